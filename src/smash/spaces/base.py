@@ -1,0 +1,162 @@
+"""What a search space is.
+
+A search space says which architectures there are and *builds* the child network of each: a plain
+`torch.nn.Module`. The rest of the package never looks inside an architecture. It goes like this:
+
+1. Training draws `sample(rng, progress)`, builds the child on the meta device and runs it with the
+   weights that a weight source gives for it.
+2. A weight source sizes its shared tensors by `shared_shapes(task)`; each parameter of a child is
+   the corner of the shared tensor that `shared_name` names.
+3. Search draws `sample` and `mutate`, and stores `to_json` under `identify`.
+4. Retraining builds the same child on a real device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from smash.errors import InvalidValueError
+
+A = TypeVar("A")
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a child network is for.
+
+    Attributes:
+        channels: Channels of an input.
+        size: Spatial extent of an input, one number an axis: ``(32, 32)`` for CIFAR.
+        classes: Classes to tell apart.
+    """
+
+    channels: int
+    size: tuple[int, ...]
+    classes: int
+
+    @property
+    def dims(self) -> int:
+        """Spatial axes of an input: 1, 2 or 3."""
+        return len(self.size)
+
+
+class SearchSpace(ABC, Generic[A]):
+    """A set of architectures `A` (frozen and hashable) and the child networks they describe."""
+
+    name: str
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, progress: float = 1.0) -> A:
+        """Draws an architecture.
+
+        Args:
+            rng: Source of randomness.
+            progress: How much of the training of a SMASH network is done, 0…1; a space may begin
+                with small architectures. Searches use 1, the whole space.
+        """
+
+    @abstractmethod
+    def mutate(self, architecture: A, rng: np.random.Generator, rate: float = 0.05) -> A:
+        """Changes each setting with probability `rate`; always valid and never the same."""
+
+    @abstractmethod
+    def build(self, architecture: A, task: Task, device: str = "meta") -> nn.Module:
+        """Builds the child network.
+
+        On the meta device it costs a few milliseconds and has shapes only; elsewhere its
+        parameters hold arbitrary values until they are initialised or loaded.
+        """
+
+    @abstractmethod
+    def features(self, architecture: A) -> Tensor:
+        """Describes an architecture by numbers, shape ``(F,)``, of a meaning that never changes."""
+
+    @abstractmethod
+    def readable(self, architecture: A) -> Mapping[str, float]:
+        """A few features by name, for tables and dashboards: depth, width, …"""
+
+    @abstractmethod
+    def to_json(self, architecture: A) -> dict[str, Any]:
+        """The architecture as plain JSON; `from_json` reads it back."""
+
+    @abstractmethod
+    def from_json(self, value: Mapping[str, Any]) -> A:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InvalidValueError: The value is not an architecture of this space.
+        """
+
+    @abstractmethod
+    def largest(self) -> A:
+        """An architecture whose parameters are as large as any architecture's, tensor by tensor."""
+
+    @abstractmethod
+    def smallest(self) -> A:
+        """The cheapest architecture of the space, in parameters and in MACs."""
+
+    def structure(self) -> dict[str, Any]:
+        """Options of the space that change what an architecture computes.
+
+        Only values that differ from the published ones belong here: they are part of an
+        architecture's identity, so the list never changes.
+        """
+        return {}
+
+    def identify(self, architecture: A) -> str:
+        """A short name of the architecture, the same in every process and release."""
+        document = {"space": self.name, **self.structure(), **self.to_json(architecture)}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def parse(self, text: str) -> A:
+        """Reads the published text form of an architecture; JSON unless the space has its own.
+
+        Raises:
+            InvalidValueError: The text is not an architecture of this space.
+        """
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidValueError(f"architecture {text[:40]!r} is not JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise InvalidValueError(f"architecture {text[:40]!r} must be a JSON object")
+        return self.from_json(value)
+
+    def shared_name(self, parameter: str) -> str:
+        """Which shared tensor a child's parameter is a part of; by default that of its own name.
+
+        The part is always the same: leading channels, central crop of a kernel (`corner`).
+        """
+        return parameter
+
+    def shared_shapes(self, task: Task) -> Mapping[str, Shape]:
+        """Shapes of the shared tensors; by default the parameters of the largest child."""
+        child = self.build(self.largest(), task)
+        return {name: tuple(parameter.shape) for name, parameter in child.named_parameters()}
+
+
+def corner(whole: Shape, part: Shape) -> tuple[slice, ...]:
+    """The place of a parameter in a shared tensor: leading channels, central crop of a kernel.
+
+    Args:
+        whole: Shape of the shared tensor: out channels, in channels, kernel extents.
+        part: Shape of the parameter.
+
+    Raises:
+        ValueError: The parameter is larger than the shared tensor.
+    """
+    if len(whole) != len(part) or any(p > w for p, w in zip(part, whole, strict=True)):
+        raise ValueError(f"a parameter of shape {part} does not fit a shared tensor of {whole}")
+    starts = [0 if axis < 2 else (whole[axis] - part[axis]) // 2 for axis in range(len(whole))]
+    return tuple(slice(start, start + extent) for start, extent in zip(starts, part, strict=True))
