@@ -1,0 +1,132 @@
+"""What a child network costs: parameters and multiply-accumulates (MACs), both exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from smash.errors import InvalidValueError
+from smash.spaces.base import SearchSpace, Task
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a child network.
+
+    Attributes:
+        params: Parameters, counted in values; buffers are not parameters.
+        macs: Multiply-accumulates of convolutions and linear layers for one input.
+    """
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a child network may cost; None is no limit.
+
+    Raises:
+        InvalidValueError: A limit is not positive.
+    """
+
+    max_params: int | None = None
+    max_macs: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {"max_params": self.max_params, "max_macs": self.max_macs}
+        faults = [
+            f"{name} must be at least 1, got {limit}"
+            for name, limit in limits.items()
+            if limit is not None and limit < 1
+        ]
+        if faults:
+            raise InvalidValueError(*faults)
+
+    def allows(self, cost: Cost) -> bool:
+        """Whether a child of this cost may be scored."""
+        return (self.max_params is None or cost.params <= self.max_params) and (
+            self.max_macs is None or cost.macs <= self.max_macs
+        )
+
+    def check_feasible(self, space: SearchSpace[Any], task: Task) -> None:
+        """Makes sure that the cheapest architecture of the space is within the limits.
+
+        Raises:
+            InvalidValueError: No architecture can be.
+        """
+        least = measure(space, space.smallest(), task)
+        faults = [
+            f"{name} {limit:,} cannot be met: the smallest architecture of this space needs "
+            f"{needed:,}; raise the limit to that or more"
+            for name, limit, needed in (
+                ("max_params", self.max_params, least.params),
+                ("max_macs", self.max_macs, least.macs),
+            )
+            if limit is not None and limit < needed
+        ]
+        if faults:
+            raise InvalidValueError(*faults)
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Passes over functions that keep their input's shape: on the meta device they cost most."""
+
+    _passed = frozenset({F.batch_norm, F.relu, torch.tanh, torch.sigmoid})
+    _added = frozenset({torch.Tensor.add, torch.Tensor.__add__, torch.add})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in self._passed:
+            return args[0]
+        if func in self._added and getattr(args[1], "shape", None) == args[0].shape:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def measure(space: SearchSpace[Any], architecture: Any, task: Task) -> Cost:
+    """Counts parameters and MACs of an architecture's child, without computing anything."""
+    child = space.build(architecture, task)
+    return Cost(params=count_parameters(child), macs=count_macs(child, task))
+
+
+def count_parameters(child: nn.Module) -> int:
+    """Counts the values of all parameters."""
+    return sum(parameter.numel() for parameter in child.parameters())
+
+
+def count_macs(child: nn.Module, task: Task) -> int:
+    """Counts the multiply-accumulates of all convolutions and linear layers for one input.
+
+    Args:
+        child: A module on the meta device.
+        task: Gives the input's shape.
+    """
+    macs: list[int] = []
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        # Every output value is a sum over one filter's weights.
+        macs.append(output.numel() * math.prod(weight.shape[1:]))
+
+    handles = [
+        module.register_forward_hook(count)
+        for module in child.modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+    ]
+    training = child.training
+    try:
+        with torch.no_grad(), _ShapesOnly():
+            child.eval()(torch.empty(1, task.channels, *task.size, device="meta"))
+    finally:
+        child.train(training)
+        for handle in handles:
+            handle.remove()
+    return sum(macs)

@@ -1,0 +1,23 @@
+"""Networks of memory banks: the search space of the paper."""
+
+from smash.spaces.memory_bank.architecture import (
+    Block,
+    Convolution,
+    MemoryBankArchitecture,
+    MemoryBankOptions,
+    Op,
+)
+from smash.spaces.memory_bank.network import MemoryBankNetwork
+from smash.spaces.memory_bank.presets import PRESETS
+from smash.spaces.memory_bank.space import MemoryBankSpace
+
+__all__ = [
+    "PRESETS",
+    "Block",
+    "Convolution",
+    "MemoryBankArchitecture",
+    "MemoryBankNetwork",
+    "MemoryBankOptions",
+    "MemoryBankSpace",
+    "Op",
+]

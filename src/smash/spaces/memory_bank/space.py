@@ -1,0 +1,167 @@
+"""The memory-bank space of the paper, as a search space."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smash.spaces.base import SearchSpace, Shape, Task
+from smash.spaces.memory_bank import sampling
+from smash.spaces.memory_bank.architecture import (
+    Block,
+    Convolution,
+    MemoryBankArchitecture,
+    MemoryBankOptions,
+    Op,
+    read_architecture,
+)
+from smash.spaces.memory_bank.network import MemoryBankNetwork, shared_shapes
+
+# Options that change what an architecture computes. Never extended: an id must not change.
+_STRUCTURAL = (
+    "bank_width",
+    "bottleneck",
+    "dims",
+    "max_bottleneck",
+    "max_width",
+    "normalisation",
+    "op_norm",
+    "preactivation",
+    "stem_stride",
+    "width",
+)
+_PUBLISHED = MemoryBankOptions()
+
+
+class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
+    """Networks of memory banks (Brock et al. 2017).
+
+    Args:
+        options: Which part of the space; by default the published one.
+    """
+
+    name = "memory-bank"
+
+    def __init__(self, options: MemoryBankOptions = _PUBLISHED) -> None:
+        self.options = options
+
+    def sample(self, rng: np.random.Generator, progress: float = 1.0) -> MemoryBankArchitecture:
+        """Draws an architecture; budget and kernels grow over the first half of training."""
+        return sampling.sample(self.options, rng, progress)
+
+    def mutate(
+        self, architecture: MemoryBankArchitecture, rng: np.random.Generator, rate: float = 0.05
+    ) -> MemoryBankArchitecture:
+        """Redraws each field of each op with probability `rate` and repairs the rest."""
+        return sampling.mutate(self.options, architecture, rng, rate)
+
+    def build(
+        self, architecture: MemoryBankArchitecture, task: Task, device: str = "meta"
+    ) -> MemoryBankNetwork:
+        """Builds the child network."""
+        return MemoryBankNetwork(architecture, self.options, task, device)
+
+    def features(self, architecture: MemoryBankArchitecture) -> Tensor:
+        """Describes the blocks one after the other, 12 numbers each."""
+        return torch.tensor(
+            [number for block in architecture.blocks for number in self._block_features(block)]
+        )
+
+    def _block_features(self, block: Block) -> list[float]:
+        options, ops = self.options, block.ops
+        convolutions = [conv for op in ops for conv in op.grid if conv is not None]
+        active = [sum(op.grid[i] is not None for op in ops) / len(ops) for i in range(4)]
+        return [
+            block.bank_size / options.max_outputs,
+            len(ops) / options.depth,
+            _mean([len(op.reads) * block.bank_size for op in ops]) / options.max_outputs,
+            _mean([op.outputs for op in ops]) / options.max_outputs,
+            _mean([len(op.writes) * block.bank_size for op in ops]) / options.max_outputs,
+            *active,
+            _mean([extent for conv in convolutions for extent in conv.kernel]) / 7,
+            _mean([extent for conv in convolutions for extent in conv.dilation]) / 3,
+            _mean([conv.groups for conv in convolutions]) / options.max_groups,
+        ]
+
+    def readable(self, architecture: MemoryBankArchitecture) -> dict[str, float]:
+        """Depth (ops in all) and, of all ops, mean outputs in channels, kernel and groups."""
+        ops = [op for block in architecture.blocks for op in block.ops]
+        convolutions = [conv for op in ops for conv in op.grid if conv is not None]
+        return {
+            "depth": float(len(ops)),
+            "width": _mean([op.outputs * self.options.bank_width for op in ops]),
+            "kernel": _mean([extent for conv in convolutions for extent in conv.kernel]),
+            "groups": _mean([conv.groups for conv in convolutions]),
+        }
+
+    def to_json(self, architecture: MemoryBankArchitecture) -> dict[str, Any]:
+        """The architecture as plain JSON."""
+        return architecture.to_json()
+
+    def from_json(self, value: Mapping[str, Any]) -> MemoryBankArchitecture:
+        """Reads what `to_json` wrote, and checks it against the options."""
+        return read_architecture(value, self.options)
+
+    def structure(self) -> dict[str, Any]:
+        """The structural options that differ from the published ones."""
+        values = self.options.model_dump()
+        published = _PUBLISHED.model_dump()
+        return {name: values[name] for name in _STRUCTURAL if values[name] != published[name]}
+
+    def smallest(self) -> MemoryBankArchitecture:
+        """One op a block, which reads, computes and writes as little as may be."""
+        blocks = []
+        for index in range(3):
+            bank_size = min(self.options.bank_sizes(index))
+            banks = tuple(range(self.options.read_step(bank_size)))
+            op = Op(banks, (0,), bank_size, self._grid(cheapest=True))
+            blocks.append(Block(bank_size, (op,)))
+        return MemoryBankArchitecture(tuple(blocks))
+
+    def largest(self) -> MemoryBankArchitecture:
+        """As many ops a block as the budget allows, each as wide as may be."""
+        blocks = []
+        for index, budget in enumerate(self.options.budgets):
+            bank_size = min(self.options.bank_sizes(index), key=self.options.cheapest)
+            limit = self.options.max_banks(index, bank_size)
+            filled = self.options.input_banks(index, bank_size)
+            outputs = min(self.options.max_outputs, limit * bank_size) // bank_size * bank_size
+            banks = tuple(range(self.options.read_step(bank_size)))
+            ops = []
+            for _ in range(budget.positions // self.options.cheapest(bank_size)):
+                first = max(0, min(filled, limit - outputs // bank_size))
+                writes = tuple(range(first, first + outputs // bank_size))
+                filled = max(filled, writes[-1] + 1)
+                ops.append(Op(banks, writes, outputs, self._grid(cheapest=False)))
+            blocks.append(Block(bank_size, tuple(ops)))
+        return MemoryBankArchitecture(tuple(blocks))
+
+    def _grid(self, *, cheapest: bool) -> tuple[Convolution | None, ...]:
+        options = self.options
+        extent, groups = (
+            (min(options.kernels), max(options.groups))
+            if cheapest
+            else (max(options.kernels), min(options.groups))
+        )
+        conv = Convolution(
+            (extent,) * options.dims, (1,) * options.dims, groups, options.nonlinearities[0]
+        )
+        grid = (min if cheapest else max)(options.grids, key=sum)
+        return tuple(conv if on else None for on in grid)
+
+    def shared_name(self, parameter: str) -> str:
+        """All ops of a block share: ``blocks.0.ops.3.a1.conv.weight`` is of ``blocks.0.a1…``."""
+        return re.sub(r"\.ops\.\d+", "", parameter)
+
+    def shared_shapes(self, task: Task) -> dict[str, Shape]:
+        """Shapes of the shared tensors: a set a block."""
+        return shared_shapes(self.options, task)
+
+
+def _mean(values: list[int]) -> float:
+    return sum(values) / len(values)

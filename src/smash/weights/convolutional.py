@@ -1,0 +1,135 @@
+"""The paper's hypernetwork: fully convolutional, over the grid-shaped encoding of memory banks.
+
+It generates the weights of all 1×1 convolutions of a child in one pass; an architecture's
+description lies in the grid where its weights come out. (Brock et al. 2017, section 3.2.)
+
+Legend: C channels of the encoding, k rows, S positions, N bank width, m max_bottleneck,
+d depth_compression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smash.spaces.base import Task
+from smash.spaces.memory_bank import MemoryBankArchitecture, MemoryBankSpace
+from smash.weights.encoding import GridEncoding
+from smash.weights.shared import SharedWeights
+
+_SLOPE = 0.02  # of LeakyReLU
+
+
+class _Filter(nn.Module):
+    """A convolution whose filter tensor is divided by its whole norm."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, generator: torch.Generator) -> None:
+        super().__init__()
+        weight = torch.empty(outputs, inputs, kernel, kernel)
+        self.weight = nn.Parameter(nn.init.orthogonal_(weight, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight / self.weight.norm()
+        return F.conv2d(x, weight, padding=self.weight.shape[-1] // 2)
+
+
+class Hypernetwork(nn.Module):
+    """A DenseNet without downsampling, bias or BatchNorm.
+
+    Args:
+        inputs: Channels of its input.
+        outputs: Values that it gives a position of the grid.
+        generator: Source of the initial values.
+        groups: Layers of each group of the DenseNet.
+        growth: Channels that a layer adds.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        generator: torch.Generator,
+        groups: Sequence[int] = (8, 10, 4),
+        growth: int = 10,
+    ) -> None:
+        super().__init__()
+        self.entry = _Filter(inputs, 7, 3, generator)
+        channels = inputs + 7
+        self.groups = nn.ModuleList()
+        self.bottlenecks = nn.ModuleList()
+        for number, layers in enumerate(groups):
+            group = nn.ModuleList(
+                _Filter(channels + layer * growth, growth, 3, generator) for layer in range(layers)
+            )
+            channels += layers * growth
+            self.groups.append(group)
+            if number < len(groups) - 1:
+                self.bottlenecks.append(_Filter(channels, channels // 2, 3, generator))
+                channels //= 2
+        self.exit = _Filter(channels, outputs, 1, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps 1×inputs×k×S to 1×outputs×k×S."""
+        x = torch.cat([x, self.entry(x)], dim=1)
+        for number, group in enumerate(self.groups):
+            for layer in group:  # type: ignore[attr-defined]
+                x = torch.cat([x, layer(F.leaky_relu(x, _SLOPE))], dim=1)
+            if number < len(self.bottlenecks):
+                x = self.bottlenecks[number](F.leaky_relu(x, _SLOPE))
+        return self.exit(F.leaky_relu(x, _SLOPE))  # type: ignore[no-any-return]
+
+
+class ConvolutionalWeights(nn.Module):
+    """Generates a child's 1×1 convolutions; all its other parameters are shared.
+
+    The input's first channel is Gaussian noise. It is drawn once: a score must be repeatable.
+
+    Args:
+        space: A space of memory banks.
+        task: What children are for.
+        generator: Source of the initial values and of the noise.
+    """
+
+    noise_kS: Tensor
+
+    def __init__(self, space: MemoryBankSpace, task: Task, generator: torch.Generator) -> None:
+        super().__init__()
+        options = space.options
+        shapes = {
+            name: shape
+            for name, shape in space.shared_shapes(task).items()
+            if not name.endswith("project.weight")
+        }
+        self.shared = SharedWeights(shapes, space.shared_name, generator)
+        self.encoding = GridEncoding(options)
+        self._width = options.bank_width
+        self._rows = options.bank_width * options.depth_compression  # of a position
+        values = options.max_bottleneck * self._width * self._rows
+        self.hypernetwork = Hypernetwork(self.encoding.channels + 1, values, generator)
+        noise = torch.randn(self.encoding.rows, self.encoding.max_positions, generator=generator)
+        self.register_buffer("noise_kS", noise)
+
+    def forward(
+        self, architecture: MemoryBankArchitecture, child: nn.Module
+    ) -> dict[str, Tensor]:
+        """Gives `{name: tensor}` for all parameters of `child`."""
+        weights = self.shared(child)
+        matrix_IO = self._generate(architecture)
+        for place in self.encoding.places(architecture):
+            shape = child.get_parameter(place.parameter).shape
+            start = place.start * self._rows
+            weight_IO = matrix_IO[start : place.stop * self._rows, : shape[0]]
+            weights[place.parameter] = (weight_IO / weight_IO.norm()).T.reshape(shape)
+        return weights
+
+    def _generate(self, architecture: MemoryBankArchitecture) -> Tensor:
+        """Gives the generated weights of all ops, rows in the order in which the ops read."""
+        code_CkS = self.encoding.encode(architecture).to(self.noise_kS.device)
+        noise_1kS = self.noise_kS[None, :, : code_CkS.shape[-1]]
+        values_VkS = self.hypernetwork(torch.cat([noise_1kS, code_CkS])[None])[0]
+        # (m o i) k s -> (s i) (m k o), with o = N
+        values_mNIkS = values_VkS.unflatten(0, (-1, self._width, self._rows))
+        return values_mNIkS.permute(4, 2, 0, 3, 1).flatten(2).flatten(0, 1)

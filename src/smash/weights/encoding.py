@@ -1,0 +1,134 @@
+"""The grid-shaped description of a memory-bank architecture that the hypernetwork reads.
+
+The encoding has C channels over a grid of k rows ("which N output channels") by S positions
+("which group of N · depth_compression input channels, along the depth of the network"). An op
+lies at as many positions as it reads; a channel is +1 where its statement holds and −1 elsewhere.
+The layout of the channels is fixed for the life of a space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smash.spaces.memory_bank.architecture import (
+    Block,
+    Convolution,
+    MemoryBankArchitecture,
+    MemoryBankOptions,
+    Op,
+)
+
+
+@dataclass(frozen=True)
+class OpPlace:
+    """Where an op lies in the grid.
+
+    Attributes:
+        parameter: Name of the op's 1×1 convolution weight in the child.
+        start: First position of the op.
+        stop: First position after it.
+    """
+
+    parameter: str
+    start: int
+    stop: int
+
+
+class GridEncoding:
+    """Encodes architectures of one memory-bank space.
+
+    Args:
+        options: Options of the space.
+    """
+
+    def __init__(self, options: MemoryBankOptions) -> None:
+        self._options = options
+        self.rows = options.max_outputs
+        self.max_positions = sum(budget.positions for budget in options.budgets)
+        self._max_banks = max(
+            options.max_banks(index, bank_size)
+            for index in range(3)
+            for bank_size in options.bank_sizes(index)
+        )
+        self._columns = {key: column for column, key in enumerate(self._layout())}
+        self.channels = len(self._columns)
+
+    def _layout(self) -> Iterator[tuple[object, ...]]:
+        """The statement that each channel makes."""
+        options = self._options
+        yield from (("reads", bank) for bank in range(self._max_banks))
+        yield from (("writes", bank) for bank in range(self._max_banks))
+        yield from (("block", index) for index in range(3))
+        yield from (("outputs", size) for size in range(1, options.max_outputs + 1))
+        for position in range(4):
+            yield ("active", position)
+            for axis in range(options.dims):
+                yield from (("kernel", position, axis, extent) for extent in options.kernels)
+                dilations = range(1, options.max_dilation + 1)
+                yield from (("dilation", position, axis, extent) for extent in dilations)
+            yield from (("groups", position, groups) for groups in options.groups)
+            yield from (("nonlinearity", position, name) for name in options.nonlinearities)
+
+    def places(self, architecture: MemoryBankArchitecture) -> list[OpPlace]:
+        """Where each op lies, in the order of the network's depth."""
+        places, start = [], 0
+        for index, block in enumerate(architecture.blocks):
+            for number, op in enumerate(block.ops):
+                stop = start + self._options.cost(len(op.reads), block.bank_size)
+                name = f"blocks.{index}.ops.{number}.project.weight"
+                places.append(OpPlace(name, start, stop))
+                start = stop
+        return places
+
+    def encode(self, architecture: MemoryBankArchitecture) -> Tensor:
+        """Gives the encoding, shape (C, k, S), with S the positions that the architecture uses."""
+        codes_SC: list[np.ndarray] = []
+        marked_S: list[np.ndarray] = []
+        for index, block in enumerate(architecture.blocks):
+            for op in block.ops:
+                code_C = np.full(self.channels, -1, np.float32)
+                code_C[self._true(index, op)] = 1
+                cost = self._options.cost(len(op.reads), block.bank_size)
+                code_SC = np.repeat(code_C[None], cost, axis=0)
+                positions, banks = self._read_positions(op, block)
+                code_SC[positions, [self._columns["reads", bank] for bank in banks]] = 1
+                codes_SC.append(code_SC)
+                marked_S.append(np.full(cost, op.outputs))
+        code_CS = torch.from_numpy(np.concatenate(codes_SC).T.copy())
+        # Only the first G rows of an op are marked: the others are columns that it does not use.
+        marked = np.arange(self.rows)[:, None] < np.concatenate(marked_S)[None]
+        return torch.where(torch.from_numpy(marked), code_CS[:, None], -1.0)
+
+    def _true(self, block: int, op: Op) -> list[int]:
+        """Channels that hold at all positions of an op."""
+        keys: list[tuple[object, ...]] = [("block", block), ("outputs", op.outputs)]
+        keys += [("writes", bank) for bank in op.writes]
+        for position, conv in enumerate(op.grid):
+            if conv is not None:
+                keys += _statements(position, conv)
+        return [self._columns[key] for key in keys]
+
+    def _read_positions(self, op: Op, block: Block) -> tuple[list[int], list[int]]:
+        """Pairs of a position and a bank that is read there."""
+        compression, positions, banks = self._options.depth_compression, [], []
+        for number, bank in enumerate(op.reads):
+            first = number * block.bank_size
+            last = first + block.bank_size - 1
+            for position in range(first // compression, last // compression + 1):
+                positions.append(position)
+                banks.append(bank)
+        return positions, banks
+
+
+def _statements(position: int, conv: Convolution) -> Iterator[tuple[object, ...]]:
+    yield ("active", position)
+    for axis, (kernel, dilation) in enumerate(zip(conv.kernel, conv.dilation, strict=True)):
+        yield ("kernel", position, axis, kernel)
+        yield ("dilation", position, axis, dilation)
+    yield ("groups", position, conv.groups)
+    yield ("nonlinearity", position, conv.nonlinearity)

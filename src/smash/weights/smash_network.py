@@ -1,0 +1,127 @@
+"""The SMASH network: gives weights and BatchNorm statistics for any architecture of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from smash.errors import InvalidValueError, unknown
+from smash.spaces.base import SearchSpace, Task
+from smash.spaces.memory_bank import MemoryBankSpace
+from smash.weights.convolutional import ConvolutionalWeights
+from smash.weights.shared import SharedWeights
+
+State = dict[str, Tensor]
+
+
+class WeightSource(Protocol):
+    """Gives the parameters of a child; never changes the child."""
+
+    def __call__(self, architecture: Any, child: nn.Module) -> State: ...
+
+
+class PlainSharing(nn.Module):
+    """Shared weights alone, without a hypernetwork: the baseline."""
+
+    def __init__(self, space: SearchSpace[Any], task: Task, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shared = SharedWeights(space.shared_shapes(task), space.shared_name, generator)
+
+    def forward(self, architecture: Any, child: nn.Module) -> State:
+        """Gives `{name: tensor}` for all parameters of `child`."""
+        weights: State = self.shared(child)
+        return weights
+
+
+def _convolutional(space: SearchSpace[Any], task: Task, generator: torch.Generator) -> nn.Module:
+    if not isinstance(space, MemoryBankSpace):
+        raise InvalidValueError(
+            f"hypernet 'convolutional' reads memory banks, not the space {space.name!r}: "
+            "choose hypernet 'none'"
+        )
+    return ConvolutionalWeights(space, task, generator)
+
+
+HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], nn.Module]] = {
+    "convolutional": _convolutional,
+    "none": PlainSharing,
+}
+
+
+class SmashNetwork(nn.Module):
+    """One network for all architectures of a space.
+
+    The child is a plain module on the meta device; it runs through `functional_call` with the
+    weights that the weight source gives. So what is scored is what is trained and shipped.
+
+    Args:
+        space: The search space.
+        task: What children are for.
+        hypernet: Name of the weight source.
+        seed: Seed of the initial values.
+
+    Raises:
+        InvalidValueError: The hypernet is not known or does not fit the space.
+    """
+
+    def __init__(
+        self, space: SearchSpace[Any], task: Task, hypernet: str = "convolutional", seed: int = 0
+    ) -> None:
+        super().__init__()
+        if hypernet not in HYPERNETS:
+            raise InvalidValueError(unknown("hypernet", hypernet, HYPERNETS))
+        self.space = space
+        self.task = task
+        self.source = HYPERNETS[hypernet](space, task, torch.Generator().manual_seed(seed))
+
+    def forward(self, architecture: Any, images: Tensor) -> Tensor:
+        """Computes logits, N×classes, with the batch's own BatchNorm statistics; keeps none.
+
+        Args:
+            architecture: An architecture of the space.
+            images: N×channels×spatial, normalised.
+        """
+        child = self.space.build(architecture, self.task)
+        for norm in _norms(child):
+            norm.track_running_stats = False
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        logits: Tensor = functional_call(child, self.source(architecture, child), (images,))
+        return logits
+
+    @torch.no_grad()
+    def state(self, architecture: Any, images: Tensor) -> State:
+        """Gives a child's whole state, which loads with `load_state_dict`.
+
+        Args:
+            architecture: An architecture of the space.
+            images: The fixed sample of training examples, N×channels×spatial, normalised, on which
+                BatchNorm statistics are taken; without other images' influence.
+
+        Returns:
+            Parameters and buffers by name.
+        """
+        child = self.space.build(architecture, self.task)
+        parameters = self.source(architecture, child)
+        buffers = {
+            name: torch.zeros(buffer.shape, dtype=buffer.dtype, device=images.device)
+            for name, buffer in child.named_buffers()
+        }
+        for norm in _norms(child):
+            norm.momentum = None  # a cumulative mean: after one batch, the batch's statistics
+        functional_call(child, (parameters, buffers), (images,))
+        return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
+
+    def logits(self, architecture: Any, state: State, images: Tensor) -> Tensor:
+        """Computes the logits of a child with a state that `state` gave, N×classes."""
+        child = self.space.build(architecture, self.task).eval()
+        logits: Tensor = functional_call(child, state, (images,))
+        return logits
+
+
+def _norms(child: nn.Module) -> Iterator[_BatchNorm]:
+    return (module for module in child.modules() if isinstance(module, _BatchNorm))
