@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from smash.errors import InvalidValueError, RunStateError, unknown
@@ -55,6 +55,106 @@ class Settings(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidValueError) as error:
             lines = str(error).splitlines()
             raise RunStateError(*(f"{path} is damaged: {line}" for line in lines)) from None
+
+
+class DataSettings(Settings):
+    """Which data, and how it is cut.
+
+    Attributes:
+        source: A registered name, or the path of a folder or an ``.npz``.
+        image_size: Common side that images are resized to.
+        val_fraction: Part of the training split that ranks architectures.
+        test_fraction: Part that is set apart where the data brings no test split.
+        augment: Whether training images are shifted and flipped; None leaves it to the data.
+        dims: Spatial axes, where an ``.npz`` is ambiguous.
+        channels: Where the channels of an ``.npz`` are, where that is ambiguous.
+        fingerprint: Identifies the examples, so that a run goes on with no others.
+    """
+
+    source: str
+    image_size: int | None = None
+    val_fraction: float = 0.1
+    test_fraction: float = 0.15
+    augment: bool | None = None
+    dims: Literal[1, 2, 3] | None = None
+    channels: Literal["none", "first", "last"] | None = None
+    fingerprint: str = ""
+
+
+class SpaceSettings(Settings):
+    """Which search space.
+
+    Attributes:
+        name: Name of the space.
+        preset: Name of a preset of its options.
+        options: Options that differ from the preset's.
+    """
+
+    name: str = "memory-bank"
+    preset: str = "small"
+    options: dict[str, Any] = {}
+
+
+class TrainingSettings(Settings):
+    """How a SMASH network is trained. Learning rates and decay are per step, as torch's are.
+
+    Attributes:
+        steps: Training steps in all; from `epochs`, or measured once for `minutes`.
+        minutes: Time that `steps` were measured for, where it was asked for.
+        batch_size: Examples a step.
+        optimizer: ``adam`` with the published β and ε, or ``sgd`` with Nesterov momentum.
+        learning_rate: At the start.
+        schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
+        weight_decay: Of the shared weights; the hypernetwork has none.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] = 50
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+
+
+class RunSettings(Settings):
+    """All that a run of `smash train` was asked for: the run folder's ``config.toml``.
+
+    Attributes:
+        seed: Seed of everything that is drawn.
+        device: Where it is computed.
+        hypernet: Where the weights of children come from.
+        data: Which data.
+        space: Which search space.
+        training: How the SMASH network is trained.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "cpu"
+    hypernet: str = "convolutional"
+    data: DataSettings
+    space: SpaceSettings
+    training: TrainingSettings
+
+
+class RetrainSettings(Settings):
+    """How a child network is trained; the defaults are the published recipe.
+
+    Attributes:
+        init: Where the weights begin: drawn anew (``scratch``), or ``generated``.
+        epochs: Passes over the training split.
+        batch_size: Examples a step.
+        learning_rate: Of SGD with Nesterov momentum 0.9, at the start of a cosine to 0.
+        weight_decay: Of all parameters.
+        seed: Seed of weights, order and augmentation.
+    """
+
+    init: Literal["scratch", "generated"] = "scratch"
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=2)] = 50
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 _RULES = {

@@ -116,11 +116,10 @@ class SmashNetwork(nn.Module):
         functional_call(child, (parameters, buffers), (images,))
         return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
 
-    def logits(self, architecture: Any, state: State, images: Tensor) -> Tensor:
-        """Computes the logits of a child with a state that `state` gave, N×classes."""
+    def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
+        """The child in eval mode with a state that `state` gave: maps images to logits."""
         child = self.space.build(architecture, self.task).eval()
-        logits: Tensor = functional_call(child, state, (images,))
-        return logits
+        return lambda images: functional_call(child, state, (images,))  # type: ignore[no-any-return]
 
 
 def _norms(child: nn.Module) -> Iterator[_BatchNorm]:

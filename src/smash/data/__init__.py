@@ -1,0 +1,18 @@
+"""Where examples come from: `load_data`, and what happens to them on their way to a network."""
+
+from smash.data.augmentation import Augmentation
+from smash.data.base import Data, Split
+from smash.data.batching import batches, epoch_order
+from smash.data.loading import DATASETS, load_data
+from smash.data.normalising import normalise
+
+__all__ = [
+    "DATASETS",
+    "Augmentation",
+    "Data",
+    "Split",
+    "batches",
+    "epoch_order",
+    "load_data",
+    "normalise",
+]

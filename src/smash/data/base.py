@@ -1,0 +1,139 @@
+"""What data is: examples in three splits, and what a source hands over before they are cut.
+
+A size in a name of a shape is one number a spatial axis: ``(n, channels, *size)`` is N×C×L for
+signals, N×C×H×W for images, N×C×D×H×W for volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from smash.config import DataSettings
+from smash.data.augmentation import Augmentation
+from smash.data.normalising import normalise
+from smash.errors import DataError
+from smash.spaces.base import Task
+
+MIN_SIDE = 4
+"""The shortest spatial axis, in pixels, that a network can downsample."""
+
+_MAX_LINES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples and their labels.
+
+    Attributes:
+        images: Shape ``(n, channels, *size)``; uint8 in 0…255, or float32 as given.
+        labels: Shape ``(n,)``, int64: indices into the classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same examples on another device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def subset(self, indices: Tensor) -> Split:
+        """The examples at `indices`, shape ``(m,)``, int64, in that order."""
+        indices = indices.to(self.labels.device)
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """A data set, ready to learn from.
+
+    Attributes:
+        name: The registered name, or the path as given.
+        train: Examples to learn from.
+        val: Examples to rank by.
+        test: Examples for the last word; nothing is ever chosen by them.
+        classes: Names of the classes, in the order of the labels.
+        mean: Mean of each channel over the training split; of uint8 images as numbers in 0…1.
+        std: Standard deviation likewise; 1 where a channel is constant.
+        augmentation: Random changes that suit these examples.
+        notes: What was decided while loading, one sentence each.
+        settings: How the data was loaded, to find it again; its fingerprint is the same for the
+            same examples in the same splits, in every process.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+    notes: tuple[str, ...]
+    settings: DataSettings
+
+    @property
+    def task(self) -> Task:
+        """What a child network for this data is for."""
+        channels, *size = self.train.images.shape[1:]
+        return Task(channels=channels, size=tuple(size), classes=len(self.classes))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Gives float32 images of zero mean and unit variance a channel, as children take them."""
+        return normalise(images, self.mean, self.std)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data on another device."""
+        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        return replace(self, train=train, val=val, test=test)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """What a source of data holds, before the splits that it lacks are cut from `train`.
+
+    Attributes:
+        classes: Names of the classes, in the order of the labels.
+        train: Examples; all there are, if there is no other split.
+        val: Examples, or None.
+        test: Examples, or None.
+        flip: Whether a mirrored example is still one of its class.
+        augmented: Whether examples are augmented unless the user says otherwise.
+        notes: What was decided while reading, one sentence each.
+    """
+
+    classes: tuple[str, ...]
+    train: Split
+    val: Split | None = None
+    test: Split | None = None
+    flip: bool
+    augmented: bool
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def collecting(faults: list[str]) -> Iterator[None]:
+    """Adds what a check raises to `faults`, so that the next check is made as well."""
+    try:
+        yield
+    except DataError as error:
+        faults.extend(error.faults)
+
+
+def first_lines(faults: Iterable[str]) -> list[str]:
+    """At most ten faults of one kind, and how many more there are."""
+    lines = list(faults)
+    more = len(lines) - _MAX_LINES
+    return lines[:_MAX_LINES] + ([f"and {more} more"] if more > 0 else [])
+
+
+def times(extents: Iterable[int]) -> str:
+    """A shape or a size as people write it: ``32x32``."""
+    return "x".join(map(str, extents))

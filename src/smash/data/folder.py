@@ -1,0 +1,121 @@
+"""A folder of class folders, with or without ``train``, ``val`` and ``test``.
+
+Classes are named after their folders, in sorted order. Hidden files and folders are passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from smash.data.base import Source, Split, collecting
+from smash.data.images import EXTENSIONS, read_images
+from smash.data.splitting import check_classes
+from smash.errors import DataError
+
+_SPLITS = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+
+
+def read_folder(root: Path, image_size: int | None) -> Source:
+    """Reads a folder of images.
+
+    Args:
+        root: A folder of class folders, or of split folders that hold class folders each.
+        image_size: Side to which images are resized, in pixels; see `read_images`.
+
+    Raises:
+        DataError: The folder is not laid out so, a class is missing, or files are unusable.
+    """
+    folders, notes = _split_folders(root)
+    names = {split: _subfolders(folder) for split, folder in folders.items()}
+    faults = [
+        f"{folders[split]} must hold a folder of images for each class, and holds no folder"
+        for split in folders
+        if not names[split]
+    ]
+    if faults:
+        raise DataError(*faults)
+    classes = tuple(sorted(set().union(*names.values())))
+
+    paths: list[Path] = []
+    labels: dict[str, torch.Tensor] = {}
+    ignored = 0
+    for split, folder in folders.items():
+        of_split: list[int] = []
+        for label, name in enumerate(classes):
+            files, others = _image_files(folder / name)
+            paths += files
+            of_split += [label] * len(files)
+            ignored += others
+        labels[split] = torch.tensor(of_split, dtype=torch.int64)
+    if ignored:
+        notes.append(f"{ignored} entries of class folders ignored, which are not image files")
+
+    with collecting(faults):
+        check_classes(
+            classes, labels, f"put images ({' '.join(sorted(EXTENSIONS))}) right into its folder"
+        )
+    with collecting(faults):
+        images, image_notes = read_images(paths, image_size)
+    if faults:
+        raise DataError(*faults)
+
+    parts = torch.split(images, list(map(len, labels.values())))
+    splits = {split: Split(part, labels[split]) for split, part in zip(labels, parts, strict=True)}
+    return Source(
+        classes=classes,
+        train=splits["train"],
+        val=splits.get("val"),
+        test=splits.get("test"),
+        flip=True,
+        augmented=True,
+        notes=(*notes, *image_notes),
+    )
+
+
+def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """The folder of each split, and notes; the root itself is `train` where it has no splits."""
+    present = _subfolders(root)
+    found = {split: [name for name in names if name in present] for split, names in _SPLITS.items()}
+    found = {split: names for split, names in found.items() if names}
+    if not found:
+        return {"train": root}, []
+    faults = [
+        f"{root} must hold one folder of its {split} split, and holds {' and '.join(names)}: "
+        f"keep one of them"
+        for split, names in found.items()
+        if len(names) > 1
+    ]
+    if "train" not in found:
+        faults.append(
+            f"{root} must hold a folder 'train', because it holds "
+            f"{' and '.join(name for names in found.values() for name in names)}: add it"
+        )
+    if faults:
+        raise DataError(*faults)
+    folders = {split: root / names[0] for split, names in found.items()}
+    others = present - {folder.name for folder in folders.values()}
+    notes = [f"folders beside the splits ignored: {', '.join(sorted(others))}"] if others else []
+    return folders, notes
+
+
+def _subfolders(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry)}
+
+
+def _image_files(folder: Path) -> tuple[list[Path], int]:
+    """The image files of a class, sorted, and how many other entries its folder has."""
+    if not folder.is_dir():
+        return [], 0
+    entries = sorted(entry for entry in folder.iterdir() if not _hidden(entry))
+    images = [e for e in entries if e.suffix.lower() in EXTENSIONS and e.is_file()]
+    return images, len(entries) - len(images)
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".")

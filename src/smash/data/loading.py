@@ -1,0 +1,175 @@
+"""`load_data`: from a name or a path to examples in three splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from smash.config import DataSettings
+from smash.data.archive import Channels, read_archive
+from smash.data.augmentation import Augmentation
+from smash.data.base import MIN_SIDE, Data, Source, Split
+from smash.data.digits import read_digits
+from smash.data.folder import read_folder
+from smash.data.normalising import channel_statistics
+from smash.data.splitting import TEST_SEED, VAL_SEED, cut
+from smash.errors import InvalidValueError, NotFoundError, unknown
+
+DATASETS: dict[str, Callable[[], Source]] = {"digits": read_digits}
+"""Data sets that have a name; add your own reader under its name."""
+
+_MOST_SET_APART = 0.9
+
+_USES = {
+    "image_size": ("folder", "folders of images"),
+    "dims": ("archive", ".npz files"),
+    "channels": ("archive", ".npz files"),
+}
+
+
+def load_data(
+    source: str | Path,
+    *,
+    image_size: int | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.15,
+    augment: bool | None = None,
+    dims: int | None = None,
+    channels: Channels | None = None,
+) -> Data:
+    """Loads a data set.
+
+    A split that the source does not have is cut from the training examples, stratified: first
+    test, then validation from what is left. What is cut depends on the data and on the fractions
+    alone, so all runs are judged on the same examples.
+
+    Args:
+        source: A name in `DATASETS`, a folder of class folders (with or without ``train``,
+            ``val`` and ``test``), or an ``.npz`` file (`smash.data.archive` says of what).
+        image_size: Side to which the images of a folder are resized, in pixels; by default they
+            keep a common size, and get one of at most 64 if sizes differ.
+        val_fraction: Share of the training examples to validate on, 0…1 exclusive.
+        test_fraction: Share of all examples to test on, 0…1 exclusive.
+        augment: Whether training examples are augmented; by default, photos in folders are.
+        dims: Spatial axes of an example of an ``.npz`` file: 1, 2 or 3.
+        channels: Where an ``.npz`` file has the axis of channels: ``none``, ``first``, ``last``.
+
+    Raises:
+        DataError: The data cannot be read or learned from.
+        NotFoundError: There is nothing at a path.
+        InvalidValueError: An argument is outside what is allowed, or a name is not known.
+    """
+    kind = _kind(source)
+    name = str(source)
+    options: dict[str, Any] = {"image_size": image_size, "dims": dims, "channels": channels}
+    faults = _argument_faults(val_fraction, test_fraction, **options) + [
+        f"{option} is for {use}: leave it out for {name!r}, got {options[option]}"
+        for option, (of, use) in _USES.items()
+        if options[option] is not None and of != kind
+    ]
+    if faults:
+        raise InvalidValueError(*faults)
+
+    if kind == "folder":
+        found = read_folder(Path(source), image_size)
+    elif kind == "archive":
+        found = read_archive(Path(source), dims, channels)
+    else:
+        found = DATASETS[name]()
+
+    train, val, test, notes = found.train, found.val, found.test, list(found.notes)
+    if test is None:
+        train, test = cut(train, test_fraction, TEST_SEED, keep=2 if val is None else 1)
+        notes.append(_cut_note("test", test_fraction, "examples", test))
+    if val is None:
+        train, val = cut(train, val_fraction, VAL_SEED, keep=1)
+        notes.append(_cut_note("validation", val_fraction, "training examples", val))
+    mean, std = channel_statistics(train.images)
+    return Data(
+        name=name,
+        train=train,
+        val=val,
+        test=test,
+        classes=found.classes,
+        mean=mean,
+        std=std,
+        augmentation=_augmentation(found, augment),
+        notes=tuple(notes),
+        settings=DataSettings(
+            source=name,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            augment=augment,
+            fingerprint=_fingerprint(found.classes, train, val, test),
+            **options,
+        ),
+    )
+
+
+def _kind(source: str | Path) -> Literal["name", "folder", "archive"]:
+    path = Path(source)
+    if str(source) in DATASETS:
+        return "name"
+    if path.is_dir():
+        return "folder"
+    if path.exists():
+        return "archive"
+    if isinstance(source, Path) or path.suffix or source != path.name:
+        raise NotFoundError(f"{source} must be a folder or an .npz file, and is not there")
+    raise InvalidValueError(
+        f"{unknown('data set', source, DATASETS)} (or give the path of a folder or an .npz file)"
+    )
+
+
+def _argument_faults(
+    val_fraction: float,
+    test_fraction: float,
+    image_size: int | None,
+    dims: int | None,
+    channels: str | None,
+) -> list[str]:
+    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
+    faults = [
+        f"{name} must lie between 0 and 1, both excluded, got {fraction}"
+        for name, fraction in fractions.items()
+        if not 0 < fraction < 1
+    ]
+    if not faults and val_fraction + test_fraction >= _MOST_SET_APART:
+        faults.append(
+            f"val_fraction and test_fraction must add up to less than {_MOST_SET_APART}, "
+            f"got {val_fraction} and {test_fraction}"
+        )
+    if image_size is not None and image_size < MIN_SIDE:
+        faults.append(f"image_size must be at least {MIN_SIDE}, got {image_size}")
+    if dims not in (None, 1, 2, 3):
+        faults.append(f"dims must be 1, 2 or 3, got {dims}")
+    if channels is not None and channels not in get_args(Channels):
+        faults.append(unknown("place of channels", channels, get_args(Channels)))
+    return faults
+
+
+def _augmentation(found: Source, augment: bool | None) -> Augmentation:
+    """Crops with up to 4 pixels of padding, an eighth of a small example; flips where it may."""
+    if not (found.augmented if augment is None else augment):
+        return Augmentation()
+    return Augmentation(min(4, min(found.train.images.shape[2:]) // 8), found.flip)
+
+
+def _cut_note(split: str, fraction: float, of: str, taken: Split) -> str:
+    return (
+        f"no {split} split found: {100 * fraction:g}% of the {of} set apart, stratified "
+        f"({len(taken)} examples)"
+    )
+
+
+def _fingerprint(classes: tuple[str, ...], *splits: Split) -> str:
+    """A hash of all that the examples are; of decoded pixels, not of files."""
+    shapes = [(tuple(split.images.shape), str(split.images.dtype)) for split in splits]
+    digest = hashlib.sha256(json.dumps([classes, shapes]).encode())
+    for split in splits:
+        digest.update(split.labels.numpy().data)
+        digest.update(split.images.numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,59 @@
+"""Numbers that a network likes: mean 0 and standard deviation 1 in each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+_CHUNK = 200_000
+"""Numbers worked on at a time: as float64 they stay in a processor's cache."""
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Makes images the input of a network.
+
+    Args:
+        images: Shape ``(n, channels, *size)``; uint8 is first scaled to 0…1.
+        mean: One number a channel, as `channel_statistics` gives it.
+        std: Likewise.
+
+    Returns:
+        ``(images - mean) / std``, shape of `images`, float32.
+    """
+    axes = (-1, *[1] * (images.ndim - 2))
+    shift = torch.tensor(mean, dtype=torch.float32, device=images.device).view(axes)
+    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(axes)
+    return (images.float() / _unit(images) - shift) / scale
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in the units that `normalise` works in.
+
+    Args:
+        images: Shape ``(n, channels, *size)``.
+
+    Returns:
+        Means and standard deviations; 1 instead of the deviation of a constant channel.
+    """
+    others = [axis for axis in range(images.ndim) if axis != 1]
+    count = images.numel() // images.shape[1]
+    chunks = torch.split(images, max(1, _CHUNK // images[0].numel()))
+
+    def average(numbers: Iterable[Tensor]) -> Tensor:
+        return torch.stack([chunk.sum(others) for chunk in numbers]).sum(0) / count
+
+    # Two passes, because a mean of squares loses the variance of values far from 0.
+    mean = average(chunk.double() for chunk in chunks)
+    centre = mean.view(-1, *[1] * (images.ndim - 2))
+    std = average((chunk.double() - centre).square() for chunk in chunks).sqrt()
+    mean, std = mean / _unit(images), std / _unit(images)
+    # Relative, because signals may come in units that make all values tiny.
+    constant = std <= 1e-6 * mean.abs()
+    return tuple(mean.tolist()), tuple(torch.where(constant, 1.0, std).tolist())
+
+
+def _unit(images: Tensor) -> int:
+    """What counts as 1."""
+    return 255 if images.dtype == torch.uint8 else 1

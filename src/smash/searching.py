@@ -1,0 +1,209 @@
+"""The search: propose, filter by cost, score, store. One loop, whatever the strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smash.cost import Budget, Cost, measure
+from smash.device import choose_device
+from smash.errors import InvalidValueError, RunStateError
+from smash.interruption import Interruption, hear_interruption
+from smash.progress import Advance, Progress, silent
+from smash.randomness import generator
+from smash.run import Run
+from smash.scoring import SCORED_EXAMPLES, RankBy, Scorer
+from smash.strategies import MarkovChain, Perturbation, RandomSampling, Scored, Strategy
+from smash.study import Candidate, Study
+
+_DRAWS = 1000  # for one candidate, before the search gives up
+
+
+def search(
+    run: Run,
+    *,
+    random: int = 500,
+    perturb: int = 100,
+    markov: int = 100,
+    rate: float = 0.05,
+    seed: int = 0,
+    rank_by: RankBy = "loss",
+    examples: int = SCORED_EXAMPLES,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Study:
+    """Ranks architectures of a trained run: random ones, changes of the best, then a chain.
+
+    Called again with the same settings it goes on where it was; with larger numbers it adds to
+    them; where all is done it changes nothing.
+
+    Args:
+        run: A run whose training has finished.
+        random: Architectures to draw at random.
+        perturb: Changes of the best of those to try.
+        markov: Steps of the chain, which moves to each change that is better.
+        rate: Probability that a change redraws a setting.
+        seed: Seed of the proposals.
+        rank_by: Rank by validation ``loss`` or ``error``.
+        examples: Validation examples to score on; a fixed sample where there are more.
+        max_params: Most parameters of a child; checked before scoring.
+        max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        progress: Shows how far it is.
+
+    Returns:
+        The study, with all candidates.
+
+    Raises:
+        InvalidValueError: A setting is wrong, or no architecture is within the limits.
+        RunStateError: Training has not finished, or the study was made with other settings.
+    """
+    counts = {"random": random, "perturb": perturb, "markov": markov}
+    _check(counts, rate, seed, rank_by, examples)
+    budget = Budget(max_params, max_macs)
+    place = choose_device(device)
+    network = run.network(place)
+    budget.check_feasible(run.space, run.data.task)
+    settings = {
+        "seed": seed,
+        "rank_by": rank_by,
+        "examples": examples,
+        "rate": rate,
+        "max_params": max_params,
+        "max_macs": max_macs,
+    }
+    study = Study(run.study_path, create=True)
+    _refuse_changes(study, settings, run)
+    scorer = Scorer(network, run.data.to(place), rank_by, examples)
+    loop = _Loop(run, study, scorer, budget, seed)
+    strategies: Sequence[Strategy[Any]] = (
+        RandomSampling(run.space),
+        Perturbation(run.space, rate),
+        MarkovChain(run.space, rate),
+    )
+    total = len(loop.candidates) + sum(
+        max(0, counts[strategy.name] - loop.done(strategy)) for strategy in strategies
+    )
+    with hear_interruption() as interruption, progress("search", total) as advance:
+        for strategy in strategies:
+            loop.extend(strategy, counts[strategy.name], advance, interruption)
+    return study
+
+
+def _check(
+    counts: Mapping[str, int], rate: float, seed: int, rank_by: str, examples: int
+) -> None:
+    faults = [
+        f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
+    ]
+    if not sum(max(0, count) for count in counts.values()) and not faults:
+        faults.append("random, perturb and markov are all 0: ask for at least 1 candidate")
+    if not counts["random"] and (counts["perturb"] or counts["markov"]):
+        faults.append("random must be at least 1, got 0: perturb and markov change the best of it")
+    if not 0 < rate <= 1:
+        faults.append(f"rate must be more than 0 and at most 1, got {rate:g}")
+    if seed < 0:
+        faults.append(f"seed must be at least 0, got {seed}")
+    if rank_by not in ("loss", "error"):
+        faults.append(f"rank_by must be 'loss' or 'error', got {rank_by!r}")
+    if examples < 1:
+        faults.append(f"examples must be at least 1, got {examples}")
+    if faults:
+        raise InvalidValueError(*faults)
+
+
+def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None:
+    before = study.settings
+    if before is None:
+        study.settings = settings
+        return
+    faults = [
+        f"{name} was {before.get(name)} when the search of {str(run.path)!r} began, got {value}: "
+        "give the value it began with, or search in a copy of the run"
+        for name, value in settings.items()
+        if before.get(name) != value
+    ]
+    if faults:
+        raise RunStateError(*faults)
+
+
+class _Loop:
+    """Extends a study by proposals of one strategy after the other."""
+
+    def __init__(
+        self, run: Run, study: Study, scorer: Scorer, budget: Budget, seed: int
+    ) -> None:
+        self._space, self._task = run.space, run.data.task
+        self._study, self._scorer, self._budget, self._seed = study, scorer, budget, seed
+        self.candidates = study.candidates()
+        self._seen = {candidate.id for candidate in self.candidates}
+        self._history = [
+            Scored(self._space.from_json(one.architecture), one.value, one.strategy)
+            for one in self.candidates
+        ]
+
+    def done(self, strategy: Strategy[Any]) -> int:
+        """How many candidates of a strategy there are."""
+        return sum(candidate.strategy == strategy.name for candidate in self.candidates)
+
+    def extend(
+        self, strategy: Strategy[Any], count: int, advance: Advance, interruption: Interruption
+    ) -> None:
+        """Adds candidates until there are `count` of this strategy."""
+        for index in range(self.done(strategy), count):
+            # A cohort sees what was scored before it began, wherever this process began.
+            own = index % strategy.cohort
+            history = self._history[: len(self._history) - own]
+            drawn = self._propose(strategy, history, index)
+            if drawn is None:
+                return
+            architecture, cost = drawn
+            self._score(strategy, index, architecture, cost)
+            least = min(self._history, key=lambda one: one.value)
+            advance(len(self.candidates), f"{strategy.name}, best {least.value:.4f}")
+            if interruption.requested:
+                raise KeyboardInterrupt
+
+    def _propose(
+        self, strategy: Strategy[Any], history: Sequence[Scored[Any]], index: int
+    ) -> tuple[Any, Cost] | None:
+        """A new architecture within the budget; None where the space has no further one."""
+        rng = generator(self._seed, f"{strategy.name} proposal", index)
+        cheapest: Cost | None = None
+        for _ in range(_DRAWS):
+            architecture = strategy.propose(history, rng)
+            if self._space.identify(architecture) in self._seen:
+                continue
+            cost = measure(self._space, architecture, self._task)
+            if self._budget.allows(cost):
+                return architecture, cost
+            if cheapest is None or cost.params < cheapest.params:
+                cheapest = cost
+        if cheapest is None:
+            return None
+        raise InvalidValueError(
+            f"none of {_DRAWS} architectures drawn is within the limits; the smallest of them has "
+            f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs: raise the limit"
+        )
+
+    def _score(self, strategy: Strategy[Any], index: int, architecture: Any, cost: Cost) -> None:
+        score = self._scorer(architecture)
+        candidate = Candidate(
+            id=self._space.identify(architecture),
+            architecture=self._space.to_json(architecture),
+            strategy=strategy.name,
+            index=index,
+            value=score.value,
+            error=score.error,
+            loss=score.loss,
+            split=score.split,
+            examples=score.examples,
+            params=cost.params,
+            macs=cost.macs,
+        )
+        self._study.add(candidate, self._space.readable(architecture))
+        self.candidates.append(candidate)
+        self._seen.add(candidate.id)
+        self._history.append(Scored(architecture, score.value, strategy.name))

@@ -1,0 +1,156 @@
+"""Candidates and their scores, in an Optuna storage: committed the moment they exist."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
+
+from smash.errors import NotFoundError, RunStateError
+
+_NAME = "smash"
+_SETTINGS = "settings"
+_READABLE = FloatDistribution(0, 2.0**20)
+_COST = FloatDistribution(1, 2.0**50, log=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An architecture and its score.
+
+    Attributes:
+        id: Short name of the architecture.
+        architecture: The architecture as JSON.
+        strategy: Which strategy proposed it.
+        index: Which proposal of that strategy it was.
+        value: What ranks; lower is better.
+        error: Share of examples classified wrongly, 0…1.
+        loss: Mean cross-entropy, in nats.
+        split: Which examples these are of.
+        examples: How many.
+        params: Parameters of the child.
+        macs: Multiply-accumulates of the child for one input.
+        partial: Whether it was dropped before all examples were seen.
+    """
+
+    id: str
+    architecture: Mapping[str, Any]
+    strategy: str
+    index: int
+    value: float
+    error: float
+    loss: float
+    split: str
+    examples: int
+    params: int
+    macs: int
+    partial: bool = False
+
+
+class Study:
+    """All candidates of a run.
+
+    Args:
+        path: The journal, in the run folder.
+        create: Whether to make it where it is not there.
+
+    Raises:
+        NotFoundError: It is not there.
+        RunStateError: It is damaged.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if not path.exists() and not create:
+            raise NotFoundError(
+                f"run {str(path.parent)!r} has no candidates: rank some with "
+                f"'smash search {path.parent}'"
+            )
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        lock = JournalFileSymlinkLock(str(path))
+        if path.exists():
+            _mend(path, lock)
+        try:
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
+            self._study = optuna.create_study(
+                storage=storage, study_name=_NAME, direction="minimize", load_if_exists=True
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunStateError(f"{path} is damaged: {error!r}") from None
+        self._path = path
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What the search was asked for; None before the first."""
+        value = self._study.user_attrs.get(_SETTINGS)
+        return None if value is None else dict(json.loads(value))
+
+    @settings.setter
+    def settings(self, value: Mapping[str, Any]) -> None:
+        self._study.set_user_attr(_SETTINGS, json.dumps(value))
+
+    def add(self, candidate: Candidate, readable: Mapping[str, float]) -> None:
+        """Commits a candidate.
+
+        Args:
+            candidate: The candidate.
+            readable: A few features of its architecture by name, for dashboards.
+        """
+        costs = {"params": float(candidate.params), "macs": float(candidate.macs)}
+        attributes = {
+            name: getattr(candidate, name) for name in Candidate.__dataclass_fields__
+        } | {"architecture": json.dumps(candidate.architecture, separators=(",", ":"))}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
+                value=candidate.value,
+                params={**readable, **costs},
+                distributions={
+                    **dict.fromkeys(readable, _READABLE),
+                    **dict.fromkeys(costs, _COST),
+                },
+                user_attrs=attributes,
+            )
+        )
+
+    def candidates(self) -> list[Candidate]:
+        """All candidates, in the order in which they were committed.
+
+        Raises:
+            RunStateError: A candidate lacks what this program writes.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        try:
+            return [_candidate(trial) for trial in trials]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunStateError(f"{self._path} is damaged: {error!r}") from None
+
+    def ranked(self) -> list[Candidate]:
+        """All candidates, best first; those with partial scores last."""
+        return sorted(self.candidates(), key=lambda one: (one.partial, one.value))
+
+
+def _candidate(trial: FrozenTrial) -> Candidate:
+    values = {name: trial.user_attrs[name] for name in Candidate.__dataclass_fields__}
+    return Candidate(**{**values, "architecture": json.loads(values["architecture"])})
+
+
+def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
+    """Cuts off a last line that was not written to its end; the next would be lost with it."""
+    lock.acquire()
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+                os.fsync(file.fileno())
+    finally:
+        lock.release()

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from smash.data import Augmentation
+
+
+def reference(images: torch.Tensor, padding: int, flip: bool, seed: int) -> torch.Tensor:
+    """One example after the other, with the draws in their documented order."""
+    generator = torch.Generator().manual_seed(seed)
+    n, _, *size = images.shape
+    shifts = torch.randint(2 * padding + 1, (n, len(size)), generator=generator)
+    mirrored = torch.randint(2, (n, 1), generator=generator)
+    results = []
+    for i, image in enumerate(images.numpy()):
+        padded = np.pad(image, [(0, 0)] + [(padding, padding)] * len(size))
+        crop = tuple(slice(s, s + e) for s, e in zip(shifts[i].tolist(), size, strict=True))
+        cropped = padded[(slice(None), *crop)]
+        results.append(cropped[..., ::-1] if flip and mirrored[i] else cropped)
+    return torch.from_numpy(np.stack(results))
+
+
+@pytest.mark.parametrize("size", [(9,), (6, 9), (5, 6, 7)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(("padding", "flip"), [(0, True), (2, False), (3, True)])
+def test_equals_reference(size, dtype, padding, flip):
+    images = torch.randint(1, 256, (20, 3, *size), generator=torch.Generator().manual_seed(1))
+    images = images.to(dtype)
+    augmented = Augmentation(padding, flip)(images, torch.Generator().manual_seed(7))
+    assert augmented.dtype == dtype
+    assert torch.equal(augmented, reference(images, padding, flip, seed=7))
+
+
+def test_each_example_has_its_own_draw():
+    images = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8).expand(400, -1, -1, -1)
+    augmented = Augmentation(1, True)(images, torch.Generator().manual_seed(0))
+    assert len({tuple(image.flatten().tolist()) for image in augmented}) == 3 * 3 * 2
+
+
+def test_half_of_the_examples_are_mirrored():
+    images = torch.tensor([[[1.0, 2.0]]]).expand(1000, 1, 2)
+    augmented = Augmentation(flip=True)(images, torch.Generator().manual_seed(0))
+    assert 450 < int((augmented[:, 0, 0] == 2).sum()) < 550
+
+
+def test_neither_uses_nor_moves_other_random_state():
+    images = torch.rand(4, 1, 8, 8)
+    before = torch.get_rng_state()
+    first = Augmentation(2, True)(images, torch.Generator().manual_seed(3))
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(5)
+    assert torch.equal(first, Augmentation(2, True)(images, torch.Generator().manual_seed(3)))
+
+
+def test_leaves_its_input_alone():
+    images = torch.rand(4, 1, 8, 8)
+    copy = images.clone()
+    Augmentation(2, True)(images, torch.Generator().manual_seed(3))
+    assert torch.equal(images, copy)
+
+
+def test_none_gives_the_images_back():
+    images = torch.rand(4, 1, 8, 8)
+    assert Augmentation()(images, torch.Generator()) is images
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_same_on_a_gpu():
+    images = torch.rand(16, 3, 8, 8)
+    augmentation = Augmentation(2, True)
+    here = augmentation(images, torch.Generator().manual_seed(3))
+    there = augmentation(images.cuda(), torch.Generator().manual_seed(3))
+    assert torch.equal(here, there.cpu())

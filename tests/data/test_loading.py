@@ -1,0 +1,172 @@
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import smash.data
+from smash.data import DATASETS, Augmentation, load_data, normalise
+from smash.errors import InvalidValueError, NotFoundError
+from smash.spaces.base import Task
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits")
+
+
+def test_digits(digits):
+    assert digits.name == "digits"
+    assert digits.task == Task(channels=1, size=(8, 8), classes=10)
+    assert digits.classes == tuple("0123456789")
+    assert digits.augmentation == Augmentation(0, False)
+    assert [len(split) for split in (digits.train, digits.val, digits.test)] == [1375, 153, 269]
+    assert digits.train.images.dtype == torch.uint8
+    whole = torch.cat([digits.train.images, digits.val.images, digits.test.images])
+    expected = np.rint(load_digits().images * 255 / 16)
+    assert sorted(map(bytes, whole.numpy())) == sorted(map(bytes, expected.astype(np.uint8)))
+
+
+def test_digits_are_augmented_if_asked_but_never_mirrored():
+    assert load_data("digits", augment=True).augmentation == Augmentation(1, False)
+
+
+def test_every_split_has_every_class_in_proportion(digits):
+    for split, share in ((digits.test, 0.15), (digits.val, 0.085), (digits.train, 0.765)):
+        counts = torch.bincount(split.labels, minlength=10)
+        np.testing.assert_allclose(counts, np.bincount(load_digits().target) * share, atol=1)
+
+
+def test_statistics_are_those_of_the_training_split(digits):
+    images = normalise(digits.train.images, digits.mean, digits.std)
+    assert float(images.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(images.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_validation_does_not_move_the_test_split(digits):
+    other = load_data("digits", val_fraction=0.3)
+    assert torch.equal(other.test.images, digits.test.images)
+    assert len(other.val) > len(digits.val)
+    assert other.fingerprint != digits.fingerprint
+
+
+def test_global_random_state_is_neither_used_nor_moved(digits):
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state(), str(np.random.get_state())
+    again = load_data("digits")
+    assert again.fingerprint == digits.fingerprint
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == str(np.random.get_state())
+
+
+def test_fingerprint_is_the_same_in_another_process(digits):
+    code = "import smash.data; print(smash.data.load_data('digits').fingerprint)"
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == digits.fingerprint
+
+
+def test_fingerprint_tells_data_apart(tmp_path):
+    data = np.random.default_rng(0).random((20, 8))
+    labels = np.arange(20) % 2
+    other = data.copy()
+    other[3, 3] += 1e-3
+    variants: list[dict[str, Any]] = [
+        {"data": data, "labels": labels},
+        {"data": other, "labels": labels},
+        {"data": data, "labels": 1 - labels},
+        {"data": data, "labels": labels, "classes": np.array(["a", "b"])},
+        {"data": data.reshape(20, 2, 4), "labels": labels},
+    ]
+    prints = []
+    for i, arrays in enumerate(variants):
+        np.savez(tmp_path / f"{i}.npz", **arrays)
+        np.savez(tmp_path / "copy.npz", **arrays)
+        options: dict[str, Any] = {"dims": 1} if i == 4 else {}
+        prints.append(load_data(tmp_path / f"{i}.npz", **options).fingerprint)
+        assert load_data(tmp_path / "copy.npz", **options).fingerprint == prints[-1]
+    assert len(set(prints)) == len(variants)
+
+
+def test_moving_to_a_device(digits):
+    moved = digits.to("meta")
+    for split in (moved.train, moved.val, moved.test, digits.val.to("meta")):
+        assert split.images.device.type == split.labels.device.type == "meta"
+    assert moved.fingerprint == digits.fingerprint
+
+
+def test_subset(digits):
+    subset = digits.train.subset(torch.tensor([5, 2]))
+    assert len(subset) == 2
+    assert torch.equal(subset.images[1], digits.train.images[2])
+    assert subset.labels[0] == digits.train.labels[5]
+
+
+def test_a_registered_name_wins_over_a_folder(tmp_path, monkeypatch, digits):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert load_data("digits").fingerprint == digits.fingerprint
+
+
+def test_a_reader_can_be_registered(monkeypatch, digits):
+    monkeypatch.setitem(DATASETS, "mine", DATASETS["digits"])
+    assert load_data("mine").fingerprint == digits.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "text"),
+    [
+        ("digit", InvalidValueError, "data set 'digit' is not known: did you mean 'digits'?"),
+        ("imagenet", InvalidValueError, "'imagenet' is not known: choose one of digits (or give"),
+        ("./digits2", NotFoundError, "./digits2 must be a folder or an .npz file"),
+        ("some/where", NotFoundError, "some/where must be a folder or an .npz file, and is not"),
+        ("data.npz", NotFoundError, "data.npz must be a folder or an .npz file"),
+    ],
+)
+def test_what_is_not_there(tmp_path, monkeypatch, source, error, text):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        load_data(source)
+    (line,) = caught.value.faults
+    assert text in line
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({"val_fraction": 0.0}, ["val_fraction must lie between 0 and 1, both excluded, got 0.0"]),
+        ({"test_fraction": 1}, ["test_fraction must lie between 0 and 1, both excluded, got 1"]),
+        ({"test_fraction": float("nan")}, ["test_fraction must lie between 0 and 1, both exclu"]),
+        ({"val_fraction": 0.5, "test_fraction": 0.4}, ["must add up to less than 0.9, got 0.5"]),
+        ({"image_size": 8}, ["image_size is for folders of images: leave it out for 'digits', go"]),
+        ({"dims": 2}, ["dims is for .npz files: leave it out for 'digits', got 2"]),
+        (
+            {"val_fraction": -1, "test_fraction": 2, "image_size": 3, "dims": 4, "channels": "lst"},
+            [
+                "val_fraction must lie between 0 and 1, both excluded, got -1",
+                "test_fraction must lie between 0 and 1, both excluded, got 2",
+                "image_size must be at least 4, got 3",
+                "dims must be 1, 2 or 3, got 4",
+                "place of channels 'lst' is not known: did you mean 'last'?",
+                "image_size is for folders of images",
+                "dims is for .npz files",
+                "channels is for .npz files",
+            ],
+        ),
+    ],
+)
+def test_arguments_are_checked_all_at_once(options, lines):
+    with pytest.raises(InvalidValueError) as caught:
+        load_data("digits", **options)
+    assert len(caught.value.faults) == len(lines)
+    for line, fault in zip(lines, caught.value.faults, strict=True):
+        assert line in fault
+
+
+def test_public_names_exist():
+    assert all(hasattr(smash.data, name) for name in smash.data.__all__)
