@@ -1,3 +1,73 @@
-"""smash: one-shot neural architecture search through hypernetworks."""
+"""smash: one-shot neural architecture search through hypernetworks.
+
+    import smash
+
+    data = smash.load_data("digits")
+    run = smash.train(data, "runs/digits", epochs=20)
+    study = smash.search(run, random=200)
+    child = smash.retrain(run, rank=0)
+    print(child.result["test"]["error"])
+
+Names are imported when they are first used, so that ``import smash`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smash.children import Child, Evaluation
+    from smash.data import Data, load_data
+    from smash.errors import SmashError
+    from smash.retraining import retrain
+    from smash.run import Run
+    from smash.searching import search
+    from smash.spaces import MemoryBankSpace, SearchSpace, Task
+    from smash.study import Candidate, Study
+    from smash.training import train
+    from smash.weights import SmashNetwork
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Candidate",
+    "Child",
+    "Data",
+    "Evaluation",
+    "MemoryBankSpace",
+    "Run",
+    "SearchSpace",
+    "SmashError",
+    "SmashNetwork",
+    "Study",
+    "Task",
+    "load_data",
+    "retrain",
+    "search",
+    "train",
+]
+
+_HOMES = {
+    "smash.children": ("Child", "Evaluation"),
+    "smash.data": ("Data", "load_data"),
+    "smash.errors": ("SmashError",),
+    "smash.retraining": ("retrain",),
+    "smash.run": ("Run",),
+    "smash.searching": ("search",),
+    "smash.spaces": ("MemoryBankSpace", "SearchSpace", "Task"),
+    "smash.study": ("Candidate", "Study"),
+    "smash.training": ("train",),
+    "smash.weights": ("SmashNetwork",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'smash' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

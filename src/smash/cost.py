@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from smash.errors import InvalidValueError
+from smash.randomness import generator
 from smash.spaces.base import SearchSpace, Task
 
 
@@ -95,6 +96,13 @@ def measure(space: SearchSpace[Any], architecture: Any, task: Task) -> Cost:
     """Counts parameters and MACs of an architecture's child, without computing anything."""
     child = space.build(architecture, task)
     return Cost(params=count_parameters(child), macs=count_macs(child, task))
+
+
+def survey(space: SearchSpace[Any], task: Task, samples: int = 200) -> list[Cost]:
+    """Costs of random architectures, those with the fewest parameters first; always the same."""
+    rng = generator(0, "survey")
+    costs = (measure(space, space.sample(rng), task) for _ in range(samples))
+    return sorted(costs, key=lambda cost: (cost.params, cost.macs))
 
 
 def count_parameters(child: nn.Module) -> int:

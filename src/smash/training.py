@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from smash.config import RunSettings, SpaceSettings, TrainingSettings
+from smash.cost import survey
 from smash.data import Data, batches, epoch_order
 from smash.device import autocast, choose_device
 from smash.errors import DivergedError, InvalidValueError, RunStateError, unknown
@@ -54,6 +55,7 @@ def train(
     device: str | None = None,
     resume: bool = False,
     progress: Progress = silent,
+    announce: Callable[[list[str]], None] = lambda lines: None,
     **recipe: Any,
 ) -> Run:
     """Trains a SMASH network. What is not given is the default, or as before with `resume`.
@@ -71,6 +73,7 @@ def train(
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         resume: Go on with an unfinished run instead of making one; a finished one stays as it is.
         progress: Shows how far it is.
+        announce: Called once, before training, with lines on what was chosen.
         **recipe: Fields of `TrainingSettings`.
 
     Returns:
@@ -101,9 +104,26 @@ def train(
         run = Run.create(out, _settings(data, given, epochs))
     run.data = data
     if not run.trained:
+        announce(_choices(run))
         place = choose_device(run.settings.device)
         _Training(run, run.new_network().to(place), data.to(place), place).go_on(progress)
     return run
+
+
+def _choices(run: Run) -> list[str]:
+    """What was chosen, and how large the children of the space are."""
+    settings, lines = run.settings, []
+    lines.append(
+        f"preset {settings.space.preset}, {settings.training.steps:,} steps of "
+        f"{settings.training.batch_size} on {settings.device}"
+    )
+    costs = survey(run.space, run.data.task)
+    smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
+    sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
+    line = f"nominal budget: children of {sizes} parameters (smallest / median / largest of 200)"
+    if (reference := run.space.reference()) is not None:
+        line += f", {reference[0]} without classifier {reference[1]:,}"
+    return [*lines, line]
 
 
 def _check_length(epochs: int | None, minutes: float | None) -> None:

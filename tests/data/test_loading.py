@@ -50,7 +50,7 @@ def test_validation_does_not_move_the_test_split(digits):
     other = load_data("digits", val_fraction=0.3)
     assert torch.equal(other.test.images, digits.test.images)
     assert len(other.val) > len(digits.val)
-    assert other.fingerprint != digits.fingerprint
+    assert other.settings.fingerprint != digits.settings.fingerprint
 
 
 def test_global_random_state_is_neither_used_nor_moved(digits):
@@ -58,17 +58,17 @@ def test_global_random_state_is_neither_used_nor_moved(digits):
     np.random.seed(1)
     before = torch.get_rng_state(), str(np.random.get_state())
     again = load_data("digits")
-    assert again.fingerprint == digits.fingerprint
+    assert again.settings.fingerprint == digits.settings.fingerprint
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == str(np.random.get_state())
 
 
 def test_fingerprint_is_the_same_in_another_process(digits):
-    code = "import smash.data; print(smash.data.load_data('digits').fingerprint)"
+    code = "import smash.data; print(smash.data.load_data('digits').settings.fingerprint)"
     result = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == digits.fingerprint
+    assert result.stdout.strip() == digits.settings.fingerprint
 
 
 def test_fingerprint_tells_data_apart(tmp_path):
@@ -88,8 +88,8 @@ def test_fingerprint_tells_data_apart(tmp_path):
         np.savez(tmp_path / f"{i}.npz", **arrays)
         np.savez(tmp_path / "copy.npz", **arrays)
         options: dict[str, Any] = {"dims": 1} if i == 4 else {}
-        prints.append(load_data(tmp_path / f"{i}.npz", **options).fingerprint)
-        assert load_data(tmp_path / "copy.npz", **options).fingerprint == prints[-1]
+        prints.append(load_data(tmp_path / f"{i}.npz", **options).settings.fingerprint)
+        assert load_data(tmp_path / "copy.npz", **options).settings.fingerprint == prints[-1]
     assert len(set(prints)) == len(variants)
 
 
@@ -97,7 +97,7 @@ def test_moving_to_a_device(digits):
     moved = digits.to("meta")
     for split in (moved.train, moved.val, moved.test, digits.val.to("meta")):
         assert split.images.device.type == split.labels.device.type == "meta"
-    assert moved.fingerprint == digits.fingerprint
+    assert moved.settings.fingerprint == digits.settings.fingerprint
 
 
 def test_subset(digits):
@@ -110,12 +110,12 @@ def test_subset(digits):
 def test_a_registered_name_wins_over_a_folder(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
-    assert load_data("digits").fingerprint == digits.fingerprint
+    assert load_data("digits").settings.fingerprint == digits.settings.fingerprint
 
 
 def test_a_reader_can_be_registered(monkeypatch, digits):
     monkeypatch.setitem(DATASETS, "mine", DATASETS["digits"])
-    assert load_data("mine").fingerprint == digits.fingerprint
+    assert load_data("mine").settings.fingerprint == digits.settings.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,10 @@ class SearchSpace(ABC, Generic[A]):
             raise InvalidValueError(f"architecture {text[:40]!r} must be a JSON object")
         return self.from_json(value)
 
+    def reference(self) -> tuple[str, int] | None:
+        """A well-known network that the budget of the space is taken from, and its parameters."""
+        return None
+
     def shared_name(self, parameter: str) -> str:
         """Which shared tensor a child's parameter is a part of; by default that of its own name.
 

@@ -278,6 +278,23 @@ class MemoryBankOptions(Settings):
         return min(times * out, read, self.max_project)
 
 
+def reference_network(options: MemoryBankOptions) -> tuple[str, int]:
+    """Name and parameters, without the classifier, of the wide ResNet of equal nominal budget.
+
+    WRN-(3 · depth + 4)-width for RGB images, with 2N channels where the published one has 16: a
+    3×3 stem, then three stages of `depth` 3×3 convolutions, each after a BatchNorm, and a 1×1
+    convolution where the width changes.
+    """
+    base = 2 * options.bank_width
+    params, inputs = 9 * 3 * base, base
+    for width in (base * options.width << stage for stage in range(3)):
+        params += inputs * width if inputs != width else 0
+        for _ in range(options.depth):
+            params += 2 * inputs + 9 * inputs * width
+            inputs = width
+    return f"WRN-{3 * options.depth + 4}-{options.width}", params + 2 * inputs
+
+
 def read_architecture(
     value: Mapping[str, Any], options: MemoryBankOptions
 ) -> MemoryBankArchitecture:

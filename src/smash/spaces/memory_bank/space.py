@@ -19,6 +19,7 @@ from smash.spaces.memory_bank.architecture import (
     MemoryBankOptions,
     Op,
     read_architecture,
+    reference_network,
 )
 from smash.spaces.memory_bank.network import MemoryBankNetwork, shared_shapes
 
@@ -153,6 +154,10 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         )
         grid = (min if cheapest else max)(options.grids, key=sum)
         return tuple(conv if on else None for on in grid)
+
+    def reference(self) -> tuple[str, int]:
+        """The wide ResNet of equal budget (Zagoruyko and Komodakis 2016), without classifier."""
+        return reference_network(self.options)
 
     def shared_name(self, parameter: str) -> str:
         """All ops of a block share: ``blocks.0.ops.3.a1.conv.weight`` is of ``blocks.0.a1…``."""

@@ -1,0 +1,5 @@
+"""``python -m smash``."""
+
+from smash.cli import main
+
+main()

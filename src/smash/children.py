@@ -1,0 +1,159 @@
+"""Trained child networks: the folder of each, and how well it does.
+
+The folder holds what was trained (``architecture.json``), its weights (``model.safetensors``), how
+training went (``metrics.jsonl``) and, once it has finished, how good it is (``result.json``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import f1_score
+from torch import nn
+
+from smash.config import RetrainSettings
+from smash.data import Data, Split, batches
+from smash.errors import InvalidValueError, NotFoundError, RunStateError
+from smash.run import Run, load_tensors, read_json
+
+ARCHITECTURE = "architecture.json"
+MODEL = "model.safetensors"
+RESULT = "result.json"
+_BATCH_SIZE = 250
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How well a trained child does.
+
+    Attributes:
+        split: Which examples these are of.
+        examples: How many.
+        error: Share classified wrongly, 0…1.
+        top5_error: Share whose class is not among the five most likely, 0…1.
+        macro_f1: F1 score, the mean over classes, 0…1.
+        loss: Mean cross-entropy, in nats.
+    """
+
+    split: str
+    examples: int
+    error: float
+    top5_error: float
+    macro_f1: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Child:
+    """A trained child network in its folder.
+
+    Attributes:
+        path: The folder, ``RUN/children/NAME``.
+        run: The run it is from.
+        about: What ``architecture.json`` says.
+    """
+
+    path: Path
+    run: Run
+    about: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Child:
+        """Finds a trained child.
+
+        Raises:
+            NotFoundError: There is no child at this path.
+            RunStateError: It is damaged, or its training has not finished.
+        """
+        path = Path(path)
+        if not (path / ARCHITECTURE).is_file():
+            raise NotFoundError(
+                f"{str(path)!r} is not a trained child: name a folder RUN/children/NAME, "
+                "made with 'smash retrain RUN'"
+            )
+        if not (path / RESULT).is_file():
+            raise RunStateError(
+                f"child {path.name!r} has not finished training: repeat the 'smash retrain' "
+                "command that began it"
+            )
+        return cls(path, Run.open(path.absolute().parent.parent), read_json(path / ARCHITECTURE))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What retraining found at its end: ``val`` and, where it was asked for, ``test``."""
+        return dict(read_json(self.path / RESULT))
+
+    def model(self, device: torch.device) -> nn.Module:
+        """The network with its trained weights, in eval mode; it takes normalised images.
+
+        Raises:
+            RunStateError: The weights are damaged.
+        """
+        architecture = self.run.space.from_json(self.about["architecture"])
+        model = self.run.space.build(architecture, self.run.data.task, str(device))
+        tensors, _ = load_tensors(self.path / MODEL)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RunStateError(f"{self.path / MODEL} does not fit its child: {reason}") from None
+        return model.eval()
+
+    def evaluate(self, split: str, device: torch.device) -> Evaluation:
+        """Evaluates the trained network.
+
+        Raises:
+            InvalidValueError: There is no such split.
+        """
+        if split not in _SPLITS:
+            raise InvalidValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+        data = self.run.data.to(device)
+        return evaluate(self.model(device), getattr(data, split), data, split)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evaluation:
+    """Evaluates a child in eval mode.
+
+    Args:
+        model: Maps normalised images, N×channels×spatial, to logits, N×classes.
+        examples: What to evaluate on.
+        data: The data set, whose normalisation the model was trained with.
+        split: Name of the split.
+    """
+    logits = torch.cat(
+        [model(data.normalise(batch.images)) for batch in batches(examples, _BATCH_SIZE)]
+    )
+    predicted = logits.argmax(1)
+    best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    among_five = (best_five == examples.labels[:, None]).any(1)
+    return Evaluation(
+        split=split,
+        examples=len(examples),
+        error=(predicted != examples.labels).double().mean().item(),
+        top5_error=1 - among_five.double().mean().item(),
+        macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
+        loss=F.cross_entropy(logits, examples.labels).item(),
+    )
+
+
+def child_name(identity: str, settings: RetrainSettings) -> str:
+    """A child's name: its id and what differs from the default recipe."""
+    default = RetrainSettings().model_dump()
+    marks = {"epochs": "e", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
+    parts = [identity]
+    for name, value in settings.model_dump().items():
+        if value == default[name]:
+            continue
+        parts.append(str(value) if name == "init" else f"{marks.get(name, name)}{value:g}")
+    return "-".join(parts)
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain JSON."""
+    return asdict(evaluation)
