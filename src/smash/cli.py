@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -277,15 +276,16 @@ def demo(
 
 def main() -> None:
     """Runs the command and turns errors into exit codes: 1 failed, 2 wrong use, 130 interrupted."""
-    usage_error = typer.BadParameter.__mro__[1]
     try:
         code = app(standalone_mode=False)
     except SmashError as error:
         _fail(error.faults, error.exit_code)
-    except usage_error as error:
-        _fail([f"{error.format_message()} (see 'smash --help')"], 2)  # type: ignore[attr-defined]
+    except typer.TyperException as error:
+        _fail([f"{error.format_message()} (see 'smash --help')"], 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(["interrupted; the state is saved, and the same command goes on (train: --resume)"], 130)
+        _fail(
+            ["interrupted; the state is saved, and the same command goes on (train: --resume)"], 130
+        )
     except OSError as error:
         _fail([f"{error.filename or 'file'}: {error.strerror or error}"], 1)
     else:

@@ -80,9 +80,7 @@ def retrain(
         path = run.child_path(child_name(candidate.id, brief))
         done = (path / RESULT).is_file()
         child = (
-            Child.open(path)
-            if done
-            else _retrain(run, candidate, brief, device, False, progress)
+            Child.open(path) if done else _retrain(run, candidate, brief, device, False, progress)
         )
         errors[candidate.id] = child.result["val"]["error"]
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])

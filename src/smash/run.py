@@ -78,7 +78,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunStateError: The file is truncated or altered.
     """
     try:
-        with safetensors.safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
     except (safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
@@ -164,7 +164,7 @@ class Checkpoint:
 
 
 class Run:
-    """A run folder. Make one with `create`, find one with `open`.
+    """A run folder: made with `create`, found with `open`.
 
     Attributes:
         path: The folder.
@@ -179,18 +179,16 @@ class Run:
         self.metrics = MetricsLog(path / METRICS)
         self.checkpoint = Checkpoint(path / CHECKPOINT)
 
-    @classmethod
-    def create(cls, path: Path, settings: RunSettings) -> Run:
+    def create(self) -> None:
         """Makes the folder.
 
         Raises:
             AlreadyExistsError: There is something at this path.
         """
-        check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "environment.json", environment())
-        write_atomically(path / CONFIG, settings.to_toml().encode())
-        return cls(path, settings)
+        check_free(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "environment.json", environment())
+        write_atomically(self.path / CONFIG, self.settings.to_toml().encode())
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -253,7 +251,9 @@ class Run:
 
     def save_network(self, network: nn.Module) -> None:
         """Keeps the weights of a finished SMASH network."""
-        save_tensors(self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps})
+        save_tensors(
+            self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps}
+        )
 
     def network(self, device: torch.device) -> SmashNetwork:
         """The finished SMASH network.

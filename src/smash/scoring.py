@@ -85,9 +85,7 @@ class Scorer:
 
 
 @torch.no_grad()
-def classify(
-    child: Callable[[Tensor], Tensor], split: Split, data: Data
-) -> tuple[float, float]:
+def classify(child: Callable[[Tensor], Tensor], split: Split, data: Data) -> tuple[float, float]:
     """Gives error and mean loss of a child on examples."""
     loss = wrong = torch.zeros((), device=split.labels.device)
     for batch in batches(split, _BATCH_SIZE):

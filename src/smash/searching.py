@@ -92,9 +92,7 @@ def search(
     return study
 
 
-def _check(
-    counts: Mapping[str, int], rate: float, seed: int, rank_by: str, examples: int
-) -> None:
+def _check(counts: Mapping[str, int], rate: float, seed: int, rank_by: str, examples: int) -> None:
     faults = [
         f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
     ]
@@ -132,9 +130,7 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
 class _Loop:
     """Extends a study by proposals of one strategy after the other."""
 
-    def __init__(
-        self, run: Run, study: Study, scorer: Scorer, budget: Budget, seed: int
-    ) -> None:
+    def __init__(self, run: Run, study: Study, scorer: Scorer, budget: Budget, seed: int) -> None:
         self._space, self._task = run.space, run.data.task
         self._study, self._scorer, self._budget, self._seed = study, scorer, budget, seed
         self.candidates = study.candidates()

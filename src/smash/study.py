@@ -104,9 +104,9 @@ class Study:
             readable: A few features of its architecture by name, for dashboards.
         """
         costs = {"params": float(candidate.params), "macs": float(candidate.macs)}
-        attributes = {
-            name: getattr(candidate, name) for name in Candidate.__dataclass_fields__
-        } | {"architecture": json.dumps(candidate.architecture, separators=(",", ":"))}
+        attributes = {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__} | {
+            "architecture": json.dumps(candidate.architecture, separators=(",", ":"))
+        }
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,

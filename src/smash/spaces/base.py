@@ -83,7 +83,7 @@ class SearchSpace(ABC, Generic[A]):
 
     @abstractmethod
     def readable(self, architecture: A) -> Mapping[str, float]:
-        """A few features by name, for tables and dashboards: depth, width, …"""
+        """A few features by name, such as depth and width, for tables and dashboards."""
 
     @abstractmethod
     def to_json(self, architecture: A) -> dict[str, Any]:

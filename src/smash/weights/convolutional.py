@@ -93,7 +93,7 @@ class ConvolutionalWeights(nn.Module):
         generator: Source of the initial values and of the noise.
     """
 
-    noise_kS: Tensor
+    noise: Tensor
 
     def __init__(self, space: MemoryBankSpace, task: Task, generator: torch.Generator) -> None:
         super().__init__()
@@ -110,13 +110,11 @@ class ConvolutionalWeights(nn.Module):
         values = options.max_bottleneck * self._width * self._rows
         self.hypernetwork = Hypernetwork(self.encoding.channels + 1, values, generator)
         noise = torch.randn(self.encoding.rows, self.encoding.max_positions, generator=generator)
-        self.register_buffer("noise_kS", noise)
+        self.register_buffer("noise", noise)
 
-    def forward(
-        self, architecture: MemoryBankArchitecture, child: nn.Module
-    ) -> dict[str, Tensor]:
+    def forward(self, architecture: MemoryBankArchitecture, child: nn.Module) -> dict[str, Tensor]:
         """Gives `{name: tensor}` for all parameters of `child`."""
-        weights = self.shared(child)
+        weights: dict[str, Tensor] = self.shared(child)
         matrix_IO = self._generate(architecture)
         for place in self.encoding.places(architecture):
             shape = child.get_parameter(place.parameter).shape
@@ -127,9 +125,9 @@ class ConvolutionalWeights(nn.Module):
 
     def _generate(self, architecture: MemoryBankArchitecture) -> Tensor:
         """Gives the generated weights of all ops, rows in the order in which the ops read."""
-        code_CkS = self.encoding.encode(architecture).to(self.noise_kS.device)
-        noise_1kS = self.noise_kS[None, :, : code_CkS.shape[-1]]
-        values_VkS = self.hypernetwork(torch.cat([noise_1kS, code_CkS])[None])[0]
+        code_CkS = self.encoding.encode(architecture).to(self.noise.device)
+        noise_1kS = self.noise[None, :, : code_CkS.shape[-1]]
+        values_VkS: Tensor = self.hypernetwork(torch.cat([noise_1kS, code_CkS])[None])[0]
         # (m o i) k s -> (s i) (m k o), with o = N
         values_mNIkS = values_VkS.unflatten(0, (-1, self._width, self._rows))
         return values_mNIkS.permute(4, 2, 0, 3, 1).flatten(2).flatten(0, 1)

@@ -22,7 +22,9 @@ State = dict[str, Tensor]
 class WeightSource(Protocol):
     """Gives the parameters of a child; never changes the child."""
 
-    def __call__(self, architecture: Any, child: nn.Module) -> State: ...
+    def __call__(self, architecture: Any, child: nn.Module) -> State:
+        """Gives `{name: tensor}` for all parameters of `child`."""
+        ...
 
 
 class PlainSharing(nn.Module):
@@ -119,7 +121,7 @@ class SmashNetwork(nn.Module):
     def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
         """The child in eval mode with a state that `state` gave: maps images to logits."""
         child = self.space.build(architecture, self.task).eval()
-        return lambda images: functional_call(child, state, (images,))  # type: ignore[no-any-return]
+        return lambda images: functional_call(child, state, (images,))
 
 
 def _norms(child: nn.Module) -> Iterator[_BatchNorm]:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
@@ -399,7 +400,7 @@ def _check_convolution(conv: Convolution, options: MemoryBankOptions) -> Iterabl
 
 
 def _ascending(banks: tuple[int, ...]) -> bool:
-    return all(a < b for a, b in zip(banks, banks[1:], strict=False))
+    return all(a < b for a, b in pairwise(banks))
 
 
 def _divisors(number: int) -> list[int]:

@@ -74,6 +74,10 @@ class MemoryOp(nn.Module):
         outputs = op.outputs * options.bank_width
         normalised = options.normalisation == "batch"
         self.reads, self.writes = op.reads, op.writes
+        self.a1: nn.Module
+        self.a2: nn.Module | None
+        self.b1: nn.Module | None
+        self.b2: nn.Module | None
         self.norm = batch_norm(read, options.dims, device=device) if normalised else None
         self.project = convolution(read, width, (1,) * options.dims, device=device)
         self.project_norm = (
@@ -114,7 +118,9 @@ class MemoryBlock(nn.Module):
     def __init__(self, block: Block, options: MemoryBankOptions, device: str) -> None:
         super().__init__()
         self.bank_channels = block.bank_size * options.bank_width
-        self.ops = nn.ModuleList(MemoryOp(block, op, options, device) for op in block.ops)
+        self.ops: list[MemoryOp] = nn.ModuleList(  # type: ignore[assignment] # iterates as one
+            MemoryOp(block, op, options, device) for op in block.ops
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N×inputs×spatial to all filled banks, N×(banks · bank_channels)×spatial."""

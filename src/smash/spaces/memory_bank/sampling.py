@@ -116,9 +116,7 @@ def _draw_outputs(
     return _pick(sizes, [1 / (0.01 + 10 * abs(size - reads * bank_size)) for size in sizes], rng)
 
 
-def _draw_writes(
-    parts: int, filled: int, limit: int, rng: np.random.Generator
-) -> tuple[int, ...]:
+def _draw_writes(parts: int, filled: int, limit: int, rng: np.random.Generator) -> tuple[int, ...]:
     """Draws the banks to write, `parts` of them or more; empty ones are opened in order."""
     candidates = filled + min(parts, limit - filled)
     counts = range(parts, max(filled // 2, parts) + 1)
@@ -201,9 +199,7 @@ def _repair_reads(
     return tuple(valid[: min(len(valid), affordable) // step * step])
 
 
-def _repair_writes(
-    writes: tuple[int, ...], parts: int, filled: int, limit: int
-) -> tuple[int, ...]:
+def _repair_writes(writes: tuple[int, ...], parts: int, filled: int, limit: int) -> tuple[int, ...]:
     """The writes with new banks opened in order; none where too few are left for `parts`."""
     old = sum(bank < filled for bank in writes)
     new = min(len(writes) - old, parts, limit - filled)
@@ -221,9 +217,7 @@ def _mutate_grid(
     convolutions = list(grid)
     if rng.random() < rate:
         drawn = _draw_grid(options, options.kernels, rng)
-        convolutions = [
-            old if new and old else new for old, new in zip(grid, drawn, strict=True)
-        ]
+        convolutions = [old if new and old else new for old, new in zip(grid, drawn, strict=True)]
     kernels, dilations, groups, nonlinearities = (rng.random(4) < rate).tolist()
     for position, conv in enumerate(convolutions):
         if conv is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from smash.spaces.base import SearchSpace, Shape, Task
 from smash.spaces.memory_bank import sampling

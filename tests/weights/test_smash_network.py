@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from smash.errors import InvalidValueError
+from smash.spaces import MemoryBankSpace, Task
+from smash.weights import SmashNetwork
+from smash.weights.encoding import GridEncoding
+from smash.weights.shared import SharedWeights
+from tests.spaces.options import OPTIONS
+
+# The published sizes take a second each; the options that differ from them are all here.
+NAMES = [name for name in OPTIONS if name not in ("original", "v1", "v2")]
+
+
+def network_of(name: str, hypernet: str = "convolutional") -> SmashNetwork:
+    options = OPTIONS[name]
+    task = Task(channels=2, size=(8,) * options.dims, classes=3)
+    network = SmashNetwork(MemoryBankSpace(options), task, hypernet)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # so that no norm is the identity and no bias is 0
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+def images_of(network: SmashNetwork, seed: int, n: int = 6) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, network.task.channels, *network.task.size, generator=generator)
+
+
+@pytest.mark.parametrize("hypernet", ["convolutional", "none"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scored_child_is_the_built_child(name, hypernet):
+    network = network_of(name, hypernet)
+    for seed in range(3):
+        architecture = network.space.sample(np.random.default_rng(seed))
+        state = network.state(architecture, images_of(network, 0))
+        images = images_of(network, 1)
+        child = network.space.build(architecture, network.task, "cpu")
+        child.load_state_dict(state)
+        with torch.no_grad():
+            scored = network.child(architecture, state)(images)
+            assert torch.equal(child.eval()(images), scored), f"{name}, seed {seed}"
+            assert scored.std() > 0
+
+
+def test_statistics_are_those_of_the_calibration_batch():
+    network = network_of("small")
+    architecture = network.space.sample(np.random.default_rng(0))
+    images = images_of(network, 0)
+    state = network.state(architecture, images)
+    child = network.space.build(architecture, network.task, "cpu")
+    child.load_state_dict(state)
+    seen = []
+    child.blocks[0].ops[0].norm.register_forward_hook(lambda _, args, output: seen.append(args[0]))
+    child.train()(images)
+    mean, var = seen[0].mean((0, 2, 3)), seen[0].var((0, 2, 3), unbiased=True)
+    torch.testing.assert_close(state["blocks.0.ops.0.norm.running_mean"], mean)
+    torch.testing.assert_close(state["blocks.0.ops.0.norm.running_var"], var)
+
+
+def test_a_state_depends_on_nothing_that_was_asked_before():
+    network = network_of("var")
+    rng = np.random.default_rng(0)
+    first, second = network.space.sample(rng), network.space.sample(rng)
+    images = images_of(network, 0)
+    before = network.state(first, images)
+    network.state(second, images_of(network, 2))
+    network(second, images_of(network, 3))
+    after = network.state(first, images)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_unknown_hypernet_is_refused_with_the_likely_name():
+    network = network_of("tiny")
+    with pytest.raises(InvalidValueError, match="did you mean 'convolutional'"):
+        SmashNetwork(network.space, network.task, "convolutionel")
+
+
+@pytest.mark.parametrize("name", ["v2", *NAMES])
+def test_encoding_agrees_with_one_written_entry_by_entry(name):
+    options = OPTIONS[name]
+    encoding = GridEncoding(options)
+    layout = list(encoding._layout())
+    for seed in range(3):
+        architecture = MemoryBankSpace(options).sample(np.random.default_rng(seed))
+        start = 0
+        code = encoding.encode(architecture)
+        expected = -torch.ones_like(code)
+        for index, block in enumerate(architecture.blocks):
+            for op in block.ops:
+                units = [bank for bank in op.reads for _ in range(block.bank_size)]
+                cost = len(units) // options.depth_compression
+                for s in range(cost):
+                    here = units[s * options.depth_compression : (s + 1) * options.depth_compression]
+                    for column, (kind, *rest) in enumerate(layout):
+                        if kind == "reads":
+                            true = rest[0] in here
+                        elif kind == "writes":
+                            true = rest[0] in op.writes
+                        elif kind == "block":
+                            true = rest[0] == index
+                        elif kind == "outputs":
+                            true = rest[0] == op.outputs
+                        else:
+                            conv = op.grid[rest[0]]
+                            value = None if conv is None or kind == "active" else getattr(conv, kind)
+                            if isinstance(value, tuple):
+                                value = value[rest[1]]
+                            true = conv is not None and (kind == "active" or value == rest[-1])
+                        if true:
+                            expected[column, : op.outputs, start + s] = 1
+                start += cost
+        assert code.shape[2] == start
+        assert torch.equal(code, expected), f"{name}, seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["small", "var", "op norm"])
+def test_generated_weights_lie_where_the_method_says(name):
+    network = network_of(name)
+    options = OPTIONS[name]
+    architecture = network.space.sample(np.random.default_rng(5))
+    child = network.space.build(architecture, network.task)
+    source = network.source
+    weights = source(architecture, child)
+    code = source.encoding.encode(architecture)
+    noise = source.noise[None, :, : code.shape[2]]
+    values = source.hypernetwork(torch.cat([noise, code])[None])[0]
+    N, rows = options.bank_width, options.bank_width * options.depth_compression
+    for place in source.encoding.places(architecture):
+        weight = weights[place.parameter]
+        outputs, inputs = weight.shape[:2]
+        assert inputs == (place.stop - place.start) * rows
+        expected = torch.empty(outputs, inputs)
+        for column in range(outputs):
+            m, rest = divmod(column, options.max_outputs * N)
+            k, o = divmod(rest, N)
+            for row in range(inputs):
+                s, i = divmod(row, rows)
+                expected[column, row] = values[(m * N + o) * rows + i, k, place.start + s]
+        expected /= expected.norm()
+        torch.testing.assert_close(weight.flatten(1), expected)
+
+
+def test_a_shared_weight_is_the_corner_and_the_central_crop():
+    shared = SharedWeights({"conv.weight": (3, 2, 5)}, lambda name: name, torch.Generator())
+    child = torch.nn.ModuleDict({"conv": torch.nn.Conv1d(1, 2, 3, bias=False, device="meta")})
+    (tensor,) = shared.parameters()
+    given = shared(child)["conv.weight"]
+    assert torch.equal(given, tensor[:2, :1, 1:4])
+    given.sum().backward()
+    assert tensor.grad.nonzero().tolist() == [[o, 0, k] for o in range(2) for k in (1, 2, 3)]
