@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def faults(self) -> list[str]:
-        """The fault lines: from the first on, all of stderr; what comes before is about the data."""
+        """The fault lines: all of stderr from the first on; before it, data may be described."""
         lines = self.err.splitlines()
         return list(dropwhile(lambda line: not line.startswith("smash: "), lines))
 
@@ -189,7 +189,7 @@ RUN_ROWS = {
     "show a child": ("show {child}", ("is not a run",)),
     "not a run": ("search {run}/children", ("children", "is not a run")),
     "run not there": ("search {run}/nowhere", ("nowhere", "smash train")),
-    "bad split": ("evaluate {child} --split tset", ("'tset'", "'test'")),
+    "bad split": ("evaluate {child} --split tset", ("'tset'", "train, val, test")),
     "not a child": ("evaluate {run}", ("{run}",)),
     "child not there": ("evaluate {child}-x", ("{child}-x",)),
     "existing out": (TRAIN + " --out {run}", ("{run}", "already exists", "--resume")),
@@ -264,7 +264,7 @@ def test_a_damaged_run_is_named_and_left_as_it_was(smash, run, damage, line, nam
 
 def test_all_faults_of_one_input_are_reported_together(smash, tmp_path):
     answer = smash(
-        *TRAIN.split(), *"-o max_kernel=4 -o max_groups=3 --out".split(), str(tmp_path / "out")
+        *TRAIN.split(), "-o", "max_kernel=4", "-o", "max_groups=3", "--out", str(tmp_path / "out")
     )
 
     check_refused(answer)

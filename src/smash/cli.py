@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -281,7 +282,7 @@ def main() -> None:
     except SmashError as error:
         _fail(error.faults, error.exit_code)
     except typer.TyperException as error:
-        _fail([f"{error.format_message()} (see 'smash --help')"], 2)
+        _fail([f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
     except (KeyboardInterrupt, typer.Abort):
         _fail(
             ["interrupted; the state is saved, and the same command goes on (train: --resume)"], 130
@@ -290,6 +291,14 @@ def main() -> None:
         _fail([f"{error.filename or 'file'}: {error.strerror or error}"], 1)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _given(error: Exception) -> str:
+    """The value that an option could not read; the parser's own words leave it out."""
+    options = getattr(getattr(error, "param", None), "opts", [])
+    arguments = [part for word in sys.argv[1:] for part in word.split("=", 1)]
+    values = [value for option, value in pairwise(arguments) if option in options]
+    return f", got {values[-1]!r}" if values else ""
 
 
 def _fail(faults: Any, code: int) -> None:

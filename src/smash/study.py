@@ -77,11 +77,16 @@ class Study:
         lock = JournalFileSymlinkLock(str(path))
         if path.exists():
             _mend(path, lock)
+        made = path.exists() and path.stat().st_size > 0
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
-            self._study = optuna.create_study(
-                storage=storage, study_name=_NAME, direction="minimize", load_if_exists=True
-            )
+            # Not load_if_exists, which adds a line to the journal each time.
+            if made:
+                self._study = optuna.load_study(storage=storage, study_name=_NAME)
+            else:
+                self._study = optuna.create_study(
+                    storage=storage, study_name=_NAME, direction="minimize"
+                )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunStateError(f"{path} is damaged: {error!r}") from None
         self._path = path

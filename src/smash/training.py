@@ -303,7 +303,10 @@ class _Training:
         """Loss and error on the validation split, each batch with a random architecture."""
         loss_sum = torch.zeros((), device=self.device)
         wrong = torch.zeros((), device=self.device)
-        for index, batch in enumerate(batches(self.data.val, 2 * self.settings.batch_size)):
+        # Shuffled: a batch of one class would have that class's statistics.
+        order = epoch_order(len(self.data.val), 0, 0)
+        size = 2 * self.settings.batch_size
+        for index, batch in enumerate(batches(self.data.val, size, order)):
             rng = generator(self.seed, f"validation architecture of epoch {epoch}", index)
             logits = self.network(self.network.space.sample(rng), self.data.normalise(batch.images))
             loss_sum += F.cross_entropy(logits, batch.labels, reduction="sum")

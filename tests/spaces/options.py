@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smash.spaces.memory_bank import PRESETS, MemoryBankOptions
 
-_SMALL = {"depth": 3, "width": 1, "bank_width": 4, "max_width": 16, "max_groups": 4}
+_SMALL: dict[str, Any] = {"depth": 3, "width": 1, "bank_width": 4, "max_width": 16, "max_groups": 4}
 
 OPTIONS = {
     **PRESETS,

@@ -95,7 +95,9 @@ def test_encoding_agrees_with_one_written_entry_by_entry(name):
                 units = [bank for bank in op.reads for _ in range(block.bank_size)]
                 cost = len(units) // options.depth_compression
                 for s in range(cost):
-                    here = units[s * options.depth_compression : (s + 1) * options.depth_compression]
+                    here = units[
+                        s * options.depth_compression : (s + 1) * options.depth_compression
+                    ]
                     for column, (kind, *rest) in enumerate(layout):
                         if kind == "reads":
                             true = rest[0] in here
@@ -107,7 +109,9 @@ def test_encoding_agrees_with_one_written_entry_by_entry(name):
                             true = rest[0] == op.outputs
                         else:
                             conv = op.grid[rest[0]]
-                            value = None if conv is None or kind == "active" else getattr(conv, kind)
+                            value = (
+                                None if conv is None or kind == "active" else getattr(conv, kind)
+                            )
                             if isinstance(value, tuple):
                                 value = value[rest[1]]
                             true = conv is not None and (kind == "active" or value == rest[-1])

@@ -96,9 +96,10 @@ class MemoryOp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps the read banks, N×read×spatial, to N×outputs×spatial."""
         if self.norm is not None:
-            x = self.project(F.relu(self.norm(x)))
-        else:
-            x = F.relu(self.project(x))
+            x = F.relu(self.norm(x))
+        x = self.project(x)
+        if self.norm is None:
+            x = F.relu(x)
         if self.project_norm is not None:
             x = self.project_norm(x)
         a = self.a1(x)

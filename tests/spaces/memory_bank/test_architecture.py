@@ -1,0 +1,222 @@
+import hashlib
+import json
+
+import pytest
+
+from smash.errors import InvalidValueError
+from smash.spaces import MemoryBankSpace
+from smash.spaces.memory_bank import Block, MemoryBankOptions
+from tests.spaces.cases import OPTIONS, architecture, convolution, op, rng_of
+
+HAND_WRITTEN = architecture(
+    Block(
+        2,
+        (
+            op((0,), (1, 4), 4, convolution(5, dilation=2, groups=2)),
+            op((1, 3, 4), (0, 2), 2, convolution(3, dilation=3)),
+        ),
+    ),
+    Block(1, (op((0, 1), (2,), 1, convolution(7)),)),
+    Block(2, (op((0, 6), (6, 7), 4),)),
+)
+GOLDEN = "45310b6e6d09"
+
+
+def test_the_id_of_a_fixed_architecture_never_changes():
+    space = MemoryBankSpace()
+    assert space.from_json(space.to_json(HAND_WRITTEN)) == HAND_WRITTEN  # it is valid
+    assert space.identify(HAND_WRITTEN) == GOLDEN
+
+
+def test_the_id_is_a_hash_of_the_canonical_json():
+    def conv(extent, dilation, groups):
+        return (
+            f'{{"dilation":[{dilation},{dilation}],"groups":{groups},'
+            f'"kernel":[{extent},{extent}],"nonlinearity":"relu"}}'
+        )
+
+    def written(reads, writes, outputs, grid):
+        return (
+            f'{{"grid":[{grid},null,null,null],"outputs":{outputs},'
+            f'"reads":{reads},"writes":{writes}}}'
+        )
+
+    first = (
+        written("[0]", "[1,4]", 4, conv(5, 2, 2))
+        + ","
+        + written("[1,3,4]", "[0,2]", 2, conv(3, 3, 1))
+    )
+    blocks = ",".join(
+        f'{{"bank_size":{size},"ops":[{ops}]}}'
+        for size, ops in (
+            (2, first),
+            (1, written("[0,1]", "[2]", 1, conv(7, 1, 1))),
+            (2, written("[0,6]", "[6,7]", 4, conv(3, 1, 1))),
+        )
+    )
+    text = f'{{"blocks":[{blocks}],"space":"memory-bank"}}'
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert MemoryBankSpace().identify(HAND_WRITTEN) == digest[:12]
+
+
+@pytest.mark.parametrize(
+    "sampling_only",
+    [
+        {"depth": 20},
+        {"depth_compression": 1},
+        {"max_dilation": 2},
+        {"max_kernel": 9},
+        {"max_groups": 4},
+        {"grid": "var"},
+        {"variable_kernel": False},
+        {"variable_groups": False},
+        {"variable_nonlinearity": True},
+        {"bank_size": 2},
+    ],
+)
+def test_the_id_does_not_depend_on_what_only_concerns_sampling(sampling_only):
+    space = MemoryBankSpace(MemoryBankOptions(**sampling_only))
+    assert space.identify(HAND_WRITTEN) == GOLDEN
+
+
+def test_every_structural_option_has_another_id():
+    changes: list[dict[str, object]] = [
+        {},
+        {"width": 5},
+        {"bank_width": 16},
+        {"max_width": 128},
+        {"bottleneck": 2},
+        {"max_bottleneck": 3},
+        {"normalisation": "bare"},
+        {"op_norm": True},
+        {"preactivation": False},
+        {"stem_stride": 2},
+        {"dims": 1},
+    ]
+    ids = {
+        MemoryBankSpace(MemoryBankOptions(**change)).identify(HAND_WRITTEN)  # type: ignore[arg-type]
+        for change in changes
+    }
+    assert len(ids) == len(changes)
+
+
+def test_every_change_of_an_architecture_has_another_id():
+    space, rng = MemoryBankSpace(OPTIONS["all-variable"]), rng_of(1)
+    seen = {}
+    now = space.sample(rng)
+    for _ in range(200):
+        now = space.mutate(now, rng)
+        assert seen.setdefault(space.identify(now), now) == now, "seed 1"
+    assert len(seen) > 150
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_json_brings_everything_back(name):
+    space, rng = MemoryBankSpace(OPTIONS[name]), rng_of(2)
+    for turn in range(3):
+        before = space.sample(rng)
+        after = space.parse(json.dumps(space.to_json(before)))
+        assert after == before, f"seed 2, turn {turn}"
+        assert hash(after) == hash(before)
+
+
+def changed(*path_and_value):
+    """The hand-written architecture's JSON with the value at a path replaced."""
+    *path, last, value = path_and_value
+    document = json.loads(json.dumps(MemoryBankSpace().to_json(HAND_WRITTEN)))
+    place = document
+    for step in path:
+        place = place[step]
+    place[last] = value
+    return document
+
+
+FIRST = ("blocks", 0, "ops", 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        7,
+        "text",
+        {},
+        {"blocks": {"a": 1}},
+        changed("blocks", []),
+        changed("blocks", 0, None),
+        changed("blocks", 0, "bank_size", 0),
+        changed("blocks", 0, "bank_size", 3),
+        changed("blocks", 0, "bank_size", "2\n3"),
+        changed("blocks", 0, "bank_size", 2.0),
+        changed("blocks", 1, "bank_size", True),
+        changed("blocks", 0, "ops", []),
+        changed(*FIRST, "reads", []),
+        changed(*FIRST, "reads", [4]),
+        changed(*FIRST, "reads", [-1]),
+        changed(*FIRST, "reads", [1, 0]),
+        changed(*FIRST, "reads", [0, 0]),
+        changed(*FIRST, "reads", [0.0]),
+        changed(*FIRST, "reads", [False]),
+        changed(*FIRST, "reads", "0"),
+        changed(*FIRST, "writes", []),
+        changed(*FIRST, "writes", [1]),
+        changed(*FIRST, "writes", [1, 5]),
+        changed(*FIRST, "writes", [1, 4.0]),
+        changed(*FIRST, "outputs", 3),
+        changed(*FIRST, "outputs", 0),
+        changed(*FIRST, "outputs", 10),
+        changed(*FIRST, "outputs", 4.0),
+        changed(*FIRST, "outputs", float("nan")),
+        changed(*FIRST, "grid", []),
+        changed(*FIRST, "grid", [None] * 4),
+        changed(*FIRST, "grid", 0, None),
+        changed(*FIRST, "grid", 0, "kernel", [5]),
+        changed(*FIRST, "grid", 0, "kernel", [4, 4]),
+        changed(*FIRST, "grid", 0, "kernel", [5.0, 5.0]),
+        changed(*FIRST, "grid", 0, "kernel", [[5], [5]]),
+        changed(*FIRST, "grid", 0, "dilation", [3, 2]),
+        changed(*FIRST, "grid", 0, "dilation", [0, 1]),
+        changed(*FIRST, "grid", 0, "dilation", [1.5, 1]),
+        changed(*FIRST, "grid", 0, "groups", 3),
+        changed(*FIRST, "grid", 0, "groups", "2\n2"),
+        changed(*FIRST, "grid", 0, "groups", True),
+        changed(*FIRST, "grid", 0, "nonlinearity", "tanh"),
+        changed(*FIRST, "grid", 0, "nonlinearity", "re\nlu"),
+        changed(*FIRST, "grid", 0, "nonlinearity", ["relu"]),
+    ],
+    ids=lambda value: str(value)[:60] if not isinstance(value, dict) else None,
+)
+def test_what_is_no_architecture_is_refused_in_lines(value):
+    with pytest.raises(InvalidValueError) as caught:
+        MemoryBankSpace().from_json(value)
+    assert caught.value.faults
+    assert all("\n" not in fault for fault in caught.value.faults)
+    assert len(str(caught.value).splitlines()) == len(caught.value.faults)
+
+
+def test_all_faults_of_an_architecture_are_told_at_once_with_their_place():
+    value = changed(*FIRST, "reads", [9])
+    value["blocks"][2]["ops"][0]["outputs"] = 3
+    with pytest.raises(InvalidValueError) as caught:
+        MemoryBankSpace().from_json(value)
+    told = str(caught.value)
+    assert "block 0, op 0: reads (9,)" in told
+    assert "block 2, op 0: outputs 3" in told
+
+
+@pytest.mark.parametrize(
+    ("values", "needed"),
+    [
+        ({"max_width": 60}, ["bank_width (N) must divide max_width", "8 and 60"]),
+        ({"max_kernel": 4}, ["max_kernel must be odd", "got 4", "try 5"]),
+        ({"max_groups": 3}, ["max_groups must divide bank_width", "got 3", "try 2"]),
+        ({"depth_compression": 9, "width": 1}, ["no bank size fits depth_compression 9"]),
+        ({"bank_size": 7}, ["no bank size fits", "bank_size 7"]),
+    ],
+)
+def test_options_that_do_not_fit_say_why(values, needed):
+    with pytest.raises(InvalidValueError) as caught:
+        MemoryBankOptions(**values)
+    assert len(caught.value.faults) == 1
+    assert all(part in str(caught.value) for part in needed), str(caught.value)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+import smash
+from smash.errors import InvalidValueError, RunStateError
+from smash.scoring import Scorer
+from smash.study import Study
+
+
+def ids(study):
+    return [candidate.id for candidate in study.candidates()]
+
+
+def test_a_search_that_was_cut_goes_on_to_the_same_candidates(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "copy")
+    whole = smash.search(run, random=6, perturb=4, markov=4, device="cpu")
+    copy = smash.Run.open(tmp_path / "copy")
+    smash.search(copy, random=6, perturb=2, markov=0, device="cpu")
+    again = smash.search(copy, random=6, perturb=4, markov=4, device="cpu")
+    assert again.candidates() == whole.candidates()
+    assert len(set(ids(again))) == 14
+
+
+def test_a_finished_search_changes_nothing_and_larger_numbers_extend_it(run):
+    first = smash.search(run, random=5, perturb=1, markov=1, device="cpu").candidates()
+    content = run.study_path.read_bytes()
+    smash.search(run, random=5, perturb=1, markov=1, device="cpu")
+    assert run.study_path.read_bytes() == content
+    more = smash.search(run, random=7, perturb=1, markov=1, device="cpu").candidates()
+    assert more[:7] == first
+    assert [one.strategy for one in more[7:]] == ["random", "random"]
+
+
+def test_other_settings_are_refused(run):
+    smash.search(run, random=2, perturb=0, markov=0, device="cpu")
+    with pytest.raises(RunStateError, match="seed was 0"):
+        smash.search(run, random=2, perturb=0, markov=0, seed=1, device="cpu")
+
+
+def test_limits_hold_for_every_candidate(run):
+    free = smash.search(run, random=8, perturb=0, markov=0, device="cpu").candidates()
+    limit = sorted(one.params for one in free)[3]
+    run.study_path.unlink()
+    study = smash.search(run, random=8, perturb=4, markov=4, max_params=limit, device="cpu")
+    assert len(study.candidates()) == 16
+    assert max(one.params for one in study.candidates()) <= limit
+
+
+def test_a_limit_that_nothing_meets_is_refused_before_scoring(run):
+    with pytest.raises(InvalidValueError, match="max_params 10 cannot be met"):
+        smash.search(run, random=2, max_params=10, device="cpu")
+    assert not run.study_path.exists()
+
+
+def test_scores_are_repeatable_and_independent(run):
+    study = smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    scorer = Scorer(run.network(torch.device("cpu")), run.data)
+    for one in reversed(study.candidates()):
+        score = scorer(run.space.from_json(one.architecture))
+        assert (score.error, score.loss) == (one.error, one.loss)
+        assert score.split == "val"
+        assert score.examples == len(run.data.val)
+
+
+@pytest.mark.parametrize("rank_by", ["loss", "error"])
+def test_what_ranks_is_a_setting(run, rank_by):
+    study = smash.search(run, random=6, perturb=0, markov=0, rank_by=rank_by, device="cpu")
+    values = [getattr(one, rank_by) for one in study.ranked()]
+    assert values == sorted(values)
+
+
+def test_a_line_cut_off_is_mended(run):
+    smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    content = run.study_path.read_bytes()
+    run.study_path.write_bytes(content[:-20])
+    assert len(Study(run.study_path).candidates()) == 2
+    study = smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    assert len(study.candidates()) == 3
+    assert len(Study(run.study_path).candidates()) == 3

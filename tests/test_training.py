@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import smash
+from smash.config import TrainingSettings
+from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
+from smash.run import load_tensors
+from smash.training import learning_rate, make_optimizer, suitable_preset
+from tests.conftest import TINY
+
+
+def weights_of(run):
+    return load_tensors(run.path / "network.safetensors")[0]
+
+
+def metrics_of(run):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics.rows()]
+
+
+def test_an_interrupted_run_resumes_to_the_same_result(digits, tmp_path, monkeypatch):
+    whole = smash.train(digits, tmp_path / "whole", epochs=2, **TINY)
+
+    from smash.interruption import Interruption
+
+    steps = iter(range(1000))
+    monkeypatch.setattr(
+        Interruption,
+        "requested",
+        property(lambda self: next(steps) == 38, lambda self, _: None),
+        raising=False,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        smash.train(digits, tmp_path / "cut", epochs=2, **TINY)
+    monkeypatch.undo()
+    cut = smash.Run.open(tmp_path / "cut")
+    assert not cut.trained
+    with pytest.raises(RunStateError, match="has not finished"):
+        smash.search(cut)
+    cut = smash.train(digits, tmp_path / "cut", resume=True)
+
+    assert metrics_of(cut) == metrics_of(whole)
+    assert len(metrics_of(cut)) == 2
+    expected = weights_of(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(cut).items())
+
+
+def test_same_seed_same_run_in_another_process(run, tmp_path):
+    study = smash.search(run, random=4, perturb=2, markov=2, device="cpu")
+    code = f"""
+import json, torch, smash
+torch.set_num_threads(1)
+run = smash.train(smash.load_data("digits"), {str(tmp_path / "other")!r}, epochs=1, **{TINY!r})
+study = smash.search(run, random=4, perturb=2, markov=2, device="cpu")
+rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in run.metrics.rows()]
+print(json.dumps([rows, [[one.id, one.loss, one.error] for one in study.candidates()]]))
+"""
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rows, candidates = json.loads(other.stdout)
+    assert rows == metrics_of(run)
+    assert candidates == [[one.id, one.loss, one.error] for one in study.candidates()]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path):
+    with pytest.raises(DivergedError, match="lower --learning-rate") as caught:
+        smash.train(digits, tmp_path / "run", epochs=3, learning_rate=1e30, **TINY)
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "run" / "network.safetensors").exists()
+
+
+def test_what_is_there_is_not_overwritten(run, digits):
+    before = (run.path / "config.toml").read_bytes()
+    with pytest.raises(AlreadyExistsError):
+        smash.train(digits, run.path, epochs=1, **TINY)
+    assert (run.path / "config.toml").read_bytes() == before
+
+
+def test_resume_refuses_other_settings_and_other_data(run, digits):
+    with pytest.raises(RunStateError, match="seed was 0"):
+        smash.train(digits, run.path, resume=True, seed=1)
+    with pytest.raises(RunStateError, match="other data"):
+        smash.train(smash.load_data("digits", val_fraction=0.2), run.path, resume=True)
+
+
+def test_a_wrong_option_leaves_no_folder(digits, tmp_path):
+    with pytest.raises(InvalidValueError, match="did you mean 'depth'"):
+        smash.train(digits, tmp_path / "run", epochs=1, options={"depht": 3})
+    assert not (tmp_path / "run").exists()
+
+
+def test_minutes_fix_the_number_of_steps(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "run", minutes=0.05, **TINY)
+    steps = smash.Run.open(run.path).settings.training.steps
+    assert run.metrics.rows()[-1]["step"] == steps >= 1
+
+
+def test_the_hypernetwork_is_not_decayed(run):
+    network = run.network(torch.device("cpu"))
+    settings = TrainingSettings(steps=10)
+    groups = make_optimizer(network, settings).param_groups
+    hypernetwork = {id(value) for value in network.source.hypernetwork.parameters()}
+    assert {id(value) for value in groups[1]["params"]} == hypernetwork
+    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
+    assert (groups[0]["lr"], groups[0]["betas"], groups[0]["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
+
+
+def test_cosine_goes_from_the_learning_rate_to_zero():
+    settings = TrainingSettings(steps=10)
+    rates = [learning_rate(settings, step) for step in (0, 5, 10)]
+    assert rates == pytest.approx([1e-3, 5e-4, 0])
+
+
+def test_presets_suit_data_and_device():
+    assert suitable_preset((8, 8), "cpu") == "tiny"
+    assert suitable_preset((32, 32), "cpu") == "small"
+    assert suitable_preset((32, 32), "cuda") == "v2"
