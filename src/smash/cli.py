@@ -252,7 +252,7 @@ def demo(
     run = train_network(
         _load("digits"),
         out,
-        minutes=1.0,
+        epochs=25,
         seed=seed,
         device=device,
         progress=on_terminal,

@@ -65,7 +65,7 @@ def test_global_random_state_is_neither_used_nor_moved(digits):
 
 def test_fingerprint_is_the_same_in_another_process(digits):
     code = "import smash.data; print(smash.data.load_data('digits').settings.fingerprint)"
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == digits.settings.fingerprint

@@ -22,7 +22,7 @@ def network_of(name: str, hypernet: str = "convolutional") -> SmashNetwork:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # so that no norm is the identity and no bias is 0
         for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return network
 
 

@@ -129,5 +129,5 @@ class ConvolutionalWeights(nn.Module):
         noise_1kS = self.noise[None, :, : code_CkS.shape[-1]]
         values_VkS: Tensor = self.hypernetwork(torch.cat([noise_1kS, code_CkS])[None])[0]
         # (m o i) k s -> (s i) (m k o), with o = N
-        values_mNIkS = values_VkS.unflatten(0, (-1, self._width, self._rows))
+        values_mNIkS = values_VkS.reshape(-1, self._width, self._rows, *values_VkS.shape[1:])
         return values_mNIkS.permute(4, 2, 0, 3, 1).flatten(2).flatten(0, 1)

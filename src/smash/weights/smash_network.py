@@ -116,7 +116,7 @@ class SmashNetwork(nn.Module):
         for norm in _norms(child):
             norm.momentum = None  # a cumulative mean: after one batch, the batch's statistics
         functional_call(child, (parameters, buffers), (images,))
-        return {name: tensor.detach() for name, tensor in (parameters | buffers).items()}
+        return {name: tensor.clone() for name, tensor in (parameters | buffers).items()}
 
     def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
         """The child in eval mode with a state that `state` gave: maps images to logits."""

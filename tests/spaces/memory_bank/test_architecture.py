@@ -1,5 +1,6 @@
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_the_id_does_not_depend_on_what_only_concerns_sampling(sampling_only):
 
 
 def test_every_structural_option_has_another_id():
-    changes: list[dict[str, object]] = [
+    changes: list[dict[str, Any]] = [
         {},
         {"width": 5},
         {"bank_width": 16},
@@ -94,8 +95,7 @@ def test_every_structural_option_has_another_id():
         {"dims": 1},
     ]
     ids = {
-        MemoryBankSpace(MemoryBankOptions(**change)).identify(HAND_WRITTEN)  # type: ignore[arg-type]
-        for change in changes
+        MemoryBankSpace(MemoryBankOptions(**change)).identify(HAND_WRITTEN) for change in changes
     }
     assert len(ids) == len(changes)
 

@@ -188,7 +188,7 @@ def test_a_rate_of_nothing_is_refused():
     space = MemoryBankSpace(PRESETS["tiny"])
     rng = rng_of(0)
     with pytest.raises(InvalidValueError, match="raise it"):
-        space.mutate(space.sample(rng), rng, 0.0)
+        space.mutate(space.smallest(), rng, 0.0)
 
 
 def kernels_at(progress: float, options: MemoryBankOptions, count: int = 25) -> set[int]:
@@ -266,13 +266,13 @@ def first_ops(count: int, seed: int) -> list[Op]:
 
 
 def test_reads_outputs_and_writes_of_a_first_op_have_their_distributions():
-    found = first_ops(6000, seed=10)
+    found = first_ops(4000, seed=10)
     # The budget of 8 positions × f (0.3…1) leaves 2 reads at least and 4 where f ≥ 1/2.
     by_reads: dict[int, list[Op]] = {count: [] for count in range(1, 5)}
     for op in found:
         by_reads[len(op.reads)].append(op)
     # 1 read: 1/4 of all. Each bank alike.
-    assert len(by_reads[1]) / len(found) == pytest.approx(0.25, abs=0.023), "seed 10"
+    assert len(by_reads[1]) / len(found) == pytest.approx(0.25, abs=0.028), "seed 10"
     banks = Counter(op.reads[0] for op in by_reads[1])
     assert all(banks[i] / len(by_reads[1]) == pytest.approx(0.25, abs=0.05) for i in range(4))
     for reads, ops in by_reads.items():
