@@ -308,12 +308,12 @@ def read_architecture(
         architecture = MemoryBankArchitecture(
             tuple(
                 Block(
-                    block["bank_size"],
+                    _whole(block["bank_size"]),
                     tuple(
                         Op(
-                            tuple(op["reads"]),
-                            tuple(op["writes"]),
-                            op["outputs"],
+                            _wholes(op["reads"]),
+                            _wholes(op["writes"]),
+                            _whole(op["outputs"]),
                             tuple(_read_convolution(conv) for conv in op["grid"]),
                         )
                         for op in block["ops"]
@@ -330,11 +330,25 @@ def read_architecture(
     return architecture
 
 
+def _whole(value: Any) -> int:
+    """A whole number and nothing that equals one: true and 1.0 would give another id."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} must be a whole number")
+    return value
+
+
+def _wholes(values: Any) -> tuple[int, ...]:
+    return tuple(_whole(value) for value in values)
+
+
 def _read_convolution(value: Mapping[str, Any] | None) -> Convolution | None:
     if value is None:
         return None
     return Convolution(
-        tuple(value["kernel"]), tuple(value["dilation"]), value["groups"], value["nonlinearity"]
+        _wholes(value["kernel"]),
+        _wholes(value["dilation"]),
+        _whole(value["groups"]),
+        value["nonlinearity"],
     )
 
 
