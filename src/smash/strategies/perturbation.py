@@ -11,7 +11,7 @@ from smash.strategies.base import A, Scored, Strategy, best
 
 
 class Perturbation(Strategy[A]):
-    """Changes the best of the other strategies' architectures, always the same one.
+    """Changes the best of the random architectures, always the same one.
 
     Args:
         space: The search space.
