@@ -29,7 +29,7 @@ _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 RECIPES: dict[str, dict[str, Any]] = {"small": _FAST, "tiny": _FAST}
 """Settings of training that differ from the published ones, by preset.
 
-SGD trained faster than Adam in short single runs on small images; what ranks better is not measured.
+SGD trained faster than Adam in short single runs on small images; which ranks better is open.
 """
 
 _EPOCHS = 100
