@@ -2,10 +2,13 @@
 
 A child network is built on the meta device thousands of times, where values are neither needed nor
 kept, and drawing them would be half of the cost. `smash.retraining` initialises what is trained.
+There each layer is a copy of one made before with the same settings: torch's own constructors cost
+five times as much.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -54,6 +57,27 @@ def convolution(
     groups: int = 1,
 ) -> nn.Module:
     """A convolution without bias that keeps the extent (but for the stride); odd kernels."""
+    make = _meta_convolution if device == "meta" else _make_convolution
+    layer = make(inputs, outputs, kernel, stride, dilation, groups, device)
+    return _copy(layer) if device == "meta" else layer
+
+
+def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
+    """A BatchNorm over `dims` spatial axes."""
+    make = _meta_norm if device == "meta" else _make_norm
+    layer = make(channels, dims, device)
+    return _copy(layer) if device == "meta" else layer
+
+
+def _make_convolution(
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...] | int,
+    dilation: tuple[int, ...] | int,
+    groups: int,
+    device: str,
+) -> nn.Module:
     dims = len(kernel)
     dilations = (dilation,) * dims if isinstance(dilation, int) else dilation
     layer: nn.Module = _CONVOLUTIONS[dims](
@@ -70,10 +94,28 @@ def convolution(
     return layer
 
 
-def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
-    """A BatchNorm over `dims` spatial axes."""
+def _make_norm(channels: int, dims: int, device: str) -> nn.Module:
     layer: nn.Module = _NORMS[dims](channels, device=device)
     return layer
+
+
+_meta_convolution = lru_cache(maxsize=4096)(_make_convolution)
+_meta_norm = lru_cache(maxsize=4096)(_make_norm)
+_OF_ANY_MODULE = frozenset(vars(nn.Module()))
+
+
+def _copy(layer: nn.Module) -> nn.Module:
+    """A layer like `layer`, on the meta device, with parameters and buffers of its own."""
+    copy = type(layer).__new__(type(layer))
+    nn.Module.__init__(copy)
+    for name, value in vars(layer).items():
+        if name not in _OF_ANY_MODULE:
+            vars(copy)[name] = value
+    for name, parameter in layer._parameters.items():  # with those that are None
+        copy._parameters[name] = None if parameter is None else nn.Parameter(parameter.detach())
+    for name, buffer in layer._buffers.items():
+        copy._buffers[name] = None if buffer is None else buffer.detach()
+    return copy
 
 
 def average_pool(x: torch.Tensor, extent: int) -> torch.Tensor:
