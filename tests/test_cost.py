@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from smash.cost import Budget, Cost, measure
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace, Task
-from tests.spaces.options import OPTIONS
+from tests.spaces.cases import OPTIONS
 
 
 @pytest.mark.parametrize("name", [n for n in OPTIONS if n not in ("v1", "original")])

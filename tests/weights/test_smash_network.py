@@ -9,7 +9,7 @@ from smash.spaces import MemoryBankSpace, Task
 from smash.weights import SmashNetwork
 from smash.weights.encoding import GridEncoding
 from smash.weights.shared import SharedWeights
-from tests.spaces.options import OPTIONS
+from tests.spaces.cases import OPTIONS
 
 # The published sizes take a second each; the options that differ from them are all here.
 NAMES = [name for name in OPTIONS if name not in ("original", "v1", "v2")]

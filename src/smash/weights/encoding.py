@@ -19,9 +19,9 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     MemoryBankArchitecture,
-    MemoryBankOptions,
     Op,
 )
+from smash.spaces.memory_bank.options import MemoryBankOptions
 
 
 @dataclass(frozen=True)

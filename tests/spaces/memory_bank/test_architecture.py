@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -205,18 +207,11 @@ def test_all_faults_of_an_architecture_are_told_at_once_with_their_place():
     assert "block 2, op 0: outputs 3" in told
 
 
-@pytest.mark.parametrize(
-    ("values", "needed"),
-    [
-        ({"max_width": 60}, ["bank_width (N) must divide max_width", "8 and 60"]),
-        ({"max_kernel": 4}, ["max_kernel must be odd", "got 4", "try 5"]),
-        ({"max_groups": 3}, ["max_groups must divide bank_width", "got 3", "try 2"]),
-        ({"depth_compression": 9, "width": 1}, ["no bank size fits depth_compression 9"]),
-        ({"bank_size": 7}, ["no bank size fits", "bank_size 7"]),
-    ],
-)
-def test_options_that_do_not_fit_say_why(values, needed):
-    with pytest.raises(InvalidValueError) as caught:
-        MemoryBankOptions(**values)
-    assert len(caught.value.faults) == 1
-    assert all(part in str(caught.value) for part in needed), str(caught.value)
+def test_id_is_the_same_in_another_process():
+    code = (
+        "import numpy as np; from smash import MemoryBankSpace as S; "
+        "print(S().identify(S().sample(np.random.default_rng(3))))"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    space = MemoryBankSpace()
+    assert other.stdout.strip() == space.identify(space.sample(rng_of(3)))

@@ -187,7 +187,7 @@ def test_a_field_is_redrawn_with_the_given_probability(field, expected):
 def test_a_rate_of_nothing_is_refused():
     space = MemoryBankSpace(PRESETS["tiny"])
     rng = rng_of(0)
-    with pytest.raises(InvalidValueError, match="raise it"):
+    with pytest.raises(InvalidValueError, match="rate must be more than 0"):
         space.mutate(space.smallest(), rng, 0.0)
 
 

@@ -4,10 +4,10 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     MemoryBankArchitecture,
-    MemoryBankOptions,
     Op,
 )
 from smash.spaces.memory_bank.network import MemoryBankNetwork
+from smash.spaces.memory_bank.options import MemoryBankOptions
 from smash.spaces.memory_bank.presets import PRESETS
 from smash.spaces.memory_bank.space import MemoryBankSpace
 

@@ -18,9 +18,9 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     MemoryBankArchitecture,
-    MemoryBankOptions,
     Op,
 )
+from smash.spaces.memory_bank.options import MemoryBankOptions
 
 _NONLINEARITIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -70,8 +70,8 @@ class MemoryOp(nn.Module):
     def __init__(self, block: Block, op: Op, options: MemoryBankOptions, device: str) -> None:
         super().__init__()
         read = len(op.reads) * block.bank_size * options.bank_width
-        width = options.project_width(block, op)
         outputs = op.outputs * options.bank_width
+        width = options.project_width(read, outputs)
         normalised = options.normalisation == "batch"
         self.reads, self.writes = op.reads, op.writes
         self.a1: nn.Module

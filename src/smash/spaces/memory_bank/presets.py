@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smash.spaces.memory_bank.architecture import MemoryBankOptions
+from smash.spaces.memory_bank.options import MemoryBankOptions
 
 PRESETS: Mapping[str, MemoryBankOptions] = {
     # The released program's defaults, with the ops of its SMASH network.

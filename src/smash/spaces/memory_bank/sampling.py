@@ -18,9 +18,9 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     MemoryBankArchitecture,
-    MemoryBankOptions,
     Op,
 )
+from smash.spaces.memory_bank.options import MemoryBankOptions
 
 T = TypeVar("T")
 
@@ -53,8 +53,10 @@ def mutate(
     Bank sizes stay and no op is added; ops at the end may go where the budget no longer holds.
 
     Raises:
-        InvalidValueError: No change was found; `rate` is 0, or there is one architecture only.
+        InvalidValueError: `rate` is not within 0…1, or no change was found.
     """
+    if not 0 < rate <= 1:
+        raise InvalidValueError(f"rate must be more than 0 and at most 1, got {rate:g}")
     for _ in range(10_000):
         changed = MemoryBankArchitecture(
             tuple(

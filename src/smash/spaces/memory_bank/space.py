@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +17,11 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     MemoryBankArchitecture,
-    MemoryBankOptions,
     Op,
     read_architecture,
-    reference_network,
 )
 from smash.spaces.memory_bank.network import MemoryBankNetwork, shared_shapes
+from smash.spaces.memory_bank.options import MemoryBankOptions, reference_network
 
 # Options that change what an architecture computes. Never extended: an id must not change.
 _STRUCTURAL = (
@@ -115,14 +115,36 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return {name: values[name] for name in _STRUCTURAL if values[name] != published[name]}
 
     def smallest(self) -> MemoryBankArchitecture:
-        """One op a block, which reads, computes and writes as little as may be."""
+        """One op a block: of those that read as little as may be and open no bank, the cheapest.
+
+        The smallest G is not always the cheapest: a wider output makes a narrower bottleneck.
+        """
         blocks = []
         for index in range(3):
-            bank_size = min(self.options.bank_sizes(index))
-            banks = tuple(range(self.options.read_step(bank_size)))
-            op = Op(banks, (0,), bank_size, self._grid(cheapest=True))
+            ops = (
+                (bank_size, self._cheap_op(bank_size, parts))
+                for bank_size in self.options.bank_sizes(index)
+                for parts in range(1, self.options.input_banks(index, bank_size) + 1)
+                if parts * bank_size <= self.options.max_outputs
+            )
+            bank_size, op = min(ops, key=lambda found: self._op_weights(*found))
             blocks.append(Block(bank_size, (op,)))
         return MemoryBankArchitecture(tuple(blocks))
+
+    def _cheap_op(self, bank_size: int, parts: int) -> Op:
+        reads = tuple(range(self.options.read_step(bank_size)))
+        return Op(reads, tuple(range(parts)), parts * bank_size, self._grid(cheapest=True))
+
+    def _op_weights(self, bank_size: int, op: Op) -> int:
+        """Weights of the convolutions of an op."""
+        read = len(op.reads) * bank_size * self.options.bank_width
+        outputs = op.outputs * self.options.bank_width
+        width = self.options.project_width(read, outputs)
+        return read * width + sum(
+            (width, outputs)[index % 2] * outputs * math.prod(conv.kernel) // conv.groups
+            for index, conv in enumerate(op.grid)
+            if conv is not None
+        )
 
     def largest(self) -> MemoryBankArchitecture:
         """As many ops a block as the budget allows, each as wide as may be."""
