@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -55,6 +56,29 @@ class Settings(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidValueError) as error:
             lines = str(error).splitlines()
             raise RunStateError(*(f"{path} is damaged: {line}" for line in lines)) from None
+
+
+def refuse_changes(
+    before: Mapping[str, Any], given: Mapping[str, Any], *, since: str, mend: str
+) -> None:
+    """Makes sure that work goes on with the settings that it began with.
+
+    Args:
+        before: The settings that it began with.
+        given: The settings that are asked for now.
+        since: When the first were given.
+        mend: What to do.
+
+    Raises:
+        RunStateError: A setting is another one.
+    """
+    faults = [
+        f"{name} was {before.get(name)} when {since}, got {value}: {mend}"
+        for name, value in given.items()
+        if before.get(name) != value
+    ]
+    if faults:
+        raise RunStateError(*faults)
 
 
 class DataSettings(Settings):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smash.config import refuse_changes
 from smash.cost import Budget, Cost, measure
 from smash.device import choose_device
-from smash.errors import InvalidValueError, RunStateError
+from smash.errors import InvalidValueError
 from smash.interruption import Interruption, hear_interruption
 from smash.progress import Advance, Progress, silent
 from smash.randomness import generator
@@ -117,14 +118,12 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
     if before is None:
         study.settings = settings
         return
-    faults = [
-        f"{name} was {before.get(name)} when the search of {str(run.path)!r} began, got {value}: "
-        "give the value it began with, or search in a copy of the run"
-        for name, value in settings.items()
-        if before.get(name) != value
-    ]
-    if faults:
-        raise RunStateError(*faults)
+    refuse_changes(
+        before,
+        settings,
+        since=f"the search of {str(run.path)!r} began",
+        mend="give the value it began with, or search in a copy of the run",
+    )
 
 
 class _Loop:

@@ -68,16 +68,16 @@ class Study:
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        if not path.exists() and not create:
-            raise NotFoundError(
-                f"run {str(path.parent)!r} has no candidates: rank some with "
-                f"'smash search {path.parent}'"
-            )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         lock = JournalFileSymlinkLock(str(path))
         if path.exists():
             _mend(path, lock)
         made = path.exists() and path.stat().st_size > 0
+        if not made and not create:
+            raise NotFoundError(
+                f"run {str(path.parent)!r} has no candidates: rank some with "
+                f"'smash search {path.parent}'"
+            )
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
             # Not load_if_exists, which adds a line to the journal each time.

@@ -16,7 +16,7 @@ from smash.data.digits import read_digits
 from smash.data.folder import read_folder
 from smash.data.normalising import channel_statistics
 from smash.data.splitting import TEST_SEED, VAL_SEED, cut
-from smash.errors import InvalidValueError, NotFoundError, unknown
+from smash.errors import DataError, InvalidValueError, NotFoundError, SmashError, unknown
 
 DATASETS: dict[str, Callable[[], Source]] = {"digits": read_digits}
 """Data sets that have a name; add your own reader under its name."""
@@ -73,12 +73,20 @@ def load_data(
     if faults:
         raise InvalidValueError(*faults)
 
-    if kind == "folder":
-        found = read_folder(Path(source), image_size)
-    elif kind == "archive":
-        found = read_archive(Path(source), dims, channels)
-    else:
-        found = DATASETS[name]()
+    try:
+        if kind == "folder":
+            found = read_folder(Path(source), image_size)
+        elif kind == "archive":
+            found = read_archive(Path(source), dims, channels)
+        else:
+            found = DATASETS[name]()
+    except OSError as error:
+        if isinstance(error, SmashError):
+            raise
+        raise DataError(
+            f"{error.filename or name} cannot be read ({error.strerror or error}): "
+            "give this user the right to read it"
+        ) from None
 
     train, val, test, notes = found.train, found.val, found.test, list(found.notes)
     if test is None:

@@ -24,7 +24,10 @@ class Perturbation(Strategy[A]):
     def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
         self._space, self._rate = space, rate
 
+    def base(self, history: Sequence[Scored[A]]) -> A:
+        """The architecture to change."""
+        return best([one for one in history if one.strategy == "random"] or history).architecture
+
     def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Changes the best architecture that was drawn at random."""
-        base = best([one for one in history if one.strategy == "random"] or history)
-        return self._space.mutate(base.architecture, rng, self._rate)
+        """Changes the base."""
+        return self._space.mutate(self.base(history), rng, self._rate)
