@@ -193,6 +193,7 @@ RUN_ROWS = {
     "not a child": ("evaluate {run}", ("{run}",)),
     "child not there": ("evaluate {child}-x", ("{child}-x",)),
     "existing out": (TRAIN + " --out {run}", ("{run}", "already exists", "--resume")),
+    "no data": ("train --out {run}-new", ("DATA is missing",)),
     "resume with a seed": (TRAIN + " --out {run} --resume --seed 7", ("seed", "7")),
     "unknown command": ("serch {run}", ("serch",)),
     "missing argument": ("search", ("RUN",)),

@@ -31,8 +31,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="A name such as 'digits', a folder, or an .npz.")
+OptionalDataArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DATA]",
+        help="A name such as 'digits', a folder, or an .npz; with --resume it may be left out.",
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
@@ -41,8 +45,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @app.command()
 def train(
-    data: DataArgument,
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    data: OptionalDataArgument = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time to train for.")] = None,
     preset: Annotated[
@@ -82,14 +86,20 @@ def train(
         options["stem_stride"] = stem_stride
     if not resume:
         _check_free(out)
-    loaded = _load(
-        data,
-        image_size=image_size,
-        dims=dims,
-        channels=channels,
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        augment=augment,
+        if data is None:
+            raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
+    loaded = (
+        None
+        if data is None
+        else _load(
+            data,
+            image_size=image_size,
+            dims=dims,
+            channels=channels,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            augment=augment,
+        )
     )
     run = train_network(
         loaded,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from smash.config import RunSettings, SpaceSettings, TrainingSettings
+from smash.config import RunSettings, SpaceSettings, TrainingSettings, refuse_changes
 from smash.cost import survey
 from smash.data import Data, batches, epoch_order
 from smash.device import autocast, choose_device
@@ -33,12 +33,13 @@ SGD trained faster than Adam in short single runs on small images; which ranks b
 """
 
 _EPOCHS = 100
-_TIMED_STEPS = 12
+_TIMED_STEPS = 24
+_TIMED_SHARE = 0.05  # of the minutes asked for, at most, goes into timing
 _STEPS_BETWEEN_CHECKS = 50  # of the loss: looking at it makes a GPU wait
 
 
 def train(
-    data: Data,
+    data: Data | None,
     out: str | Path,
     *,
     epochs: int | None = None,
@@ -56,7 +57,7 @@ def train(
     """Trains a SMASH network. What is not given is the default, or as before with `resume`.
 
     Args:
-        data: What `load_data` gave.
+        data: What `load_data` gave; with `resume`, None takes the data that the run was made with.
         out: The run folder to make.
         epochs: Passes over the training split; 100 where `minutes` is not given either.
         minutes: Time to train for. The number of steps is fixed by timing a few before the first,
@@ -90,11 +91,14 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     if resume:
         run = Run.open(out)
+        data = run.data if data is None else data
         if epochs is not None:
             size = given.get("batch_size", run.settings.training.batch_size)
             given["steps"] = epochs * steps_per_epoch(len(data.train), size)
         _refuse_changes(run, data, given)
     else:
+        if data is None:
+            raise InvalidValueError("data must be given, unless a run is resumed")
         check_free(out)
         run = Run(out, _settings(data, given, epochs))
     run.data = data
@@ -112,10 +116,17 @@ def train(
 def _choices(run: Run) -> list[str]:
     """What was chosen, and how large the children of the space are."""
     settings, lines = run.settings, []
+    training = settings.training
+    epochs = training.steps / steps_per_epoch(len(run.data.train), training.batch_size)
     lines.append(
-        f"preset {settings.space.preset}, {settings.training.steps:,} steps of "
-        f"{settings.training.batch_size} on {settings.device}"
+        f"preset {settings.space.preset}, {training.steps:,} steps of {training.batch_size} "
+        f"({epochs:.3g} epochs) on {settings.device}"
     )
+    if epochs < 1:
+        lines.append(
+            f"{training.steps:,} steps are less than one epoch: more --minutes, or a machine that "
+            "does nothing else, would rank better"
+        )
     costs = survey(run.space, run.data.task)
     smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
     sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
@@ -165,7 +176,9 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
 def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:
     """How many steps fit in `minutes`, timed on a scratch network over the whole of training.
 
-    Architectures grow while training goes on, so the first steps alone would promise too much.
+    Architectures grow while training goes on, so the first steps alone would promise too much:
+    the timed ones are spread over all of it, and go out from its middle, so that they stay spread
+    where there is time for a few only.
     """
     device = torch.device(settings.device)
     started = time.monotonic()
@@ -173,10 +186,16 @@ def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:
     run.data = data
     trial = _Training(run, run.new_network().to(device), data.to(device), device)
     trial.take_step()  # the first is slower than all that follow
-    begun = time.monotonic()
-    while trial.step < _TIMED_STEPS:
+    trial.step = 0
+    middle_out = sorted(range(_TIMED_STEPS), key=lambda step: abs(2 * step + 1 - _TIMED_STEPS))
+    begun, timed = time.monotonic(), 0
+    for step in middle_out:
+        trial.step = step
         trial.take_step()
-    seconds = (time.monotonic() - begun) / (_TIMED_STEPS - 1)
+        timed += 1
+        if timed % 2 == 0 and time.monotonic() - begun > _TIMED_SHARE * 60 * minutes:
+            break
+    seconds = (time.monotonic() - begun) / timed
     begun = time.monotonic()
     trial.validate(epoch=1)
     per_epoch = steps_per_epoch(len(data.train), settings.training.batch_size)
@@ -197,14 +216,12 @@ def _refuse_changes(run: Run, data: Data, given: Mapping[str, Any]) -> None:
         **before.space.model_dump(),
         **before.model_dump(include={"seed", "hypernet", "device"}),
     }
-    faults = [
-        f"{name} was {values.get(name)} when run {str(run.path)!r} was made, got {value}: "
-        "leave it out to resume, or choose another --out"
-        for name, value in given.items()
-        if values.get(name) != value
-    ]
-    if faults:
-        raise RunStateError(*faults)
+    refuse_changes(
+        values,
+        given,
+        since=f"run {str(run.path)!r} was made",
+        mend="leave it out to resume, or choose another --out",
+    )
 
 
 def suitable_preset(size: tuple[int, ...], device: str) -> str:
