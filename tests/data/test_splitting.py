@@ -23,6 +23,17 @@ def test_cut_takes_the_share_of_each_class_and_every_example_once():
         assert torch.equal(split.labels[piece.images.flatten()], piece.labels)
 
 
+def test_cut_keeps_the_views_of_an_example_together():
+    whole = labelled([20, 10])
+    images = (10 * torch.arange(30)[:, None] + torch.arange(4)).view(120, 1, 1)
+    for piece in cut(Split(images, whole.labels, views=4), 0.2, seed=1, keep=1):
+        of_example = piece.images.view(-1, 4)
+        assert piece.views == 4
+        assert torch.equal(of_example % 10, torch.arange(4).expand(len(piece), 4))
+        assert torch.equal(of_example // 10, (of_example[:, :1] // 10).expand(-1, 4))
+        assert torch.equal(whole.labels[of_example[:, 0] // 10], piece.labels)
+
+
 @pytest.mark.parametrize(("keep", "taken"), [(1, 2), (2, 1)])
 def test_cut_leaves_what_it_must(keep, taken):
     _, part = cut(labelled([3, 3]), 0.9, seed=1, keep=keep)

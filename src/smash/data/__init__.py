@@ -2,7 +2,7 @@
 
 from smash.data.augmentation import Augmentation
 from smash.data.base import Data, Split
-from smash.data.batching import batches, epoch_order
+from smash.data.batching import batches, epoch_order, training_batch
 from smash.data.loading import DATASETS, load_data
 from smash.data.normalising import normalise
 
@@ -15,4 +15,5 @@ __all__ = [
     "epoch_order",
     "load_data",
     "normalise",
+    "training_batch",
 ]

@@ -29,25 +29,46 @@ _MAX_LINES = 10
 class Split:
     """Examples and their labels.
 
+    An example may come in several views, such as a volume in several rotations. Training draws one
+    of them, validation and scores look at the first, and `smash.children.evaluate` averages over
+    all of them. A split never has some of an example's views without the others.
+
     Attributes:
-        images: Shape ``(n, channels, *size)``; uint8 in 0…255, or float32 as given.
+        images: Shape ``(n · views, channels, *size)``, the views of an example one after another;
+            uint8 in 0…255, or float32 as given.
         labels: Shape ``(n,)``, int64: indices into the classes.
+        views: Views of an example.
     """
 
     images: Tensor
     labels: Tensor
+    views: int = 1
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def first_views(self) -> Split:
+        """The first view of each example; nothing is copied."""
+        return Split(self.images[:: self.views], self.labels)
+
     def to(self, device: torch.device | str) -> Split:
         """The same examples on another device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        return Split(self.images.to(device), self.labels.to(device), self.views)
 
     def subset(self, indices: Tensor) -> Split:
-        """The examples at `indices`, shape ``(m,)``, int64, in that order."""
+        """The examples at `indices`, shape ``(m,)``, int64, in that order, with all their views."""
         indices = indices.to(self.labels.device)
-        return Split(self.images[indices], self.labels[indices])
+        if self.views == 1:
+            return Split(self.images[indices], self.labels[indices])
+        views = torch.arange(self.views, device=indices.device)
+        rows = (indices[:, None] * self.views + views).flatten()
+        return Split(self.images[rows], self.labels[indices], self.views)
+
+    def subset_of_views(self, indices: Tensor, views: Tensor) -> Split:
+        """One view each of the examples at `indices`; both of shape ``(m,)``, int64."""
+        indices, views = indices.to(self.labels.device), views.to(self.labels.device)
+        return Split(self.images[indices * self.views + views], self.labels[indices])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

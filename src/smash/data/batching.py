@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smash.data.base import Split
+from smash.randomness import torch_generator
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
@@ -19,17 +20,33 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n))
 
 
+def training_batch(split: Split, indices: Tensor, seed: int, step: int) -> Split:
+    """Takes examples to learn from, each in a view drawn at random.
+
+    Args:
+        split: The examples, with one or more views each.
+        indices: Which examples, shape ``(m,)``, int64.
+        seed: Seed of the run.
+        step: Number of the batch: the views depend on `seed` and `step` alone.
+    """
+    if split.views == 1:
+        return split.subset(indices)
+    rng = torch_generator(seed, "views", step)
+    return split.subset_of_views(indices, torch.randint(split.views, indices.shape, generator=rng))
+
+
 def batches(split: Split, batch_size: int, order: Tensor | None = None) -> Iterator[Split]:
     """Cuts a split into batches; the last one may be smaller.
 
     Args:
-        split: The examples.
+        split: The examples; a batch has all views of its own.
         batch_size: Examples a batch.
         order: Indices of the examples to take, shape ``(m,)``; all as they stand, if None.
     """
     for start in range(0, len(split if order is None else order), batch_size):
         batch = slice(start, start + batch_size)
         if order is None:
-            yield Split(split.images[batch], split.labels[batch])
+            rows = slice(batch.start * split.views, batch.stop * split.views)
+            yield Split(split.images[rows], split.labels[batch], split.views)
         else:
             yield split.subset(order[batch])
