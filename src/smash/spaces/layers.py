@@ -45,6 +45,8 @@ _POOLS: dict[int, Any] = {
     3: nn.functional.avg_pool3d,
 }
 
+_WORKING_EXTENT = {1: 1024, 2: 32, 3: 16}
+
 
 def convolution(
     inputs: int,
@@ -118,7 +120,23 @@ def _copy(layer: nn.Module) -> nn.Module:
     return copy
 
 
-def average_pool(x: torch.Tensor, extent: int) -> torch.Tensor:
-    """Averages N×C×spatial over windows of `extent`, without overlap."""
-    pooled: torch.Tensor = _POOLS[x.ndim - 2](x, extent)
+def average_pool(x: torch.Tensor, extent: int, *, ceil: bool = False) -> torch.Tensor:
+    """Averages N×C×spatial over windows of `extent`, without overlap.
+
+    What is left of an extent at its end is dropped, or with `ceil` averaged by itself.
+    """
+    pooled: torch.Tensor = _POOLS[x.ndim - 2](x, extent, ceil_mode=ceil)
     return pooled
+
+
+def average_near(x: torch.Tensor, extent: int) -> torch.Tensor:
+    """Averages N×C×spatial over windows of odd `extent` around each place, without the padding."""
+    pooled: torch.Tensor = _POOLS[x.ndim - 2](
+        x, extent, stride=1, padding=extent // 2, count_include_pad=False
+    )
+    return pooled
+
+
+def fitting_stride(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Stride an axis that brings an input down to 32² (1024 samples, 16³ voxels) or less."""
+    return tuple(-(-extent // _WORKING_EXTENT[len(size)]) for extent in size)
