@@ -6,6 +6,7 @@ training went (``metrics.jsonl``) and, once it has finished, how good it is (``r
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import f1_score
-from torch import nn
+from torch import Tensor, nn
 
 from smash.config import RetrainSettings
 from smash.data import Data, Split, batches
@@ -118,7 +119,7 @@ class Child:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evaluation:
-    """Evaluates a child in eval mode.
+    """Evaluates a child in eval mode, on all views of each example.
 
     Args:
         model: Maps normalised images, N×channels×spatial, to logits, N×classes.
@@ -126,8 +127,12 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         data: The data set, whose normalisation the model was trained with.
         split: Name of the split.
     """
+    size = max(1, _BATCH_SIZE // examples.views)
     logits = torch.cat(
-        [model(data.normalise(batch.images)) for batch in batches(examples, _BATCH_SIZE)]
+        [
+            over_views(model(data.normalise(batch.images)), batch.views)
+            for batch in batches(examples, size)
+        ]
     )
     predicted = logits.argmax(1)
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
@@ -140,6 +145,25 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
         loss=F.cross_entropy(logits, examples.labels).item(),
     )
+
+
+def over_views(logits: Tensor, views: int) -> Tensor:
+    """What is predicted from all views of an example: the mean of their probabilities.
+
+    Probabilities and not logits, because their mean is again a distribution, whose loss is that of
+    a mixture, and because one view with a large wrong logit cannot outvote all others.
+
+    Args:
+        logits: Shape ``(n · views, classes)``, the views of an example one after another.
+        views: Views of an example.
+
+    Returns:
+        Logarithms of the mean probabilities, shape ``(n, classes)``; of one view, its logits.
+    """
+    if views == 1:
+        return logits
+    log_probabilities = logits.log_softmax(1).unflatten(0, (-1, views))
+    return log_probabilities.logsumexp(1) - math.log(views)
 
 
 def child_name(identity: str, settings: RetrainSettings) -> str:

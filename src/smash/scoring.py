@@ -57,7 +57,8 @@ class Scorer:
         network: A trained SMASH network.
         data: The data it was trained on, on the network's device.
         rank_by: What ranks.
-        examples: How many validation examples to score on; a fixed sample where there are more.
+        examples: How many validation examples to score on; a fixed sample where there are more. Of
+            an example in several views, the first one is looked at.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Scorer:
         examples: int = SCORED_EXAMPLES,
     ) -> None:
         self._network, self._data, self._rank_by = network, data, rank_by
-        self._val = _sample(data.val, examples, "scored examples")
-        self._calibration = _sample(data.train, CALIBRATION_EXAMPLES, "calibration")
+        self._val = _sample(data.val.first_views, examples, "scored examples")
+        self._calibration = _sample(data.train.first_views, CALIBRATION_EXAMPLES, "calibration")
 
     def state(self, architecture: Any) -> dict[str, Tensor]:
         """The weights and BatchNorm statistics that an architecture is scored with."""
