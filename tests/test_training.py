@@ -11,7 +11,8 @@ import smash
 from smash.config import TrainingSettings
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.run import load_tensors
-from smash.training import learning_rate, make_optimizer, suitable_preset
+from smash.training import suitable_preset
+from smash.training_loop import learning_rate, make_optimizer
 from tests.conftest import TINY
 
 

@@ -130,6 +130,13 @@ class TrainingSettings(Settings):
         learning_rate: At the start.
         schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
         weight_decay: Of the shared weights; the hypernetwork has none.
+        precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
+        class_weights: Whether the loss weighs classes by their inverse frequency.
+        validate_every: Epochs from one validation to the next.
+        validate_on: Split to validate on; ``test`` only to follow the original.
+        keep_every: Epochs from one kept copy of the network to the next; None keeps none.
+        processes: How many processes train together; each takes `batch_size` examples a step.
+        same_architecture: Whether all processes draw the same architecture in a step.
     """
 
     steps: Annotated[int, Field(ge=1)]
@@ -139,6 +146,13 @@ class TrainingSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    class_weights: bool = False
+    validate_every: Annotated[int, Field(ge=1)] = 1
+    validate_on: Literal["val", "test"] = "val"
+    keep_every: Annotated[int, Field(ge=1)] | None = None
+    processes: Annotated[int, Field(ge=1)] = 1
+    same_architecture: bool = False
 
 
 class RunSettings(Settings):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 
 from smash.errors import InvalidValueError, unknown
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -32,8 +34,20 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Half precision where it pays: bfloat16 on a GPU; nothing on a CPU."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """Computes in half precision where it is asked for.
+
+    Args:
+        device: Where it is computed.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bfloat16 on a GPU, else float32.
+    """
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
+    """Scales the loss where gradients in float16 would vanish; elsewhere it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -58,6 +58,12 @@ class DivergedError(SmashError, FloatingPointError):
     exit_code = 1
 
 
+class LostProcessError(SmashError, ConnectionError):
+    """A process of a training that several share has ended before the others."""
+
+    exit_code = 1
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Words the fault of an unknown name, with the likely meant one.
 

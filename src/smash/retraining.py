@@ -21,7 +21,7 @@ from smash.children import (
     evaluate,
 )
 from smash.config import RetrainSettings
-from smash.data import Data, epoch_order
+from smash.data import Data, epoch_order, training_batch
 from smash.device import autocast, choose_device
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, NotFoundError
 from smash.interruption import hear_interruption
@@ -30,7 +30,7 @@ from smash.randomness import torch_generator
 from smash.run import Checkpoint, MetricsLog, Run, save_tensors, write_json
 from smash.scoring import Scorer
 from smash.study import Candidate, Study
-from smash.training import steps_per_epoch
+from smash.training_loop import steps_per_epoch
 
 _CHECKPOINT = "state.safetensors"
 _METRICS = "metrics.jsonl"
@@ -188,7 +188,7 @@ class _Retraining:
                 train_loss = self._train_epoch(epoch)
                 epoch += 1
                 self._model.eval()
-                scores = evaluate(self._model, self._data.val, self._data, "val")
+                scores = evaluate(self._model, self._data.val.first_views, self._data, "val")
                 self._record(epoch, train_loss, scores)
                 self._checkpoint.save(self._model, self._optimizer, {"epoch": epoch})
                 advance(epoch, f"loss {train_loss:.3f}, validation error {scores.error:.1%}")
@@ -202,7 +202,8 @@ class _Retraining:
         loss_sum = torch.zeros((), device=self._device)
         for index in range(self._per_epoch):
             step = epoch * self._per_epoch + index
-            batch = self._data.train.subset(order[index * self._size : (index + 1) * self._size])
+            rows = order[index * self._size : (index + 1) * self._size]
+            batch = training_batch(self._data.train, rows, seed, step)
             images = self._data.augmentation(
                 batch.images, torch_generator(seed, "augmentation", step)
             )

@@ -32,6 +32,7 @@ CHECKPOINT = "state.safetensors"
 METRICS = "metrics.jsonl"
 STUDY = "study.journal"
 CHILDREN = "children"
+COPIES = "copies"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -254,6 +255,12 @@ class Run:
         save_tensors(
             self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps}
         )
+
+    def keep_copy(self, network: nn.Module, epoch: int) -> None:
+        """Keeps a copy of the network as it is after an epoch of training."""
+        path = self.path / COPIES / f"epoch-{epoch}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        save_tensors(path, network.state_dict(), {"epoch": epoch})
 
     def network(self, device: torch.device) -> SmashNetwork:
         """The finished SMASH network.

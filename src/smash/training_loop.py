@@ -1,0 +1,198 @@
+"""The loop that trains a SMASH network: draw an architecture and a batch, generate, learn.
+
+(Brock et al. 2017, algorithm 1.)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from smash.config import TrainingSettings
+from smash.data import Data, batches, epoch_order, training_batch
+from smash.device import autocast, gradient_scaler
+from smash.errors import DivergedError
+from smash.interruption import hear_interruption
+from smash.processes import ALONE, Processes
+from smash.progress import Progress
+from smash.randomness import generator, torch_generator
+from smash.run import Run
+from smash.weights import SmashNetwork
+
+_STEPS_BETWEEN_CHECKS = 50  # of the loss: looking at it makes a GPU wait
+
+
+class TrainingLoop:
+    """The training of one run; `go_on` begins where the last checkpoint is.
+
+    Args:
+        run: The run, with its data.
+        network: The network to train, on its device.
+        data: The data, on that device.
+        processes: Those that train together; each draws its own architectures and examples.
+    """
+
+    def __init__(
+        self, run: Run, network: SmashNetwork, data: Data, processes: Processes = ALONE
+    ) -> None:
+        self.run, self.network, self.data, self.processes = run, network, data, processes
+        self.device = next(network.parameters()).device
+        self.settings = run.settings.training
+        self.seed = run.settings.seed
+        self.per_epoch = steps_per_epoch(
+            len(data.train), self.settings.batch_size * processes.count
+        )
+        self.optimizer = make_optimizer(network, self.settings)
+        self.scaler = gradient_scaler(self.device, self.settings.precision)
+        self.step = 0
+        self.loss_sum = torch.zeros((), device=self.device)  # of this epoch's steps so far
+        self.seconds = 0.0
+
+    def go_on(self, progress: Progress) -> None:
+        """Trains to the end, or until it is interrupted; keeps the state either way."""
+        if self.run.checkpoint.path.exists():
+            self._restore()
+        if self.processes.rank == 0:
+            self.run.metrics.truncate(self.step)
+        steps, words = self.settings.steps, ""
+        with hear_interruption() as interruption, progress("training", steps) as advance:
+            started = time.monotonic() - self.seconds
+            while self.step < steps:
+                self.take_step()
+                self.seconds = time.monotonic() - started
+                if self.step % self.per_epoch == 0 or self.step == steps:
+                    words = self._end_epoch()
+                    self._save()
+                elif self.step % _STEPS_BETWEEN_CHECKS == 0:
+                    self._check_loss()
+                advance(self.step, words)
+                if self.processes.any(interruption.requested):
+                    self._check_loss()
+                    self._save()
+                    raise KeyboardInterrupt
+        if self.processes.rank == 0:
+            self.run.save_network(self.network)
+
+    def take_step(self) -> None:
+        """Draws an architecture and a batch, and learns."""
+        processes, settings = self.processes, self.settings
+        epoch, index = divmod(self.step, self.per_epoch)
+        place = index * processes.count + processes.rank
+        number = self.step * processes.count + processes.rank
+        order = epoch_order(len(self.data.train), self.seed, epoch)
+        rows = order[place * settings.batch_size : (place + 1) * settings.batch_size]
+        batch = training_batch(self.data.train, rows, self.seed, number)
+        images = self.data.augmentation(
+            batch.images, torch_generator(self.seed, "augmentation", number)
+        )
+        drawn = self.step * processes.count if settings.same_architecture else number
+        rng = generator(self.seed, "training architecture", drawn)
+        architecture = self.network.space.sample(rng, self.step / settings.steps)
+        with autocast(self.device, settings.precision):
+            logits = self.network(architecture, self.data.normalise(images))
+            loss = F.cross_entropy(logits.float(), batch.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        processes.average_gradients(self.network.parameters())
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self.step)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.loss_sum += loss.detach()
+        self.step += 1
+
+    def _end_epoch(self) -> str:
+        """Validates where it is due, writes the epoch's line and says it in a few words."""
+        self._check_loss()
+        settings = self.settings
+        steps = (self.step - 1) % self.per_epoch + 1
+        train_loss = self._loss_of_all() / (steps * self.processes.count)
+        self.loss_sum.zero_()
+        epoch = math.ceil(self.step / self.per_epoch)
+        row: dict[str, Any] = {"step": self.step, "epoch": epoch, "train_loss": train_loss}
+        words = f"loss {train_loss:.3f}"
+        if epoch % settings.validate_every == 0 or self.step == settings.steps:
+            val_loss, val_error = self.validate(epoch)
+            row |= {"val_loss": val_loss, "val_error": val_error, "split": settings.validate_on}
+            name = {"val": "validation", "test": "TEST"}[settings.validate_on]
+            words += f", {name} error {val_error:.1%} (random architectures)"
+        if self.processes.rank == 0:
+            self.run.metrics.append({**row, "seconds": round(self.seconds, 3)})
+            if settings.keep_every and epoch % settings.keep_every == 0:
+                self.run.keep_copy(self.network, epoch)
+        return words
+
+    @torch.no_grad()
+    def validate(self, epoch: int) -> tuple[float, float]:
+        """Loss and error on the validation split, each batch with a random architecture."""
+        split = getattr(self.data, self.settings.validate_on).first_views
+        sums = torch.zeros(2, device=self.device)
+        # Shuffled: a batch of one class would have that class's statistics.
+        order = epoch_order(len(split), 0, 0)
+        size = 2 * self.settings.batch_size
+        for index, batch in enumerate(batches(split, size, order)):
+            if index % self.processes.count != self.processes.rank:
+                continue
+            rng = generator(self.seed, f"validation architecture of epoch {epoch}", index)
+            logits = self.network(self.network.space.sample(rng), self.data.normalise(batch.images))
+            sums[0] += F.cross_entropy(logits, batch.labels, reduction="sum")
+            sums[1] += (logits.argmax(1) != batch.labels).sum()
+        loss, wrong = self.processes.sum(sums).tolist()
+        return loss / len(split), wrong / len(split)
+
+    def _loss_of_all(self) -> float:
+        return self.processes.sum(self.loss_sum).item()
+
+    def _check_loss(self) -> None:
+        loss = self._loss_of_all()
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the training loss is {loss} at step {self.step}, no longer finite: lower "
+                f"--learning-rate (it is {self.settings.learning_rate:g}); "
+                "the last checkpoint is kept"
+            )
+
+    def _save(self) -> None:
+        about = {
+            "step": self.step,
+            "loss_sums": self.processes.gather(self.loss_sum.item()),
+            "seconds": self.seconds,
+            "scaler": self.scaler.state_dict(),
+        }
+        if self.processes.rank == 0:
+            self.run.checkpoint.save(self.network, self.optimizer, about)
+
+    def _restore(self) -> None:
+        about = self.run.checkpoint.load(self.network, self.optimizer)
+        self.step, self.seconds = about["step"], about["seconds"]
+        self.loss_sum.fill_(about["loss_sums"][self.processes.rank])
+        self.scaler.load_state_dict(about["scaler"])
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Whole batches in an epoch; a last one that is smaller is left out, at least one is there."""
+    return max(1, examples // batch_size)
+
+
+def make_optimizer(network: SmashNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Makes the optimiser, which decays all weights but the hypernetwork's."""
+    hypernetwork = [p for name, p in network.named_parameters() if "hypernetwork" in name]
+    shared = [p for name, p in network.named_parameters() if "hypernetwork" not in name]
+    groups = [
+        {"params": shared, "weight_decay": settings.weight_decay},
+        {"params": hypernetwork, "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=(0.5, 0.999), eps=1e-4)
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """The learning rate of a step, counted from 0."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
