@@ -16,6 +16,7 @@ from torch import Tensor
 from smash.config import DataSettings
 from smash.data.augmentation import Augmentation
 from smash.data.normalising import normalise
+from smash.data.placing import place
 from smash.errors import DataError
 from smash.spaces.base import Task
 
@@ -29,46 +30,83 @@ _MAX_LINES = 10
 class Split:
     """Examples and their labels.
 
+    Splits may share one tensor of images, which may be a file that is larger than the memory: each
+    then knows which rows of it are its own, and nothing is copied but what is asked for.
+
     An example may come in several views, such as a volume in several rotations. Training draws one
     of them, validation and scores look at the first, and `smash.children.evaluate` averages over
     all of them. A split never has some of an example's views without the others.
 
     Attributes:
-        images: Shape ``(n · views, channels, *size)``, the views of an example one after another;
-            uint8 in 0…255, or float32 as given.
-        labels: Shape ``(n,)``, int64: indices into the classes.
+        stored: Images, shape ``(m, channels, *size)``, the views of an example one after another;
+            uint8 in 0…255, or float32 as given. On the device of the labels, or in main memory.
+        labels: Shape ``(n,)``, int64: indices into the classes. On the device that batches go to.
         views: Views of an example.
+        rows: Shape ``(n · views,)``, int64: which of `stored` are images of this split, on their
+            device; all of them in their order, if None.
     """
 
-    images: Tensor
+    stored: Tensor
     labels: Tensor
     views: int = 1
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def images(self) -> Tensor:
+        """All images, shape ``(n · views, channels, *size)``: a copy where they are shared."""
+        return self._images(slice(None))
+
+    @property
     def first_views(self) -> Split:
         """The first view of each example; nothing is copied."""
-        return Split(self.images[:: self.views], self.labels)
+        if self.rows is None:
+            return Split(self.stored[:: self.views], self.labels)
+        return Split(self.stored, self.labels, rows=self.rows[:: self.views])
 
     def to(self, device: torch.device | str) -> Split:
         """The same examples on another device."""
-        return Split(self.images.to(device), self.labels.to(device), self.views)
+        return self.on(device, self.stored.to(device))
 
-    def subset(self, indices: Tensor) -> Split:
-        """The examples at `indices`, shape ``(m,)``, int64, in that order, with all their views."""
-        indices = indices.to(self.labels.device)
-        if self.views == 1:
-            return Split(self.images[indices], self.labels[indices])
-        views = torch.arange(self.views, device=indices.device)
-        rows = (indices[:, None] * self.views + views).flatten()
-        return Split(self.images[rows], self.labels[indices], self.views)
+    def on(self, device: torch.device | str, stored: Tensor) -> Split:
+        """The same examples for batches on `device`, from where their images are `stored` now."""
+        rows = None if self.rows is None else self.rows.to(stored.device)
+        return Split(stored, self.labels.to(device), self.views, rows)
+
+    def part(self, indices: Tensor) -> Split:
+        """The examples at `indices`, shape ``(m,)``, int64; their images are shared, not copied."""
+        rows = self._rows(indices.to(self.stored.device))
+        return Split(self.stored, self.labels[indices.to(self.labels.device)], self.views, rows)
+
+    def subset(self, indices: Tensor | slice) -> Split:
+        """A copy of the examples at `indices`, shape ``(m,)``, in that order, with all views."""
+        if isinstance(indices, slice):
+            start, stop, _ = indices.indices(len(self))
+            images = self._images(slice(start * self.views, stop * self.views))
+            return Split(images, self.labels[start:stop], self.views)
+        images = self._images(self._views(indices.to(self.stored.device)))
+        return Split(images, self.labels[indices.to(self.labels.device)], self.views)
 
     def subset_of_views(self, indices: Tensor, views: Tensor) -> Split:
         """One view each of the examples at `indices`; both of shape ``(m,)``, int64."""
-        indices, views = indices.to(self.labels.device), views.to(self.labels.device)
-        return Split(self.images[indices * self.views + views], self.labels[indices])
+        images = self._images((indices * self.views + views).to(self.stored.device))
+        return Split(images, self.labels[indices.to(self.labels.device)])
+
+    def _views(self, indices: Tensor) -> Tensor:
+        """The numbers of all images of examples, counted within the split."""
+        if self.views == 1:
+            return indices
+        return (indices[:, None] * self.views + torch.arange(self.views).to(indices)).flatten()
+
+    def _rows(self, indices: Tensor) -> Tensor:
+        images = self._views(indices)
+        return images if self.rows is None else self.rows[images]
+
+    def _images(self, which: Tensor | slice) -> Tensor:
+        rows = which if self.rows is None else self.rows[which]
+        return self.stored[rows].to(self.labels.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +141,7 @@ class Data:
     @property
     def task(self) -> Task:
         """What a child network for this data is for."""
-        channels, *size = self.train.images.shape[1:]
+        channels, *size = self.train.stored.shape[1:]
         return Task(channels=channels, size=tuple(size), classes=len(self.classes))
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -111,8 +149,16 @@ class Data:
         return normalise(images, self.mean, self.std)
 
     def to(self, device: torch.device | str) -> Data:
-        """The same data on another device."""
-        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        """The same data for work on another device.
+
+        Images go there where they fit (`smash.data.placing`); otherwise they stay where they are,
+        and each batch goes there when it is taken.
+        """
+        splits = (self.train, self.val, self.test)
+        stored = place([split.stored for split in splits], torch.device(device))
+        train, val, test = (
+            split.on(device, images) for split, images in zip(splits, stored, strict=True)
+        )
         return replace(self, train=train, val=val, test=test)
 
 

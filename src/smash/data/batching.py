@@ -45,8 +45,4 @@ def batches(split: Split, batch_size: int, order: Tensor | None = None) -> Itera
     """
     for start in range(0, len(split if order is None else order), batch_size):
         batch = slice(start, start + batch_size)
-        if order is None:
-            rows = slice(batch.start * split.views, batch.stop * split.views)
-            yield Split(split.images[rows], split.labels[batch], split.views)
-        else:
-            yield split.subset(order[batch])
+        yield split.subset(batch if order is None else order[batch])

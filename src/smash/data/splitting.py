@@ -62,7 +62,7 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
         keep: Examples of each class to leave at least; each class has more than that.
 
     Returns:
-        What is left and what was taken, each in the order of `split`.
+        What is left and what was taken, each in the order of `split`; images are not copied.
     """
     # RandomState, because NumPy promises that its numbers never change.
     rng = np.random.RandomState(seed)
@@ -73,4 +73,4 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
         share = min(max(round(len(members) * fraction), 1), len(members) - keep)
         taken[rng.permutation(members)[:share]] = True
     rest, part = np.flatnonzero(~taken), np.flatnonzero(taken)
-    return split.subset(torch.from_numpy(rest)), split.subset(torch.from_numpy(part))
+    return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
