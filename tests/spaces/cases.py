@@ -10,6 +10,7 @@ from smash.spaces import PRESETS, Task
 from smash.spaces.memory_bank import (
     Block,
     Convolution,
+    Gate,
     MemoryBankArchitecture,
     MemoryBankOptions,
     Op,
@@ -39,6 +40,17 @@ OPTIONS: Mapping[str, MemoryBankOptions] = {
     "uncompressed": _TINY.replaced(depth_compression=1, grid="long"),
     "compressed": _TINY.replaced(depth_compression=3, width=3, max_width=48),
     "signal": _TINY.replaced(dims=1, grid="var", max_kernel=7),
+    "gates": _TINY.replaced(gates=True, grid="var"),
+    "gates-post": _TINY.replaced(
+        gates=True, preactivation=False, grid="big", variable_nonlinearity=True
+    ),
+    "gates-bare-op-norm": _TINY.replaced(
+        gates=True, normalisation="bare", op_norm=True, grid="var"
+    ),
+    "gates-deep": _TINY.replaced(
+        gates=True, depth=9, width=2, max_width=64, op_norm=True, grid="var"
+    ),
+    "gates-signal": _TINY.replaced(gates=True, dims=1, normalisation="bare", grid="big"),
     "voxels": _TINY.replaced(dims=3, grid="var", variable_nonlinearity=True, max_kernel=5),
 }
 BIG = ("original", "v1", "v2")
@@ -99,10 +111,11 @@ def op(
     writes: tuple[int, ...],
     outputs: int,
     *grid: Convolution | None,
+    gate: Gate | None = None,
 ) -> Op:
     """An op; a grid that is not given is a single 3×3 convolution."""
     padded = [*(grid or [convolution()]), None, None, None]
-    return Op(reads, writes, outputs, tuple(padded[:4]))
+    return Op(reads, writes, outputs, tuple(padded[:4]), gate)
 
 
 def architecture(*blocks: Block) -> MemoryBankArchitecture:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from smash.spaces.memory_bank.architecture import (
+    GATES,
     Block,
     Convolution,
     MemoryBankArchitecture,
@@ -73,6 +74,8 @@ class GridEncoding:
                 yield from (("dilation", position, axis, extent) for extent in dilations)
             yield from (("groups", position, groups) for groups in options.groups)
             yield from (("nonlinearity", position, name) for name in options.nonlinearities)
+        if options.gates:
+            yield from (("gate", gate) for gate in GATES)
 
     def places(self, architecture: MemoryBankArchitecture) -> list[OpPlace]:
         """Where each op lies, in the order of the network's depth."""
@@ -111,6 +114,8 @@ class GridEncoding:
         for position, conv in enumerate(op.grid):
             if conv is not None:
                 keys += _statements(position, conv)
+        if op.gate is not None:
+            keys.append(("gate", op.gate))
         return [self._columns[key] for key in keys]
 
     def _read_positions(self, op: Op, block: Block) -> tuple[list[int], list[int]]:

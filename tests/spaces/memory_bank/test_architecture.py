@@ -5,10 +5,12 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace
-from smash.spaces.memory_bank import Block, MemoryBankOptions
+from smash.spaces.memory_bank import Block, Gate, MemoryBankOptions
+from smash.spaces.memory_bank.architecture import check
 from tests.spaces.cases import OPTIONS, architecture, convolution, op, rng_of
 
 HAND_WRITTEN = architecture(
@@ -23,6 +25,7 @@ HAND_WRITTEN = architecture(
     Block(2, (op((0, 6), (6, 7), 4),)),
 )
 GOLDEN = "45310b6e6d09"
+GATED_GOLDEN = "94609fb5a438"
 
 
 def test_the_id_of_a_fixed_architecture_never_changes():
@@ -71,6 +74,7 @@ def test_the_id_is_a_hash_of_the_canonical_json():
         {"max_kernel": 9},
         {"max_groups": 4},
         {"grid": "var"},
+        {"grid": "var", "gates": True},
         {"variable_kernel": False},
         {"variable_groups": False},
         {"variable_nonlinearity": True},
@@ -122,6 +126,22 @@ def test_json_brings_everything_back(name):
         assert hash(after) == hash(before)
 
 
+def test_features_tell_the_share_of_each_gate():
+    on, off = MemoryBankSpace(GATED_OPTIONS), MemoryBankSpace(GATED_OPTIONS.replaced(gates=False))
+    plain, with_gate = (
+        gated((1, 4), 4, gate, *FULL) for gate in (None, Gate("second", "multiply"))
+    )
+    assert off.features(plain).shape == (36,)
+    before, after = on.features(plain), on.features(with_gate)
+    assert before.shape == after.shape == (48,)
+    assert torch.equal(before.reshape(3, 16)[:, :12].flatten(), off.features(plain))
+    # The first block has two ops, one of them gated.
+    assert (after - before).nonzero().tolist() == [[14]]
+    assert after[14] == 0.5
+    assert on.readable(gated((4,), 4, Gate("first", "split"), *FULL))["width"] == 8 * 9 / 4
+    assert on.readable(plain)["width"] == 8 * 11 / 4
+
+
 def changed(*path_and_value):
     """The hand-written architecture's JSON with the value at a path replaced."""
     *path, last, value = path_and_value
@@ -134,6 +154,78 @@ def changed(*path_and_value):
 
 
 FIRST = ("blocks", 0, "ops", 0)
+GATED_OPTIONS = MemoryBankOptions(grid="var", gates=True)
+FULL = [convolution(3)] * 4
+
+
+def gated(writes: tuple[int, ...], outputs: int, gate: Gate | None, *grid):
+    """The hand-written architecture whose first op, in a block of bank size 2, has a gate."""
+    first, *others = HAND_WRITTEN.blocks
+    return architecture(
+        Block(2, (op((0,), writes, outputs, *grid, gate=gate), *first.ops[1:])), *others
+    )
+
+
+def test_a_gate_is_a_key_of_its_op_and_part_of_the_id():
+    space = MemoryBankSpace(GATED_OPTIONS)
+    plain = gated((1, 4), 4, None, *FULL)
+    with_gate = gated((1, 4), 4, Gate("first", "split"), *FULL)
+    document = space.to_json(with_gate)
+    assert document["blocks"][0]["ops"][0].pop("gate") == {"junction": "first", "style": "split"}
+    assert document == space.to_json(plain)
+    assert "gate" not in json.dumps(document)
+    gates = [Gate(j, s) for j in ("first", "second") for s in ("multiply", "split")]
+    found = [gated((1, 4), 4, gate, *FULL) for gate in (None, *gates)]
+    assert len({space.identify(each) for each in found}) == 5
+    for each in found:
+        assert space.parse(json.dumps(space.to_json(each))) == each
+    assert space.identify(with_gate) == GATED_GOLDEN
+
+
+def test_a_gate_that_splits_writes_half_of_the_outputs():
+    split, multiply = Gate("second", "split"), Gate("second", "multiply")
+    assert check(gated((4,), 4, split, *FULL), GATED_OPTIONS) == []
+    (fault,) = check(gated((4,), 4, multiply, *FULL), GATED_OPTIONS)
+    assert fault == "block 0, op 0: writes (4,) must be ascending banks, at least 2"
+
+
+@pytest.mark.parametrize(
+    ("gate", "outputs", "grid", "fault"),
+    [
+        (Gate("first", "multiply"), 4, [FULL[0]], "at the first junction needs two convolutions"),
+        (Gate("first", "multiply"), 4, FULL[:2], "at the first junction needs two convolutions"),
+        (Gate("second", "split"), 4, FULL[:3], "at the second junction needs two convolutions"),
+        (Gate("first", "split"), 2, FULL, "splits needs outputs of 2 × a multiple of 2, got 2"),
+        (Gate("second", "split"), 6, FULL, "splits needs outputs of 2 × a multiple of 2, got 6"),
+        (Gate("third", "multiply"), 4, FULL, "junction 'third' must be one of ('first', 'second')"),
+        (Gate("fi\nrst", "split"), 4, FULL, "junction 'fi\\nrst' must be one of"),
+        (Gate("first", "add"), 4, FULL, "style 'add' must be one of ('multiply', 'split')"),
+    ],
+)
+def test_a_gate_that_does_not_fit_is_refused_with_the_rule(gate, outputs, grid, fault):
+    writes = tuple(sorted((4, 1, 2)[: outputs // 2]))
+    written = gated(writes, outputs, gate, *grid)
+    space = MemoryBankSpace(GATED_OPTIONS)
+    with pytest.raises(InvalidValueError) as caught:
+        space.parse(json.dumps(space.to_json(written)))
+    (told,) = caught.value.faults
+    assert told.startswith("block 0, op 0: a gate")
+    assert fault in told
+
+
+def test_a_gate_where_gates_are_off_says_how_to_have_them():
+    written = gated((1, 4), 4, Gate("first", "multiply"), *FULL)
+    (fault,) = check(written, MemoryBankOptions(grid="var"))
+    assert fault == "block 0, op 0: a gate is not in the space: set gates=True"
+
+
+@pytest.mark.parametrize("gate", [7, "first", [], {}, {"junction": "first"}, {"style": ["split"]}])
+def test_what_is_no_gate_is_refused(gate):
+    space = MemoryBankSpace(GATED_OPTIONS)
+    document = space.to_json(gated((1, 4), 4, None, *FULL))
+    document["blocks"][0]["ops"][0]["gate"] = gate
+    with pytest.raises(InvalidValueError, match="not an architecture of memory banks"):
+        space.from_json(document)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from smash.cost import measure
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.base import corner
-from smash.spaces.memory_bank import Block, MemoryBankArchitecture, MemoryBankOptions, Op
+from smash.spaces.memory_bank import (
+    Block,
+    Gate,
+    MemoryBankArchitecture,
+    MemoryBankOptions,
+    Op,
+)
 from smash.spaces.memory_bank.architecture import check
 from tests.spaces.cases import (
     BIG,
@@ -60,25 +67,40 @@ def op_by_hand(x: Tensor, op: Op, options: MemoryBankOptions, state: State, name
         x = F.relu(x)
     if batch and not options.op_norm:
         x = norm(x, state, f"{name}.project_norm")
-    paths = []
-    for path, first in (("a", 0), ("b", 2)):
-        y = x
-        for position in (first, first + 1):
-            setting = op.grid[position]
-            if setting is None:
-                continue
-            here = f"{name}.{path}{position - first + 1}"
-            nonlinear = NONLINEAR[setting.nonlinearity]
-            if options.op_norm:
-                y = norm(y, state, f"{here}.norm")
-            if options.preactivation:
-                y = nonlinear(y)
-            y = conv(y, state[f"{here}.conv.weight"], setting.dilation, setting.groups)
-            if not options.preactivation:
-                y = nonlinear(y)
-        if op.grid[first] is not None:
-            paths.append(y)
-    return sum(paths[1:], paths[0])
+
+    def at(position: int, y: Tensor) -> Tensor:
+        setting = op.grid[position]
+        if setting is None:
+            return y
+        here = f"{name}.{('a1', 'a2', 'b1', 'b2')[position]}"
+        nonlinear = NONLINEAR[setting.nonlinearity]
+        if options.op_norm:
+            y = norm(y, state, f"{here}.norm")
+        if options.preactivation:
+            y = nonlinear(y)
+        y = conv(y, state[f"{here}.conv.weight"], setting.dilation, setting.groups)
+        return y if options.preactivation else nonlinear(y)
+
+    if op.grid[2] is None:
+        return at(1, at(0, x))
+    a, b = at(0, x), at(2, x)
+    if op.gate is not None and op.gate.junction == "first":
+        y = gated(a, b, op.gate.style)
+        if op.grid[1] is None:
+            return y
+        return at(1, y) if op.grid[3] is None else at(1, y) + at(3, y)
+    a, b = at(1, a), at(3, b)
+    if op.gate is None:
+        return a + b
+    return gated(a, b, op.gate.style)
+
+
+def gated(a: Tensor, b: Tensor, style: str) -> Tensor:
+    """One path by the other, or each even channel of their sum by the odd one after it."""
+    if style == "multiply":
+        return a.tanh() * b.sigmoid()
+    pairs: Tensor = (a + b).unflatten(1, (-1, 2))
+    return pairs[:, :, 0].tanh() * pairs[:, :, 1].sigmoid()
 
 
 def child_by_hand(
@@ -122,6 +144,96 @@ def test_a_child_computes_what_the_method_says(name):
         torch.testing.assert_close(
             found, expected, rtol=1e-8, atol=1e-10, msg=lambda text, s=seed: f"seed {s}: {text}"
         )
+
+
+@pytest.mark.parametrize("preactivation", [True, False])
+@pytest.mark.parametrize(("normalisation", "op_norm"), [("bare", 0), ("batch", 0), ("batch", 1)])
+def test_every_gate_computes_what_the_method_says(normalisation, op_norm, preactivation):
+    options = GATED.replaced(
+        normalisation=normalisation, op_norm=bool(op_norm), preactivation=preactivation
+    )
+    x = inputs(16)
+    for gate, grid in GATED_GRIDS:
+        splits = gate.style == "split"
+        gated_op = op((0, 1), (0,) if splits else (0, 2), 2, *grid, gate=gate)
+        block, state = block_one([gated_op], 1, options)
+        with torch.no_grad():
+            found = block.ops[0](x)
+        expected = op_by_hand(x, gated_op, options, state, "ops.0")
+        assert found.shape[1] == (8 if splits else 16)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_half_an_output_cycles_over_more_banks():
+    """G = 2 after a gate that splits is one part, which both banks get."""
+    gated_op = op((0, 1), (0, 2), 2, *[PLAIN] * 4, gate=Gate("first", "split"))
+    block, _ = block_one([gated_op], 1, GATED)
+    x = inputs(16)
+    with torch.no_grad():
+        found, half = block(x), block.ops[0](x)
+    torch.testing.assert_close(found, torch.cat([x[:, :8] + half, x[:, 8:], half], 1))
+
+
+@pytest.mark.parametrize("style", ["multiply", "split"])
+def test_a_gate_in_numbers(style):
+    """Convolutions that multiply by 2 on path A and by 3 on path B, and x > 0.
+
+    Pre-activation too applies tanh and sigmoid to what the convolutions give.
+    """
+    options = GATED.replaced(normalisation="bare")
+    writes = (0,) if style == "split" else (0, 1)
+    for junction, grid, factors in (
+        ("first", [PLAIN, None, PLAIN], (2, 3)),
+        ("second", [PLAIN] * 4, (4, 9)),
+    ):
+        gate = Gate(junction, style)
+        block, _ = block_one([op((0, 1), writes, 2, *grid, gate=gate)], 1, options)
+        with torch.no_grad():
+            block.ops[0].project.weight.copy_(torch.eye(16)[:, :, None, None])
+            for position, factor in (("a1", 2), ("a2", 2), ("b1", 3), ("b2", 3)):
+                layer = getattr(block.ops[0], position)
+                if layer is not None:
+                    layer.conv.weight.zero_()
+                    layer.conv.weight[:, :, 1, 1] = factor * torch.eye(16)
+        x = inputs(16).abs() / 10
+        with torch.no_grad():
+            found = block.ops[0](x)[2, :, 5, 1].tolist()
+        values = x[2, :, 5, 1].tolist()
+        a, b = factors
+        if style == "multiply":
+            expected = [math.tanh(a * v) / (1 + math.exp(-b * v)) for v in values]
+        else:
+            expected = [
+                math.tanh((a + b) * values[2 * i]) / (1 + math.exp(-(a + b) * values[2 * i + 1]))
+                for i in range(8)
+            ]
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_gated_ops_cost_by_hand():
+    """16 channels in, G = 2, that is 16, at 8×8; a gate that splits leaves 8 of them."""
+    space, task = MemoryBankSpace(GATED), task_of(GATED)
+    costs = {}
+    for gate, convolutions in (
+        (None, 4 * 16 * 16 * 9),
+        (Gate("first", "multiply"), 4 * 16 * 16 * 9),
+        (Gate("second", "multiply"), 4 * 16 * 16 * 9),
+        (Gate("first", "split"), 2 * 16 * 16 * 9 + 2 * 8 * 8 * 9),
+        (Gate("second", "split"), 4 * 16 * 16 * 9),
+    ):
+        writes = (0,) if gate and gate.style == "split" else (0, 1)
+        block = Block(1, (op((0, 1), writes, 2, *[PLAIN] * 4, gate=gate),))
+        arch = architecture(block, *space.smallest().blocks[1:])
+        assert check(arch, GATED) == []
+        built = space.build(arch, task).blocks[0]
+        norms = 2 * 2 * 16
+        assert sum(p.numel() for p in built.parameters()) == 16 * 16 + norms + convolutions
+        costs[gate] = measure(space, arch, task)
+    saved = 2 * (16 * 16 - 8 * 8) * 9
+    for gate, cost in costs.items():
+        less = saved if gate == Gate("first", "split") else 0
+        assert cost.params == costs[None].params - less
+        assert cost.macs == costs[None].macs - 64 * less
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -194,6 +306,18 @@ def inputs(channels: int) -> Tensor:
 
 ONE = OPTIONS["uncompressed"].replaced(grid="single", depth=9)  # six banks of 8 channels, 2 filled
 PLAIN = convolution(3)
+GATED = OPTIONS["gates"].replaced(variable_nonlinearity=True)
+TANH, SIGMOID = convolution(3, nonlinearity="tanh"), convolution(3, nonlinearity="sigmoid")
+GATED_GRIDS = [
+    (Gate(junction, style), grid)
+    for style in ("multiply", "split")
+    for junction, grid in (
+        ("first", [PLAIN, None, TANH, None]),
+        ("first", [TANH, SIGMOID, convolution(3, dilation=2), None]),
+        ("first", [PLAIN, SIGMOID, TANH, convolution(3, groups=4)]),
+        ("second", [PLAIN, SIGMOID, TANH, convolution(3, groups=4)]),
+    )
+]
 
 
 def test_a_preactivation_bottleneck_of_resnet_is_an_architecture():

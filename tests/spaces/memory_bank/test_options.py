@@ -8,7 +8,7 @@ import torch
 from smash.cost import count_parameters
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace
-from smash.spaces.memory_bank import MemoryBankOptions
+from smash.spaces.memory_bank import Gate, MemoryBankOptions
 from tests.spaces.cases import OPTIONS, rng_of, task_of
 
 
@@ -43,6 +43,8 @@ def test_reference_is_wrn_40_4():
         ({"max_groups": 3}, ["max_groups must divide bank_width", "got 3", "try 2"]),
         ({"depth_compression": 9, "width": 1}, ["no bank size fits depth_compression 9"]),
         ({"bank_size": 7}, ["no bank size fits", "bank_size 7"]),
+        ({"gates": True}, ["gates join two paths", "grid 'single' has one", "try grid='var'"]),
+        ({"gates": True, "grid": "long"}, ["grid 'long' has one"]),
     ],
 )
 def test_options_that_do_not_fit_say_why(values, needed):
@@ -70,27 +72,40 @@ def test_no_sample_is_smaller_than_the_smallest(name):
     assert min(sampled) >= least, "seed 21"
 
 
-@pytest.mark.parametrize("options", [{"depth_compression": 3, "width": 3, "max_width": 48}])
-def test_the_smallest_is_the_smallest_of_all_single_ops(options):
+THREES = {"depth_compression": 3, "width": 3, "max_width": 48}
+
+
+@pytest.mark.parametrize("changes", [THREES, {**THREES, "grid": "big", "gates": True}])
+def test_the_smallest_is_the_smallest_of_all_single_ops(changes):
     """All blocks of one op that read the least, counted one by one."""
-    options = OPTIONS["tiny"].replaced(**options)
+    options = OPTIONS["tiny"].replaced(**changes)
     space, task = MemoryBankSpace(options), task_of(options)
     smallest = space.smallest()
     found = count_parameters(space.build(smallest, task))
+    junctions, styles = ("first", "second"), ("multiply", "split")
+    gates = [{"junction": j, "style": s} for j in junctions for s in styles if options.gates]
     seen = []
     for bank_size in options.bank_sizes(0):
         for outputs in range(bank_size, options.max_outputs + 1, bank_size):
-            parts = outputs // bank_size
-            if parts > options.input_banks(0, bank_size):
-                continue
-            value = json.loads(json.dumps(space.to_json(smallest)))
-            block = value["blocks"][0]
-            block["bank_size"] = bank_size
-            block["ops"][0] |= {
-                "outputs": outputs,
-                "reads": list(range(options.read_step(bank_size))),
-                "writes": list(range(parts)),
-            }
-            seen.append(count_parameters(space.build(space.from_json(value), task)))
+            for gate in (None, *gates):
+                splits = gate is not None and gate["style"] == "split"
+                parts = outputs // bank_size
+                if parts % (2 if splits else 1):
+                    continue
+                parts = parts // 2 if splits else parts
+                if parts > options.input_banks(0, bank_size):
+                    continue
+                value = json.loads(json.dumps(space.to_json(smallest)))
+                block = value["blocks"][0]
+                block["bank_size"] = bank_size
+                block["ops"][0] |= {
+                    "outputs": outputs,
+                    "reads": list(range(options.read_step(bank_size))),
+                    "writes": list(range(parts)),
+                    "gate": gate,
+                }
+                seen.append(count_parameters(space.build(space.from_json(value), task)))
     assert len(seen) > 3
     assert min(seen) == found
+    # Here a gate that halves the second convolutions saves more than a smaller G.
+    assert smallest.blocks[0].ops[0].gate == (Gate("first", "split") if gates else None)

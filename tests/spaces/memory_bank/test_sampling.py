@@ -1,12 +1,12 @@
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
 
 from smash.errors import InvalidValueError
 from smash.spaces import PRESETS, MemoryBankSpace
-from smash.spaces.memory_bank import Block, MemoryBankArchitecture, MemoryBankOptions, Op
+from smash.spaces.memory_bank import Block, Gate, MemoryBankArchitecture, MemoryBankOptions, Op
 from smash.spaces.memory_bank.architecture import check
 from tests.spaces.cases import OPTIONS, rng_of
 
@@ -31,6 +31,15 @@ def block_sizes(options: MemoryBankOptions) -> list[tuple[int, int, int]]:
     ]
 
 
+def pattern_of(op: Op) -> str:
+    return "".join("0" if conv is None else "1" for conv in op.grid)
+
+
+def written_of(op: Op) -> int:
+    """A gate that splits halves what an op writes."""
+    return op.outputs if op.gate is None or op.gate.style == "multiply" else op.outputs // 2
+
+
 def op_faults(op: Op, b: int, filled: int, options: MemoryBankOptions) -> Iterator[str]:
     k, dc = options.max_width // options.bank_width, options.depth_compression
     if not op.reads or list(op.reads) != sorted(set(op.reads)) or min(op.reads) < 0:
@@ -41,7 +50,8 @@ def op_faults(op: Op, b: int, filled: int, options: MemoryBankOptions) -> Iterat
         yield "reads no whole positions"
     if op.outputs % b or not 0 < op.outputs <= k:
         yield "outputs"
-    parts = op.outputs // b
+    pattern = pattern_of(op)
+    parts = written_of(op) // b
     new = [bank for bank in op.writes if bank >= filled]
     if list(op.writes) != sorted(set(op.writes)) or len(op.writes) < parts or min(op.writes) < 0:
         yield "writes are not a set, or lose outputs"
@@ -49,7 +59,14 @@ def op_faults(op: Op, b: int, filled: int, options: MemoryBankOptions) -> Iterat
         yield "banks are skipped"
     if len(new) > parts:
         yield "opens more banks than it has outputs for"
-    pattern = "".join("0" if conv is None else "1" for conv in op.grid)
+    if op.gate is not None:
+        joined = {"first": (0, 2), "second": (1, 3)}[op.gate.junction]
+        if not options.gates or {pattern[i] for i in joined} != {"1"}:
+            yield f"a gate at {op.gate.junction} of {pattern}"
+        if op.gate.style == "split" and (op.outputs % 2 or op.outputs // 2 % b):
+            yield "a gate splits what is no two banks"
+        elif op.gate.style not in ("multiply", "split"):
+            yield "style"
     fixed = {"single": "1000", "long": "1100", "big": "1111"}
     if pattern not in (GRIDS if options.grid == "var" else [fixed[options.grid]]):
         yield f"grid {pattern}"
@@ -123,7 +140,7 @@ def test_samples_are_valid_at_any_progress(name):
             for block, (inputs, _, _) in zip(sampled.blocks, block_sizes(options), strict=True):
                 filled = inputs // (block.bank_size * options.bank_width)
                 for op in block.ops:
-                    most = max(filled // 2, op.outputs // block.bank_size)
+                    most = max(filled // 2, written_of(op) // block.bank_size)
                     assert len(op.writes) <= most, where
                     filled = max(filled, max(op.writes) + 1)
 
@@ -249,12 +266,85 @@ def test_grids_are_drawn_with_the_published_probabilities():
     while counts.total() < 6000:
         for block in space.sample(rng).blocks:
             for op in block.ops:
-                counts["".join("01"[conv is not None] for conv in op.grid)] += 1
+                counts[pattern_of(op)] += 1
     assert set(counts) == set(GRIDS)
     for pattern, probability in GRIDS.items():
         deviation = math.sqrt(probability * (1 - probability) / counts.total())
         share = counts[pattern] / counts.total()
         assert share == pytest.approx(probability, abs=4 * deviation), f"seed 9, grid {pattern}"
+
+
+def gates_of(op: Op, b: int) -> dict[Gate | None, float]:
+    """What gates an op may have and how likely each is, as METHOD says."""
+    pattern, styles = pattern_of(op), ["multiply"]
+    if op.outputs % (2 * b) == 0:
+        styles.append("split")
+    joined = {"first": pattern[0] + pattern[2], "second": pattern[1] + pattern[3]}
+    junctions = [junction for junction, convolutions in joined.items() if convolutions == "11"]
+    found: dict[Gate | None, float] = {None: 1 - len(junctions) / 4}
+    for junction in junctions:
+        found |= {Gate(junction, style): 1 / 4 / len(styles) for style in styles}
+    return found
+
+
+@pytest.mark.parametrize("name", ["gates", "gates-post", "gates-deep"])
+def test_gates_are_drawn_with_the_published_probabilities(name):
+    space, rng = MemoryBankSpace(OPTIONS[name]), rng_of(13)
+    expected: dict[tuple[str, Gate | None], float] = defaultdict(float)
+    variance: dict[tuple[str, Gate | None], float] = defaultdict(float)
+    counts: Counter[tuple[str, Gate | None]] = Counter()
+    while counts.total() < 5000:
+        for block in space.sample(rng).blocks:
+            for op in block.ops:
+                counts[pattern_of(op), op.gate] += 1
+                for gate, probability in gates_of(op, block.bank_size).items():
+                    expected[pattern_of(op), gate] += probability
+                    variance[pattern_of(op), gate] += probability * (1 - probability)
+    assert set(counts) == set(expected)
+    assert len({gate for _, gate in counts}) == 5
+    for key, mean in expected.items():
+        assert counts[key] == pytest.approx(mean, abs=4 * variance[key] ** 0.5), f"seed 13, {key}"
+
+
+def test_gates_are_redrawn_with_the_given_probability():
+    """Where grid and G stay, so that no repair takes a gate."""
+    space, rng = MemoryBankSpace(OPTIONS["gates-deep"]), rng_of(14)
+    seen, changed, expected, variance, lost = 0, 0, 0.0, 0.0, 0
+    for _ in range(120):
+        before = space.sample(rng)
+        after = space.mutate(before, rng, 0.3)
+        for old, new in zip(before.blocks, after.blocks, strict=True):
+            for a, b in zip(old.ops, new.ops, strict=False):
+                if pattern_of(a) != pattern_of(b) or a.outputs != b.outputs:
+                    lost += a.gate is not None and a.gate not in gates_of(b, new.bank_size)
+                    continue
+                same = sum(p * p for p in gates_of(a, old.bank_size).values())
+                chance = 0.3 * (1 - same)
+                seen, changed = seen + 1, changed + (a.gate != b.gate)
+                expected, variance = expected + chance, variance + chance * (1 - chance)
+    assert seen > 1500
+    assert lost > 20  # of the others, some had to go
+    assert changed == pytest.approx(expected, abs=4 * variance**0.5), f"seed 14, {seen} ops"
+
+
+def test_without_gates_the_draws_are_those_of_before_gates():
+    """Ids of samples and of mutations, taken before gates were there."""
+    space, rng = MemoryBankSpace(OPTIONS["all-variable"]), rng_of(15)
+    found = []
+    for progress in (0.0, 0.5, 1.0):
+        now = space.sample(rng, progress)
+        found.append(space.identify(now))
+        for _ in range(5):
+            now = space.mutate(now, rng, 0.2)
+        found.append(space.identify(now))
+    assert found == [
+        "9e891e24ee7c",
+        "602dc3e61c59",
+        "ab0894813467",
+        "4c3d5637c3d4",
+        "5b70f801a0e9",
+        "b00ff9dea728",
+    ]
 
 
 def first_ops(count: int, seed: int) -> list[Op]:
@@ -303,3 +393,19 @@ def test_the_independent_check_finds_faults():
         changed = MemoryBankArchitecture((Block(1, (bad,)), *good.blocks[1:]))
         assert faults(changed, options), bad
         assert check(changed, options), bad
+    options = OPTIONS["gates"]
+    conv = first.grid[0]
+    parallel, full = (conv, None, conv, None), (conv,) * 4
+    split = Gate("first", "split")
+    for outputs, writes, grid, gate, fine in (
+        (2, (0,), parallel, split, True),
+        (2, (0,), parallel, Gate("first", "multiply"), False),  # loses half of the output
+        (2, (2, 3), parallel, split, False),  # opens two banks for one part
+        (3, (0,), full, split, False),
+        (2, (0,), full, Gate("second", "split"), True),
+        (2, (0,), parallel, Gate("second", "split"), False),
+    ):
+        gated = Op(first.reads, writes, outputs, grid, gate)
+        changed = MemoryBankArchitecture((Block(1, (gated,)), *good.blocks[1:]))
+        assert (faults(changed, options) == []) == fine, gated
+        assert faults(changed, OPTIONS["grid-var"]), gated

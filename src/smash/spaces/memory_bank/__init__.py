@@ -3,6 +3,7 @@
 from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
+    Gate,
     MemoryBankArchitecture,
     Op,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "PRESETS",
     "Block",
     "Convolution",
+    "Gate",
     "MemoryBankArchitecture",
     "MemoryBankNetwork",
     "MemoryBankOptions",

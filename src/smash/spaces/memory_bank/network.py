@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smash.spaces.base import Shape, Task
-from smash.spaces.layers import Linear, average_pool, batch_norm, convolution
+from smash.spaces.layers import Linear, average_pool, batch_norm, convolution, fitting_stride
 from smash.spaces.memory_bank.architecture import (
     POSITIONS,
     Block,
     Convolution,
+    Gate,
     MemoryBankArchitecture,
     Op,
 )
@@ -28,7 +29,6 @@ _NONLINEARITIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
 }
 _STEM_KERNEL = 7
-_FIRST_BLOCK_EXTENT = {1: 1024, 2: 32, 3: 16}  # the first block works at this or less
 
 
 class GridConvolution(nn.Module):
@@ -65,7 +65,7 @@ class GridConvolution(nn.Module):
 
 
 class MemoryOp(nn.Module):
-    """Reads banks, then a 1×1 convolution, then the grid: path A and path B, added."""
+    """Reads banks, then a 1×1 convolution, then the grid: path A and path B, added or gated."""
 
     def __init__(self, block: Block, op: Op, options: MemoryBankOptions, device: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class MemoryOp(nn.Module):
         outputs = op.outputs * options.bank_width
         width = options.project_width(read, outputs)
         normalised = options.normalisation == "batch"
-        self.reads, self.writes = op.reads, op.writes
+        self.reads, self.writes, self.gate = op.reads, op.writes, op.gate
         self.a1: nn.Module
         self.a2: nn.Module | None
         self.b1: nn.Module | None
@@ -85,16 +85,13 @@ class MemoryOp(nn.Module):
             if normalised and not options.op_norm
             else None
         )
+        second = op.second_outputs * options.bank_width
         for index, (position, conv) in enumerate(zip(POSITIONS, op.grid, strict=True)):
-            inputs = width if index % 2 == 0 else outputs
-            setattr(
-                self,
-                position,
-                conv and GridConvolution(inputs, outputs, conv, options, device),
-            )
+            channels = (width, outputs) if index % 2 == 0 else (second, second)
+            setattr(self, position, conv and GridConvolution(*channels, conv, options, device))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps the read banks, N×read×spatial, to N×outputs×spatial."""
+        """Maps the read banks, N×read×spatial, to N×written×spatial."""
         if self.norm is not None:
             x = F.relu(self.norm(x))
         x = self.project(x)
@@ -103,14 +100,27 @@ class MemoryOp(nn.Module):
         if self.project_norm is not None:
             x = self.project_norm(x)
         a = self.a1(x)
+        b = None if self.b1 is None else self.b1(x)
+        if b is not None and self.gate is not None and self.gate.junction == "first":
+            a = _join(a, b, self.gate)
+            b = None if self.b2 is None else a  # one path, which both second convolutions read
         if self.a2 is not None:
             a = self.a2(a)
-        if self.b1 is None:
+        if b is None:
             return a  # type: ignore[no-any-return]
-        b = self.b1(x)
         if self.b2 is not None:
             b = self.b2(b)
+        if self.gate is not None and self.gate.junction == "second":
+            return _join(a, b, self.gate)
         return a + b  # type: ignore[no-any-return]
+
+
+def _join(a: Tensor, b: Tensor, gate: Gate) -> Tensor:
+    """Lets one part of two paths gate the other: N×C×spatial, or N×(C / 2)×spatial if it splits."""
+    if gate.style == "split":
+        joined = a + b
+        a, b = joined[:, 0::2], joined[:, 1::2]
+    return torch.tanh(a) * torch.sigmoid(b)
 
 
 class MemoryBlock(nn.Module):
@@ -200,7 +210,7 @@ def stem_stride(options: MemoryBankOptions, task: Task) -> tuple[int, ...]:
     """Stride of the stem, an axis each: as asked, or such that the first block's extent fits."""
     if options.stem_stride is not None:
         return (options.stem_stride,) * options.dims
-    return tuple(-(-extent // _FIRST_BLOCK_EXTENT[options.dims]) for extent in task.size)
+    return fitting_stride(task.size)
 
 
 def shared_shapes(options: MemoryBankOptions, task: Task) -> dict[str, Shape]:

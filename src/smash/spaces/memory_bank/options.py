@@ -65,6 +65,7 @@ class MemoryBankOptions(Settings):
         variable_kernel: Draw kernel extents; otherwise every kernel is 3 wide.
         variable_groups: Draw the number of groups; otherwise 1.
         variable_nonlinearity: Draw ReLU, tanh or sigmoid; otherwise ReLU.
+        gates: Let one path of an op gate the other at some junctions; the grid must have two.
         preactivation: A grid convolution is preceded by its non-linearity, not followed.
         normalisation: ``batch``: BatchNorm and ReLU before the 1×1 convolution and BatchNorm
             after it; ``bare``: no BatchNorm in ops, as in the original's SMASH network.
@@ -89,6 +90,7 @@ class MemoryBankOptions(Settings):
     variable_kernel: bool = True
     variable_groups: bool = True
     variable_nonlinearity: bool = False
+    gates: bool = False
     preactivation: bool = True
     normalisation: Literal["bare", "batch"] = "batch"
     op_norm: bool = False
@@ -114,6 +116,10 @@ class MemoryBankOptions(Settings):
             faults.append(
                 f"max_groups must divide bank_width (N = {self.bank_width}), "
                 f"got {self.max_groups}: try {fitting}"
+            )
+        if self.gates and not any(first_b for _, _, first_b, _ in self.grids):
+            faults.append(
+                f"gates join two paths, grid {self.grid!r} has one: try grid='var', or gates=False"
             )
         if not faults and not all(self.bank_sizes(block) for block in range(3)):
             faults.append(

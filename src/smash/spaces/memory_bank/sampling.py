@@ -15,10 +15,13 @@ import numpy as np
 
 from smash.errors import InvalidValueError
 from smash.spaces.memory_bank.architecture import (
+    JUNCTIONS,
     Block,
     Convolution,
+    Gate,
     MemoryBankArchitecture,
     Op,
+    fitting_gates,
 )
 from smash.spaces.memory_bank.options import MemoryBankOptions
 
@@ -93,8 +96,12 @@ def _sample_block(
         reads = _draw_reads(options, bank_size, filled, left, rng)
         outputs = _draw_outputs(options, bank_size, len(reads), limit, rng)
         writes = _draw_writes(outputs // bank_size, filled, limit, rng)
-        grid = _draw_grid(options, kernels, rng)
-        ops.append(Op(reads, writes, outputs, grid))
+        op = Op(reads, writes, outputs, _draw_grid(options, kernels, rng))
+        op = replace(op, gate=_draw_gate(options, op, bank_size, rng))
+        if op.written < outputs:
+            writes = _draw_writes(op.written // bank_size, filled, limit, rng)
+            op = replace(op, writes=writes)
+        ops.append(op)
         left -= options.cost(len(reads), bank_size)
         filled = max(filled, writes[-1] + 1)
     return Block(bank_size, tuple(ops))
@@ -164,6 +171,18 @@ def _draw_dilation(
     return tuple(int(rng.integers(1, options.max_dilation_of(extent) + 1)) for extent in kernel)
 
 
+def _draw_gate(
+    options: MemoryBankOptions, op: Op, bank_size: int, rng: np.random.Generator
+) -> Gate | None:
+    """Draws the gate of an op: 1/4 for each junction that may have one, any style that fits."""
+    fitting = fitting_gates(op, bank_size, options)
+    if not fitting:
+        return None
+    junction = _choose((*JUNCTIONS, None, None), rng)  # of two junctions never both
+    gates = [gate for gate in fitting if gate.junction == junction]
+    return _choose(gates, rng) if gates else None
+
+
 def _mutate_block(
     options: MemoryBankOptions, index: int, block: Block, rng: np.random.Generator, rate: float
 ) -> Block:
@@ -182,10 +201,21 @@ def _mutate_block(
         outputs = op.outputs
         if rng.random() < rate:
             outputs = _draw_outputs(options, bank_size, len(reads), limit, rng)
-        writes = _repair_writes(op.writes, outputs // bank_size, filled, limit)
+        changed = replace(op, reads=reads, outputs=outputs)
+        changed = _repair_gate(options, changed, bank_size)
+        parts = changed.written // bank_size
+        writes = _repair_writes(op.writes, parts, filled, limit)
         if not writes or rng.random() < rate:
-            writes = _draw_writes(outputs // bank_size, filled, limit, rng)
-        ops.append(Op(reads, writes, outputs, _mutate_grid(options, op.grid, rng, rate)))
+            writes = _draw_writes(parts, filled, limit, rng)
+        changed = replace(changed, grid=_mutate_grid(options, op.grid, rng, rate))
+        changed = _repair_gate(options, changed, bank_size)
+        if options.gates and rng.random() < rate:
+            changed = replace(changed, gate=_draw_gate(options, changed, bank_size, rng))
+        if changed.written // bank_size != parts:  # a gate came or went
+            parts = changed.written // bank_size
+            writes = _repair_writes(writes, parts, filled, limit)
+            writes = writes or _draw_writes(parts, filled, limit, rng)
+        ops.append(replace(changed, writes=writes))
         left -= options.cost(len(reads), bank_size)
         filled = max(filled, writes[-1] + 1)
     return Block(bank_size, tuple(ops))
@@ -207,6 +237,12 @@ def _repair_writes(writes: tuple[int, ...], parts: int, filled: int, limit: int)
     new = min(len(writes) - old, parts, limit - filled)
     repaired = _open_in_order(writes[: old + new], filled)
     return repaired if len(repaired) >= parts else ()
+
+
+def _repair_gate(options: MemoryBankOptions, op: Op, bank_size: int) -> Op:
+    """The op without its gate if that no longer fits."""
+    fits = op.gate is None or op.gate in fitting_gates(op, bank_size, options)
+    return op if fits else replace(op, gate=None)
 
 
 def _mutate_grid(

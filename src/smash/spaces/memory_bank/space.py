@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from torch import Tensor
 from smash.spaces.base import SearchSpace, Shape, Task
 from smash.spaces.memory_bank import sampling
 from smash.spaces.memory_bank.architecture import (
+    GATES,
     Block,
     Convolution,
     MemoryBankArchitecture,
     Op,
+    fitting_gates,
     read_architecture,
 )
 from smash.spaces.memory_bank.network import MemoryBankNetwork, shared_shapes
@@ -68,7 +71,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return MemoryBankNetwork(architecture, self.options, task, device)
 
     def features(self, architecture: MemoryBankArchitecture) -> Tensor:
-        """Describes the blocks one after the other, 12 numbers each."""
+        """Describes the blocks one after the other, 12 numbers each; 16 where gates are on."""
         return torch.tensor(
             [number for block in architecture.blocks for number in self._block_features(block)]
         )
@@ -77,6 +80,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         options, ops = self.options, block.ops
         convolutions = [conv for op in ops for conv in op.grid if conv is not None]
         active = [sum(op.grid[i] is not None for op in ops) / len(ops) for i in range(4)]
+        gates = GATES if options.gates else ()
         return [
             block.bank_size / options.max_outputs,
             len(ops) / options.depth,
@@ -87,6 +91,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
             _mean([extent for conv in convolutions for extent in conv.kernel]) / 7,
             _mean([extent for conv in convolutions for extent in conv.dilation]) / 3,
             _mean([conv.groups for conv in convolutions]) / options.max_groups,
+            *(sum(op.gate == gate for op in ops) / len(ops) for gate in gates),
         ]
 
     def readable(self, architecture: MemoryBankArchitecture) -> dict[str, float]:
@@ -95,7 +100,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         convolutions = [conv for op in ops for conv in op.grid if conv is not None]
         return {
             "depth": float(len(ops)),
-            "width": _mean([op.outputs * self.options.bank_width for op in ops]),
+            "width": _mean([op.written * self.options.bank_width for op in ops]),
             "kernel": _mean([extent for conv in convolutions for extent in conv.kernel]),
             "groups": _mean([conv.groups for conv in convolutions]),
         }
@@ -122,26 +127,35 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         blocks = []
         for index in range(3):
             ops = (
-                (bank_size, self._cheap_op(bank_size, parts))
+                (bank_size, op)
                 for bank_size in self.options.bank_sizes(index)
-                for parts in range(1, self.options.input_banks(index, bank_size) + 1)
-                if parts * bank_size <= self.options.max_outputs
+                for op in self._cheap_ops(index, bank_size)
             )
             bank_size, op = min(ops, key=lambda found: self._op_weights(*found))
             blocks.append(Block(bank_size, (op,)))
         return MemoryBankArchitecture(tuple(blocks))
 
-    def _cheap_op(self, bank_size: int, parts: int) -> Op:
-        reads = tuple(range(self.options.read_step(bank_size)))
-        return Op(reads, tuple(range(parts)), parts * bank_size, self._grid(cheapest=True))
+    def _cheap_ops(self, block: int, bank_size: int) -> Iterable[Op]:
+        """Ops that read as little as may be and open no bank; with a gate if it saves weights."""
+        options = self.options
+        reads = tuple(range(options.read_step(bank_size)))
+        for outputs in range(bank_size, options.max_outputs + 1, bank_size):
+            plain = Op(reads, (), outputs, self._grid(cheapest=True))
+            for gate in (None, *fitting_gates(plain, bank_size, options)):
+                op = replace(plain, gate=gate)
+                parts = op.written // bank_size
+                if parts <= options.input_banks(block, bank_size):
+                    yield replace(op, writes=tuple(range(parts)))
 
     def _op_weights(self, bank_size: int, op: Op) -> int:
         """Weights of the convolutions of an op."""
         read = len(op.reads) * bank_size * self.options.bank_width
         outputs = op.outputs * self.options.bank_width
+        second = op.second_outputs * self.options.bank_width
         width = self.options.project_width(read, outputs)
+        channels = (width * outputs, second * second)  # of a first and of a second convolution
         return read * width + sum(
-            (width, outputs)[index % 2] * outputs * math.prod(conv.kernel) // conv.groups
+            channels[index % 2] * math.prod(conv.kernel) // conv.groups
             for index, conv in enumerate(op.grid)
             if conv is not None
         )
