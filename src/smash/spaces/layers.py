@@ -131,10 +131,16 @@ def average_pool(x: torch.Tensor, extent: int, *, ceil: bool = False) -> torch.T
 
 def average_near(x: torch.Tensor, extent: int) -> torch.Tensor:
     """Averages N×C×spatial over windows of odd `extent` around each place, without the padding."""
-    pooled: torch.Tensor = _POOLS[x.ndim - 2](
-        x, extent, stride=1, padding=extent // 2, count_include_pad=False
-    )
-    return pooled
+    settings: dict[str, Any] = {"stride": 1, "count_include_pad": False}
+    if x.ndim - 2 < 3:
+        pool = _POOLS[x.ndim - 2]
+        return pool(x, extent, padding=extent // 2, **settings)  # type: ignore[no-any-return]
+    # Over planes, then over what lies behind each other: avg_pool3d refuses extents below the
+    # window, which small volumes come down to.
+    pool = nn.functional.avg_pool2d
+    planes = pool(x.flatten(1, 2), extent, padding=extent // 2, **settings).view_as(x)
+    around = pool(planes.flatten(3), (extent, 1), padding=(extent // 2, 0), **settings)
+    return around.view_as(x)
 
 
 def fitting_stride(size: tuple[int, ...]) -> tuple[int, ...]:

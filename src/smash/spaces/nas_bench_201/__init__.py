@@ -1,0 +1,15 @@
+"""The cell space of NAS-Bench-201, whose architectures were all trained by others."""
+
+from smash.spaces.nas_bench_201.architecture import EDGES, OPERATIONS, CellArchitecture
+from smash.spaces.nas_bench_201.network import CellNetwork
+from smash.spaces.nas_bench_201.options import NasBench201Options
+from smash.spaces.nas_bench_201.space import NasBench201Space
+
+__all__ = [
+    "EDGES",
+    "OPERATIONS",
+    "CellArchitecture",
+    "CellNetwork",
+    "NasBench201Options",
+    "NasBench201Space",
+]

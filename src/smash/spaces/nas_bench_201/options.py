@@ -1,0 +1,30 @@
+"""The options of the cell space."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from smash.config import Settings
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class NasBench201Options(Settings):
+    """Options of the cell space; the defaults are the published ones.
+
+    Attributes:
+        channels: C, channels of the first stage; the second has 2C, the third 4C.
+        cells: N, cells a stage.
+        stem_stride: Stride of the stem; where None, such that the first stage works at 32² (1024
+            samples of a signal, 16³ voxels) or less.
+        connected: Draw only cells whose output depends on their input.
+        distinct: Draw one cell only of those that compute the same.
+    """
+
+    channels: Positive = 16
+    cells: Positive = 5
+    stem_stride: Positive | None = None
+    connected: bool = False
+    distinct: bool = False

@@ -1,0 +1,156 @@
+"""The cell space of NAS-Bench-201, as a search space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smash.errors import InvalidValueError
+from smash.spaces.base import SearchSpace, Shape, Task
+from smash.spaces.nas_bench_201.architecture import (
+    CONVOLUTIONS,
+    EDGES,
+    NODES,
+    OPERATIONS,
+    CellArchitecture,
+    first_cells,
+    read_cell,
+)
+from smash.spaces.nas_bench_201.network import CellNetwork
+from smash.spaces.nas_bench_201.options import NasBench201Options
+
+# Options that change what an architecture computes. Never extended: an id must not change.
+_STRUCTURAL = ("cells", "channels", "stem_stride")
+_PUBLISHED = NasBench201Options()
+
+
+class NasBench201Space(SearchSpace[CellArchitecture]):
+    """Cells of four nodes and five operations (Dong and Yang 2020), 15,625 in all.
+
+    `connected` and `distinct` restrict what is drawn; every cell can be read, built and scored.
+
+    Args:
+        options: Size of the network and what is drawn; by default the published ones.
+    """
+
+    name = "nas-bench-201"
+
+    def __init__(self, options: NasBench201Options = _PUBLISHED) -> None:
+        self.options = options
+
+    def sample(self, rng: np.random.Generator, progress: float = 1.0) -> CellArchitecture:
+        """Draws a cell, uniform over all that may be drawn."""
+        while True:
+            cell = CellArchitecture(
+                tuple(OPERATIONS[index] for index in rng.integers(len(OPERATIONS), size=len(EDGES)))
+            )
+            if self._allowed(cell) and self._settled(cell) == cell:
+                return cell
+
+    def mutate(
+        self, architecture: CellArchitecture, rng: np.random.Generator, rate: float = 0.05
+    ) -> CellArchitecture:
+        """Gives each edge another operation with probability `rate`, at least one edge.
+
+        Raises:
+            InvalidValueError: `rate` is not within 0…1.
+        """
+        if not 0 < rate <= 1:
+            raise InvalidValueError(f"rate must be more than 0 and at most 1, got {rate:g}")
+        while True:
+            chosen = rng.random(len(EDGES)) < rate
+            if not chosen.any():
+                chosen[rng.integers(len(EDGES))] = True
+            changed = CellArchitecture(
+                tuple(
+                    _another(operation, rng) if change else operation
+                    for operation, change in zip(architecture.operations, chosen, strict=True)
+                )
+            )
+            if self._allowed(changed) and (
+                not self.options.distinct or changed.canonical != architecture.canonical
+            ):
+                return self._settled(changed)
+
+    def _allowed(self, cell: CellArchitecture) -> bool:
+        return cell.connected or not self.options.connected
+
+    def _settled(self, cell: CellArchitecture) -> CellArchitecture:
+        """The cell that is drawn in place of all that compute the same as this one."""
+        return first_cells()[cell.canonical] if self.options.distinct else cell
+
+    def build(
+        self, architecture: CellArchitecture, task: Task, device: str = "meta"
+    ) -> CellNetwork:
+        """Builds the child network."""
+        return CellNetwork(architecture, self.options, task, device)
+
+    def features(self, architecture: CellArchitecture) -> Tensor:
+        """Which operation each edge has (30 numbers), and whether the output depends on it (6)."""
+        chosen = [float(op == each) for op in architecture.operations for each in OPERATIONS]
+        return torch.tensor([*chosen, *map(float, architecture.live)])
+
+    def readable(self, architecture: CellArchitecture) -> dict[str, float]:
+        """Depth (most convolutions on a way to the output) and how often each operation is used."""
+        counts = {each: float(architecture.operations.count(each)) for each in OPERATIONS}
+        return {"depth": float(_depth(architecture)), **counts}
+
+    def to_json(self, architecture: CellArchitecture) -> dict[str, Any]:
+        """The published text form, as ``{"cell": "|…|"}``."""
+        return {"cell": str(architecture)}
+
+    def from_json(self, value: Mapping[str, Any]) -> CellArchitecture:
+        """Reads what `to_json` wrote."""
+        if set(value) != {"cell"} or not isinstance(value["cell"], str):
+            raise InvalidValueError(f"a cell is written {{'cell': '|…|'}}, got {dict(value)!r}")
+        return read_cell(value["cell"])
+
+    def parse(self, text: str) -> CellArchitecture:
+        """Reads the published text form, or JSON."""
+        return super().parse(text) if text.lstrip().startswith("{") else read_cell(text)
+
+    def structure(self) -> dict[str, Any]:
+        """The structural options that differ from the published ones."""
+        values, published = self.options.model_dump(), _PUBLISHED.model_dump()
+        return {name: values[name] for name in _STRUCTURAL if values[name] != published[name]}
+
+    def largest(self) -> CellArchitecture:
+        """A 3×3 convolution on each edge."""
+        return CellArchitecture(("nor_conv_3x3",) * len(EDGES))
+
+    def smallest(self) -> CellArchitecture:
+        """Nothing on each edge, or the identity from input to output alone."""
+        last = "skip_connect" if self.options.connected else "none"
+        return self._settled(
+            CellArchitecture(tuple(last if edge == (0, NODES - 1) else "none" for edge in EDGES))
+        )
+
+    def shared_shapes(self, task: Task) -> dict[str, Shape]:
+        """Shapes of the shared tensors: a set for each cell, edge and operation."""
+        return {
+            name: tuple(parameter.shape)
+            for operation in CONVOLUTIONS
+            for name, parameter in self.build(
+                CellArchitecture((operation,) * len(EDGES)), task
+            ).named_parameters()
+        }
+
+
+def _another(operation: str, rng: np.random.Generator) -> str:
+    others = [each for each in OPERATIONS if each != operation]
+    return others[rng.integers(len(others))]
+
+
+def _depth(architecture: CellArchitecture) -> int:
+    """Convolutions on the way from the input to the output that has most of them."""
+    depths = [0] * NODES
+    for (source, target, operation), live in zip(
+        architecture.edges(), architecture.live, strict=True
+    ):
+        if live:
+            depths[target] = max(depths[target], depths[source] + (operation in CONVOLUTIONS))
+    return depths[-1]
