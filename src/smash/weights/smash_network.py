@@ -14,6 +14,7 @@ from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import SearchSpace, Task
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.weights.convolutional import ConvolutionalWeights
+from smash.weights.lowrank import LowRankWeights
 from smash.weights.shared import SharedWeights
 
 State = dict[str, Tensor]
@@ -44,13 +45,14 @@ def _convolutional(space: SearchSpace[Any], task: Task, generator: torch.Generat
     if not isinstance(space, MemoryBankSpace):
         raise InvalidValueError(
             f"hypernet 'convolutional' reads memory banks, not the space {space.name!r}: "
-            "choose hypernet 'none'"
+            "choose hypernet 'lowrank' or 'none'"
         )
     return ConvolutionalWeights(space, task, generator)
 
 
 HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], nn.Module]] = {
     "convolutional": _convolutional,
+    "lowrank": LowRankWeights,
     "none": PlainSharing,
 }
 
