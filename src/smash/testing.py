@@ -1,0 +1,258 @@
+"""Conformance suites: does a search space of your own keep its contract?
+
+    from smash.testing import SPACE_CHECKS
+
+    @pytest.mark.parametrize("check", SPACE_CHECKS, ids=lambda check: check.__name__)
+    def test_my_space(check):
+        check(MySpace(), Task(channels=3, size=(8, 8), classes=4))
+
+or, outside of pytest, ``check_space(MySpace(), task)``. A task as tiny as this one makes a suite
+of seconds. What is found is an `AssertionError` that names the architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smash.cost import measure
+from smash.errors import InvalidValueError
+from smash.retraining import initialise
+from smash.spaces.base import SearchSpace, Task, corner
+from smash.weights import SmashNetwork
+
+Space = SearchSpace[Any]
+Check = Callable[[Space, Task], None]
+
+_DRAWS = 8
+_RATES = (0.01, 0.05, 0.5, 1.0)
+
+
+def check_space(space: Space, task: Task) -> None:
+    """Runs all checks of a search space.
+
+    Args:
+        space: The search space; it must be picklable, so that another process can have it.
+        task: What children are for; make it tiny.
+
+    Raises:
+        AssertionError: The space breaks its contract.
+    """
+    for check in SPACE_CHECKS:
+        check(space, task)
+
+
+def check_json(space: Space, task: Task) -> None:
+    """Architectures are hashable, and the same after a way through JSON; so are their ids."""
+    for architecture in _architectures(space):
+        text = json.dumps(space.to_json(architecture))
+        reads = [space.from_json(json.loads(text))]
+        if type(space).parse is SearchSpace.parse:
+            reads.append(space.parse(text))
+        for read in reads:
+            _require(read == architecture, "from_json and parse must give back", architecture, text)
+            _require(hash(read) == hash(architecture), "equal ones must hash alike:", architecture)
+            same = space.identify(read) == space.identify(architecture)
+            _require(same, "equal ones must have the same id:", architecture)
+    for wrong in ({}, {"wrong": 1}):
+        try:
+            space.from_json(wrong)
+        except InvalidValueError:
+            continue
+        raise AssertionError(f"from_json must refuse {wrong} with an InvalidValueError")
+
+
+def check_identity(space: Space, task: Task) -> None:
+    """Different architectures have different ids, which another process gives them too."""
+    drawn = set(_architectures(space))
+    here = {space.identify(architecture): architecture for architecture in drawn}
+    _require(len(here) == len(drawn), "different ones must have different ids:", *drawn)
+    documents = [space.to_json(architecture) for architecture in here.values()]
+    # spawn: a process of its own, with another hash seed and nothing of this one's memory.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.apply(_identities, (space, documents))
+        pool.close()
+        pool.join()
+    _require(there == list(here), "ids must not depend on the process:", there, list(here))
+
+
+def _identities(space: Space, documents: Sequence[dict[str, Any]]) -> list[str]:
+    return [space.identify(space.from_json(document)) for document in documents]
+
+
+def check_randomness(space: Space, task: Task) -> None:
+    """What is drawn depends on the generator and on nothing else, and leaves the rest alone."""
+
+    def draw() -> list[Any]:
+        rng = np.random.default_rng(5)
+        sampled = [space.sample(rng, progress) for progress in (0.0, 0.3, 1.0, 1.0)]
+        return sampled + [space.mutate(each, rng, 0.2) for each in sampled]
+
+    before = _global_states()
+    first = draw()
+    _require(_global_states() == before, "sample and mutate must not use global random state")
+    random.random()  # noqa: S311 # so that the global state is another one
+    np.random.random()
+    torch.rand(1)
+    _require(draw() == first, "the same generator must give the same architectures:", *first)
+    other = [space.sample(np.random.default_rng(seed)) for seed in range(20)]
+    _require(len(set(other)) > 1, "other generators must give other architectures:", *other)
+
+
+def check_mutation(space: Space, task: Task) -> None:
+    """A changed architecture is another one, and valid; the changed one stays as it was."""
+    rng = np.random.default_rng(6)
+    for rate in _RATES:
+        architecture = space.sample(rng)
+        for _ in range(_DRAWS):
+            before = json.dumps(space.to_json(architecture))
+            changed = space.mutate(architecture, rng, rate)
+            kept = json.dumps(space.to_json(architecture)) == before
+            _require(kept, "mutate must not change its argument:", architecture)
+            _require(changed != architecture, f"rate {rate} must change", architecture)
+            read = space.from_json(json.loads(json.dumps(space.to_json(changed))))
+            _require(read == changed, "a changed one must be in the space:", changed)
+            architecture = changed
+    for least in (space.smallest(), space.largest()):
+        _require(space.mutate(least, rng) != least, "mutate must change", least)
+
+
+def check_children(space: Space, task: Task) -> None:
+    """A child on the meta device is the child elsewhere without values, and a child computes."""
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randn(4, task.channels, *task.size, generator=generator)
+    for architecture in _architectures(space, count=3):
+        meta, child = space.build(architecture, task), space.build(architecture, task, "cpu")
+        _require(_shapes(meta) == _shapes(child), "meta and real child must agree:", architecture)
+        without = all(value.is_meta for value in _tensors(meta))
+        _require(without, "a child on the meta device must hold no values:", architecture)
+        again = {id(value) for value in _tensors(space.build(architecture, task))}
+        own = again.isdisjoint(id(value) for value in _tensors(meta))
+        _require(own, "each child must have parameters of its own:", architecture)
+        initialise(child, generator)
+        logits = child(images)
+        expected = (len(images), task.classes)
+        _require(logits.shape == expected, f"logits must be {expected}:", architecture)
+        _require(bool(torch.isfinite(logits).all()), "logits must be finite:", architecture)
+        child.eval()
+        with torch.no_grad():
+            alone = torch.cat([child(image[None]) for image in images])
+            close = torch.allclose(alone, child(images), rtol=1e-3, atol=1e-4)
+        _require(close, "in eval mode examples must not influence each other:", architecture)
+
+
+def check_sharing(space: Space, task: Task) -> None:
+    """Each parameter of a child is a part of the shared tensor that it is said to be of."""
+    shapes = space.shared_shapes(task)
+    for architecture in (*_architectures(space), space.largest(), space.smallest()):
+        for name, parameter in space.build(architecture, task).named_parameters():
+            shared = space.shared_name(name)
+            _require(shared in shapes, f"{name} is a part of {shared}, which is no shared tensor")
+            try:
+                corner(shapes[shared], tuple(parameter.shape))
+            except ValueError as error:
+                raise AssertionError(f"{name} of {architecture}: {error}") from None
+
+
+def check_features(space: Space, task: Task) -> None:
+    """Features are as many finite numbers for each architecture, and always the same."""
+    length: int | None = None
+    names: list[str] | None = None
+    for architecture in _architectures(space):
+        features, readable = space.features(architecture), space.readable(architecture)
+        _require(features.ndim == 1, "features must have the shape (F,):", architecture)
+        _require(features.is_floating_point(), "features must be floats:", architecture)
+        _require(bool(torch.isfinite(features).all()), "features must be finite:", architecture)
+        finite = all(math.isfinite(value) for value in readable.values())
+        _require(finite, "readable features must be finite:", architecture)
+        copy = space.from_json(space.to_json(architecture))
+        same = torch.equal(space.features(copy), features) and space.readable(copy) == readable
+        _require(same, "equal architectures must have equal features:", architecture)
+        length, names = length or len(features), names or list(readable)
+        _require(len(features) == length, "all must have as many features:", architecture)
+        _require(list(readable) == names, "all must have the same readable ones:", architecture)
+
+
+def check_extremes(space: Space, task: Task) -> None:
+    """Smallest and largest are in the space, and none that is drawn is cheaper than the smallest.
+
+    That the largest is large enough is `check_sharing`'s, where it sizes the shared tensors.
+    """
+    least = measure(space, space.smallest(), task)
+    for architecture in _architectures(space, count=4 * _DRAWS):
+        cost = measure(space, architecture, task)
+        smaller = least.params <= cost.params and least.macs <= cost.macs
+        _require(smaller, f"smallest ({least}) must not cost more than", architecture, cost)
+    for extreme in (space.smallest(), space.largest()):
+        read = space.from_json(space.to_json(extreme))
+        _require(read == extreme, "smallest and largest must be in the space:", extreme)
+
+
+def check_generated_state(
+    space: Space, task: Task, hypernets: Sequence[str] = ("none", "lowrank")
+) -> None:
+    """What is scored is what is shipped: a generated state loads into the child, bit by bit."""
+    generator = torch.Generator().manual_seed(8)
+    batches = torch.randn(2, 6, task.channels, *task.size, generator=generator)
+    for hypernet in hypernets:
+        network = SmashNetwork(space, task, hypernet)
+        with torch.no_grad():  # away from initial values that are 0 or 1
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+        for architecture in _architectures(space, count=3):
+            state = network.state(architecture, batches[0])
+            child = space.build(architecture, task, "cpu")
+            child.load_state_dict(state)
+            with torch.no_grad():
+                scored = network.child(architecture, state)(batches[1])
+                same = torch.equal(child.eval()(batches[1]), scored)
+            _require(same, f"{hypernet}: scored and built child must agree:", architecture)
+            _require(bool(torch.isfinite(scored).all()), f"{hypernet}: not finite:", architecture)
+
+
+SPACE_CHECKS: tuple[Check, ...] = (
+    check_json,
+    check_identity,
+    check_randomness,
+    check_mutation,
+    check_children,
+    check_sharing,
+    check_features,
+    check_extremes,
+    check_generated_state,
+)
+"""All checks of a search space; each takes the space and a task."""
+
+
+def _architectures(space: Space, count: int = _DRAWS) -> Iterator[Any]:
+    """Architectures of all stages of training; always the same ones."""
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        yield space.sample(rng, progress=min(1.0, 2 * index / max(1, count - 1)))
+
+
+def _require(condition: bool, rule: str, *seen: Any) -> None:
+    if not condition:
+        raise AssertionError(" ".join([rule, *(str(each)[:2000] for each in seen)]))
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: (value.shape, value.dtype) for name, value in named}
+
+
+def _global_states() -> tuple[Any, ...]:
+    numpy_state = np.random.get_state()
+    return random.getstate(), str(numpy_state), torch.get_rng_state().tolist()

@@ -1,0 +1,132 @@
+"""The conformance suite passes for our spaces and finds what is wrong with others."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from smash import testing
+from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
+from smash.spaces.nas_bench_201 import NasBench201Options
+from smash.testing import SPACE_CHECKS
+from tests.spaces.cases import OPTIONS
+from tests.spaces.chain import Chain, ChainSpace
+
+IMAGES = Task(channels=2, size=(8, 8), classes=3)
+CELLS = NasBench201Options(channels=4, cells=1)
+SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
+    "chain": (ChainSpace(), IMAGES),
+    "memory banks": (MemoryBankSpace(OPTIONS["tiny"]), IMAGES),
+    "memory banks, all variable": (MemoryBankSpace(OPTIONS["all-variable"]), IMAGES),
+    "cells": (NasBench201Space(CELLS), IMAGES),
+    "cells, distinct": (
+        NasBench201Space(CELLS.replaced(distinct=True, connected=True)),
+        Task(channels=1, size=(7, 5), classes=2),
+    ),
+    "cells of signals": (NasBench201Space(CELLS), Task(channels=2, size=(9,), classes=3)),
+    "cells of voxels": (NasBench201Space(CELLS), Task(channels=1, size=(4, 5, 6), classes=2)),
+}
+
+
+@pytest.mark.parametrize("check", SPACE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_keeps_its_contract(name, check):
+    check(*SPACES[name])
+
+
+class _Unstable(ChainSpace):
+    """Its ids differ from process to process."""
+
+    def identify(self, architecture: Chain) -> str:
+        return str(hash(str(architecture)))
+
+
+class _Forgetful(ChainSpace):
+    def from_json(self, value):
+        chain = super().from_json(value)
+        return Chain((replace(chain.blocks[0], kernel=3), *chain.blocks[1:]))
+
+
+class _Global(ChainSpace):
+    def sample(self, rng, progress=1.0):
+        chain = super().sample(rng)
+        return Chain(tuple(replace(b, width=random.choice((4, 8))) for b in chain.blocks))  # noqa: S311
+
+
+class _Lazy(ChainSpace):
+    def mutate(self, architecture, rng, rate=0.05):
+        return architecture if rng.random() < 0.1 else super().mutate(architecture, rng, rate)
+
+
+class _Invalid(ChainSpace):
+    def mutate(self, architecture, rng, rate=0.05):
+        return Chain(super().mutate(architecture, rng, rate).blocks[:2])
+
+
+class _Real(ChainSpace):
+    """Builds on the CPU whatever the device."""
+
+    def build(self, architecture, task, device="meta"):
+        return super().build(architecture, task, "cpu")
+
+
+class _Headless(ChainSpace):
+    def build(self, architecture, task, device="meta"):
+        child = super().build(architecture, task, device)
+        child.classifier = torch.nn.Identity()
+        return child
+
+
+class _Narrow(ChainSpace):
+    def largest(self):
+        return Chain(tuple(replace(block, kernel=3) for block in super().largest().blocks))
+
+
+class _Cheaper(ChainSpace):
+    def smallest(self):
+        return Chain(tuple(replace(block, expansion=2) for block in super().smallest().blocks))
+
+
+class _Growing(ChainSpace):
+    def features(self, architecture):
+        return super().features(architecture)[: 10 + architecture.blocks[0].width]
+
+
+_CALLS = itertools.count()
+
+
+class _Drifting(ChainSpace):
+    def readable(self, architecture):
+        return {"width": float(next(_CALLS))}
+
+
+@pytest.mark.parametrize(
+    ("space", "check", "words"),
+    [
+        (_Unstable, testing.check_identity, "must not depend on the process"),
+        (_Forgetful, testing.check_json, "must give back"),
+        (_Global, testing.check_randomness, "must not use global random state"),
+        (_Lazy, testing.check_mutation, "must change"),
+        (_Invalid, testing.check_mutation, "a chain has 3 blocks"),
+        (_Real, testing.check_children, "must hold no values"),
+        (_Headless, testing.check_children, "logits must be"),
+        (_Narrow, testing.check_sharing, "does not fit"),
+        (_Cheaper, testing.check_extremes, "must not cost more"),
+        (_Growing, testing.check_features, "as many features"),
+        (_Drifting, testing.check_features, "equal features"),
+    ],
+)
+def test_a_broken_space_is_found_out(space, check, words):
+    with pytest.raises((AssertionError, ValueError), match=words):
+        check(space(), IMAGES)
+
+
+def test_all_checks_run_in_one_call():
+    testing.check_space(ChainSpace(depth=2), IMAGES)
+    with pytest.raises(AssertionError):
+        testing.check_space(_Drifting(), IMAGES)
