@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -73,8 +74,9 @@ def mean_near(x: Tensor) -> Tensor:
     """The mean over each place and those beside it, corners included, one by one."""
     found = torch.empty_like(x)
     for place in product(*map(range, x.shape[2:])):
-        near = tuple(slice(max(0, at - 1), at + 2) for at in place)
-        found[..., *place] = x[..., *near].flatten(2).mean(2)
+        here: Any = (..., *place)
+        near: Any = (..., *(slice(max(0, at - 1), at + 2) for at in place))
+        found[here] = x[near].flatten(2).mean(2)
     return found
 
 
