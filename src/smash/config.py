@@ -110,12 +110,12 @@ class SpaceSettings(Settings):
 
     Attributes:
         name: Name of the space.
-        preset: Name of a preset of its options.
+        preset: Name of a preset of its options, where the space has presets.
         options: Options that differ from the preset's.
     """
 
     name: str = "memory-bank"
-    preset: str = "small"
+    preset: str | None = None
     options: dict[str, Any] = {}
 
 

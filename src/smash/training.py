@@ -31,6 +31,7 @@ SGD trained faster than Adam in short single runs on small images; which ranks b
 """
 
 _EPOCHS = 100
+_OTHERS = {"seed", "device", "space", "preset", "options", "hypernet"}  # not of TrainingSettings
 _TIMED_STEPS = 24
 _TIMED_SHARE = 0.05  # of the minutes asked for, at most, goes into timing
 
@@ -41,6 +42,7 @@ def train(
     *,
     epochs: int | None = None,
     minutes: float | None = None,
+    space: str | None = None,
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
     hypernet: str | None = None,
@@ -59,9 +61,10 @@ def train(
         epochs: Passes over the training split; 100 where `minutes` is not given either.
         minutes: Time to train for. The number of steps is fixed by timing a few before the first,
             so that the run can be repeated and resumed.
-        preset: Options of the space by name; the largest that suits data and device.
+        space: Name of the search space; ``memory-bank``.
+        preset: Options of memory banks by name; the largest that suits data and device.
         options: Options of the space that differ from the preset's.
-        hypernet: Where the weights of children come from; ``convolutional``.
+        hypernet: Where the weights of children come from; for memory banks ``convolutional``.
         seed: Seed of everything that is drawn; 0.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         resume: Go on with an unfinished run instead of making one; a finished one stays as it is.
@@ -80,7 +83,14 @@ def train(
     """
     out = Path(out)
     _check_length(epochs, minutes)
-    given = {"seed": seed, "hypernet": hypernet, "preset": preset, "options": options, **recipe}
+    given = {
+        "seed": seed,
+        "space": space,
+        "preset": preset,
+        "options": options,
+        "hypernet": hypernet,
+        **recipe,
+    }
     if device is not None:
         given["device"] = str(choose_device(device))
     if minutes is not None:
@@ -148,7 +158,7 @@ def _choices(run: Run) -> list[str]:
     size = training.batch_size * training.processes
     epochs = training.steps / steps_per_epoch(len(run.data.train), size)
     lines.append(
-        f"preset {settings.space.preset}, {training.steps:,} steps of {size} "
+        f"{_named(settings.space)}, {training.steps:,} steps of {size} "
         f"({epochs:.3g} epochs) on {settings.device}"
     )
     if epochs < 1:
@@ -163,6 +173,10 @@ def _choices(run: Run) -> list[str]:
     if (reference := run.space.reference()) is not None:
         line += f", {reference[0]} without classifier {reference[1]:,}"
     return [*lines, line]
+
+
+def _named(space: SpaceSettings) -> str:
+    return f"preset {space.preset}" if space.preset else f"space {space.name}"
 
 
 def _check_length(epochs: int | None, minutes: float | None) -> None:
@@ -180,19 +194,21 @@ def _check_length(epochs: int | None, minutes: float | None) -> None:
 def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSettings:
     """Puts what was given over the defaults, and fixes the number of steps."""
     device = given.get("device") or str(choose_device())
-    preset = given.get("preset") or suitable_preset(data.task.size, device)
+    space, preset = given.get("space", "memory-bank"), given.get("preset")
+    if space == "memory-bank":
+        preset = preset or suitable_preset(data.task.size, device)
     recipe = {name: given[name] for name in TrainingSettings.model_fields if name in given}
-    unknown_names = set(given) - set(recipe) - {"seed", "hypernet", "preset", "options", "device"}
+    unknown_names = set(given) - set(recipe) - _OTHERS
     if unknown_names:
         fields = TrainingSettings.model_fields
         raise InvalidValueError(*(unknown("setting", name, fields) for name in unknown_names))
-    training = TrainingSettings(**{"steps": 1, **RECIPES.get(preset, {}), **recipe})
+    training = TrainingSettings(**{"steps": 1, **RECIPES.get(preset or space, {}), **recipe})
     settings = RunSettings(
         seed=given.get("seed", 0),
         device=device,
-        hypernet=given.get("hypernet", "convolutional"),
+        hypernet=given.get("hypernet") or ("convolutional" if preset else "none"),
         data=data.settings,
-        space=SpaceSettings(preset=preset, options=dict(given.get("options", {}))),
+        space=SpaceSettings(name=space, preset=preset, options=dict(given.get("options", {}))),
         training=training,
     )
     if training.minutes is not None:
@@ -243,6 +259,7 @@ def _refuse_changes(run: Run, given: Mapping[str, Any]) -> None:
     values = {
         **before.training.model_dump(),
         **before.space.model_dump(),
+        "space": before.space.name,
         **before.model_dump(include={"seed", "hypernet", "device"}),
     }
     refuse_changes(

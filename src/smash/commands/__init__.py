@@ -1,0 +1,8 @@
+"""The commands of ``smash``, one module each: they read flags, call the package and print.
+
+What is heavy is imported in the commands: help and usage errors answer at once.
+"""
+
+from smash.commands import demo, evaluate, retrain, search, show, train
+
+__all__ = ["demo", "evaluate", "retrain", "search", "show", "train"]

@@ -1,0 +1,131 @@
+"""What the commands share: arguments, loading with a word on what was found, tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smash.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from smash.children import Child
+    from smash.data import Data
+    from smash.run import Run
+    from smash.study import Candidate, Study
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def speaks() -> bool:
+    """Whether this process prints: of those that ``torchrun`` starts, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(words: str) -> None:
+    """Tells the user something that is not a result: on standard error."""
+    if speaks():
+        print(words, file=sys.stderr)
+
+
+def announce(lines: list[str]) -> None:
+    """Tells several things, a line each."""
+    for line in lines:
+        say(line)
+
+
+def load(source: str, **options: Any) -> Data:
+    """Loads data and tells what was found."""
+    from smash.data import load_data
+
+    data = load_data(source, **options)
+    channels, *size = data.train.images.shape[1:]
+    say(
+        f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and "
+        f"{len(data.test):,} test examples of {'×'.join(map(str, size))}, {channels} "
+        f"channel{'s' * (channels > 1)}, {len(data.classes)} classes"
+    )
+    for note in data.notes:
+        say(f"  {note}")
+    return data
+
+
+def open_run(path: Path) -> Run:
+    """Finds a run."""
+    from smash.run import Run
+
+    return Run.open(path)
+
+
+def open_study(path: Path) -> Study:
+    """Finds the study of a run."""
+    from smash.study import Study
+
+    return Study(open_run(path).study_path)
+
+
+def check_free(path: Path) -> None:
+    """Makes sure that nothing would be overwritten."""
+    from smash.run import check_free
+
+    check_free(path)
+
+
+def key_values(pairs: list[str]) -> dict[str, Any]:
+    """Reads KEY=VALUE; what a value must be, the space says."""
+    faults = [
+        f"option {pair!r} must be KEY=VALUE, such as depth=6" for pair in pairs if "=" not in pair
+    ]
+    if faults:
+        raise InvalidValueError(*faults)
+    return {key: _plain(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _plain(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def print_candidates(candidates: list[Candidate], total: int) -> None:
+    """Prints candidates as a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    first = candidates[0]
+    table = Table(
+        title=f"{len(candidates)} best of {total} candidates "
+        f"({first.examples:,} {first.split} examples, generated weights)",
+        box=box.SIMPLE,
+    )
+    for name in ("rank", "id", "error", "loss", "parameters", "MACs", "strategy"):
+        table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
+    for rank, one in enumerate(candidates):
+        table.add_row(
+            str(rank),
+            one.id,
+            f"{one.error:.2%}" + " (partial)" * one.partial,
+            f"{one.loss:.4f}",
+            f"{one.params:,}",
+            f"{one.macs:,}",
+            one.strategy,
+        )
+    Console().print(table)
+
+
+def print_child(child: Child) -> None:
+    """Prints how good a trained child is."""
+    for split, found in child.result.items():
+        print(
+            f"{split}: error {found['error']:.2%}, loss {found['loss']:.4f} "
+            f"on {found['examples']:,} examples"
+        )
+    say(f"{child.path}: {child.about['params']:,} parameters, {child.about['macs']:,} MACs")

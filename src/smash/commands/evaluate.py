@@ -1,0 +1,32 @@
+"""``smash evaluate``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smash.commands.common import DeviceOption, JsonOption
+
+
+def evaluate(
+    child: Annotated[Path, typer.Argument(metavar="CHILD", help="RUN/children/NAME.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a trained child."""
+    from smash.children import Child
+    from smash.device import choose_device
+
+    found = Child.open(child).evaluate(split, choose_device(device))
+    if as_json:
+        print(json.dumps(asdict(found), indent=2))
+        return
+    print(
+        f"{found.split}: error {found.error:.2%}, top-5 error {found.top5_error:.2%}, "
+        f"macro-F1 {found.macro_f1:.4f}, loss {found.loss:.4f} on {found.examples:,} examples"
+    )

@@ -1,0 +1,44 @@
+"""``smash search``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from smash.commands.common import DeviceOption, RunArgument, open_run, print_candidates, say
+
+
+def search(
+    run: RunArgument,
+    random: Annotated[int, typer.Option(help="Architectures to draw at random.")] = 500,
+    perturb: Annotated[int, typer.Option(help="Changes of the best of those.")] = 100,
+    markov: Annotated[int, typer.Option(help="Steps of the chain from the best.")] = 100,
+    rate: Annotated[float, typer.Option(help="Probability that a setting is redrawn.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 0,
+    rank_by: Annotated[str, typer.Option(help="loss or error, on the validation split.")] = "loss",
+    examples: Annotated[int, typer.Option(help="Validation examples to score on.")] = 2000,
+    max_params: Annotated[int | None, typer.Option(help="Most parameters of a child.")] = None,
+    max_macs: Annotated[int | None, typer.Option(help="Most MACs of a child.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Rank architectures."""
+    from smash.progress import on_terminal
+    from smash.searching import search as search_run
+
+    study = search_run(
+        open_run(run),
+        random=random,
+        perturb=perturb,
+        markov=markov,
+        rate=rate,
+        seed=seed,
+        rank_by=rank_by,  # type: ignore[arg-type] # checked there
+        examples=examples,
+        max_params=max_params,
+        max_macs=max_macs,
+        device=device,
+        progress=on_terminal,
+    )
+    print_candidates(study.ranked()[:5], len(study.candidates()))
+    say(f"Next: smash retrain {run}")

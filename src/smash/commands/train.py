@@ -1,0 +1,123 @@
+"""``smash train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smash.commands.common import announce, check_free, key_values, load, say
+from smash.errors import InvalidValueError
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="A name such as 'digits', a folder, or an .npz; with --resume it may be left out.",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time to train for.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The search space: memory-bank or nas-bench-201.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="original, v1, v2, small or tiny; by default what suits.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option of the space, such as depth=6; repeatable."),
+    ] = None,
+    hypernet: Annotated[
+        str | None, typer.Option(help="Where weights come from: convolutional, lowrank or none.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="cosine or constant.")] = None,
+    class_weights: Annotated[
+        bool | None, typer.Option("--class-weights", help="Weigh rare classes more.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16, fp16, or auto: bf16 on a GPU.")
+    ] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Epochs between validations.")] = None,
+    keep_every: Annotated[
+        int | None, typer.Option(help="Epochs between kept copies of the network.")
+    ] = None,
+    same_architecture: Annotated[
+        bool | None,
+        typer.Option("--same-architecture", help="With torchrun: one for all processes."),
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side to resize images to.")] = None,
+    stem_stride: Annotated[int | None, typer.Option(help="Stride of the first layer.")] = None,
+    dims: Annotated[int | None, typer.Option(help="Spatial axes of an .npz: 1, 2 or 3.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels of an .npz: none, first or last.")
+    ] = None,
+    val_fraction: Annotated[float, typer.Option(help="Part of the training split.")] = 0.1,
+    test_fraction: Annotated[float, typer.Option(help="Where there is no test split.")] = 0.15,
+    augment: Annotated[
+        bool | None, typer.Option(help="Shift and flip training images; by default what suits.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, or auto.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an unfinished run.")] = False,
+) -> None:
+    """Train a SMASH network. Under torchrun, several processes train it together."""
+    from smash.progress import on_terminal
+    from smash.training import train as train_network
+
+    options = key_values(option or [])
+    if stem_stride is not None:
+        options["stem_stride"] = stem_stride
+    if not resume:
+        check_free(out)
+        if data is None:
+            raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
+    loaded = (
+        None
+        if data is None
+        else load(
+            data,
+            image_size=image_size,
+            dims=dims,
+            channels=channels,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            augment=augment,
+        )
+    )
+    run = train_network(
+        loaded,
+        out,
+        epochs=epochs,
+        minutes=minutes,
+        space=space,
+        preset=preset,
+        options=options or None,
+        hypernet=hypernet,
+        seed=seed,
+        device=device,
+        resume=resume,
+        progress=on_terminal,
+        announce=announce,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        class_weights=class_weights,
+        precision=precision,
+        validate_every=validate_every,
+        keep_every=keep_every,
+        same_architecture=same_architecture,
+    )
+    last = run.metrics.rows()[-1]
+    say(
+        f"trained {run.settings.training.steps:,} steps: validation error "
+        f"{last['val_error']:.1%} over random architectures. Next: smash search {out}"
+    )
