@@ -162,7 +162,7 @@ def over_views(logits: Tensor, views: int) -> Tensor:
     """
     if views == 1:
         return logits
-    log_probabilities = logits.log_softmax(1).unflatten(0, (-1, views))
+    log_probabilities: Tensor = logits.log_softmax(1).unflatten(0, (-1, views))
     return log_probabilities.logsumexp(1) - math.log(views)
 
 
