@@ -6,8 +6,8 @@ import torch
 
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace, Task
+from smash.spaces.memory_bank import Gate
 from smash.weights import SmashNetwork
-from smash.weights.encoding import GridEncoding
 from smash.weights.shared import SharedWeights
 from tests.spaces.cases import OPTIONS
 
@@ -47,6 +47,29 @@ def test_the_scored_child_is_the_built_child(name, hypernet):
             assert scored.std() > 0
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if OPTIONS[name].gates])
+def test_the_scored_child_is_the_built_child_with_every_gate(name):
+    network, rng = network_of(name), np.random.default_rng(0)
+    left = {Gate(j, s) for j in ("first", "second") for s in ("multiply", "split")}
+    for _ in range(300):
+        architecture = network.space.sample(rng, 0.0)
+        here = {op.gate for block in architecture.blocks for op in block.ops}
+        if not here & left:
+            continue
+        left -= here
+        state = network.state(architecture, images_of(network, 0))
+        child = network.space.build(architecture, network.task, "cpu")
+        child.load_state_dict(state)
+        images = images_of(network, 1)
+        with torch.no_grad():
+            scored = network.child(architecture, state)(images)
+            assert torch.equal(child.eval()(images), scored), architecture
+            assert scored.std() > 0
+            trained = network(architecture, images)
+            torch.testing.assert_close(child.train()(images), trained)
+    assert not left
+
+
 def test_statistics_are_those_of_the_calibration_batch():
     network = network_of("small")
     architecture = network.space.sample(np.random.default_rng(0))
@@ -63,7 +86,7 @@ def test_statistics_are_those_of_the_calibration_batch():
 
 
 def test_a_state_depends_on_nothing_that_was_asked_before():
-    network = network_of("var")
+    network = network_of("grid-var")
     rng = np.random.default_rng(0)
     first, second = network.space.sample(rng), network.space.sample(rng)
     images = images_of(network, 0)
@@ -80,49 +103,7 @@ def test_an_unknown_hypernet_is_refused_with_the_likely_name():
         SmashNetwork(network.space, network.task, "convolutionel")
 
 
-@pytest.mark.parametrize("name", ["v2", *NAMES])
-def test_encoding_agrees_with_one_written_entry_by_entry(name):
-    options = OPTIONS[name]
-    encoding = GridEncoding(options)
-    layout = list(encoding._layout())
-    for seed in range(3):
-        architecture = MemoryBankSpace(options).sample(np.random.default_rng(seed))
-        start = 0
-        code = encoding.encode(architecture)
-        expected = -torch.ones_like(code)
-        for index, block in enumerate(architecture.blocks):
-            for op in block.ops:
-                units = [bank for bank in op.reads for _ in range(block.bank_size)]
-                cost = len(units) // options.depth_compression
-                for s in range(cost):
-                    here = units[
-                        s * options.depth_compression : (s + 1) * options.depth_compression
-                    ]
-                    for column, (kind, *rest) in enumerate(layout):
-                        if kind == "reads":
-                            true = rest[0] in here
-                        elif kind == "writes":
-                            true = rest[0] in op.writes
-                        elif kind == "block":
-                            true = rest[0] == index
-                        elif kind == "outputs":
-                            true = rest[0] == op.outputs
-                        else:
-                            conv = op.grid[rest[0]]
-                            value = (
-                                None if conv is None or kind == "active" else getattr(conv, kind)
-                            )
-                            if isinstance(value, tuple):
-                                value = value[rest[1]]
-                            true = conv is not None and (kind == "active" or value == rest[-1])
-                        if true:
-                            expected[column, : op.outputs, start + s] = 1
-                start += cost
-        assert code.shape[2] == start
-        assert torch.equal(code, expected), f"{name}, seed {seed}"
-
-
-@pytest.mark.parametrize("name", ["small", "var", "op norm"])
+@pytest.mark.parametrize("name", ["small", "grid-var", "op-norm", "gates"])
 def test_generated_weights_lie_where_the_method_says(name):
     network = network_of(name)
     options = OPTIONS[name]
