@@ -97,7 +97,9 @@ def _sample_block(
         outputs = _draw_outputs(options, bank_size, len(reads), limit, rng)
         writes = _draw_writes(outputs // bank_size, filled, limit, rng)
         op = Op(reads, writes, outputs, _draw_grid(options, kernels, rng))
-        op = replace(op, gate=_draw_gate(options, op, bank_size, rng))
+        gate = _draw_gate(options, op, bank_size, rng)
+        if gate is not None:
+            op = replace(op, gate=gate)
         if op.written < outputs:
             writes = _draw_writes(op.written // bank_size, filled, limit, rng)
             op = replace(op, writes=writes)
@@ -201,21 +203,23 @@ def _mutate_block(
         outputs = op.outputs
         if rng.random() < rate:
             outputs = _draw_outputs(options, bank_size, len(reads), limit, rng)
-        changed = replace(op, reads=reads, outputs=outputs)
+        changed = Op(reads, op.writes, outputs, op.grid, op.gate)
         changed = _repair_gate(options, changed, bank_size)
         parts = changed.written // bank_size
         writes = _repair_writes(op.writes, parts, filled, limit)
         if not writes or rng.random() < rate:
             writes = _draw_writes(parts, filled, limit, rng)
-        changed = replace(changed, grid=_mutate_grid(options, op.grid, rng, rate))
+        grid = _mutate_grid(options, op.grid, rng, rate)
+        changed = Op(reads, writes, outputs, grid, changed.gate)
         changed = _repair_gate(options, changed, bank_size)
         if options.gates and rng.random() < rate:
             changed = replace(changed, gate=_draw_gate(options, changed, bank_size, rng))
-        if changed.written // bank_size != parts:  # a gate came or went
+        if changed.written // bank_size != parts:  # a gate that splits came or went
             parts = changed.written // bank_size
             writes = _repair_writes(writes, parts, filled, limit)
             writes = writes or _draw_writes(parts, filled, limit, rng)
-        ops.append(replace(changed, writes=writes))
+            changed = replace(changed, writes=writes)
+        ops.append(changed)
         left -= options.cost(len(reads), bank_size)
         filled = max(filled, writes[-1] + 1)
     return Block(bank_size, tuple(ops))
