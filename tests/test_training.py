@@ -120,3 +120,24 @@ def test_presets_suit_data_and_device():
     assert suitable_preset((8, 8), "cpu") == "tiny"
     assert suitable_preset((32, 32), "cpu") == "small"
     assert suitable_preset((32, 32), "cuda") == "v2"
+
+
+def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
+    given = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 1, "distinct": True}}
+    trained = smash.train(digits, tmp_path / "run", epochs=1, device="cpu", **given)
+    run = smash.Run.open(trained.path)
+    assert (run.settings.hypernet, run.settings.space.preset) == ("lowrank", None)
+    assert (run.settings.training.schedule, run.settings.training.optimizer) == ("constant", "sgd")
+    study = smash.search(run, random=6, perturb=2, markov=2, device="cpu", examples=50)
+    cells = [run.space.from_json(one.architecture) for one in study.candidates()]
+    assert len({cell.canonical for cell in cells}) == 10
+    child = smash.retrain(run, 0, epochs=1, device="cpu")
+    best = study.ranked()[0]
+    assert child.about["architecture"] == best.architecture
+    model = child.model(torch.device("cpu"))
+    assert sum(parameter.numel() for parameter in model.parameters()) == best.params
+    with pytest.raises(RunStateError, match="space was nas-bench-201"):
+        smash.train(digits, run.path, resume=True, space="memory-bank")
+    with pytest.raises(InvalidValueError, match="'tiny' is one of memory banks"):
+        smash.train(digits, tmp_path / "other", epochs=1, preset="tiny", space="nas-bench-201")
+    assert not (tmp_path / "other").exists()
