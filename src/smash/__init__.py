@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smash.retraining import retrain
     from smash.run import Run
     from smash.searching import search
-    from smash.spaces import MemoryBankSpace, SearchSpace, Task
+    from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
     from smash.study import Candidate, Study
     from smash.training import train
     from smash.weights import SmashNetwork
@@ -36,6 +36,7 @@ __all__ = [
     "Data",
     "Evaluation",
     "MemoryBankSpace",
+    "NasBench201Space",
     "Run",
     "SearchSpace",
     "SmashError",
@@ -55,7 +56,7 @@ _HOMES = {
     "smash.retraining": ("retrain",),
     "smash.run": ("Run",),
     "smash.searching": ("search",),
-    "smash.spaces": ("MemoryBankSpace", "SearchSpace", "Task"),
+    "smash.spaces": ("MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
     "smash.study": ("Candidate", "Study"),
     "smash.training": ("train",),
     "smash.weights": ("SmashNetwork",),
