@@ -10,7 +10,7 @@ import torch
 from smash.data.modelnet import MODELNET10, read_modelnet10
 from smash.data.voxelising import prepare_modelnet, voxelise
 from smash.errors import AlreadyExistsError, DataError, MissingExtraError, NotFoundError
-from smash.progress import Advance
+from smash.progress import Advance, Progress
 
 pytest.importorskip("trimesh")
 
@@ -116,15 +116,20 @@ def meshes(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_prepared_files_are_read_as_modelnet(meshes, tmp_path, processes):
-    seen: list[tuple[int, int]] = []
+def noting(seen: list[tuple[int, int]]) -> Progress:
+    """Progress that notes what is done of what total."""
 
     @contextmanager
     def noted(label: str, total: int) -> Iterator[Advance]:
         yield lambda done, words: seen.append((done, total))
 
-    paths = prepare_modelnet(meshes, tmp_path / "out", processes=processes, progress=noted)
+    return noted
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_prepared_files_are_read_as_modelnet(meshes, tmp_path, processes):
+    seen: list[tuple[int, int]] = []
+    paths = prepare_modelnet(meshes, tmp_path / "out", processes=processes, progress=noting(seen))
     assert [path.name for path in paths] == [
         "modelnet10_rot24_train.npz",
         "modelnet10_rot24_test.npz",
