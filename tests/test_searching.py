@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,44 @@ def test_a_line_cut_off_is_mended(run):
     study = smash.search(run, random=3, perturb=0, markov=0, device="cpu")
     assert len(study.candidates()) == 3
     assert len(Study(run.study_path).candidates()) == 3
+
+
+def test_the_ensemble_error_is_that_of_the_mean_prediction(run):
+    study = smash.search(run, random=4, perturb=1, markov=0, device="cpu")
+    scorer = Scorer(run.network(torch.device("cpu")), run.data)
+    total = 0
+    for one in study.candidates():
+        logits = scorer.predict(run.space.from_json(one.architecture)).numpy()
+        odds = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
+        total = total + odds / odds.sum(1, keepdims=True)
+        wrong = (total.argmax(1) != run.data.val.labels.numpy()).mean()
+        assert one.ensemble_error == pytest.approx(wrong, abs=1e-12)
+        classes = np.argsort(-logits, axis=1)[:, :5]
+        missed = [label not in row for label, row in zip(run.data.val.labels, classes, strict=True)]
+        assert one.top5_error == pytest.approx(np.mean(missed), abs=1e-12)
+
+
+def test_an_ensemble_that_is_lost_is_computed_again(run):
+    first = smash.search(run, random=3, perturb=0, markov=0, device="cpu").candidates()
+    (run.path / "ensemble.safetensors").write_bytes(b"damaged")
+    more = smash.search(run, random=5, perturb=0, markov=0, device="cpu").candidates()
+    assert more[:3] == first
+    run.study_path.unlink()  # the kept sum is now of another study
+    assert smash.search(run, random=5, perturb=0, markov=0, device="cpu").candidates() == more
+
+
+def test_changes_by_gradient_can_be_cut_and_go_on(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "copy")
+    settings = {"random": 3, "markov": 1, "changes": "gradient", "device": "cpu"}
+    whole = smash.search(run, perturb=3, **settings)
+    copy = smash.Run.open(tmp_path / "copy")
+    smash.search(copy, perturb=1, **{**settings, "markov": 0})
+    assert smash.search(copy, perturb=3, **settings).candidates() == whole.candidates()
+    assert [one.strategy for one in whole.candidates()][3:6] == ["gradient"] * 3
+
+
+def test_scores_on_the_test_split_say_so(run):
+    study = smash.search(run, random=2, perturb=0, markov=0, split="test", device="cpu")
+    assert {(one.split, one.examples) for one in study.candidates()} == {
+        ("test", len(run.data.test))
+    }

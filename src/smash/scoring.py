@@ -19,7 +19,7 @@ from smash.data import Data, Split, batches
 from smash.randomness import torch_generator
 from smash.weights import SmashNetwork
 
-RankBy = Literal["loss", "error"]
+RankBy = Literal["loss", "error", "top5_error"]
 
 CALIBRATION_EXAMPLES = 250
 SCORED_EXAMPLES = 2000
@@ -32,13 +32,15 @@ class Score:
 
     Attributes:
         error: Share of examples classified wrongly, 0…1.
+        top5_error: Share whose class is not among the five most likely, 0…1.
         loss: Mean cross-entropy, in nats.
-        rank_by: Which of the two ranks.
+        rank_by: Which of the three ranks.
         split: Which examples these are.
         examples: How many.
     """
 
     error: float
+    top5_error: float
     loss: float
     rank_by: RankBy
     split: str
@@ -47,7 +49,7 @@ class Score:
     @property
     def value(self) -> float:
         """What ranks; lower is better."""
-        return self.loss if self.rank_by == "loss" else self.error
+        return float(getattr(self, self.rank_by))
 
 
 class Scorer:
@@ -59,6 +61,7 @@ class Scorer:
         rank_by: What ranks.
         examples: How many validation examples to score on; a fixed sample where there are more. Of
             an example in several views, the first one is looked at.
+        split: ``val``; ``test`` only to follow the original, whose option it was.
     """
 
     def __init__(
@@ -67,37 +70,61 @@ class Scorer:
         data: Data,
         rank_by: RankBy = "loss",
         examples: int = SCORED_EXAMPLES,
+        split: Literal["val", "test"] = "val",
     ) -> None:
-        self._network, self._data, self._rank_by = network, data, rank_by
-        self._val = _sample(data.val.first_views, examples, "scored examples")
-        self._calibration = _sample(data.train.first_views, CALIBRATION_EXAMPLES, "calibration")
+        self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
+        self.scored = _sample(getattr(data, split), examples, "scored examples")
+        self._calibration = _sample(data.train, CALIBRATION_EXAMPLES, "calibration")
+
+    def __call__(self, architecture: Any) -> Score:
+        """Scores an architecture."""
+        return self.judge(self.predict(architecture))
 
     def state(self, architecture: Any) -> dict[str, Tensor]:
         """The weights and BatchNorm statistics that an architecture is scored with."""
         return self._network.state(architecture, self._data.normalise(self._calibration.images))
 
     @torch.no_grad()
-    def __call__(self, architecture: Any) -> Score:
-        """Scores an architecture."""
-        state = self.state(architecture)
-        child = self._network.child(architecture, state)
-        error, loss = classify(child, self._val, self._data)
-        return Score(error, loss, self._rank_by, "val", len(self._val))
+    def predict(self, architecture: Any) -> Tensor:
+        """Gives logits for the scored examples, examples×classes."""
+        child = self._network.child(architecture, self.state(architecture))
+        parts = batches(self.scored, _BATCH_SIZE)
+        return torch.cat([child(self._data.normalise(batch.images)) for batch in parts])
+
+    def judge(self, logits: Tensor) -> Score:
+        """Scores predictions that `predict` gave."""
+        labels = self.scored.labels
+        return Score(
+            error=error_of(logits, labels),
+            top5_error=error_of(logits, labels, among=5),
+            loss=F.cross_entropy(logits, labels).item(),
+            rank_by=self._rank_by,
+            split=self._split,
+            examples=len(labels),
+        )
+
+    def slope(self, architecture: Any) -> Callable[[Any], float]:
+        """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
+        batch = _sample(self.scored, _BATCH_SIZE, "slope")
+        images = self._data.normalise(batch.images)
+        return self._network.slope(architecture, images, batch.labels)
 
 
-@torch.no_grad()
-def classify(child: Callable[[Tensor], Tensor], split: Split, data: Data) -> tuple[float, float]:
-    """Gives error and mean loss of a child on examples."""
-    loss = wrong = torch.zeros((), device=split.labels.device)
-    for batch in batches(split, _BATCH_SIZE):
-        logits = child(data.normalise(batch.images))
-        loss = loss + F.cross_entropy(logits, batch.labels, reduction="sum")
-        wrong = wrong + (logits.argmax(1) != batch.labels).sum()
-    return wrong.item() / len(split), loss.item() / len(split)
+def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:
+    """Share of examples, 0…1, whose class is not among the most likely.
+
+    Args:
+        logits: Examples×classes.
+        labels: Shape (examples,).
+        among: How many of the most likely classes count.
+    """
+    likely = logits.topk(min(among, logits.shape[1]), dim=1).indices
+    return (likely != labels[:, None]).all(1).double().mean().item()
 
 
 def _sample(split: Split, examples: int, purpose: str) -> Split:
-    """A fixed sample without replacement: of the same split always the same."""
+    """A fixed sample of first views, without replacement: of the same split always the same."""
+    split = split.first_views
     if examples >= len(split):
         return split
     order = torch.randperm(len(split), generator=torch_generator(0, purpose))

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 from smash.config import refuse_changes
 from smash.cost import Budget, Cost, measure
 from smash.device import choose_device
+from smash.ensemble import ENSEMBLE, Ensemble
 from smash.errors import InvalidValueError
 from smash.interruption import Interruption, hear_interruption
 from smash.progress import Advance, Progress, silent
 from smash.randomness import generator
 from smash.run import Run
 from smash.scoring import SCORED_EXAMPLES, RankBy, Scorer
-from smash.strategies import MarkovChain, Perturbation, RandomSampling, Scored, Strategy
+from smash.strategies import (
+    GradientPerturbation,
+    MarkovChain,
+    Perturbation,
+    RandomSampling,
+    Scored,
+    Strategy,
+)
 from smash.study import Candidate, Study
 
 _DRAWS = 1000  # for one candidate, before the search gives up
@@ -30,6 +39,8 @@ def search(
     seed: int = 0,
     rank_by: RankBy = "loss",
     examples: int = SCORED_EXAMPLES,
+    split: Literal["val", "test"] = "val",
+    changes: Literal["random", "gradient"] = "random",
     max_params: int | None = None,
     max_macs: int | None = None,
     device: str = "auto",
@@ -47,8 +58,11 @@ def search(
         markov: Steps of the chain, which moves to each change that is better.
         rate: Probability that a change redraws a setting.
         seed: Seed of the proposals.
-        rank_by: Rank by validation ``loss`` or ``error``.
+        rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``.
         examples: Validation examples to score on; a fixed sample where there are more.
+        split: Split to score on; ``test`` only to follow the original: it spoils the test.
+        changes: How the changes of the best are chosen: at ``random``, or of several by the
+            ``gradient`` of the loss with respect to the encoding.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
@@ -62,14 +76,15 @@ def search(
         RunStateError: Training has not finished, or the study was made with other settings.
     """
     counts = {"random": random, "perturb": perturb, "markov": markov}
-    _check(counts, rate, seed, rank_by, examples)
+    chosen = {"rank_by": rank_by, "split": split, "changes": changes}
+    _check(counts, rate, seed, chosen, examples)
     budget = Budget(max_params, max_macs)
     place = choose_device(device)
     network = run.network(place)
     budget.check_feasible(run.space, run.data.task)
     settings = {
         "seed": seed,
-        "rank_by": rank_by,
+        **chosen,
         "examples": examples,
         "rate": rate,
         "max_params": max_params,
@@ -77,23 +92,40 @@ def search(
     }
     study = Study(run.study_path, create=True)
     _refuse_changes(study, settings, run)
-    scorer = Scorer(network, run.data.to(place), rank_by, examples)
+    scorer = Scorer(network, run.data.to(place), rank_by, examples, split)
     loop = _Loop(run, study, scorer, budget, seed)
-    strategies: Sequence[Strategy[Any]] = (
-        RandomSampling(run.space),
-        Perturbation(run.space, rate),
-        MarkovChain(run.space, rate),
+    perturbation = Perturbation if changes == "random" else GradientPerturbation
+    phases: Sequence[tuple[Strategy[Any], int]] = (
+        (RandomSampling(run.space), random),
+        (perturbation(run.space, rate), perturb),
+        (MarkovChain(run.space, rate), markov),
     )
     total = len(loop.candidates) + sum(
-        max(0, counts[strategy.name] - loop.done(strategy)) for strategy in strategies
+        max(0, count - loop.done(strategy)) for strategy, count in phases
     )
     with hear_interruption() as interruption, progress("search", total) as advance:
-        for strategy in strategies:
-            loop.extend(strategy, counts[strategy.name], advance, interruption)
+        try:
+            for strategy, count in phases:
+                loop.extend(strategy, count, advance, interruption)
+        finally:
+            loop.ensemble.save()
     return study
 
 
-def _check(counts: Mapping[str, int], rate: float, seed: int, rank_by: str, examples: int) -> None:
+_CHOICES = {
+    "rank_by": get_args(RankBy),
+    "split": ("val", "test"),
+    "changes": ("random", "gradient"),
+}
+
+
+def _check(
+    counts: Mapping[str, int],
+    rate: float,
+    seed: int,
+    chosen: Mapping[str, str],
+    examples: int,
+) -> None:
     faults = [
         f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
     ]
@@ -105,8 +137,11 @@ def _check(counts: Mapping[str, int], rate: float, seed: int, rank_by: str, exam
         faults.append(f"rate must be more than 0 and at most 1, got {rate:g}")
     if seed < 0:
         faults.append(f"seed must be at least 0, got {seed}")
-    if rank_by not in ("loss", "error"):
-        faults.append(f"rank_by must be 'loss' or 'error', got {rank_by!r}")
+    faults += [
+        f"{name} must be one of {', '.join(_CHOICES[name])}, got {choice!r}"
+        for name, choice in chosen.items()
+        if choice not in _CHOICES[name]
+    ]
     if examples < 1:
         faults.append(f"examples must be at least 1, got {examples}")
     if faults:
@@ -134,10 +169,17 @@ class _Loop:
         self._study, self._scorer, self._budget, self._seed = study, scorer, budget, seed
         self.candidates = study.candidates()
         self._seen = {candidate.id for candidate in self.candidates}
-        self._history = [
-            Scored(self._space.from_json(one.architecture), one.value, one.strategy)
-            for one in self.candidates
-        ]
+        self._history = [self._scored(one) for one in self.candidates]
+        self.ensemble = Ensemble(run.path / ENSEMBLE, scorer.scored)
+        if self.ensemble.count > len(self.candidates):
+            self.ensemble.clear()  # of a study that was there before
+        for one in self._history[self.ensemble.count :]:
+            self.ensemble.add(scorer.predict(one.architecture))
+
+    def _scored(self, candidate: Candidate) -> Scored[Any]:
+        architecture = self._space.from_json(candidate.architecture)
+        slope = partial(self._scorer.slope, architecture)
+        return Scored(architecture, candidate.value, candidate.strategy, slope)
 
     def done(self, strategy: Strategy[Any]) -> int:
         """How many candidates of a strategy there are."""
@@ -184,7 +226,8 @@ class _Loop:
         )
 
     def _score(self, strategy: Strategy[Any], index: int, architecture: Any, cost: Cost) -> None:
-        score = self._scorer(architecture)
+        logits = self._scorer.predict(architecture)
+        score = self._scorer.judge(logits)
         candidate = Candidate(
             id=self._space.identify(architecture),
             architecture=self._space.to_json(architecture),
@@ -192,6 +235,8 @@ class _Loop:
             index=index,
             value=score.value,
             error=score.error,
+            top5_error=score.top5_error,
+            ensemble_error=self.ensemble.add(logits),
             loss=score.loss,
             split=score.split,
             examples=score.examples,
@@ -201,4 +246,4 @@ class _Loop:
         self._study.add(candidate, self._space.readable(architecture))
         self.candidates.append(candidate)
         self._seen.add(candidate.id)
-        self._history.append(Scored(architecture, score.value, strategy.name))
+        self._history.append(self._scored(candidate))

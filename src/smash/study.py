@@ -33,6 +33,8 @@ class Candidate:
         index: Which proposal of that strategy it was.
         value: What ranks; lower is better.
         error: Share of examples classified wrongly, 0…1.
+        top5_error: Share whose class is not among the five most likely, 0…1.
+        ensemble_error: Share that all candidates up to this one classify wrongly together.
         loss: Mean cross-entropy, in nats.
         split: Which examples these are of.
         examples: How many.
@@ -47,6 +49,8 @@ class Candidate:
     index: int
     value: float
     error: float
+    top5_error: float
+    ensemble_error: float
     loss: float
     split: str
     examples: int

@@ -138,3 +138,43 @@ def test_a_shared_weight_is_the_corner_and_the_central_crop():
     assert torch.equal(given, tensor[:2, :1, 1:4])
     given.sum().backward()
     assert tensor.grad.nonzero().tolist() == [[o, 0, k] for o in range(2) for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("hypernet", ["convolutional", "lowrank"])
+def test_a_slope_is_the_finite_difference_along_the_change(hypernet):
+    space = MemoryBankSpace(OPTIONS["grid-var"])
+    task = Task(channels=2, size=(8, 8), classes=3)
+    network = SmashNetwork(space, task, hypernet, seed=5).double()
+    with torch.no_grad():  # a hypernetwork whose changes are zero has a slope of zero
+        for parameter in network.parameters():
+            generator = torch.Generator().manual_seed(parameter.numel())
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.double)
+            parameter.add_(0.05 * noise)
+    generator = torch.Generator().manual_seed(6)
+    images = torch.randn(6, 2, 8, 8, generator=generator, dtype=torch.double)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    rng = np.random.default_rng(7)
+    base = space.sample(rng)
+    slope = network.slope(base, images, labels)
+    assert slope(base) == 0
+    source = network.source
+    child = network._batch_child(base)
+
+    def loss(code):
+        weights = source(base, child, code)
+        logits = torch.func.functional_call(child, weights, (images,))
+        return torch.nn.functional.cross_entropy(logits, labels).item()
+
+    for _ in range(5):
+        other = space.mutate(base, rng, 0.1)
+        code, difference = source.encode(base), source.difference(base, other)
+        step = 1e-7  # small: ReLUs have kinks
+        expected = (loss(code + step * difference) - loss(code - step * difference)) / (2 * step)
+        assert slope(other) == pytest.approx(expected, rel=1e-3, abs=1e-7), "seed 7"
+
+
+def test_plain_sharing_has_no_slope():
+    space = MemoryBankSpace(OPTIONS["tiny"])
+    network = SmashNetwork(space, Task(channels=1, size=(8, 8), classes=2), "none")
+    with pytest.raises(InvalidValueError, match="needs a hypernetwork"):
+        network.slope(space.smallest(), torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))

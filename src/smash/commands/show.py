@@ -21,7 +21,17 @@ def show(
         raise InvalidValueError(f"top must be at least 1, got {top}")
     ranked = open_study(run).ranked()
     if as_json:
-        fields = ("id", "error", "loss", "params", "macs", "strategy", "partial")
+        fields = (
+            "id",
+            "error",
+            "top5_error",
+            "ensemble_error",
+            "loss",
+            "params",
+            "macs",
+            "strategy",
+            "partial",
+        )
         print(
             json.dumps(
                 [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,11 +20,14 @@ class Scored(Generic[A]):
         architecture: The architecture.
         value: Its score; lower is better.
         strategy: Which strategy proposed it.
+        slope: Computes the gradient of the loss with respect to the encoding, where there is one;
+            it gives what a change to another architecture would do to the loss, to first order.
     """
 
     architecture: A
     value: float
     strategy: str
+    slope: Callable[[], Callable[[A], float]] | None = None
 
 
 class Strategy(ABC, Generic[A]):

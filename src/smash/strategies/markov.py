@@ -17,6 +17,6 @@ class MarkovChain(Perturbation[A]):
     name = "markov"
     cohort = 1
 
-    def base(self, history: Sequence[Scored[A]]) -> A:
+    def base(self, history: Sequence[Scored[A]]) -> Scored[A]:
         """Where the chain is: at the first of the best so far."""
-        return best(history).architecture
+        return best(history)

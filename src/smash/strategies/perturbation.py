@@ -24,10 +24,13 @@ class Perturbation(Strategy[A]):
     def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
         self._space, self._rate = space, rate
 
-    def base(self, history: Sequence[Scored[A]]) -> A:
+    def base(self, history: Sequence[Scored[A]]) -> Scored[A]:
         """The architecture to change."""
-        return best([one for one in history if one.strategy == "random"] or history).architecture
+        return best([one for one in history if one.strategy == "random"] or history)
 
     def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
         """Changes the base."""
-        return self._space.mutate(self.base(history), rng, self._rate)
+        return self._change(self.base(history), rng)
+
+    def _change(self, base: Scored[A], rng: np.random.Generator) -> A:
+        return self._space.mutate(base.architecture, rng, self._rate)

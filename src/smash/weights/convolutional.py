@@ -112,10 +112,18 @@ class ConvolutionalWeights(nn.Module):
         noise = torch.randn(self.encoding.rows, self.encoding.max_positions, generator=generator)
         self.register_buffer("noise", noise)
 
-    def forward(self, architecture: MemoryBankArchitecture, child: nn.Module) -> dict[str, Tensor]:
-        """Gives `{name: tensor}` for all parameters of `child`."""
+    def forward(
+        self, architecture: MemoryBankArchitecture, child: nn.Module, code: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Gives `{name: tensor}` for all parameters of `child`.
+
+        Args:
+            architecture: What the child is built from.
+            child: The child.
+            code: The encoding, (C, k, S), where a gradient with respect to it is wanted.
+        """
         weights: dict[str, Tensor] = self.shared(child)
-        matrix_IO = self._generate(architecture)
+        matrix_IO = self._generate(self.encode(architecture) if code is None else code)
         for place in self.encoding.places(architecture):
             shape = child.get_parameter(place.parameter).shape
             start = place.start * self._rows
@@ -123,11 +131,18 @@ class ConvolutionalWeights(nn.Module):
             weights[place.parameter] = (weight_IO / weight_IO.norm()).T.reshape(shape)
         return weights
 
-    def _generate(self, architecture: MemoryBankArchitecture) -> Tensor:
+    def encode(self, architecture: MemoryBankArchitecture) -> Tensor:
+        """Gives the encoding, (C, k, S)."""
+        return self.encoding.encode(architecture).to(self.noise)
+
+    def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
+        """How the encoding of `other` differs from that of `base`, at the positions of `base`."""
+        return self.encoding.difference(base, other).to(self.noise)
+
+    def _generate(self, code: Tensor) -> Tensor:
         """Gives the generated weights of all ops, rows in the order in which the ops read."""
-        code_CkS = self.encoding.encode(architecture).to(self.noise.device)
-        noise_1kS = self.noise[None, :, : code_CkS.shape[-1]]
-        values_VkS: Tensor = self.hypernetwork(torch.cat([noise_1kS, code_CkS])[None])[0]
+        noise_1kS = self.noise[None, :, : code.shape[-1]]
+        values_VkS: Tensor = self.hypernetwork(torch.cat([noise_1kS, code])[None])[0]
         # (m o i) k s -> (s i) (m k o), with o = N
         values_mNIkS = values_VkS.reshape(-1, self._width, self._rows, *values_VkS.shape[1:])
         return values_mNIkS.permute(4, 2, 0, 3, 1).flatten(2).flatten(0, 1)

@@ -107,6 +107,25 @@ class GridEncoding:
         marked = np.arange(self.rows)[:, None] < np.concatenate(marked_S)[None]
         return torch.where(torch.from_numpy(marked), code_CS[:, None], -1.0)
 
+    def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
+        """Gives what `other` changes in the encoding of `base`, of the shape of the latter.
+
+        Op by op, since an op that reads more banks moves all that come after it. Where an op of
+        `base` has more positions than that of `other`, or where that is gone, nothing changes.
+        """
+        code_CkS = self.encode(base)
+        other_CkS, places = self.encode(other), {p.parameter: p for p in self.places(other)}
+        difference_CkS = torch.zeros_like(code_CkS)
+        for place in self.places(base):
+            if (there := places.get(place.parameter)) is None:
+                continue
+            extent = min(place.stop - place.start, there.stop - there.start)
+            here = slice(place.start, place.start + extent)
+            difference_CkS[..., here] = (
+                other_CkS[..., there.start : there.start + extent] - code_CkS[..., here]
+            )
+        return difference_CkS
+
     def _true(self, block: int, op: Op) -> list[int]:
         """Channels that hold at all positions of an op."""
         keys: list[tuple[object, ...]] = [("block", block), ("outputs", op.outputs)]

@@ -89,10 +89,9 @@ class LowRankHypernetwork(nn.Module):
         """
         if not places:
             return {}
-        device = self.learned_TE.device
         numbers = [self._numbers[name] for name, _ in places.values()]
-        places_LP = torch.tensor(self._about(list(places.values())), device=device)
-        features_LF = features.to(device, places_LP.dtype).expand(len(places), -1)
+        places_LP = self.learned_TE.new_tensor(self._about(list(places.values())))
+        features_LF = features.to(places_LP).expand(len(places), -1)
         learned_LE = self.learned_TE[numbers]
         hidden = torch.relu(self.entry(torch.cat([features_LF, learned_LE, places_LP], dim=1)))
         amounts_Lr = torch.tanh(self.exit(hidden))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -90,12 +91,47 @@ class SmashNetwork(nn.Module):
             architecture: An architecture of the space.
             images: N×channels×spatial, normalised.
         """
+        child = self._batch_child(architecture)
+        logits: Tensor = functional_call(child, self.source(architecture, child), (images,))
+        return logits
+
+    def _batch_child(self, architecture: Any) -> nn.Module:
+        """The child, whose BatchNorms take the batch's own statistics and keep none."""
         child = self.space.build(architecture, self.task)
         for norm in _norms(child):
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-        logits: Tensor = functional_call(child, self.source(architecture, child), (images,))
-        return logits
+        return child
+
+    def slope(self, architecture: Any, images: Tensor, labels: Tensor) -> Callable[[Any], float]:
+        """The loss's gradient with respect to the encoding of an architecture.
+
+        Args:
+            architecture: An architecture of the space.
+            images: N×channels×spatial, normalised.
+            labels: Their classes, (N,).
+
+        Returns:
+            What a change to another architecture would do to the loss, to first order.
+
+        Raises:
+            InvalidValueError: The weight source reads no encoding.
+        """
+        source: Any = self.source
+        if not hasattr(source, "difference"):
+            raise InvalidValueError(
+                "the gradient with respect to the encoding needs a hypernetwork, and this network "
+                "has none: train with --hypernet convolutional or lowrank"
+            )
+        child = self._batch_child(architecture)
+        code = source.encode(architecture).requires_grad_()
+        logits = functional_call(child, source(architecture, child, code), (images,))
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels), code)
+
+        def change(other: Any) -> float:
+            return float((gradient * source.difference(architecture, other)).sum())
+
+        return change
 
     @torch.no_grad()
     def state(self, architecture: Any, images: Tensor) -> State:
