@@ -92,6 +92,8 @@ class DataSettings(Settings):
         augment: Whether training images are shifted and flipped; None leaves it to the data.
         dims: Spatial axes, where an ``.npz`` is ambiguous.
         channels: Where the channels of an ``.npz`` are, where that is ambiguous.
+        data_dir: Folder that has, or gets, the files of a registered data set.
+        fold: Part of STL-10's training examples, 0…9; 10 or None for all.
         fingerprint: Identifies the examples, so that a run goes on with no others.
     """
 
@@ -102,6 +104,8 @@ class DataSettings(Settings):
     augment: bool | None = None
     dims: Literal[1, 2, 3] | None = None
     channels: Literal["none", "first", "last"] | None = None
+    data_dir: str | None = None
+    fold: Annotated[int, Field(ge=0, le=10)] | None = None
     fingerprint: str = ""
 
 

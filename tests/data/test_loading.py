@@ -122,7 +122,8 @@ def test_a_reader_can_be_registered(monkeypatch, digits):
     ("source", "error", "text"),
     [
         ("digit", InvalidValueError, "data set 'digit' is not known: did you mean 'digits'?"),
-        ("imagenet", InvalidValueError, "'imagenet' is not known: choose one of digits (or give"),
+        ("imagenet", InvalidValueError, "'imagenet' is not known: did you mean 'imagenet32'?"),
+        ("mine", InvalidValueError, "'mine' is not known: choose one of cifar10, cifar100, digits"),
         ("./digits2", NotFoundError, "./digits2 must be a folder or an .npz file"),
         ("some/where", NotFoundError, "some/where must be a folder or an .npz file, and is not"),
         ("data.npz", NotFoundError, "data.npz must be a folder or an .npz file"),

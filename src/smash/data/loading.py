@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,26 @@ from smash.data.augmentation import Augmentation
 from smash.data.base import MIN_SIDE, Data, Source, Split
 from smash.data.digits import read_digits
 from smash.data.folder import read_folder
+from smash.data.imagenet32 import read_imagenet32
+from smash.data.modelnet import read_modelnet10, read_modelnet40
 from smash.data.normalising import channel_statistics
 from smash.data.splitting import TEST_SEED, VAL_SEED, cut
+from smash.data.vision import ALL_FOLDS, read_cifar10, read_cifar100, read_stl10
 from smash.errors import DataError, InvalidValueError, NotFoundError, SmashError, unknown
 
-DATASETS: dict[str, Callable[[], Source]] = {"digits": read_digits}
-"""Data sets that have a name; add your own reader under its name."""
+DATASETS: dict[str, Callable[..., Source]] = {
+    "digits": read_digits,
+    "cifar10": read_cifar10,
+    "cifar100": read_cifar100,
+    "stl10": read_stl10,
+    "imagenet32": read_imagenet32,
+    "modelnet10": read_modelnet10,
+    "modelnet40": read_modelnet40,
+}
+"""Data sets that have a name; add your own reader under its name.
+
+A reader may take ``data_dir``, ``image_size`` and ``fold``: it is given those that it names.
+"""
 
 _MOST_SET_APART = 0.9
 
@@ -27,6 +42,8 @@ _USES = {
     "image_size": ("folder", "folders of images"),
     "dims": ("archive", ".npz files"),
     "channels": ("archive", ".npz files"),
+    "data_dir": ("", "named data sets that come in files"),
+    "fold": ("", "'stl10'"),
 }
 
 
@@ -39,6 +56,8 @@ def load_data(
     augment: bool | None = None,
     dims: int | None = None,
     channels: Channels | None = None,
+    data_dir: str | Path | None = None,
+    fold: int | None = None,
 ) -> Data:
     """Loads a data set.
 
@@ -56,6 +75,10 @@ def load_data(
         augment: Whether training examples are augmented; by default, photos in folders are.
         dims: Spatial axes of an example of an ``.npz`` file: 1, 2 or 3.
         channels: Where an ``.npz`` file has the axis of channels: ``none``, ``first``, ``last``.
+        data_dir: Folder that has the files of a named data set, or gets those that can be
+            downloaded; by default what ``SMASH_DATA`` names, or ``~/.cache/smash/data``.
+        fold: Which of the ten published parts of STL-10's training examples to take, 0…9; 10 or
+            None for all of them.
 
     Raises:
         DataError: The data cannot be read or learned from.
@@ -64,22 +87,30 @@ def load_data(
     """
     kind = _kind(source)
     name = str(source)
-    options: dict[str, Any] = {"image_size": image_size, "dims": dims, "channels": channels}
+    options: dict[str, Any] = {
+        "image_size": image_size,
+        "dims": dims,
+        "channels": channels,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "fold": fold,
+    }
+    of_reader = inspect.signature(DATASETS[name]).parameters if kind == "name" else {}
     faults = _argument_faults(val_fraction, test_fraction, **options) + [
         f"{option} is for {use}: leave it out for {name!r}, got {options[option]}"
         for option, (of, use) in _USES.items()
-        if options[option] is not None and of != kind
+        if options[option] is not None and of != kind and option not in of_reader
     ]
     if faults:
         raise InvalidValueError(*faults)
 
+    wanted = {option: value for option, value in options.items() if option in of_reader}
     try:
         if kind == "folder":
             found = read_folder(Path(source), image_size)
         elif kind == "archive":
             found = read_archive(Path(source), dims, channels)
         else:
-            found = DATASETS[name]()
+            found = DATASETS[name](**wanted)
     except OSError as error:
         if isinstance(error, SmashError):
             raise
@@ -138,6 +169,8 @@ def _argument_faults(
     image_size: int | None,
     dims: int | None,
     channels: str | None,
+    data_dir: str | None,
+    fold: int | None,
 ) -> list[str]:
     fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
     faults = [
@@ -152,6 +185,8 @@ def _argument_faults(
         )
     if image_size is not None and image_size < MIN_SIDE:
         faults.append(f"image_size must be at least {MIN_SIDE}, got {image_size}")
+    if fold is not None and not 0 <= fold <= ALL_FOLDS:
+        faults.append(f"fold must be from 0 to 9, or {ALL_FOLDS} for all of them, got {fold}")
     if dims not in (None, 1, 2, 3):
         faults.append(f"dims must be 1, 2 or 3, got {dims}")
     if channels is not None and channels not in get_args(Channels):
