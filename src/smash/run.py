@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from smash.config import RunSettings
-from smash.data import Data, load_data
+from smash.data import IN_MEMORY, Data, load_data
 from smash.errors import AlreadyExistsError, NotFoundError, RunStateError
 from smash.spaces import SearchSpace, make_space
 from smash.weights import SmashNetwork
@@ -214,9 +214,14 @@ class Run:
         """The data that the run was made with.
 
         Raises:
-            RunStateError: It is no longer the same.
+            RunStateError: It is no longer the same, or was given in memory and must be again.
         """
         if self._data is None:
+            if self.settings.data.source == IN_MEMORY:
+                raise RunStateError(
+                    f"run {str(self.path)!r} was made with data in memory, which cannot be found "
+                    "by a path: set run.data = load_data(...) of the same, with the same options"
+                )
             data = load_data(**self.settings.data.model_dump(exclude={"fingerprint"}))
             if data.settings.fingerprint != self.settings.data.fingerprint:
                 raise RunStateError(
@@ -228,6 +233,11 @@ class Run:
 
     @data.setter
     def data(self, data: Data) -> None:
+        if data.settings.fingerprint != self.settings.data.fingerprint:
+            raise RunStateError(
+                f"run {str(self.path)!r} was made with other data ({self.settings.data.source!r}, "
+                "or other splits): give the data and the data options it was made with"
+            )
         self._data = data
 
     @cached_property

@@ -4,10 +4,12 @@ from smash.data.augmentation import Augmentation
 from smash.data.base import Data, Split
 from smash.data.batching import batches, epoch_order, training_batch
 from smash.data.loading import DATASETS, load_data
+from smash.data.memory import IN_MEMORY
 from smash.data.normalising import normalise
 
 __all__ = [
     "DATASETS",
+    "IN_MEMORY",
     "Augmentation",
     "Data",
     "Split",

@@ -1,4 +1,4 @@
-"""An ``.npz`` file of arrays: ``data`` and ``labels``, and what may come with them.
+"""Arrays, from an ``.npz`` file or from memory: ``data``, ``labels``, what may come with them.
 
 ``data`` is N×C×spatial or N×spatial. Optional are ``classes`` (names) and ``test_data`` with
 ``test_labels``. What the axes of ``data`` mean follows from their number, unless it is said:
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,51 +50,95 @@ def read_archive(path: Path, dims: int | None, channels: Channels | None) -> Sou
     Raises:
         DataError: The file or what it holds cannot be used; all faults of it.
     """
+    try:
+        arrays, ignored = _load(path)
+        return from_arrays(arrays, dims, channels, ignored)
+    except DataError as error:
+        raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+
+
+def from_arrays(
+    arrays: Mapping[str, Any],
+    dims: int | None,
+    channels: Channels | None,
+    ignored: Iterable[str] = (),
+) -> Source:
+    """Makes data of arrays; their numbers are copied.
+
+    Args:
+        arrays: By the names above; NumPy arrays, tensors or what NumPy makes arrays of.
+        dims: See `read_archive`.
+        channels: See `read_archive`.
+        ignored: Names of further arrays, for a note.
+
+    Raises:
+        DataError: The arrays cannot be used; all faults of them.
+    """
+    ignored = [*ignored, *(key for key in arrays if key not in _REQUIRED + _OPTIONAL)]
+    plain = _plain({key: value for key, value in arrays.items() if key not in ignored})
     faults: list[str] = []
     with collecting(faults):
-        arrays, notes = _load(path)
-        with collecting(faults):
-            images = _images(arrays, dims, channels)
-        with collecting(faults):
-            classes, labels = _labels(arrays)
+        images = _images(plain, dims, channels)
+    with collecting(faults):
+        classes, labels = read_labels(plain)
     if faults:
-        raise DataError(*(f"{path}: {fault}" for fault in faults))
+        raise DataError(*faults)
     train = images["data"]
     size = train.shape[2:]
     what = f"{train.shape[1]} channel(s) of size {times(size)}"
+    notes = [f"keys ignored: {', '.join(map(str, ignored))}"] if ignored else []
     return Source(
         classes=classes,
         train=Split(train, labels["train"]),
         test=Split(images["test_data"], labels["test"]) if "test" in labels else None,
         flip=len(size) == 2,
         augmented=False,
-        notes=(*notes, f"data of shape {times(arrays['data'].shape)} read as {what}"),
+        notes=(*notes, f"data of shape {times(plain['data'].shape)} read as {what}"),
     )
 
 
 def _load(path: Path) -> tuple[Arrays, list[str]]:
-    """The arrays that have a meaning, and notes on the others."""
+    """The arrays that have a meaning, and the names of the others."""
     if not zipfile.is_zipfile(path):
         raise DataError("it must be an .npz archive, and is none: write it with numpy.savez")
     faults: list[str] = []
     arrays: dict[str, NDArray[Any]] = {}
     with np.load(path, allow_pickle=False) as archive:
         found = set(archive.files)
-        needed = {*_REQUIRED, *(_OPTIONAL[1:] if found & set(_OPTIONAL[1:]) else ())}
-        faults += [
-            f"key {key!r} must be there, found {', '.join(sorted(found)) or 'none'}"
-            for key in sorted(needed - found)
-        ]
+        faults += _missing(found)
         for key in sorted(found.intersection(_REQUIRED + _OPTIONAL)):
             try:
                 arrays[key] = np.asarray(archive[key])
             except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                reason = " ".join(str(error).split())
-                faults.append(f"{key} must be a plain array, and cannot be read ({reason})")
+                faults.append(_unreadable(key, error))
     if faults:
         raise DataError(*faults)
-    ignored = sorted(found.difference(_REQUIRED + _OPTIONAL))
-    return arrays, [f"keys ignored: {', '.join(ignored)}"] if ignored else []
+    return arrays, sorted(found.difference(_REQUIRED + _OPTIONAL))
+
+
+def _plain(arrays: Mapping[str, Any]) -> Arrays:
+    """NumPy arrays of what the caller holds."""
+    faults = _missing(set(arrays))
+    plain: dict[str, NDArray[Any]] = {}
+    for key, value in arrays.items():
+        try:
+            plain[key] = value.numpy(force=True) if isinstance(value, Tensor) else np.asarray(value)
+        except (ValueError, TypeError) as error:
+            faults.append(_unreadable(key, error))
+    if faults:
+        raise DataError(*faults)
+    return plain
+
+
+def _missing(found: set[str]) -> list[str]:
+    needed = {*_REQUIRED, *(_OPTIONAL[1:] if found & set(_OPTIONAL[1:]) else ())}
+    names = ", ".join(sorted(map(str, found))) or "none"
+    return [f"key {key!r} must be there, found {names}" for key in sorted(needed - found)]
+
+
+def _unreadable(key: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{key} must be a plain array, and cannot be read ({reason})"
 
 
 def _images(arrays: Arrays, dims: int | None, channels: Channels | None) -> dict[str, Tensor]:
@@ -174,8 +218,12 @@ def _channel_axis(shape: tuple[int, ...], dims: int | None, channels: str | None
     return {"none": None, "first": 1, "last": axes}[channels]
 
 
-def _labels(arrays: Arrays) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Names of the classes, and the labels of each split."""
+def read_labels(arrays: Arrays) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+    """Names of the classes, and the labels of each split.
+
+    Raises:
+        DataError: They do not fit the examples or each other; all faults of them.
+    """
     faults: list[str] = []
     keys = {"train": ("data", "labels"), "test": ("test_data", "test_labels")}
     given = {split: (arrays[d], arrays[k], k) for split, (d, k) in keys.items() if k in arrays}

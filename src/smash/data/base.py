@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -162,6 +163,16 @@ class Data:
         return replace(self, train=train, val=val, test=test)
 
 
+class Facts(Protocol):
+    """Keeps what was worked out about examples, for as long as they stay the same."""
+
+    def recall(self, name: str) -> Any:
+        """What is kept under a name, or None."""
+
+    def remember(self, name: str, fact: Any) -> None:
+        """Keeps plain JSON under a name."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
     """What a source of data holds, before the splits that it lacks are cut from `train`.
@@ -174,6 +185,7 @@ class Source:
         flip: Whether a mirrored example is still one of its class.
         augmented: Whether examples are augmented unless the user says otherwise.
         notes: What was decided while reading, one sentence each.
+        facts: Where facts about the examples are kept, or None.
     """
 
     classes: tuple[str, ...]
@@ -183,6 +195,7 @@ class Source:
     flip: bool
     augmented: bool
     notes: tuple[str, ...] = ()
+    facts: Facts | None = None
 
 
 @contextmanager

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import torch
 
-from smash.data.base import Source, Split, collecting
-from smash.data.images import EXTENSIONS, read_images
-from smash.data.splitting import check_classes
+from smash.data.base import Source, collecting
+from smash.data.cache import ImageCache
+from smash.data.images import EXTENSIONS, Decoder, picture_file
+from smash.data.splitting import check_classes, share_out
 from smash.errors import DataError
 
-_SPLITS = {
+SPLITS = {
     "train": ("train",),
     "val": ("val", "valid", "validation"),
     "test": ("test",),
 }
+"""Names that each split goes by."""
 
 
 def read_folder(root: Path, image_size: int | None) -> Source:
@@ -26,7 +28,7 @@ def read_folder(root: Path, image_size: int | None) -> Source:
 
     Args:
         root: A folder of class folders, or of split folders that hold class folders each.
-        image_size: Side to which images are resized, in pixels; see `read_images`.
+        image_size: Side to which images are resized, in pixels; see `Decoder`.
 
     Raises:
         DataError: The folder is not laid out so, a class is missing, or files are unusable.
@@ -60,13 +62,20 @@ def read_folder(root: Path, image_size: int | None) -> Source:
         check_classes(
             classes, labels, f"put images ({' '.join(sorted(EXTENSIONS))}) right into its folder"
         )
+
+    def decode() -> Decoder:
+        return Decoder([picture_file(path) for path in paths], image_size)
+
+    cache = ImageCache(root, paths, {"image_size": image_size})
     with collecting(faults):
-        images, image_notes = read_images(paths, image_size)
+        if faults:  # nothing to keep: only to name the files that cannot be used either
+            decode().check()
+        else:
+            images, image_notes = cache.images(decode)
     if faults:
         raise DataError(*faults)
 
-    parts = torch.split(images, list(map(len, labels.values())))
-    splits = {split: Split(part, labels[split]) for split, part in zip(labels, parts, strict=True)}
+    splits = share_out(images, labels)
     return Source(
         classes=classes,
         train=splits["train"],
@@ -75,13 +84,14 @@ def read_folder(root: Path, image_size: int | None) -> Source:
         flip=True,
         augmented=True,
         notes=(*notes, *image_notes),
+        facts=cache,
     )
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     """The folder of each split, and notes; the root itself is `train` where it has no splits."""
     present = _subfolders(root)
-    found = {split: [name for name in names if name in present] for split, names in _SPLITS.items()}
+    found = {split: [name for name in names if name in present] for split, names in SPLITS.items()}
     found = {split: names for split, names in found.items() if names}
     if not found:
         return {"train": root}, []
@@ -112,7 +122,9 @@ def _image_files(folder: Path) -> tuple[list[Path], int]:
     """The image files of a class, sorted, and how many other entries its folder has."""
     if not folder.is_dir():
         return [], 0
-    entries = sorted(entry for entry in folder.iterdir() if not _hidden(entry))
+    entries = sorted(
+        (entry for entry in folder.iterdir() if not _hidden(entry)), key=lambda entry: entry.name
+    )
     images = [e for e in entries if e.suffix.lower() in EXTENSIONS and e.is_file()]
     return images, len(entries) - len(images)
 

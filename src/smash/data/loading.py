@@ -1,24 +1,29 @@
-"""`load_data`: from a name or a path to examples in three splits."""
+"""`load_data`: from a name, a path or arrays to examples in three splits."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from torch.utils.data import Dataset
 
 from smash.config import DataSettings
 from smash.data.archive import Channels, read_archive
 from smash.data.augmentation import Augmentation
 from smash.data.base import MIN_SIDE, Data, Source, Split
+from smash.data.batching import batches
 from smash.data.digits import read_digits
 from smash.data.folder import read_folder
 from smash.data.imagenet32 import read_imagenet32
+from smash.data.memory import IN_MEMORY, read_memory
 from smash.data.modelnet import read_modelnet10, read_modelnet40
 from smash.data.normalising import channel_statistics
 from smash.data.splitting import TEST_SEED, VAL_SEED, cut
+from smash.data.tables import is_table, read_table
 from smash.data.vision import ALL_FOLDS, read_cifar10, read_cifar100, read_stl10
 from smash.errors import DataError, InvalidValueError, NotFoundError, SmashError, unknown
 
@@ -36,19 +41,22 @@ DATASETS: dict[str, Callable[..., Source]] = {
 A reader may take ``data_dir``, ``image_size`` and ``fold``: it is given those that it names.
 """
 
+Kind = Literal["name", "folder", "archive", "table", "memory"]
+
 _MOST_SET_APART = 0.9
+_CHUNK = 2**24  # bytes hashed at a time
 
 _USES = {
-    "image_size": ("folder", "folders of images"),
-    "dims": ("archive", ".npz files"),
-    "channels": ("archive", ".npz files"),
-    "data_dir": ("", "named data sets that come in files"),
-    "fold": ("", "'stl10'"),
+    "image_size": (("folder", "table", "memory"), "folders of images"),
+    "dims": (("archive", "memory"), ".npz files"),
+    "channels": (("archive", "memory"), ".npz files"),
+    "data_dir": ((), "named data sets that come in files"),
+    "fold": ((), "'stl10'"),
 }
 
 
 def load_data(
-    source: str | Path,
+    source: str | Path | tuple[Any, Any] | Mapping[str, Any] | Dataset[Any],
     *,
     image_size: int | None = None,
     val_fraction: float = 0.1,
@@ -67,8 +75,11 @@ def load_data(
 
     Args:
         source: A name in `DATASETS`, a folder of class folders (with or without ``train``,
-            ``val`` and ``test``), or an ``.npz`` file (`smash.data.archive` says of what).
-        image_size: Side to which the images of a folder are resized, in pixels; by default they
+            ``val`` and ``test``), an ``.npz`` file (`smash.data.archive` says of what), a data set
+            that Hugging Face `datasets` saved, or Parquet (`smash.data.tables`). Or what the
+            program holds: arrays ``(data, labels)`` or ``{"data": …, "labels": …}``, or a torch
+            `Dataset` (`smash.data.memory`).
+        image_size: Side to which images of a folder are resized, in pixels; by default they
             keep a common size, and get one of at most 64 if sizes differ.
         val_fraction: Share of the training examples to validate on, 0…1 exclusive.
         test_fraction: Share of all examples to test on, 0…1 exclusive.
@@ -83,10 +94,11 @@ def load_data(
     Raises:
         DataError: The data cannot be read or learned from.
         NotFoundError: There is nothing at a path.
+        MissingExtraError: A package that reads such data is not installed.
         InvalidValueError: An argument is outside what is allowed, or a name is not known.
     """
     kind = _kind(source)
-    name = str(source)
+    name = IN_MEMORY if kind == "memory" else str(source)
     options: dict[str, Any] = {
         "image_size": image_size,
         "dims": dims,
@@ -98,27 +110,13 @@ def load_data(
     faults = _argument_faults(val_fraction, test_fraction, **options) + [
         f"{option} is for {use}: leave it out for {name!r}, got {options[option]}"
         for option, (of, use) in _USES.items()
-        if options[option] is not None and of != kind and option not in of_reader
+        if options[option] is not None and kind not in of and option not in of_reader
     ]
     if faults:
         raise InvalidValueError(*faults)
 
     wanted = {option: value for option, value in options.items() if option in of_reader}
-    try:
-        if kind == "folder":
-            found = read_folder(Path(source), image_size)
-        elif kind == "archive":
-            found = read_archive(Path(source), dims, channels)
-        else:
-            found = DATASETS[name](**wanted)
-    except OSError as error:
-        if isinstance(error, SmashError):
-            raise
-        raise DataError(
-            f"{error.filename or name} cannot be read ({error.strerror or error}): "
-            "give this user the right to read it"
-        ) from None
-
+    found = _read(source, kind, image_size, dims, channels, wanted)
     train, val, test, notes = found.train, found.val, found.test, list(found.notes)
     if test is None:
         train, test = cut(train, test_fraction, TEST_SEED, keep=2 if val is None else 1)
@@ -126,7 +124,7 @@ def load_data(
     if val is None:
         train, val = cut(train, val_fraction, VAL_SEED, keep=1)
         notes.append(_cut_note("validation", val_fraction, "training examples", val))
-    mean, std = channel_statistics(train.images)
+    mean, std, fingerprint = _facts(found, train, val, test)
     return Data(
         name=name,
         train=train,
@@ -142,16 +140,20 @@ def load_data(
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             augment=augment,
-            fingerprint=_fingerprint(found.classes, train, val, test),
+            fingerprint=fingerprint,
             **options,
         ),
     )
 
 
-def _kind(source: str | Path) -> Literal["name", "folder", "archive"]:
+def _kind(source: object) -> Kind:
+    if not isinstance(source, str | Path):
+        return "memory"
     path = Path(source)
     if str(source) in DATASETS:
         return "name"
+    if is_table(path):
+        return "table"
     if path.is_dir():
         return "folder"
     if path.exists():
@@ -161,6 +163,34 @@ def _kind(source: str | Path) -> Literal["name", "folder", "archive"]:
     raise InvalidValueError(
         f"{unknown('data set', source, DATASETS)} (or give the path of a folder or an .npz file)"
     )
+
+
+def _read(
+    source: Any,
+    kind: Kind,
+    image_size: int | None,
+    dims: int | None,
+    channels: Channels | None,
+    wanted: Mapping[str, Any],
+) -> Source:
+    """Reads a source of a kind; what the system refuses becomes a fault."""
+    try:
+        if kind == "memory":
+            return read_memory(source, image_size, dims, channels)
+        if kind == "folder":
+            return read_folder(Path(source), image_size)
+        if kind == "table":
+            return read_table(Path(source), image_size)
+        if kind == "archive":
+            return read_archive(Path(source), dims, channels)
+        return DATASETS[str(source)](**wanted)
+    except OSError as error:
+        if isinstance(error, SmashError):
+            raise
+        raise DataError(
+            f"{error.filename or source} cannot be read ({error.strerror or error}): "
+            "give this user the right to read it"
+        ) from None
 
 
 def _argument_faults(
@@ -208,11 +238,36 @@ def _cut_note(split: str, fraction: float, of: str, taken: Split) -> str:
     )
 
 
+def _facts(
+    found: Source, train: Split, val: Split, test: Split
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Statistics of the channels and the fingerprint, from where they are kept if they are."""
+    splits = (train, val, test)
+    # Of the same images, a cut is known by its labels: which examples they are follows from them.
+    label_digest = hashlib.sha256(json.dumps([found.classes, *map(len, splits)]).encode())
+    for split in splits:
+        label_digest.update(split.labels.numpy().data)
+    name = label_digest.hexdigest()
+    known = found.facts.recall(name) if found.facts else None
+    if known is None:
+        mean, std = channel_statistics(train.stored, train.rows)
+        known = [mean, std, _fingerprint(found.classes, *splits)]
+        if found.facts:
+            found.facts.remember(name, known)
+    mean, std, fingerprint = known
+    return tuple(mean), tuple(std), str(fingerprint)
+
+
 def _fingerprint(classes: tuple[str, ...], *splits: Split) -> str:
     """A hash of all that the examples are; of decoded pixels, not of files."""
-    shapes = [(tuple(split.images.shape), str(split.images.dtype)) for split in splits]
+    shapes = [
+        ((len(split) * split.views, *split.stored.shape[1:]), str(split.stored.dtype))
+        for split in splits
+    ]
     digest = hashlib.sha256(json.dumps([classes, shapes]).encode())
     for split in splits:
         digest.update(split.labels.numpy().data)
-        digest.update(split.images.numpy().data)
+        step = max(1, _CHUNK // (split.views * split.stored[0].nbytes))
+        for batch in batches(split, step):
+            digest.update(batch.images.numpy().data)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,26 +28,33 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images.float() / _unit(images) - shift) / scale
 
 
-def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(
+    images: Tensor, rows: Tensor | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in the units that `normalise` works in.
 
     Args:
-        images: Shape ``(n, channels, *size)``.
+        images: Shape ``(n, channels, *size)``; looked at in small parts, never copied as a whole.
+        rows: Which of them count, shape ``(m,)``, int64; all of them, if None.
 
     Returns:
         Means and standard deviations; 1 instead of the deviation of a constant channel.
     """
     others = [axis for axis in range(images.ndim) if axis != 1]
-    count = images.numel() // images.shape[1]
-    chunks = torch.split(images, max(1, _CHUNK // images[0].numel()))
+    n = len(images) if rows is None else len(rows)
+    pixels = images[0, 0].numel()
+    step = max(1, _CHUNK // images[0].numel())
 
-    def average(numbers: Iterable[Tensor]) -> Tensor:
-        return torch.stack([chunk.sum(others) for chunk in numbers]).sum(0) / count
+    def average(power: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = (slice(start, start + step) for start in range(0, n, step))
+        chunks = (images[part if rows is None else rows[part]] for part in parts)
+        sums = torch.stack([power(chunk.double()).sum(others) for chunk in chunks])
+        return sums.sum(0) / (n * pixels)
 
     # Two passes, because a mean of squares loses the variance of values far from 0.
-    mean = average(chunk.double() for chunk in chunks)
+    mean = average(lambda chunk: chunk)
     centre = mean.view(-1, *[1] * (images.ndim - 2))
-    std = average((chunk.double() - centre).square() for chunk in chunks).sqrt()
+    std = average(lambda chunk: (chunk - centre).square()).sqrt()
     mean, std = mean / _unit(images), std / _unit(images)
     # Relative, because signals may come in units that make all values tiny.
     constant = std <= 1e-6 * mean.abs()

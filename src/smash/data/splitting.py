@@ -74,3 +74,14 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
         taken[rng.permutation(members)[:share]] = True
     rest, part = np.flatnonzero(~taken), np.flatnonzero(taken)
     return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
+
+
+def share_out(images: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Split]:
+    """Gives each split its own of images that lie one split after the other; none is copied.
+
+    Args:
+        images: Shape ``(n, channels, *size)``.
+        labels: Labels of each split, in the order of the images; ``n`` together.
+    """
+    parts = torch.split(images, list(map(len, labels.values())))
+    return {name: Split(part, labels[name]) for name, part in zip(labels, parts, strict=True)}

@@ -1,0 +1,190 @@
+import io
+import re
+import sys
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from smash.data import Split, load_data
+from smash.errors import DataError, MissingExtraError
+
+RNG = np.random.default_rng(0)
+NAMES = ["cat", "dog"]
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=NAMES),
+        "id": datasets.Value("int64"),
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets.disable_progress_bars()
+
+
+def pixels(n: int) -> NDArray[np.uint8]:
+    return RNG.integers(0, 256, (n, 6, 8, 3), dtype=np.uint8)
+
+
+def table(images: NDArray[np.uint8]) -> datasets.Dataset:
+    n = len(images)
+    columns = {
+        "image": [Image.fromarray(image) for image in images],
+        "label": [i % 2 for i in range(n)],
+        "id": list(range(n)),
+    }
+    return datasets.Dataset.from_dict(columns, features=FEATURES)
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_parquet(path, images, labels, kind=None, label="label"):
+    content = [png(image) for image in images]
+    column = content if kind == "bytes" else [{"bytes": c, "path": None} for c in content]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": column, label: labels}), path, row_group_size=4)
+
+
+def in_order(split: Split) -> NDArray[Any]:
+    pixels: NDArray[Any] = split.images.permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+def test_saved_data_set_with_splits(tmp_path):
+    train, val, test = pixels(12), pixels(4), pixels(6)
+    parts = {"test": table(test), "train": table(train), "validation": table(val)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    data = load_data(tmp_path / "saved")
+    assert data.classes == ("cat", "dog")
+    for split, expected in ((data.train, train), (data.val, val), (data.test, test)):
+        np.testing.assert_array_equal(in_order(split), expected)
+        assert split.labels.tolist() == [i % 2 for i in range(len(expected))]
+    again = load_data(str(tmp_path / "saved"))
+    assert again.settings.fingerprint == data.settings.fingerprint
+
+
+def test_saved_data_set_of_one_split_in_several_files(tmp_path):
+    images = pixels(40)
+    table(images).save_to_disk(str(tmp_path / "saved"), num_shards=3)
+    data = load_data(tmp_path / "saved", image_size=5)
+    assert data.task.size == (5, 5)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [30, 4, 6]
+
+
+def test_what_datasets_writes_as_parquet_is_what_it_saves(tmp_path):
+    rows = table(pixels(12))
+    (tmp_path / "data").mkdir()
+    rows.to_parquet(str(tmp_path / "data" / "train-00000-of-00001.parquet"))
+    rows.save_to_disk(str(tmp_path / "saved"))
+    parquet, saved = load_data(tmp_path), load_data(tmp_path / "saved")
+    assert parquet.classes == ("cat", "dog")
+    assert parquet.settings.fingerprint == saved.settings.fingerprint
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct"])
+def test_parquet_of_another_writer(tmp_path, kind):
+    train, test = pixels(20), pixels(4)
+    write_parquet(tmp_path / "train-0.parquet", train[:9], ["no", "yes"] * 4 + ["no"], kind)
+    write_parquet(tmp_path / "train-1.parquet", train[9:], ["yes", "no"] * 5 + ["yes"], kind)
+    write_parquet(tmp_path / "test.parquet", test, ["yes", "yes", "no", "no"], kind)
+    data = load_data(tmp_path)
+    assert data.classes == ("no", "yes")
+    assert data.test.labels.tolist() == [1, 1, 0, 0]
+    np.testing.assert_array_equal(in_order(data.test), test)
+    rows = np.concatenate([in_order(data.train), in_order(data.val)])
+    assert sorted(row.tobytes() for row in rows) == sorted(image.tobytes() for image in train)
+
+
+def test_one_file(tmp_path):
+    write_parquet(tmp_path / "mine.parquet", pixels(20), [0, 1, 2, 1, 0] * 4, label="class")
+    data = load_data(tmp_path / "mine.parquet")
+    assert data.classes == ("0", "1", "2")
+    assert data.augmentation.flip
+
+
+def two_labels(path):
+    columns = {"image": [png(image) for image in pixels(4)], "label": [0] * 4, "class": [0] * 4}
+    pq.write_table(pa.table(columns), path)
+
+
+def damaged_image(path):
+    content = [png(image) for image in pixels(8)]
+    content[3] = content[3][:40]
+    pq.write_table(pa.table({"image": content, "label": [0, 1] * 4}), path)
+
+
+def a_path(path):
+    Image.fromarray(pixels(1)[0]).save(path.parent / "secret.png")
+    rows = [{"bytes": None, "path": str(path.parent / "secret.png")}] * 8
+    pq.write_table(pa.table({"image": rows, "label": [0, 1] * 4}), path)
+
+
+FAULTS = {
+    "no images": (
+        lambda path: pq.write_table(pa.table({"x": [1.0], "label": [0]}), path),
+        [r"must have one column of images, found none among 'x', 'label'"],
+    ),
+    "nothing": (
+        lambda path: pq.write_table(pa.table({"x": [1.0]}), path),
+        ["one column of images, found none", "one column of labels, found none"],
+    ),
+    "two labels": (two_labels, [r"one column of labels, found 'label', 'class' among"]),
+    "no label": (
+        lambda path: write_parquet(path, pixels(4), [0, None, 1, 0]),
+        [r"row 1 of the train split has no label"],
+    ),
+    "negative label": (
+        lambda path: write_parquet(path, pixels(4), [0, -1, 1, 0]),
+        [r"labels must be at least 0, got -1"],
+    ),
+    "number labels": (
+        lambda path: write_parquet(path, pixels(4), [0.5] * 4),
+        [r"labels must be integers, got dtype float64"],
+    ),
+    "rare class": (
+        lambda path: write_parquet(path, pixels(4), ["a", "a", "a", "b"]),
+        [r"class 'b' must have at least 3"],
+    ),
+    "no parquet": (lambda path: path.write_text("PAR1"), [r"cannot be read as a table \(.*\)"]),
+    "damaged image": (damaged_image, [r"^row 3 of the train split cannot be used"]),
+    "a path": (a_path, [r"^row [0-7] of the train split .* a path alone is not followed"] * 8),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_faults(tmp_path, case):
+    make, patterns = FAULTS[case]
+    path = tmp_path / "table.parquet"
+    make(path)
+    with pytest.raises(DataError) as caught:
+        load_data(path)
+    assert len(caught.value.faults) == len(patterns)
+    for pattern, fault in zip(patterns, caught.value.faults, strict=True):
+        assert re.search(pattern, fault), fault
+
+
+def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+    write_parquet(tmp_path / "mine.parquet", pixels(20), [0, 1] * 10)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'smash-nas\[hf\]'"):
+        load_data(tmp_path / "mine.parquet")
+
+
+def test_a_train_split_must_be_there(tmp_path):
+    write_parquet(tmp_path / "test-0.parquet", pixels(4), [0, 1] * 2)
+    with pytest.raises(DataError, match="must hold a train split, and holds test: add it"):
+        load_data(tmp_path)
