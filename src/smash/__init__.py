@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smash.children import Child, Evaluation
     from smash.data import Data, load_data
     from smash.errors import SmashError
+    from smash.estimator import SmashClassifier
     from smash.retraining import retrain
     from smash.run import Run
     from smash.searching import search
@@ -39,6 +40,7 @@ __all__ = [
     "NasBench201Space",
     "Run",
     "SearchSpace",
+    "SmashClassifier",
     "SmashError",
     "SmashNetwork",
     "Study",
@@ -53,6 +55,7 @@ _HOMES = {
     "smash.children": ("Child", "Evaluation"),
     "smash.data": ("Data", "load_data"),
     "smash.errors": ("SmashError",),
+    "smash.estimator": ("SmashClassifier",),
     "smash.retraining": ("retrain",),
     "smash.run": ("Run",),
     "smash.searching": ("search",),

@@ -27,7 +27,7 @@ from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, N
 from smash.interruption import hear_interruption
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
-from smash.run import Checkpoint, MetricsLog, Run, save_tensors, write_json
+from smash.run import Checkpoint, MetricsLog, Run, read_json, save_tensors, write_json
 from smash.scoring import Scorer
 from smash.study import Candidate, Study
 from smash.training_loop import steps_per_epoch
@@ -80,7 +80,9 @@ def retrain(
         path = run.child_path(child_name(candidate.id, brief))
         done = (path / RESULT).is_file()
         child = (
-            Child.open(path) if done else _retrain(run, candidate, brief, device, False, progress)
+            Child(path, run, read_json(path / ARCHITECTURE))
+            if done
+            else _retrain(run, candidate, brief, device, False, progress)
         )
         errors[candidate.id] = child.result["val"]["error"]
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
@@ -140,7 +142,7 @@ def _retrain(
     names = {name: about[name] for name in ("id", "classes", "mean", "std")}
     save_tensors(path / MODEL, model.state_dict(), names)
     write_json(path / RESULT, result)  # last: with it the child is finished
-    return Child.open(path)
+    return Child(path, run, about)
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

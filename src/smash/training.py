@@ -55,7 +55,7 @@ def train(
     device: str | None = None,
     resume: bool = False,
     progress: Progress = silent,
-    announce: Callable[[list[str]], None] = lambda lines: None,
+    announce: Callable[[list[str]], None] | None = None,
     **recipe: Any,
 ) -> Run:
     """Trains a SMASH network. What is not given is the default, or as before with `resume`.
@@ -109,7 +109,7 @@ def train(
         def prepare() -> None:
             go_on = _check_resumed if resume else _begin
             run = go_on(out, data, given, epochs, processes.count)
-            if not run.trained:
+            if announce and not run.trained:
                 announce(_choices(run))
 
         processes.first(prepare)

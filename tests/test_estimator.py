@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import smash
+from smash.errors import AlreadyExistsError, DataError, InvalidValueError
+from smash.estimator import SmashClassifier
+
+QUICK = {"epochs": 2, "candidates": 2, "preset": "tiny", "device": "cpu", "random_state": 0}
+
+
+def expected_to_fail(estimator):
+    return {
+        "check_methods_subset_invariance": "asks for 1e-7 of float32 sums, which torch makes in "
+        "another order for another batch size"
+    }
+
+
+@parametrize_with_checks(
+    [SmashClassifier(**QUICK, retrain_epochs=8)], expected_failed_checks=expected_to_fail
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_accepts_it(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """All digits as N×8×8, in an order that mixes the writers, as names."""
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    names = np.array([f"digit {label}" for label in labels])
+    return images[order].reshape(-1, 8, 8), names[order]
+
+
+def test_digits_are_told_apart_within_the_limit(digits, tmp_path):
+    images, names = digits
+    found = SmashClassifier(
+        max_params=30_000,
+        epochs=3,
+        candidates=7,
+        retrain_epochs=5,
+        run_dir=tmp_path / "kept",
+        device="cpu",
+        random_state=1,
+    ).fit(images[:1300], names[:1300])
+    assert found.score(images[1300:], names[1300:]) > 0.9
+    assert found.n_params_ == sum(p.numel() for p in found.model_.parameters()) <= 30_000
+    assert list(found.classes_) == sorted(set(names))
+    kept = smash.Run.open(tmp_path / "kept")
+    assert kept.trained
+    assert len(list((tmp_path / "kept" / "children").iterdir())) == 1
+
+
+def test_channels_may_stand_last(digits):
+    images, names = digits
+    coloured = np.stack([images, 16 - images], axis=1)[:200]
+    first = SmashClassifier(**QUICK, retrain_epochs=1).fit(coloured, names[:200])
+    last = SmashClassifier(**QUICK, retrain_epochs=1, channels="last")
+    last.fit(np.moveaxis(coloured, 1, -1), names[:200])
+    assert np.array_equal(
+        first.predict_proba(coloured), last.predict_proba(np.moveaxis(coloured, 1, -1))
+    )
+
+
+def test_whole_numbers_and_floats_are_one(digits):
+    images, names = digits
+    found = SmashClassifier(**QUICK, retrain_epochs=1).fit(images[:200].astype(int), names[:200])
+    as_floats = found.predict_proba(images[200:300] + 0.25)  # not rounded to bytes
+    assert np.abs(as_floats - found.predict_proba(images[200:300])).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("settings", "labels", "error", "match"),
+    [
+        ({"candidates": 0}, [0, 1] * 10, InvalidValueError, "candidates must be at least 1, got 0"),
+        ({"channels": "middle"}, [0, 1] * 10, InvalidValueError, "channels .* got 'middle'"),
+        ({"val_fraction": 2}, [0, 1] * 10, InvalidValueError, "val_fraction"),
+        ({"max_params": 3}, [0, 1] * 10, InvalidValueError, "max_params 3 cannot be met"),
+        ({}, [0] * 19 + [1], InvalidValueError, "at least 2 examples, got 1 of class"),
+    ],
+)
+def test_what_cannot_be_is_a_value_error_of_one_line(settings, labels, error, match):
+    images = np.random.default_rng(0).normal(size=(20, 8, 8))
+    with pytest.raises(error, match=match) as caught:
+        SmashClassifier(**{**QUICK, **settings}).fit(images, labels)
+    assert isinstance(caught.value, ValueError)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_run_folder_is_never_overwritten(tmp_path):
+    (tmp_path / "file").touch()
+    images = np.random.default_rng(0).normal(size=(20, 8, 8))
+    with pytest.raises(AlreadyExistsError):
+        SmashClassifier(**QUICK, run_dir=tmp_path).fit(images, [0, 1] * 10)
+
+
+def test_small_images_are_refused():
+    with pytest.raises(DataError, match="at least 4"):
+        SmashClassifier(**QUICK).fit(np.zeros((20, 3, 3)), [0, 1] * 10)
