@@ -25,6 +25,7 @@ ARCHITECTURE = "architecture.json"
 MODEL = "model.safetensors"
 RESULT = "result.json"
 _BATCH_SIZE = 250
+_MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
 _SPLITS = ("train", "val", "test")
 
 
@@ -39,6 +40,8 @@ class Evaluation:
         top5_error: Share whose class is not among the five most likely, 0…1.
         macro_f1: F1 score, the mean over classes, 0…1.
         loss: Mean cross-entropy, in nats.
+        recall: Of each class, the share of its examples that is classified rightly, 0…1.
+        confusion: A row for each class and a column for each that it is taken for, in examples.
     """
 
     split: str
@@ -47,6 +50,8 @@ class Evaluation:
     top5_error: float
     macro_f1: float
     loss: float
+    recall: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
     predicted = logits.argmax(1)
     best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
     among_five = (best_five == examples.labels[:, None]).any(1)
+    counts = confusion(examples.labels, predicted, len(data.classes))
     return Evaluation(
         split=split,
         examples=len(examples),
@@ -144,7 +150,24 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         top5_error=1 - among_five.double().mean().item(),
         macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
         loss=F.cross_entropy(logits, examples.labels).item(),
+        recall=tuple((counts.diag() / counts.sum(1).clamp(min=1)).tolist()),
+        confusion=tuple(map(tuple, counts.tolist())),
     )
+
+
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Counts which class is taken for which.
+
+    Args:
+        labels: Shape ``(n,)``, int64.
+        predicted: Likewise.
+        classes: Number of classes.
+
+    Returns:
+        Shape ``(classes, classes)``, int64: a row for each class, a column for each prediction.
+    """
+    pairs = torch.bincount(labels * classes + predicted, minlength=classes**2)
+    return pairs.view(classes, classes)
 
 
 def over_views(logits: Tensor, views: int) -> Tensor:
@@ -179,5 +202,8 @@ def child_name(identity: str, settings: RetrainSettings) -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as plain JSON."""
-    return asdict(evaluation)
+    """An evaluation as plain JSON for a child's folder; of many classes without `confusion`."""
+    found = asdict(evaluation)
+    if len(evaluation.confusion) > _MOST_CLASSES:
+        del found["confusion"]
+    return found

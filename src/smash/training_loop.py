@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from smash.config import TrainingSettings
-from smash.data import Data, batches, epoch_order, training_batch
+from smash.data import Data, batches, class_weights, epoch_order, training_batch
 from smash.device import autocast, gradient_scaler
 from smash.errors import DivergedError
 from smash.interruption import hear_interruption
@@ -48,6 +49,7 @@ class TrainingLoop:
         )
         self.optimizer = make_optimizer(network, self.settings)
         self.scaler = gradient_scaler(self.device, self.settings.precision)
+        self.class_weights = class_weights(data) if self.settings.class_weights else None
         self.step = 0
         self.loss_sum = torch.zeros((), device=self.device)  # of this epoch's steps so far
         self.seconds = 0.0
@@ -94,7 +96,7 @@ class TrainingLoop:
         architecture = self.network.space.sample(rng, self.step / settings.steps)
         with autocast(self.device, settings.precision):
             logits = self.network(architecture, self.data.normalise(images))
-            loss = F.cross_entropy(logits.float(), batch.labels)
+            loss = weighted_loss(logits.float(), batch.labels, self.class_weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         processes.average_gradients(self.network.parameters())
@@ -171,6 +173,22 @@ class TrainingLoop:
         self.step, self.seconds = about["step"], about["seconds"]
         self.loss_sum.fill_(about["loss_sums"][self.processes.rank])
         self.scaler.load_state_dict(about["scaler"])
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean loss of a batch, in nats, each example times the weight of its class.
+
+    The mean is over examples, and not over their weights as torch's own is: a batch that happens to
+    hold rare classes counts for more, so that over an epoch all classes count the same.
+
+    Args:
+        logits: Shape ``(n, classes)``.
+        labels: Shape ``(n,)``, int64.
+        weights: Shape ``(classes,)``; None for no weights.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    return (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

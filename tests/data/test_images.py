@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+import smash.data.images
 from smash.data.images import EXTENSIONS, read_images
 from smash.errors import DataError
 
@@ -249,3 +250,17 @@ def test_all_unusable_files_are_told_of_at_once(tmp_path):
         read_images(paths, None)
     assert len(caught.value.faults) == 11
     assert caught.value.faults[-1] == "and 4 more"
+
+
+def test_formats_that_run_other_programs_are_not_opened(tmp_path):
+    save(tmp_path / "good.png", (8, 8))
+    Image.open(tmp_path / "good.png").save(tmp_path / "bad.eps")
+    (tmp_path / "bad.eps").rename(tmp_path / "bad.png")
+    with pytest.raises(DataError, match=r"bad\.png cannot be used \(cannot identify"):
+        read_images([tmp_path / "good.png", tmp_path / "bad.png"], None)
+
+
+def test_more_than_memory_can_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(smash.data.images, "main_memory", lambda: 500)
+    with pytest.raises(DataError, match=r"shape 3x3x8x8 must fit in memory.*--image-size"):
+        read_images([save(tmp_path / f"{i}.png", (8, 8)) for i in range(3)], None)

@@ -144,6 +144,10 @@ def test_what_is_not_there(tmp_path, monkeypatch, source, error, text):
         ({"test_fraction": 1}, ["test_fraction must lie between 0 and 1, both excluded, got 1"]),
         ({"test_fraction": float("nan")}, ["test_fraction must lie between 0 and 1, both exclu"]),
         ({"val_fraction": 0.5, "test_fraction": 0.4}, ["must add up to less than 0.9, got 0.5"]),
+        (
+            {"image_size": 5000},
+            ["image_size must be at most 4096, got 5000", "image_size is for folders"],
+        ),
         ({"image_size": 8}, ["image_size is for folders of images: leave it out for 'digits', go"]),
         ({"dims": 2}, ["dims is for .npz files: leave it out for 'digits', got 2"]),
         (

@@ -5,6 +5,7 @@ Classes are named after their folders, in sorted order. Hidden files and folders
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,15 +24,35 @@ SPLITS = {
 """Names that each split goes by."""
 
 
-def read_folder(root: Path, image_size: int | None) -> Source:
-    """Reads a folder of images.
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder; none of them was looked into.
+
+    Attributes:
+        classes: Names of the classes, in the order of the labels.
+        paths: Image files of each split, a class after another.
+        labels: Their classes, shape ``(n,)``, int64.
+        ignored: What lies beside the images and is no image file.
+        notes: What was passed over, one sentence each.
+        faults: What is wrong with the classes.
+    """
+
+    classes: tuple[str, ...]
+    paths: dict[str, list[Path]]
+    labels: dict[str, torch.Tensor]
+    ignored: list[Path]
+    notes: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+def list_folder(root: Path) -> Listing:
+    """Lists a folder of images.
 
     Args:
         root: A folder of class folders, or of split folders that hold class folders each.
-        image_size: Side to which images are resized, in pixels; see `Decoder`.
 
     Raises:
-        DataError: The folder is not laid out so, a class is missing, or files are unusable.
+        DataError: The folder is not laid out so.
     """
     folders, notes = _split_folders(root)
     names = {split: _subfolders(folder) for split, folder in folders.items()}
@@ -44,24 +65,40 @@ def read_folder(root: Path, image_size: int | None) -> Source:
         raise DataError(*faults)
     classes = tuple(sorted(set().union(*names.values())))
 
-    paths: list[Path] = []
+    paths: dict[str, list[Path]] = {}
     labels: dict[str, torch.Tensor] = {}
-    ignored = 0
+    ignored: list[Path] = []
     for split, folder in folders.items():
         of_split: list[int] = []
+        paths[split] = []
         for label, name in enumerate(classes):
             files, others = _image_files(folder / name)
-            paths += files
+            paths[split] += files
             of_split += [label] * len(files)
             ignored += others
         labels[split] = torch.tensor(of_split, dtype=torch.int64)
     if ignored:
-        notes.append(f"{ignored} entries of class folders ignored, which are not image files")
-
+        notes.append(f"{len(ignored)} entries of class folders ignored, which are not image files")
     with collecting(faults):
         check_classes(
             classes, labels, f"put images ({' '.join(sorted(EXTENSIONS))}) right into its folder"
         )
+    return Listing(classes, paths, labels, ignored, tuple(notes), tuple(faults))
+
+
+def read_folder(root: Path, image_size: int | None) -> Source:
+    """Reads a folder of images.
+
+    Args:
+        root: See `list_folder`.
+        image_size: Side to which images are resized, in pixels; see `Decoder`.
+
+    Raises:
+        DataError: The folder is not laid out so, a class is missing, or files are unusable.
+    """
+    found = list_folder(root)
+    paths = [path for of_split in found.paths.values() for path in of_split]
+    faults = list(found.faults)
 
     def decode() -> Decoder:
         return Decoder([picture_file(path) for path in paths], image_size)
@@ -75,15 +112,15 @@ def read_folder(root: Path, image_size: int | None) -> Source:
     if faults:
         raise DataError(*faults)
 
-    splits = share_out(images, labels)
+    splits = share_out(images, found.labels)
     return Source(
-        classes=classes,
+        classes=found.classes,
         train=splits["train"],
         val=splits.get("val"),
         test=splits.get("test"),
         flip=True,
         augmented=True,
-        notes=(*notes, *image_notes),
+        notes=(*found.notes, *image_notes),
         facts=cache,
     )
 
@@ -118,15 +155,19 @@ def _subfolders(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry)}
 
 
-def _image_files(folder: Path) -> tuple[list[Path], int]:
-    """The image files of a class, sorted, and how many other entries its folder has."""
+def _image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The image files of a class and what else its folder has, both sorted."""
     if not folder.is_dir():
-        return [], 0
+        return [], []
     entries = sorted(
         (entry for entry in folder.iterdir() if not _hidden(entry)), key=lambda entry: entry.name
     )
-    images = [e for e in entries if e.suffix.lower() in EXTENSIONS and e.is_file()]
-    return images, len(entries) - len(images)
+    images: list[Path] = []
+    others: list[Path] = []
+    for entry in entries:
+        is_image = entry.suffix.lower() in EXTENSIONS and entry.is_file()
+        (images if is_image else others).append(entry)
+    return images, others
 
 
 def _hidden(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ _LARGEST_COMMON_SIDE = 64
 _THREADS = 2
 _PIXELS_WORTH_A_THREAD = 128 * 128  # below, threads wait for each other longer than they decode
 _CHUNK = 2**24  # bytes of decoded images at a time
+_EXAMINED = 256  # images at a time
 _MODES_16_BITS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _GREY_MODES = _MODES_16_BITS | {"1", "L", "LA"}
 
@@ -76,6 +78,38 @@ def read_images(paths: Sequence[Path], image_size: int | None) -> tuple[Tensor, 
     """
     decoder = Decoder([picture_file(path) for path in paths], image_size)
     return decoder.in_memory(), decoder.notes
+
+
+class Finding(NamedTuple):
+    """What a sound image is like.
+
+    Attributes:
+        size: Width and height, in pixels.
+        mode: Pillow's name for its kind of pixels.
+        digest: The same for images that decode to the same pixels, and for no others.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    digest: bytes
+
+
+def examine(pictures: Iterable[Picture]) -> Iterator[Finding | str]:
+    """Decodes each image, in order; a fault instead of a finding where it cannot be used."""
+    remaining = iter(pictures)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while some := list(islice(remaining, _EXAMINED)):
+            with _strict():
+                found = list(pool.map(_attempt(_examine), some))
+            yield from found
+
+
+def _examine(picture: Picture) -> Finding:
+    with _upright(picture) as image:
+        size, mode = _checked_size(image), image.mode
+        digest = hashlib.blake2b(repr(size).encode(), digest_size=16)
+        digest.update(rgb(image).tobytes())
+    return Finding(size, mode, digest.digest())
 
 
 class Decoder:
@@ -238,9 +272,13 @@ class _Look(NamedTuple):
 def _look(picture: Picture) -> _Look:
     """Looks at an image, without decoding it where the format allows."""
     with _upright(picture) as image:
-        if min(image.size) < MIN_SIDE:
-            raise ValueError(f"its sides must be at least {MIN_SIDE}, got {times(image.size)}")
-        return _Look(image.size, image.mode in _GREY_MODES)
+        return _Look(_checked_size(image), image.mode in _GREY_MODES)
+
+
+def _checked_size(image: Image.Image) -> tuple[int, int]:
+    if min(image.size) < MIN_SIDE:
+        raise ValueError(f"its sides must be at least {MIN_SIDE}, got {times(image.size)}")
+    return image.size
 
 
 def _decode(picture: Picture, pixels: Pixels) -> bool:

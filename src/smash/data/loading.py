@@ -19,6 +19,7 @@ from smash.data.batching import batches
 from smash.data.digits import read_digits
 from smash.data.folder import read_folder
 from smash.data.imagenet32 import read_imagenet32
+from smash.data.images import MAX_SIDE
 from smash.data.memory import IN_MEMORY, read_memory
 from smash.data.modelnet import read_modelnet10, read_modelnet40
 from smash.data.normalising import channel_statistics
@@ -97,7 +98,7 @@ def load_data(
         MissingExtraError: A package that reads such data is not installed.
         InvalidValueError: An argument is outside what is allowed, or a name is not known.
     """
-    kind = _kind(source)
+    kind = kind_of(source)
     name = IN_MEMORY if kind == "memory" else str(source)
     options: dict[str, Any] = {
         "image_size": image_size,
@@ -146,7 +147,13 @@ def load_data(
     )
 
 
-def _kind(source: object) -> Kind:
+def kind_of(source: object) -> Kind:
+    """What a source is.
+
+    Raises:
+        NotFoundError: There is nothing at a path.
+        InvalidValueError: A name is not known.
+    """
     if not isinstance(source, str | Path):
         return "memory"
     path = Path(source)
@@ -215,6 +222,8 @@ def _argument_faults(
         )
     if image_size is not None and image_size < MIN_SIDE:
         faults.append(f"image_size must be at least {MIN_SIDE}, got {image_size}")
+    if image_size is not None and image_size > MAX_SIDE:
+        faults.append(f"image_size must be at most {MAX_SIDE}, got {image_size}")
     if fold is not None and not 0 <= fold <= ALL_FOLDS:
         faults.append(f"fold must be from 0 to 9, or {ALL_FOLDS} for all of them, got {fold}")
     if dims not in (None, 1, 2, 3):

@@ -1,0 +1,147 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smash.data import check_data, load_data
+from smash.errors import InvalidValueError, NotFoundError
+
+RNG = np.random.default_rng(0)
+SOUND = {"train/a": 20, "train/b": 20, "test/a": 3, "test/b": 3}
+
+
+def test_sound_folder(make_folder):
+    root = make_folder(SOUND)
+    Image.new("L", (9, 10), 3).save(root / "train" / "a" / "grey.png")
+    report = check_data(root)
+    assert report.ok
+    assert report.source == str(root)
+    assert report.splits == {"train": {"a": 21, "b": 20}, "test": {"a": 3, "b": 3}}
+    assert report.sizes == {"8x8": 46, "9x10": 1}
+    assert report.modes == {"RGB": 46, "L": 1}
+    assert report.imbalance == 21 / 20
+    assert report.faults == report.warnings == ()
+    assert report.lines() == [
+        "train: 41 examples of 2 classes (a 21, b 20)",
+        "test: 6 examples of 2 classes (a 3, b 3)",
+        "sizes: 8x8 (46), 9x10 (1)",
+        "modes: RGB (46), L (1)",
+        "imbalance: 1.05",
+    ]
+
+
+def test_all_that_is_wrong_comes_at_once(make_folder):
+    root = make_folder({**SOUND, "train/c": 3, "docs": 0})
+    (root / "train" / "a" / "bad.png").write_text("no image")
+    (root / "train" / "a" / "notes.txt").write_text("")
+    (root / "test" / "b" / "worse.jpg").write_bytes(b"")
+    shutil.copy(root / "train" / "a" / "000.png", root / "train" / "a" / "copy.png")
+    shutil.copy(root / "train" / "a" / "001.png", root / "test" / "a" / "copy.png")
+    shutil.copy(root / "train" / "a" / "002.png", root / "train" / "b" / "copy.png")
+    report = check_data(root)
+    assert not report.ok
+    missing, bad, worse = report.faults
+    assert "class 'c' must have at least 1 in the test split, has 0" in missing
+    assert bad.startswith(f"{root / 'train' / 'a' / 'bad.png'} cannot be used (")
+    assert worse.startswith(f"{root / 'test' / 'b' / 'worse.jpg'} cannot be used (")
+    assert report.warnings == (
+        "class 'c' has 3 training examples, fewer than 20: add some",
+        "the same example is of classes 'a' and 'b': "
+        f"{root / 'train' / 'a' / '002.png'} and {root / 'train' / 'b' / 'copy.png'}; "
+        "keep the right one",
+        "the same example is in splits train and test: "
+        f"{root / 'train' / 'a' / '001.png'} and {root / 'test' / 'a' / 'copy.png'}; "
+        "remove it from all but one",
+        "the same example is 2 times in split train: "
+        f"{root / 'train' / 'a' / '000.png'} and {root / 'train' / 'a' / 'copy.png'}",
+        "folders beside the splits ignored: docs",
+        f"{root / 'train' / 'a' / 'notes.txt'} is no image file and is ignored",
+    )
+    assert [line.split(":")[0] for line in report.lines()[-3:]] == ["fault"] * 3
+
+
+def test_duplicates_are_those_of_pixels_not_of_files(make_folder):
+    root = make_folder(SOUND)
+    image = Image.open(root / "train" / "a" / "000.png")
+    image.save(root / "train" / "a" / "other.bmp")
+    turned = Image.Exif()
+    turned[0x112] = 3
+    image.transpose(Image.Transpose.ROTATE_180).save(
+        root / "train" / "a" / "turned.png", exif=turned
+    )
+    flat = Image.fromarray(np.asarray(image).reshape(4, 16, 3))  # the same bytes, another image
+    flat.save(root / "train" / "a" / "flat.png")
+    (line,) = check_data(root).warnings
+    assert line.startswith("the same example is 3 times in split train: ")
+    assert "flat.png" not in line
+
+
+def test_imbalance(make_folder):
+    report = check_data(make_folder({"many": 45, "few": 4}))
+    assert report.imbalance == 45 / 4
+    assert report.warnings == (
+        "class 'few' has 4 training examples, fewer than 20: add some",
+        "class 'many' has 11.2 times the training examples of 'few': see --class-weights",
+    )
+
+
+def test_an_empty_class_is_a_fault_and_its_imbalance_null_in_json(make_folder):
+    report = check_data(make_folder({"a": 20, "b": 0}))
+    assert "class 'b' must have at least 3" in report.faults[0]
+    content = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    assert content["imbalance"] is None
+    assert content["ok"] is False
+    assert content["splits"]["train"] == {"a": 20, "b": 0}
+
+
+def test_what_is_no_folder_of_classes(make_folder):
+    report = check_data(make_folder({"": 0}))
+    assert "must hold a folder of images for each class" in report.faults[0]
+    assert report.lines() == [f"fault: {report.faults[0]}"]
+
+
+def test_lines_stay_few(make_folder):
+    root = make_folder(SOUND)
+    for i in range(14):
+        (root / "train" / "a" / f"bad{i}.png").write_text("no image")
+    report = check_data(root)
+    assert len(report.faults) == 11
+    assert report.faults[-1] == "and 4 more"
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_arrays_are_checked_as_they_are_cut(tmp_path, as_file):
+    images = RNG.integers(0, 256, (100, 8, 8), dtype=np.uint8)
+    labels = np.arange(100) % 2
+    data = load_data((images, labels))
+    images[:] = np.where(
+        (images == data.test.images[0, 0].numpy()).all((1, 2), keepdims=True),
+        images[(images == data.train.images[0, 0].numpy()).all((1, 2))],
+        images,
+    )  # the first of test is now that of train
+    source = (images, labels)
+    if as_file:
+        np.savez(tmp_path / "data.npz", data=images, labels=labels)
+        source = tmp_path / "data.npz"
+    report = check_data(source)
+    assert report.splits["test"] == {"0": 8, "1": 8}
+    assert report.modes == {"uint8, 1 channels": 100}
+    assert report.sizes == {"8x8": 100}
+    (line,) = report.warnings
+    assert "example 0 of the train split and example 0 of the test split" in line
+
+
+def test_faults_of_arrays_are_reported():
+    report = check_data((np.full((20, 8), np.nan), np.arange(20) % 2 - 1))
+    assert not report.ok
+    assert [fault.split()[0] for fault in report.faults] == ["data", "labels"]
+    assert report.splits == {}
+
+
+def test_wrong_use_is_an_error():
+    with pytest.raises(NotFoundError):
+        check_data("no/where")
+    with pytest.raises(InvalidValueError, match="val_fraction"):
+        check_data("digits", val_fraction=2)
