@@ -73,3 +73,24 @@ def test_a_training_batch_has_a_random_view_of_each_example():
 def test_a_training_batch_of_examples_with_one_view_is_those_examples():
     batch = training_batch(numbered(7), torch.tensor([6, 0, 3]), seed=0, step=0)
     assert batch.images.flatten().tolist() == [6, 0, 3]
+
+
+def test_parts_of_parts_are_as_copies_and_share_their_images():
+    images = torch.arange(24).view(12, 1, 2).to(torch.uint8)
+    split = Split(images, torch.arange(6), views=2)
+    part = split.part(torch.tensor([5, 0, 3, 4])).part(torch.tensor([3, 1, 0]))
+    assert part.stored is images
+    assert part.labels.tolist() == [4, 0, 5]
+    assert torch.equal(part.images, images[[8, 9, 0, 1, 10, 11]])
+    assert torch.equal(part.first_views.images, images[[8, 0, 10]])
+    assert torch.equal(split.first_views.images, images[::2])
+    assert torch.equal(part.subset(torch.tensor([1])).images, images[:2])
+    assert torch.equal(part.subset(slice(1, 9)).images, images[[0, 1, 10, 11]])
+    one_each = part.subset_of_views(torch.tensor([2, 0]), torch.tensor([1, 0]))
+    assert torch.equal(one_each.images, images[[11, 8]])
+    assert one_each.labels.tolist() == [5, 4]
+    for (taken, labels), number in zip(
+        ((b.images, b.labels) for b in batches(part, 2)), ([8, 9, 0, 1], [10, 11]), strict=True
+    ):
+        assert torch.equal(taken, images[number])
+        assert labels.tolist() == ([4, 0] if len(number) == 4 else [5])

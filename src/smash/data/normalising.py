@@ -45,16 +45,22 @@ def channel_statistics(
     pixels = images[0, 0].numel()
     step = max(1, _CHUNK // images[0].numel())
 
-    def average(power: Callable[[Tensor], Tensor]) -> Tensor:
-        parts = (slice(start, start + step) for start in range(0, n, step))
-        chunks = (images[part if rows is None else rows[part]] for part in parts)
-        sums = torch.stack([power(chunk.double()).sum(others) for chunk in chunks])
+    # One buffer for all: to take and give back large pieces of memory between small ones leaves
+    # holes in it that add up.
+    buffer = torch.empty((step, *images.shape[1:]), dtype=torch.float64)
+
+    def average(change: Callable[[Tensor], Tensor]) -> Tensor:
+        sums = torch.empty(-(-n // step), images.shape[1], dtype=torch.float64)
+        for number, start in enumerate(range(0, n, step)):
+            part = slice(start, start + step)
+            chunk = images[part if rows is None else rows[part]]
+            sums[number] = change(buffer[: len(chunk)].copy_(chunk)).sum(others)
         return sums.sum(0) / (n * pixels)
 
     # Two passes, because a mean of squares loses the variance of values far from 0.
     mean = average(lambda chunk: chunk)
     centre = mean.view(-1, *[1] * (images.ndim - 2))
-    std = average(lambda chunk: (chunk - centre).square()).sqrt()
+    std = average(lambda chunk: chunk.sub_(centre).square_()).sqrt()
     mean, std = mean / _unit(images), std / _unit(images)
     # Relative, because signals may come in units that make all values tiny.
     constant = std <= 1e-6 * mean.abs()
