@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -9,7 +11,13 @@ import smash
 from smash.errors import AlreadyExistsError, DataError, InvalidValueError
 from smash.estimator import SmashClassifier
 
-QUICK = {"epochs": 2, "candidates": 2, "preset": "tiny", "device": "cpu", "random_state": 0}
+QUICK: dict[str, Any] = {
+    "epochs": 2,
+    "candidates": 2,
+    "preset": "tiny",
+    "device": "cpu",
+    "random_state": 0,
+}
 
 
 def expected_to_fail(estimator):

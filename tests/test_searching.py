@@ -110,7 +110,7 @@ def test_an_ensemble_that_is_lost_is_computed_again(run):
 
 def test_changes_by_gradient_can_be_cut_and_go_on(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
-    settings = {"random": 3, "markov": 1, "changes": "gradient", "device": "cpu"}
+    settings = {"random": 3, "markov": 1, "strategy": "gradient", "device": "cpu"}
     whole = smash.search(run, perturb=3, **settings)
     copy = smash.Run.open(tmp_path / "copy")
     smash.search(copy, perturb=1, **{**settings, "markov": 0})

@@ -40,7 +40,7 @@ def search(
     rank_by: RankBy = "loss",
     examples: int = SCORED_EXAMPLES,
     split: Literal["val", "test"] = "val",
-    changes: Literal["random", "gradient"] = "random",
+    strategy: Literal["perturbation", "gradient"] = "perturbation",
     max_params: int | None = None,
     max_macs: int | None = None,
     device: str = "auto",
@@ -61,8 +61,8 @@ def search(
         rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``.
         examples: Validation examples to score on; a fixed sample where there are more.
         split: Split to score on; ``test`` only to follow the original: it spoils the test.
-        changes: How the changes of the best are chosen: at ``random``, or of several by the
-            ``gradient`` of the loss with respect to the encoding.
+        strategy: How changes of the best are proposed: by ``perturbation``, or of several those
+            that the ``gradient`` of the loss with respect to the encoding speaks for.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
@@ -76,7 +76,7 @@ def search(
         RunStateError: Training has not finished, or the study was made with other settings.
     """
     counts = {"random": random, "perturb": perturb, "markov": markov}
-    chosen = {"rank_by": rank_by, "split": split, "changes": changes}
+    chosen = {"rank_by": rank_by, "split": split, "strategy": strategy}
     _check(counts, rate, seed, chosen, examples)
     budget = Budget(max_params, max_macs)
     place = choose_device(device)
@@ -94,19 +94,17 @@ def search(
     _refuse_changes(study, settings, run)
     scorer = Scorer(network, run.data.to(place), rank_by, examples, split)
     loop = _Loop(run, study, scorer, budget, seed)
-    perturbation = Perturbation if changes == "random" else GradientPerturbation
+    perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
     phases: Sequence[tuple[Strategy[Any], int]] = (
         (RandomSampling(run.space), random),
         (perturbation(run.space, rate), perturb),
         (MarkovChain(run.space, rate), markov),
     )
-    total = len(loop.candidates) + sum(
-        max(0, count - loop.done(strategy)) for strategy, count in phases
-    )
+    total = len(loop.candidates) + sum(max(0, count - loop.done(phase)) for phase, count in phases)
     with hear_interruption() as interruption, progress("search", total) as advance:
         try:
-            for strategy, count in phases:
-                loop.extend(strategy, count, advance, interruption)
+            for phase, count in phases:
+                loop.extend(phase, count, advance, interruption)
         finally:
             loop.ensemble.save()
     return study
@@ -115,7 +113,7 @@ def search(
 _CHOICES = {
     "rank_by": get_args(RankBy),
     "split": ("val", "test"),
-    "changes": ("random", "gradient"),
+    "strategy": ("perturbation", "gradient"),
 }
 
 

@@ -16,7 +16,10 @@ def search(
     markov: Annotated[int, typer.Option(help="Steps of the chain from the best.")] = 100,
     rate: Annotated[float, typer.Option(help="Probability that a setting is redrawn.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 0,
-    rank_by: Annotated[str, typer.Option(help="loss or error, on the validation split.")] = "loss",
+    strategy: Annotated[
+        str, typer.Option(help="How changes are proposed: perturbation, or gradient.")
+    ] = "perturbation",
+    rank_by: Annotated[str, typer.Option(help="loss, error or top5_error.")] = "loss",
     examples: Annotated[int, typer.Option(help="Validation examples to score on.")] = 2000,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of a child.")] = None,
     max_macs: Annotated[int | None, typer.Option(help="Most MACs of a child.")] = None,
@@ -33,6 +36,7 @@ def search(
         markov=markov,
         rate=rate,
         seed=seed,
+        strategy=strategy,  # type: ignore[arg-type] # checked there
         rank_by=rank_by,  # type: ignore[arg-type] # checked there
         examples=examples,
         max_params=max_params,
@@ -40,5 +44,8 @@ def search(
         device=device,
         progress=on_terminal,
     )
-    print_candidates(study.ranked()[:5], len(study.candidates()))
+    candidates = study.candidates()
+    print_candidates(study.ranked()[:5], len(candidates))
+    last = candidates[-1]
+    say(f"the ensemble of all: error {last.ensemble_error:.2%} ({last.split})")
     say(f"Next: smash retrain {run}")

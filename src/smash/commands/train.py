@@ -65,6 +65,10 @@ def train(
     augment: Annotated[
         bool | None, typer.Option(help="Shift and flip training images; by default what suits.")
     ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of named data sets; by default SMASH_DATA.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(help="Part of STL-10, 0 to 9; all of them.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, or auto.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with an unfinished run.")] = False,
 ) -> None:
@@ -90,6 +94,8 @@ def train(
             val_fraction=val_fraction,
             test_fraction=test_fraction,
             augment=augment,
+            data_dir=data_dir,
+            fold=fold,
         )
     )
     run = train_network(
