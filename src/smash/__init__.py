@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smash.children import Child, Evaluation
-    from smash.data import Data, load_data
+    from smash.data import Data, check_data, load_data
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
     from smash.retraining import retrain
@@ -45,6 +45,7 @@ __all__ = [
     "SmashNetwork",
     "Study",
     "Task",
+    "check_data",
     "load_data",
     "retrain",
     "search",
@@ -53,7 +54,7 @@ __all__ = [
 
 _HOMES = {
     "smash.children": ("Child", "Evaluation"),
-    "smash.data": ("Data", "load_data"),
+    "smash.data": ("Data", "check_data", "load_data"),
     "smash.errors": ("SmashError",),
     "smash.estimator": ("SmashClassifier",),
     "smash.retraining": ("retrain",),

@@ -45,11 +45,11 @@ def load(source: str, **options: Any) -> Data:
     from smash.data import load_data
 
     data = load_data(source, **options)
-    channels, *size = data.train.images.shape[1:]
+    task = data.task
     say(
         f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and "
-        f"{len(data.test):,} test examples of {'×'.join(map(str, size))}, {channels} "
-        f"channel{'s' * (channels > 1)}, {len(data.classes)} classes"
+        f"{len(data.test):,} test examples of {'×'.join(map(str, task.size))}, {task.channels} "
+        f"channel{'s' * (task.channels > 1)}, {task.classes} classes"
     )
     for note in data.notes:
         say(f"  {note}")

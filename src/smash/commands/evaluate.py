@@ -22,11 +22,14 @@ def evaluate(
     from smash.children import Child
     from smash.device import choose_device
 
-    found = Child.open(child).evaluate(split, choose_device(device))
+    trained = Child.open(child)
+    found = trained.evaluate(split, choose_device(device))
     if as_json:
-        print(json.dumps(asdict(found), indent=2))
+        print(json.dumps(asdict(found)))
         return
     print(
         f"{found.split}: error {found.error:.2%}, top-5 error {found.top5_error:.2%}, "
         f"macro-F1 {found.macro_f1:.4f}, loss {found.loss:.4f} on {found.examples:,} examples"
     )
+    worst = sorted(zip(found.recall, trained.about["classes"], strict=True))[:5]
+    print("  least often recognised: " + ", ".join(f"{name} {share:.1%}" for share, name in worst))
