@@ -1,0 +1,222 @@
+"""How far a ranking agrees with the truth: Kendall's τ-b, Spearman's ρ, regret, and intervals.
+
+Everywhere higher is better, and what is not finite ranks last. Intervals are percentile bootstraps
+over architectures (Efron 1979). A resample is how often it takes each architecture, so that a
+statistic of all resamples is a few matrix products: ``w @ S @ w`` sums over all pairs of a resample
+what ``S`` holds for each pair.
+
+Legend: B resamples, n architectures, G groups of equal values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from smash.randomness import generator
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RESAMPLES = 1000
+_LEVEL = 0.95
+_ROWS = 512  # of a matrix over pairs at a time: 15,625 architectures would fill 1 GB
+_SAMPLES = 100  # resamples at a time, likewise
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and the 95% interval around it; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def order_of(values: ArrayLike) -> Ints:
+    """Places of values from the worst, 0, on; equal ones share a place; not finite is the worst.
+
+    Args:
+        values: Shape ``(n,)``, higher is better.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    finite = np.where(np.isfinite(found), found, -np.inf)
+    return np.unique(finite, return_inverse=True)[1].astype(np.int64)
+
+
+def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Kendall's τ-b of two sets of n values; NaN where one of them is constant."""
+    places = order_of(scores), order_of(truth)
+    if _constant(*places):
+        return math.nan
+    return float(stats.kendalltau(*places, method="asymptotic").statistic)
+
+
+def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Spearman's ρ of two sets of n values; NaN where one of them is constant."""
+    places = order_of(scores), order_of(truth)
+    return math.nan if _constant(*places) else float(stats.spearmanr(*places).statistic)
+
+
+def _constant(*places: Ints) -> bool:
+    return any(not each.size or each.max() == 0 for each in places)
+
+
+class Bootstrap:
+    """Resamples of n architectures with known truth, the same for all scores: they are paired.
+
+    Args:
+        truth: Shape ``(n,)``, higher is better.
+        resamples: How many.
+        seed: Which.
+    """
+
+    def __init__(self, truth: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> None:
+        self._truth = order_of(truth)
+        n = len(self._truth)
+        rng = generator(seed, "bootstrap")
+        drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(resamples))
+        # float32 is exact up to 2²⁴ and twice as quick in products.
+        self._weights_Bn = np.stack(list(drawn)).astype(np.float32)
+
+    def kendall_tau(self, scores: ArrayLike) -> Floats:
+        """Kendall's τ-b in each resample, shape ``(B,)``; NaN where it is not defined."""
+        places, weights_Bn = order_of(scores), self._weights_Bn
+        total_B = np.zeros(len(weights_Bn))
+        for start in range(0, len(places), _ROWS):
+            rows = slice(start, start + _ROWS)
+            agree = np.sign(places[rows, None] - places) * np.sign(
+                self._truth[rows, None] - self._truth
+            )
+            sums = weights_Bn @ agree.T.astype(np.float32)
+            total_B += np.einsum("br,br->b", sums, weights_Bn[:, rows], dtype=np.float64)
+        untied_B = self._untied(places) * self._untied_truth
+        return _ratio(total_B, np.sqrt(untied_B))
+
+    def spearman(self, scores: ArrayLike) -> Floats:
+        """Spearman's ρ in each resample, shape ``(B,)``; NaN where it is not defined."""
+        places = order_of(scores)
+        parts = []
+        for start in range(0, len(self._weights_Bn), _SAMPLES):
+            weights_bn = self._weights_Bn[start : start + _SAMPLES].astype(np.float64)
+            one, other = (_centred_ranks(each, weights_bn) for each in (places, self._truth))
+            shared, own, truth = (
+                np.einsum("bn,bn,bn->b", weights_bn, *pair)
+                for pair in ((one, other), (one, one), (other, other))
+            )
+            parts.append(_ratio(shared, np.sqrt(own * truth)))
+        return np.concatenate(parts)
+
+    @cached_property
+    def _untied_truth(self) -> Floats:
+        return self._untied(self._truth)
+
+    def _untied(self, places: Ints) -> Floats:
+        """Ordered pairs of a resample whose places differ, shape ``(B,)``."""
+        groups_BG = _group_sums(places, self._weights_Bn.astype(np.float64))
+        untied: Floats = len(places) ** 2 - np.square(groups_BG).sum(1)
+        return untied
+
+
+def interval(value: float, resampled: Floats) -> Interval:
+    """The percentile interval of what was found in resamples, of those where it is defined."""
+    defined = resampled[np.isfinite(resampled)]
+    if not defined.size:
+        return Interval(value, math.nan, math.nan)
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _group_sums(places: Ints, weights_bn: Floats) -> Floats:
+    """How often a resample takes any architecture of a place, shape ``(b, G)``, worst first."""
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    sums: Floats = np.add.reduceat(weights_bn[:, order], starts, axis=1)
+    return sums
+
+
+def _centred_ranks(places: Ints, weights_bn: Floats) -> Floats:
+    """Ranks within each resample minus their mean, equal values sharing the mean of theirs."""
+    groups_bG = _group_sums(places, weights_bn)
+    ranks_bG = np.cumsum(groups_bG, axis=1) - (groups_bG - 1) / 2
+    centred: Floats = ranks_bG[:, places] - (len(places) + 1) / 2
+    return centred
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    undefined = np.full_like(numerator, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+
+
+def best_tenth(truth: ArrayLike) -> NDArray[np.bool_]:
+    """Which are the best tenth by truth, rounded up, with all that equal the last of it."""
+    places = order_of(truth)
+    last = np.sort(places)[::-1][math.ceil(len(places) / 10) - 1]
+    best: NDArray[np.bool_] = places >= last
+    return best
+
+
+def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
+    """What is lost by trusting a ranking: the best truth minus the best among the top by score.
+
+    Where equal scores leave open which are the top, it is the mean over all choices; so a constant
+    score gives the regret of choosing at random.
+
+    Args:
+        scores: Shape ``(n,)``, higher is better.
+        truth: Shape ``(n,)``, higher is better.
+        among: How many are looked at, 1…n.
+
+    Returns:
+        In the unit of the truth, at least 0.
+    """
+    places, found = order_of(scores), np.asarray(truth, dtype=np.float64)
+    last = np.sort(places)[::-1][among - 1]
+    sure, open_ = found[places > last], np.sort(found[places == last])[::-1]
+    floor = sure.max() if sure.size else -np.inf
+    drawn = among - len(sure)
+    # The best drawn is the j-th of m with probability C(m - 1 - j, drawn - 1) / C(m, drawn).
+    total, m = math.comb(len(open_), drawn), len(open_)
+    chances = [math.comb(m - 1 - j, drawn - 1) / total for j in range(m - drawn + 1)]
+    best = np.maximum(open_[: len(chances)], floor)
+    return float(found.max() - np.dot(chances, best))
+
+
+def at_random(
+    statistic: Callable[[ArrayLike, ArrayLike], float], truth: ArrayLike, draws: int = RESAMPLES
+) -> Interval:
+    """What a statistic is for random orders: 0 on average, and where 95% of them lie.
+
+    Args:
+        statistic: Of scores and truth, such as `kendall_tau`.
+        truth: Shape ``(n,)``.
+        draws: How many orders are drawn, always the same ones.
+    """
+    places = order_of(truth)
+    if _constant(places):
+        return Interval(math.nan, math.nan, math.nan)
+    rng = generator(0, "random order")
+    found = [statistic(rng.permutation(len(places)), places) for _ in range(draws)]
+    return interval(0.0, np.asarray(found))
+
+
+def log_ranks(parts: Sequence[ArrayLike]) -> Floats:
+    """Joins several scores: Σ log(rank / n), ranks from the worst, 1, to the best, n.
+
+    It is highest for what is good by all scores at once (Lee and Ham 2024, AZ-NAS).
+
+    Args:
+        parts: Scores, each of shape ``(n,)``, higher is better; equal ones share a mean rank.
+
+    Returns:
+        Shape ``(n,)``, at most 0.
+    """
+    ranks = [stats.rankdata(order_of(part)) for part in parts]
+    joined: Floats = sum((np.log(each / len(each)) for each in ranks), np.zeros(len(ranks[0])))
+    return joined
