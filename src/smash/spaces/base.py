@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -137,6 +137,14 @@ class SearchSpace(ABC, Generic[A]):
         """A well-known network that the budget of the space is taken from, and its parameters."""
         return None
 
+    def stages(self, child: nn.Module) -> Sequence[nn.Module]:
+        """Parts of a child one after the other, whose outputs are its features at growing depth.
+
+        By default its direct parts, containers replaced by what they hold. Parts whose output has
+        no spatial axes, such as a classifier, may be among them: they are passed over.
+        """
+        return list(_parts(child))
+
     def shared_name(self, parameter: str) -> str:
         """Which shared tensor a child's parameter is a part of; by default that of its own name.
 
@@ -148,6 +156,14 @@ class SearchSpace(ABC, Generic[A]):
         """Shapes of the shared tensors; by default the parameters of the largest child."""
         child = self.build(self.largest(), task)
         return {name: tuple(parameter.shape) for name, parameter in child.named_parameters()}
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    for part in module.children():
+        if isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            yield from _parts(part)
+        else:
+            yield part
 
 
 def corner(whole: Shape, part: Shape) -> tuple[slice, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smash.spaces.base import SearchSpace, Shape, Task
 from smash.spaces.memory_bank import sampling
@@ -23,7 +23,12 @@ from smash.spaces.memory_bank.architecture import (
     fitting_gates,
     read_architecture,
 )
-from smash.spaces.memory_bank.network import MemoryBankNetwork, shared_shapes
+from smash.spaces.memory_bank.network import (
+    MemoryBankNetwork,
+    MemoryBlock,
+    Transition,
+    shared_shapes,
+)
 from smash.spaces.memory_bank.options import MemoryBankOptions, reference_network
 
 # Options that change what an architecture computes. Never extended: an id must not change.
@@ -69,6 +74,11 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
     ) -> MemoryBankNetwork:
         """Builds the child network."""
         return MemoryBankNetwork(architecture, self.options, task, device)
+
+    def stages(self, child: nn.Module) -> Sequence[nn.Module]:
+        """The stem, the blocks and the transitions between them."""
+        inner = MemoryBlock | Transition
+        return [child.get_submodule("stem"), *(p for p in child.modules() if isinstance(p, inner))]
 
     def features(self, architecture: MemoryBankArchitecture) -> Tensor:
         """Describes the blocks one after the other, 12 numbers each; 16 where gates are on."""

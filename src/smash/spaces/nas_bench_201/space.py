@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from smash.errors import InvalidValueError
 from smash.spaces.base import SearchSpace, Shape, Task
@@ -20,7 +20,7 @@ from smash.spaces.nas_bench_201.architecture import (
     first_cells,
     read_cell,
 )
-from smash.spaces.nas_bench_201.network import CellNetwork
+from smash.spaces.nas_bench_201.network import Cell, CellNetwork, Reduction
 from smash.spaces.nas_bench_201.options import NasBench201Options
 
 # Options that change what an architecture computes. Never extended: an id must not change.
@@ -88,6 +88,10 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
     ) -> CellNetwork:
         """Builds the child network."""
         return CellNetwork(architecture, self.options, task, device)
+
+    def stages(self, child: nn.Module) -> Sequence[nn.Module]:
+        """The cells and the reductions between them."""
+        return [part for part in child.modules() if isinstance(part, Cell | Reduction)]
 
     def features(self, architecture: CellArchitecture) -> Tensor:
         """Which operation each edge has (30 numbers), and whether the output depends on it (6)."""
