@@ -128,6 +128,7 @@ TRAIN_ROWS = {
     "npz of objects": ("train {data}/object.npz --epochs 1", ("object.npz", "object")),
     "npz with NaN": ("train {data}/nan.npz --epochs 1", ("nan.npz",)),
     "npz with odd labels": ("train {data}/labels.npz --epochs 1", ("labels.npz",)),
+    "order of validation": ("train digits --val-order lats", ("'lats'", "did you mean 'last'")),
     # How long.
     "epochs 0": ("train digits --preset tiny --epochs 0", ("epochs", "0")),
     "epochs -1": ("train digits --preset tiny --epochs -1", ("epochs", "-1")),
@@ -184,6 +185,8 @@ RUN_ROWS = {
     "retrain top 0": ("retrain {run} --top 0", ("top", "0")),
     "retrain epochs 0": ("retrain {run} --rank 1 --epochs 0", ("epochs", "0")),
     "retrain init": ("retrain {run} --rank 1 --init zero", ("init", "'zero'")),
+    "retrain baseline": ("retrain {run} --baseline resnet19", ("'resnet19'", "'resnet18'")),
+    "retrain precision": ("retrain {run} --rank 1 --precision fp8", ("precision", "'fp8'")),
     "retrain device": ("retrain {run} --rank 1 --device gpu", ("'gpu'",)),
     "show top 0": ("show {run} --top 0", ("top", "0")),
     "show a child": ("show {child}", ("is not a run",)),

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.utils.class_weight import compute_class_weight
 
 import smash
-from smash.errors import AlreadyExistsError, NotFoundError
+from smash.baselines import make_baseline
+from smash.children import child_name
+from smash.config import RetrainSettings
+from smash.cost import count_macs, count_parameters
+from smash.data import Augmentation, epoch_order
+from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.randomness import torch_generator
+from smash.retraining import initialise
+from smash.training import begin
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -64,3 +78,141 @@ def test_top_trains_briefly_and_then_the_best(ranked):
 def test_a_rank_that_is_not_there_is_refused(ranked):
     with pytest.raises(NotFoundError, match="ranks go from 0, the best, to 2"):
         smash.retrain(ranked, 3)
+
+
+@pytest.fixture
+def untrained(digits, tmp_path):
+    """A run whose SMASH network was never trained, with no candidates."""
+    return begin(digits, tmp_path / "untrained", **TINY)
+
+
+def rows_of(child):
+    lines = (child.path / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def weights_of(child):
+    return load_file(child.path / "model.safetensors")
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_reference_network_needs_no_candidates(untrained):
+    child = smash.retrain(untrained, baseline="WRN-10-1", epochs=1, device="cpu")
+    assert child.path.name == "wrn-10-1-e1"
+    kept = json.loads((child.path / "architecture.json").read_text())
+    assert kept["baseline"] == kept["id"] == "wrn-10-1"
+    built = make_baseline("wrn-10-1", untrained.data.task)
+    assert kept["params"] == count_parameters(built)
+    assert kept["macs"] == count_macs(built, untrained.data.task)
+    # Opened again, it is the network that was trained.
+    found = smash.Child.open(child.path)
+    model, data = found.model(torch.device("cpu")), untrained.data
+    with torch.no_grad():
+        predicted = model(data.normalise(data.test.images)).argmax(1)
+    wrong = (predicted != data.test.labels).double().mean().item()
+    assert found.result["test"]["error"] == pytest.approx(wrong)
+    assert found.evaluate("test", torch.device("cpu")).error == pytest.approx(wrong)
+
+
+def test_a_reference_network_has_no_generated_weights(untrained):
+    with pytest.raises(InvalidValueError) as caught:
+        smash.retrain(untrained, baseline="wrn-10-1", init="generated", top=2)
+    assert len(caught.value.faults) == 2
+    assert not (untrained.path / "children").exists()
+
+
+def test_a_child_may_have_a_name_of_its_own(ranked):
+    child = smash.retrain(ranked, 0, epochs=1, name="mine", device="cpu")
+    assert child.path == ranked.path / "children" / "mine"
+    (child.path / "result.json").unlink()
+    with pytest.raises(RunStateError, match="epochs was 1 when child 'mine' was begun, got 2"):
+        smash.retrain(ranked, 0, epochs=2, name="mine", device="cpu")
+    with pytest.raises(RunStateError, match="id was"):
+        smash.retrain(ranked, 1, epochs=1, name="mine", device="cpu")
+
+
+def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked):
+    never = smash.retrain(ranked, 0, epochs=3, validate_every=0, device="cpu")
+    assert ["val_error" in row for row in rows_of(never)] == [False, False, True]
+    # It changes no weight, so the child is the same.
+    (never.path / "result.json").unlink()
+    (never.path / "state.safetensors").unlink()
+    each = smash.retrain(ranked, 0, epochs=3, validate_every=2, validate_on="test", device="cpu")
+    assert each.path == never.path
+    assert ["val_error" in row for row in rows_of(each)] == [False, True, True]
+    last = rows_of(each)[-1]
+    assert last["split"] == "test"
+    assert last["val_error"] == each.result["test"]["error"]
+    assert last["val_top5_error"] == each.result["test"]["top5_error"]
+
+
+def test_copies_are_kept_every_so_many_epochs(ranked):
+    child = smash.retrain(ranked, 0, epochs=5, keep_every=2, device="cpu")
+    copies = sorted(path.name for path in (child.path / "copies").iterdir())
+    assert copies == ["epoch-2.safetensors", "epoch-4.safetensors"]
+    names = weights_of(child).keys()
+    assert load_file(child.path / "copies" / copies[0]).keys() == names
+
+
+def test_augmentation_follows_the_data_unless_it_is_left_out(untrained):
+    untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation(padding=1))
+    recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu"}
+    augmented = smash.retrain(untrained, **recipe)
+    plain = smash.retrain(untrained, augment=False, **recipe)
+    assert plain.path.name == "wrn-10-1-e1-unaugmented"
+    untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation())
+    without = smash.retrain(untrained, name="without", **recipe)
+    assert same(weights_of(plain), weights_of(without))
+    assert not same(weights_of(plain), weights_of(augmented))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_nearly_the_same(untrained, precision):
+    recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 0.01}
+    whole = smash.retrain(untrained, precision="fp32", **recipe)
+    half = smash.retrain(untrained, precision=precision, **recipe)
+    assert half.path.name == f"wrn-10-1-e1-lr0.01-{precision}"
+    assert not same(weights_of(half), weights_of(whole))
+    assert all(value.dtype != torch.float16 for value in weights_of(half).values())
+    losses = [rows_of(child)[0]["train_loss"] for child in (half, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_rare_classes_weigh_more_where_asked(untrained):
+    data = untrained.data
+    labels = data.train.labels
+    few = torch.cat([torch.where(labels > 1)[0], torch.where(labels <= 1)[0][:8]])
+    untrained.data = dataclasses.replace(data, train=data.train.subset(few))
+    recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 1e-12}
+    weighted = smash.retrain(untrained, class_weights=True, **recipe)
+    assert weighted.path.name.endswith("-weighted")
+    # At no learning rate the network stays as it began: by hand, the loss of its batches.
+    data = untrained.data
+    network = make_baseline("wrn-10-1", data.task, "cpu")
+    initialise(network, torch_generator(0, "initial weights"))
+    balanced = compute_class_weight("balanced", classes=np.arange(10), y=data.train.labels.numpy())
+    of_class = torch.from_numpy(balanced).float()
+    losses = []
+    for rows in epoch_order(len(data.train), 0, 0).split(50)[: len(data.train) // 50]:
+        batch = data.train.subset(rows)
+        chances = network(data.normalise(batch.images)).softmax(1)
+        of_label = chances.gather(1, batch.labels[:, None])[:, 0]
+        losses.append((-of_label.log() * of_class[batch.labels]).mean().item())
+    assert rows_of(weighted)[0]["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_name_of_a_child_says_what_changes_its_weights():
+    settings = RetrainSettings(epochs=7, seed=3, precision="fp16", augment=False, keep_every=5)
+    assert child_name("abc", settings) == "abc-e7-s3-unaugmented-fp16"
+    assert child_name("abc", RetrainSettings(validate_on="test", validate_every=0)) == "abc"
+
+
+def test_initial_weights_are_of_the_seed_alone(digits):
+    first, second, other = (make_baseline("wrn-10-1", digits.task, "cpu") for _ in range(3))
+    for network, seed in ((first, 0), (second, 0), (other, 1)):
+        initialise(network, torch.Generator().manual_seed(seed))
+    assert same(dict(first.named_parameters()), dict(second.named_parameters()))
+    assert not same(dict(first.named_parameters()), dict(other.named_parameters()))

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import smash
-from smash.training_loop import weighted_loss
+from smash.data import epoch_order
+from smash.randomness import generator
+from smash.training_loop import TrainingLoop, weighted_loss
 from tests.conftest import TINY
 
 
@@ -34,3 +36,34 @@ def test_class_weights_matter_where_classes_are_unequal(tmp_path, rare):
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     else:
         assert losses[0] != pytest.approx(losses[1], rel=1e-2)
+
+
+def test_validation_is_as_often_as_asked_and_at_the_end(digits, tmp_path):
+    rows = {
+        every: smash.train(
+            digits, tmp_path / str(every), epochs=3, validate_every=every, **TINY
+        ).metrics.rows()
+        for every in (0, 2)
+    }
+    assert ["val_error" in row for row in rows[0]] == [False, False, True]
+    assert ["val_error" in row for row in rows[2]] == [False, True, True]
+    last = rows[0][-1]
+    assert last == {**rows[2][-1], "seconds": last["seconds"]}  # looking changes nothing
+    assert 0 <= last["val_top5_error"] < last["val_error"]
+
+
+def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "run", epochs=1, **TINY)
+    network = run.network(torch.device("cpu"))
+    loop = TrainingLoop(run, network, digits)
+    found = loop.validate(1)
+    order, wrong = epoch_order(len(digits.val), 0, 0), [0, 0]
+    for index, rows in enumerate(order.split(100)):
+        batch = digits.val.subset(rows)
+        architecture = run.space.sample(generator(0, "validation architecture of epoch 1", index))
+        with torch.no_grad():
+            ranked = network(architecture, digits.normalise(batch.images)).argsort(1).numpy()
+        for of_example, label in zip(ranked, batch.labels.tolist(), strict=True):
+            wrong[0] += label != of_example[-1]
+            wrong[1] += label not in of_example[-5:]
+    assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])

@@ -7,6 +7,7 @@ training went (``metrics.jsonl``) and, once it has finished, how good it is (``r
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from smash.baselines import make_baseline
 from smash.config import RetrainSettings
 from smash.data import Data, Split, batches
 from smash.errors import InvalidValueError, NotFoundError, RunStateError
@@ -27,6 +29,7 @@ RESULT = "result.json"
 _BATCH_SIZE = 250
 _MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
 _SPLITS = ("train", "val", "test")
+_ONLY_WATCHED = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +103,7 @@ class Child:
         Raises:
             RunStateError: The weights are damaged.
         """
-        architecture = self.run.space.from_json(self.about["architecture"])
-        model = self.run.space.build(architecture, self.run.data.task, str(device))
+        model = build(self.run, self.about, device)
         tensors, _ = load_tensors(self.path / MODEL)
         try:
             model.load_state_dict(tensors)
@@ -120,6 +122,14 @@ class Child:
             raise InvalidValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
         data = self.run.data.to(device)
         return evaluate(self.model(device), getattr(data, split), data, split)
+
+
+def build(run: Run, about: Mapping[str, Any], device: torch.device) -> nn.Module:
+    """Builds the network that ``architecture.json`` describes; its weights are still open."""
+    task = run.data.task
+    if "baseline" in about:
+        return make_baseline(about["baseline"], task, str(device))
+    return run.space.build(run.space.from_json(about["architecture"]), task, str(device))
 
 
 @torch.no_grad()
@@ -190,14 +200,18 @@ def over_views(logits: Tensor, views: int) -> Tensor:
 
 
 def child_name(identity: str, settings: RetrainSettings) -> str:
-    """A child's name: its id and what differs from the default recipe."""
+    """A child's name: its id and what differs from the default recipe and changes the weights."""
     default = RetrainSettings().model_dump()
     marks = {"epochs": "e", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
+    words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
-    for name, value in settings.model_dump().items():
+    for name, value in settings.model_dump(exclude=_ONLY_WATCHED).items():
         if value == default[name]:
             continue
-        parts.append(str(value) if name == "init" else f"{marks.get(name, name)}{value:g}")
+        numbered = isinstance(value, int | float)
+        parts.append(
+            words.get(name) or (f"{marks.get(name, name)}{value:g}" if numbered else value)
+        )
     return "-".join(parts)
 
 

@@ -89,6 +89,7 @@ class DataSettings(Settings):
         image_size: Common side that images are resized to.
         val_fraction: Part of the training split that ranks architectures.
         test_fraction: Part that is set apart where the data brings no test split.
+        val_order: Which part ranks: a fair share of each class, or the last examples.
         augment: Whether training images are shifted and flipped; None leaves it to the data.
         dims: Spatial axes, where an ``.npz`` is ambiguous.
         channels: Where the channels of an ``.npz`` are, where that is ambiguous.
@@ -101,6 +102,7 @@ class DataSettings(Settings):
     image_size: int | None = None
     val_fraction: float = 0.1
     test_fraction: float = 0.15
+    val_order: Literal["stratified", "last"] = "stratified"
     augment: bool | None = None
     dims: Literal[1, 2, 3] | None = None
     channels: Literal["none", "first", "last"] | None = None
@@ -136,7 +138,7 @@ class TrainingSettings(Settings):
         weight_decay: Of the shared weights; the hypernetwork has none.
         precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
         class_weights: Whether the loss weighs classes by their inverse frequency.
-        validate_every: Epochs from one validation to the next.
+        validate_every: Epochs from one validation to the next; 0 for none before the last epoch.
         validate_on: Split to validate on; ``test`` only to follow the original.
         keep_every: Epochs from one kept copy of the network to the next; None keeps none.
         processes: How many processes train together; each takes `batch_size` examples a step.
@@ -152,7 +154,7 @@ class TrainingSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     class_weights: bool = False
-    validate_every: Annotated[int, Field(ge=1)] = 1
+    validate_every: Annotated[int, Field(ge=0)] = 1
     validate_on: Literal["val", "test"] = "val"
     keep_every: Annotated[int, Field(ge=1)] | None = None
     processes: Annotated[int, Field(ge=1)] = 1
@@ -189,6 +191,12 @@ class RetrainSettings(Settings):
         learning_rate: Of SGD with Nesterov momentum 0.9, at the start of a cosine to 0.
         weight_decay: Of all parameters.
         seed: Seed of weights, order and augmentation.
+        augment: Whether training images are shifted and flipped as the data says.
+        precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
+        class_weights: Whether the loss weighs classes by their inverse frequency.
+        validate_every: Epochs from one validation to the next; 0 for none before the last epoch.
+        validate_on: Split to validate on; ``test`` only to follow the original.
+        keep_every: Epochs from one kept copy of the weights to the next; None keeps none.
     """
 
     init: Literal["scratch", "generated"] = "scratch"
@@ -197,6 +205,12 @@ class RetrainSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     seed: Annotated[int, Field(ge=0)] = 0
+    augment: bool = True
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    class_weights: bool = False
+    validate_every: Annotated[int, Field(ge=0)] = 1
+    validate_on: Literal["val", "test"] = "val"
+    keep_every: Annotated[int, Field(ge=1)] | None = None
 
 
 _RULES = {

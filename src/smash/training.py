@@ -123,6 +123,23 @@ def train(
     return run
 
 
+def begin(data: Data, out: str | Path, *, epochs: int | None = None, **given: Any) -> Run:
+    """Makes a run without training its SMASH network: `retrain` trains reference networks in it.
+
+    Args:
+        data: What `load_data` gave.
+        out: The run folder to make.
+        epochs: Passes over the training split, as in `train`.
+        **given: What `train` takes as settings.
+
+    Raises:
+        InvalidValueError: A setting is wrong.
+        AlreadyExistsError: The folder is there.
+    """
+    given["device"] = str(choose_device(given.get("device", "auto")))
+    return _begin(Path(out), data, given, epochs, processes=1)
+
+
 def _begin(
     out: Path, data: Data | None, given: Mapping[str, Any], epochs: int | None, processes: int
 ) -> Run:

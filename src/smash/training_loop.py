@@ -22,7 +22,11 @@ from smash.processes import ALONE, Processes
 from smash.progress import Progress
 from smash.randomness import generator, torch_generator
 from smash.run import Run
+from smash.scoring import error_of
 from smash.weights import SmashNetwork
+
+SPLITS = {"val": "validation", "test": "TEST"}
+"""What a split to validate on is called: whoever looks at the test split is told so."""
 
 _STEPS_BETWEEN_CHECKS = 50  # of the loss: looking at it makes a GPU wait
 
@@ -117,22 +121,22 @@ class TrainingLoop:
         epoch = math.ceil(self.step / self.per_epoch)
         row: dict[str, Any] = {"step": self.step, "epoch": epoch, "train_loss": train_loss}
         words = f"loss {train_loss:.3f}"
-        if epoch % settings.validate_every == 0 or self.step == settings.steps:
-            val_loss, val_error = self.validate(epoch)
-            row |= {"val_loss": val_loss, "val_error": val_error, "split": settings.validate_on}
-            name = {"val": "validation", "test": "TEST"}[settings.validate_on]
-            words += f", {name} error {val_error:.1%} (random architectures)"
+        if is_due(settings.validate_every, epoch) or self.step == settings.steps:
+            loss, error, top5_error = self.validate(epoch)
+            row |= {"val_loss": loss, "val_error": error, "val_top5_error": top5_error}
+            row["split"] = settings.validate_on
+            words += f", {SPLITS[settings.validate_on]} error {error:.1%} (random architectures)"
         if self.processes.rank == 0:
             self.run.metrics.append({**row, "seconds": round(self.seconds, 3)})
-            if settings.keep_every and epoch % settings.keep_every == 0:
+            if is_due(settings.keep_every, epoch):
                 self.run.keep_copy(self.network, epoch)
         return words
 
     @torch.no_grad()
-    def validate(self, epoch: int) -> tuple[float, float]:
-        """Loss and error on the validation split, each batch with a random architecture."""
+    def validate(self, epoch: int) -> tuple[float, float, float]:
+        """Loss, error and top-5 error in validation, each batch with a random architecture."""
         split = getattr(self.data, self.settings.validate_on).first_views
-        sums = torch.zeros(2, device=self.device)
+        sums = torch.zeros(3, device=self.device)
         # Shuffled: a batch of one class would have that class's statistics.
         order = epoch_order(len(split), 0, 0)
         size = 2 * self.settings.batch_size
@@ -143,8 +147,9 @@ class TrainingLoop:
             logits = self.network(self.network.space.sample(rng), self.data.normalise(batch.images))
             sums[0] += F.cross_entropy(logits, batch.labels, reduction="sum")
             sums[1] += (logits.argmax(1) != batch.labels).sum()
-        loss, wrong = self.processes.sum(sums).tolist()
-        return loss / len(split), wrong / len(split)
+            sums[2] += error_of(logits, batch.labels, among=5) * len(batch)
+        loss, wrong, wrong_of_five = self.processes.sum(sums).tolist()
+        return loss / len(split), wrong / len(split), wrong_of_five / len(split)
 
     def _loss_of_all(self) -> float:
         return self.processes.sum(self.loss_sum).item()
@@ -189,6 +194,11 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Ten
     if weights is None:
         return F.cross_entropy(logits, labels)
     return (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
+
+
+def is_due(every: int | None, epoch: int) -> bool:
+    """Whether what happens every so many epochs happens after this one; 0 and None are never."""
+    return every is not None and every > 0 and epoch % every == 0
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

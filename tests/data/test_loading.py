@@ -175,3 +175,20 @@ def test_arguments_are_checked_all_at_once(options, lines):
 
 def test_public_names_exist():
     assert all(hasattr(smash.data, name) for name in smash.data.__all__)
+
+
+def test_the_last_training_examples_may_validate_as_in_the_original(digits):
+    last = load_data("digits", val_order="last")
+    n = len(digits.train) + len(digits.val)
+    assert [len(last.train), len(last.val)] == [n - round(0.1 * n), round(0.1 * n)]
+    # The test split is cut before, and is the same; then the file's order is kept.
+    assert torch.equal(last.test.images, digits.test.images)
+    whole = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+    tested = set(map(bytes, last.test.images.numpy()))
+    in_order = [image for image in whole if bytes(image) not in tested]
+    found = torch.cat([last.train.images, last.val.images]).numpy()[:, 0]
+    assert np.array_equal(found, np.stack(in_order))
+    assert last.settings.fingerprint != digits.settings.fingerprint
+    assert "the last ones" in last.notes[-1]
+    with pytest.raises(InvalidValueError, match="did you mean 'last'"):
+        load_data("digits", val_order="lats")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from smash.data import Split
-from smash.data.splitting import check_classes, cut
+from smash.data.splitting import check_classes, cut, cut_last
 from smash.errors import DataError
 
 
@@ -21,6 +21,15 @@ def test_cut_takes_the_share_of_each_class_and_every_example_once():
     assert found.tolist() == list(range(157))
     for piece in (rest, part):
         assert torch.equal(split.labels[piece.images.flatten()], piece.labels)
+
+
+@pytest.mark.parametrize(("fraction", "taken"), [(0.1, 3), (0.01, 1), (0.99, 29)])
+def test_the_last_examples_are_taken_in_file_order(fraction, taken):
+    images = torch.arange(60).view(60, 1, 1)
+    rest, part = cut_last(Split(images, torch.arange(30), views=2), fraction)
+    assert rest.labels.tolist() == list(range(30 - taken))
+    assert part.labels.tolist() == list(range(30 - taken, 30))
+    assert part.images.flatten().tolist() == list(range(60 - 2 * taken, 60))
 
 
 def test_cut_keeps_the_views_of_an_example_together():

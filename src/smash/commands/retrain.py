@@ -16,15 +16,37 @@ def retrain(
         int | None, typer.Option(help="Train this many briefly, then the best of them fully.")
     ] = None,
     top_epochs: Annotated[int | None, typer.Option(help="Length of the brief trainings.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Train a reference network instead, such as wrn-16-2 or resnet18."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the child's folder; by default id and recipe.")
+    ] = None,
     init: Annotated[str, typer.Option(help="scratch, or generated.")] = "scratch",
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 50,
     learning_rate: Annotated[float, typer.Option(help="At the start of the cosine.")] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="Of all parameters.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
+    augment: Annotated[
+        bool, typer.Option(help="Shift and flip training images where the data says so.")
+    ] = True,
+    class_weights: Annotated[
+        bool, typer.Option("--class-weights", help="Weigh rare classes more.")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, fp16, or auto: bf16 on a GPU.")
+    ] = "auto",
+    validate_every: Annotated[
+        int, typer.Option(help="Epochs between validations; 0 for none before the last epoch.")
+    ] = 1,
+    keep_every: Annotated[
+        int | None, typer.Option(help="Epochs between kept copies of the weights.")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train a candidate and evaluate it on the test split."""
+    """Train a candidate, or a reference network, and evaluate it on the test split."""
     from smash.progress import on_terminal
     from smash.retraining import retrain as retrain_run
 
@@ -33,6 +55,8 @@ def retrain(
         rank,
         top=top,
         top_epochs=top_epochs,
+        baseline=baseline,
+        name=name,
         device=device,
         progress=on_terminal,
         init=init,
@@ -41,5 +65,10 @@ def retrain(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         seed=seed,
+        augment=augment,
+        class_weights=class_weights,
+        precision=precision,
+        validate_every=validate_every,
+        keep_every=keep_every,
     )
     print_child(child)

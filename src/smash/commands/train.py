@@ -62,6 +62,9 @@ def train(
     ] = None,
     val_fraction: Annotated[float, typer.Option(help="Part of the training split.")] = 0.1,
     test_fraction: Annotated[float, typer.Option(help="Where there is no test split.")] = 0.15,
+    val_order: Annotated[
+        str, typer.Option(help="What validates: stratified, or the last of the training split.")
+    ] = "stratified",
     augment: Annotated[
         bool | None, typer.Option(help="Shift and flip training images; by default what suits.")
     ] = None,
@@ -93,6 +96,7 @@ def train(
             channels=channels,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            val_order=val_order,
             augment=augment,
             data_dir=data_dir,
             fold=fold,

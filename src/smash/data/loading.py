@@ -23,7 +23,7 @@ from smash.data.images import MAX_SIDE
 from smash.data.memory import IN_MEMORY, read_memory
 from smash.data.modelnet import read_modelnet10, read_modelnet40
 from smash.data.normalising import channel_statistics
-from smash.data.splitting import TEST_SEED, VAL_SEED, cut
+from smash.data.splitting import TEST_SEED, VAL_SEED, cut, cut_last
 from smash.data.tables import is_table, read_table
 from smash.data.vision import ALL_FOLDS, read_cifar10, read_cifar100, read_stl10
 from smash.errors import DataError, InvalidValueError, NotFoundError, SmashError, unknown
@@ -42,6 +42,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
 A reader may take ``data_dir``, ``image_size`` and ``fold``: it is given those that it names.
 """
 
+ValOrder = Literal["stratified", "last"]
 Kind = Literal["name", "folder", "archive", "table", "memory"]
 
 _MOST_SET_APART = 0.9
@@ -62,6 +63,7 @@ def load_data(
     image_size: int | None = None,
     val_fraction: float = 0.1,
     test_fraction: float = 0.15,
+    val_order: ValOrder = "stratified",
     augment: bool | None = None,
     dims: int | None = None,
     channels: Channels | None = None,
@@ -84,6 +86,8 @@ def load_data(
             keep a common size, and get one of at most 64 if sizes differ.
         val_fraction: Share of the training examples to validate on, 0…1 exclusive.
         test_fraction: Share of all examples to test on, 0…1 exclusive.
+        val_order: Which training examples to validate on, where the source does not say:
+            ``stratified``, a fair share of each class, or the ``last`` ones, as the original did.
         augment: Whether training examples are augmented; by default, photos in folders are.
         dims: Spatial axes of an example of an ``.npz`` file: 1, 2 or 3.
         channels: Where an ``.npz`` file has the axis of channels: ``none``, ``first``, ``last``.
@@ -108,7 +112,7 @@ def load_data(
         "fold": fold,
     }
     of_reader = inspect.signature(DATASETS[name]).parameters if kind == "name" else {}
-    faults = _argument_faults(val_fraction, test_fraction, **options) + [
+    faults = _argument_faults(val_fraction, test_fraction, val_order, **options) + [
         f"{option} is for {use}: leave it out for {name!r}, got {options[option]}"
         for option, (of, use) in _USES.items()
         if options[option] is not None and kind not in of and option not in of_reader
@@ -123,9 +127,14 @@ def load_data(
         train, test = cut(train, test_fraction, TEST_SEED, keep=2 if val is None else 1)
         notes.append(_cut_note("test", test_fraction, "examples", test))
     if val is None:
-        train, val = cut(train, val_fraction, VAL_SEED, keep=1)
-        notes.append(_cut_note("validation", val_fraction, "training examples", val))
-    mean, std, fingerprint = _facts(found, train, val, test)
+        of = "training examples"
+        if val_order == "last":
+            train, val = cut_last(train, val_fraction)
+            notes.append(_cut_note("validation", val_fraction, of, val, "the last ones"))
+        else:
+            train, val = cut(train, val_fraction, VAL_SEED, keep=1)
+            notes.append(_cut_note("validation", val_fraction, of, val))
+    mean, std, fingerprint = _facts(found, val_order, train, val, test)
     return Data(
         name=name,
         train=train,
@@ -140,6 +149,7 @@ def load_data(
             source=name,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            val_order=val_order,
             augment=augment,
             fingerprint=fingerprint,
             **options,
@@ -203,6 +213,7 @@ def _read(
 def _argument_faults(
     val_fraction: float,
     test_fraction: float,
+    val_order: str,
     image_size: int | None,
     dims: int | None,
     channels: str | None,
@@ -228,6 +239,8 @@ def _argument_faults(
         faults.append(f"fold must be from 0 to 9, or {ALL_FOLDS} for all of them, got {fold}")
     if dims not in (None, 1, 2, 3):
         faults.append(f"dims must be 1, 2 or 3, got {dims}")
+    if val_order not in get_args(ValOrder):
+        faults.append(unknown("order of validation examples", val_order, get_args(ValOrder)))
     if channels is not None and channels not in get_args(Channels):
         faults.append(unknown("place of channels", channels, get_args(Channels)))
     return faults
@@ -240,20 +253,21 @@ def _augmentation(found: Source, augment: bool | None) -> Augmentation:
     return Augmentation(min(4, min(found.train.images.shape[2:]) // 8), found.flip)
 
 
-def _cut_note(split: str, fraction: float, of: str, taken: Split) -> str:
+def _cut_note(split: str, fraction: float, of: str, taken: Split, how: str = "stratified") -> str:
     return (
-        f"no {split} split found: {100 * fraction:g}% of the {of} set apart, stratified "
+        f"no {split} split found: {100 * fraction:g}% of the {of} set apart, {how} "
         f"({len(taken)} examples)"
     )
 
 
 def _facts(
-    found: Source, train: Split, val: Split, test: Split
+    found: Source, val_order: ValOrder, train: Split, val: Split, test: Split
 ) -> tuple[tuple[float, ...], tuple[float, ...], str]:
     """Statistics of the channels and the fingerprint, from where they are kept if they are."""
     splits = (train, val, test)
-    # Of the same images, a cut is known by its labels: which examples they are follows from them.
-    label_digest = hashlib.sha256(json.dumps([found.classes, *map(len, splits)]).encode())
+    # Of the same images, a cut is known by its order and its labels: they say which examples it is.
+    about = [found.classes, val_order, *map(len, splits)]
+    label_digest = hashlib.sha256(json.dumps(about).encode())
     for split in splits:
         label_digest.update(split.labels.numpy().data)
     name = label_digest.hexdigest()

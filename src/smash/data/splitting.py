@@ -76,6 +76,21 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
     return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
 
 
+def cut_last(split: Split, fraction: float) -> tuple[Split, Split]:
+    """Takes the last examples, as they stand: the order of the original program.
+
+    Args:
+        split: The examples to cut, two or more.
+        fraction: The share to take; at least one example is taken, and one is left.
+
+    Returns:
+        What is left and what was taken; images are not copied.
+    """
+    n = len(split)
+    first = n - min(max(round(n * fraction), 1), n - 1)
+    return split.part(torch.arange(first)), split.part(torch.arange(first, n))
+
+
 def share_out(images: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Split]:
     """Gives each split its own of images that lie one split after the other; none is copied.
 
