@@ -123,3 +123,30 @@ def test_scores_on_the_test_split_say_so(run):
     assert {(one.split, one.examples) for one in study.candidates()} == {
         ("test", len(run.data.test))
     }
+
+
+def test_scores_do_not_depend_on_how_many_are_predicted_at_once(run):
+    counts = {"random": 3, "perturb": 0, "markov": 0, "device": "cpu"}
+    whole = smash.search(run, **counts).candidates()
+    run.study_path.unlink()
+    parts = smash.search(run, batch_size=7, **counts).candidates()
+    assert ids(smash.search(run, **counts)) == [one.id for one in whole]  # no other search
+    assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], rel=1e-5)
+    with pytest.raises(InvalidValueError, match="batch_size must be at least 1, got 0"):
+        smash.search(run, batch_size=0, **counts)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_candidates_predict_in_half_precision_where_asked(run, precision):
+    scorers = [
+        Scorer(run.network(torch.device("cpu")), run.data, precision=name)
+        for name in ("fp32", precision)
+    ]
+    architecture = run.space.smallest()
+    whole, half = (scorer.predict(architecture) for scorer in scorers)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, whole)
+    torch.testing.assert_close(half, whole, atol=0.1, rtol=0.1)
+    smash.search(run, random=1, perturb=0, markov=0, precision=precision, device="cpu")
+    with pytest.raises(RunStateError, match=f"precision was {precision}"):
+        smash.search(run, random=2, perturb=0, markov=0, device="cpu")

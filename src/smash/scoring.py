@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smash.data import Data, Split, batches
+from smash.device import Precision, autocast
 from smash.randomness import torch_generator
 from smash.weights import SmashNetwork
 
@@ -23,7 +24,7 @@ RankBy = Literal["loss", "error", "top5_error"]
 
 CALIBRATION_EXAMPLES = 250
 SCORED_EXAMPLES = 2000
-_BATCH_SIZE = 250
+BATCH_SIZE = 250
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Scorer:
         examples: How many validation examples to score on; a fixed sample where there are more. Of
             an example in several views, the first one is looked at.
         split: ``val``; ``test`` only to follow the original, whose option it was.
+        precision: In which children predict; see `autocast`.
+        batch_size: Examples that are predicted at once: a matter of memory.
     """
 
     def __init__(
@@ -71,7 +74,10 @@ class Scorer:
         rank_by: RankBy = "loss",
         examples: int = SCORED_EXAMPLES,
         split: Literal["val", "test"] = "val",
+        precision: Precision = "fp32",
+        batch_size: int = BATCH_SIZE,
     ) -> None:
+        self._precision, self._batch_size = precision, batch_size
         self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
         self.scored = _sample(getattr(data, split), examples, "scored examples")
         self._calibration = _sample(data.train, CALIBRATION_EXAMPLES, "calibration")
@@ -88,8 +94,10 @@ class Scorer:
     def predict(self, architecture: Any) -> Tensor:
         """Gives logits for the scored examples, examples×classes."""
         child = self._network.child(architecture, self.state(architecture))
-        parts = batches(self.scored, _BATCH_SIZE)
-        return torch.cat([child(self._data.normalise(batch.images)) for batch in parts])
+        parts = batches(self.scored, self._batch_size)
+        with autocast(self.scored.labels.device, self._precision):
+            logits = [child(self._data.normalise(batch.images)) for batch in parts]
+        return torch.cat(logits).float()
 
     def judge(self, logits: Tensor) -> Score:
         """Scores predictions that `predict` gave."""
@@ -105,7 +113,7 @@ class Scorer:
 
     def slope(self, architecture: Any) -> Callable[[Any], float]:
         """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
-        batch = _sample(self.scored, _BATCH_SIZE, "slope")
+        batch = _sample(self.scored, BATCH_SIZE, "slope")
         images = self._data.normalise(batch.images)
         return self._network.slope(architecture, images, batch.labels)
 

@@ -8,14 +8,14 @@ from typing import Any, Literal, get_args
 
 from smash.config import refuse_changes
 from smash.cost import Budget, Cost, measure
-from smash.device import choose_device
+from smash.device import Precision, choose_device
 from smash.ensemble import ENSEMBLE, Ensemble
 from smash.errors import InvalidValueError
 from smash.interruption import Interruption, hear_interruption
 from smash.progress import Advance, Progress, silent
 from smash.randomness import generator
 from smash.run import Run
-from smash.scoring import SCORED_EXAMPLES, RankBy, Scorer
+from smash.scoring import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
 from smash.strategies import (
     GradientPerturbation,
     MarkovChain,
@@ -43,6 +43,8 @@ def search(
     strategy: Literal["perturbation", "gradient"] = "perturbation",
     max_params: int | None = None,
     max_macs: int | None = None,
+    precision: Precision = "fp32",
+    batch_size: int = BATCH_SIZE,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Study:
@@ -65,6 +67,8 @@ def search(
             that the ``gradient`` of the loss with respect to the encoding speaks for.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
+        precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
+        batch_size: Examples that are predicted at once; scores differ by rounding at most.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows how far it is.
 
@@ -76,8 +80,8 @@ def search(
         RunStateError: Training has not finished, or the study was made with other settings.
     """
     counts = {"random": random, "perturb": perturb, "markov": markov}
-    chosen = {"rank_by": rank_by, "split": split, "strategy": strategy}
-    _check(counts, rate, seed, chosen, examples)
+    chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
+    _check(counts, rate, seed, chosen, {"examples": examples, "batch_size": batch_size})
     budget = Budget(max_params, max_macs)
     place = choose_device(device)
     network = run.network(place)
@@ -92,7 +96,7 @@ def search(
     }
     study = Study(run.study_path, create=True)
     _refuse_changes(study, settings, run)
-    scorer = Scorer(network, run.data.to(place), rank_by, examples, split)
+    scorer = Scorer(network, run.data.to(place), rank_by, examples, split, precision, batch_size)
     loop = _Loop(run, study, scorer, budget, seed)
     perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
     phases: Sequence[tuple[Strategy[Any], int]] = (
@@ -114,6 +118,7 @@ _CHOICES = {
     "rank_by": get_args(RankBy),
     "split": ("val", "test"),
     "strategy": ("perturbation", "gradient"),
+    "precision": get_args(Precision),
 }
 
 
@@ -122,7 +127,7 @@ def _check(
     rate: float,
     seed: int,
     chosen: Mapping[str, str],
-    examples: int,
+    sizes: Mapping[str, int],
 ) -> None:
     faults = [
         f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
@@ -140,8 +145,7 @@ def _check(
         for name, choice in chosen.items()
         if choice not in _CHOICES[name]
     ]
-    if examples < 1:
-        faults.append(f"examples must be at least 1, got {examples}")
+    faults += [f"{name} must be at least 1, got {size}" for name, size in sizes.items() if size < 1]
     if faults:
         raise InvalidValueError(*faults)
 
