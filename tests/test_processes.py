@@ -16,8 +16,9 @@ import torch.multiprocessing
 
 import smash
 from smash.errors import RunStateError
-from smash.processes import ALONE, join
+from smash.processes import ALONE, Processes, join
 from smash.run import load_tensors
+from smash.training_loop import TrainingLoop
 
 TRAIN = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 2 --seed 3"
 
@@ -131,3 +132,33 @@ def test_a_fault_of_the_first_process_ends_all(tmp_path):
     assert run.returncode != 0
     assert said.count("already exists and is kept") == 1
     assert "Traceback" not in said.split("already exists")[0]
+
+
+class Pretend(Processes):
+    """One of two processes, without the other: it exchanges nothing."""
+
+    def average_gradients(self, parameters):
+        pass
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_each_process_draws_its_own_examples_and_architectures(run, digits, monkeypatch, same):
+    training = run.settings.training.replaced(processes=2, same_architecture=same)
+    run.settings = run.settings.replaced(training=training)
+    drawn = []
+    for rank in range(2):
+        network = run.new_network()
+        loop = TrainingLoop(run, network, digits, Pretend(rank=rank, count=2))
+        assert loop.per_epoch == len(digits.train) // (2 * training.batch_size)
+        seen = {}
+
+        def forward(architecture, images, seen=seen, network=network):
+            seen["architecture"], seen["images"] = architecture, images
+            return type(network).forward(network, architecture, images)
+
+        monkeypatch.setattr(network, "forward", forward)
+        loop.take_step()
+        drawn.append(seen)
+    assert (drawn[0]["architecture"] == drawn[1]["architecture"]) is same
+    first, second = (seen["images"].flatten(1) for seen in drawn)
+    assert not (first[:, None] == second[None]).all(2).any()  # no example is in both batches
