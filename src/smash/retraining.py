@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from smash.children import (
 )
 from smash.config import RetrainSettings, refuse_changes
 from smash.cost import count_macs, count_parameters
-from smash.data import Data, class_weights, epoch_order, training_batch
+from smash.data import Data, Split, class_weights, epoch_order, training_batch
 from smash.device import autocast, choose_device, gradient_scaler
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, NotFoundError
 from smash.interruption import hear_interruption
@@ -79,7 +79,7 @@ def retrain(
         return _retrain(run, about, settings, name, device, test, progress)
     ranked = Study(run.study_path).ranked()
     if top is None:
-        about = _about_candidate(_pick(ranked, rank))
+        about = about_candidate(_pick(ranked, rank))
         return _retrain(run, about, settings, name, device, test, progress)
     if not 1 <= top <= len(ranked):
         raise InvalidValueError(
@@ -93,14 +93,15 @@ def retrain(
         child = (
             Child(path, run, read_json(path / ARCHITECTURE))
             if done
-            else _retrain(run, _about_candidate(candidate), brief, None, device, False, progress)
+            else _retrain(run, about_candidate(candidate), brief, None, device, False, progress)
         )
         errors[candidate.id] = child.result["val"]["error"]
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
-    return _retrain(run, _about_candidate(winner), settings, name, device, test, progress)
+    return _retrain(run, about_candidate(winner), settings, name, device, test, progress)
 
 
-def _about_candidate(candidate: Candidate) -> dict[str, Any]:
+def about_candidate(candidate: Candidate) -> dict[str, Any]:
+    """What is said of a child that is a candidate."""
     return {
         "id": candidate.id,
         "architecture": candidate.architecture,
@@ -164,6 +165,35 @@ def _retrain(
         )
     place = choose_device(device)
     data = run.data.to(place)
+    judged = {"val": data.val, "test": data.test} if test else {"val": data.val}
+    return train_child(run, path, about, settings, data, judged, place, progress)
+
+
+def train_child(
+    run: Run,
+    path: Path,
+    about: Mapping[str, Any],
+    settings: RetrainSettings,
+    data: Data,
+    judged: Mapping[str, Split],
+    place: torch.device,
+    progress: Progress = silent,
+) -> Child:
+    """Trains a child in a folder, or goes on with it, and commits how good it is.
+
+    Args:
+        run: The run it is from.
+        path: Its folder.
+        about: What it is, such as `about_candidate` says.
+        settings: How it is trained.
+        data: What it is trained on, on `place`.
+        judged: The splits that it is evaluated on at the end, by name.
+        place: Where it is computed.
+        progress: Shows how far it is.
+
+    Raises:
+        DivergedError: The loss is no longer finite.
+    """
     model = build(run, about, place)
     if settings.init == "generated":
         architecture = run.space.from_json(about["architecture"])
@@ -182,9 +212,7 @@ def _retrain(
     training = _Retraining(path, model, data, settings, place)
     training.go_on(progress)
     model.eval()
-    result = {"val": as_json(evaluate(model, data.val, data, "val"))}
-    if test:
-        result["test"] = as_json(evaluate(model, data.test, data, "test"))
+    result = {name: as_json(evaluate(model, split, data, name)) for name, split in judged.items()}
     names = {name: about[name] for name in ("id", "classes", "mean", "std")}
     save_tensors(path / MODEL, model.state_dict(), names)
     write_json(path / RESULT, result)  # last: with it the child is finished
