@@ -168,3 +168,8 @@ def test_log_ranks_by_hand():
     assert joined == pytest.approx(
         [math.log(1 / 3) + math.log(0.5), 0, math.log(2 / 3) + math.log(0.5)]
     )
+
+
+def test_two_are_enough_for_a_rank_correlation():
+    assert kendall_tau([1, 2], [5, 9]) == pytest.approx(1)
+    assert spearman([1, 2], [9, 5]) == pytest.approx(-1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
     from smash.study import Candidate, Study
     from smash.training import train
+    from smash.trust import Trust, correlate
     from smash.weights import SmashNetwork
 
 __version__ = "0.1.0"
@@ -45,7 +46,9 @@ __all__ = [
     "SmashNetwork",
     "Study",
     "Task",
+    "Trust",
     "check_data",
+    "correlate",
     "load_data",
     "retrain",
     "search",
@@ -63,6 +66,7 @@ _HOMES = {
     "smash.spaces": ("MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
     "smash.study": ("Candidate", "Study"),
     "smash.training": ("train",),
+    "smash.trust": ("Trust", "correlate"),
     "smash.weights": ("SmashNetwork",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -55,7 +55,7 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     places = order_of(scores), order_of(truth)
     if _constant(*places):
         return math.nan
-    return float(stats.kendalltau(*places, method="asymptotic").statistic)
+    return float(stats.kendalltau(*places).statistic)
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
@@ -184,8 +184,8 @@ def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
     # The best drawn is the j-th of m with probability C(m - 1 - j, drawn - 1) / C(m, drawn).
     total, m = math.comb(len(open_), drawn), len(open_)
     chances = [math.comb(m - 1 - j, drawn - 1) / total for j in range(m - drawn + 1)]
-    best = np.maximum(open_[: len(chances)], floor)
-    return float(found.max() - np.dot(chances, best))
+    lost = found.max() - np.maximum(open_[: len(chances)], floor)
+    return float(np.dot(chances, lost))
 
 
 def at_random(

@@ -1,0 +1,411 @@
+"""Is a ranking to be trusted? Its rank correlation with real accuracies, beside baselines.
+
+What is measured is kept in ``RUN/trust.jsonl``; a picture is drawn as ``RUN/trust.svg``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from smash.agreement import (
+    Bootstrap,
+    Floats,
+    Interval,
+    at_random,
+    best_tenth,
+    interval,
+    kendall_tau,
+    log_ranks,
+    regret,
+    spearman,
+)
+from smash.auditing import AUDIT, Half, Known, part_of, read_table, stratified, train_sample
+from smash.config import RetrainSettings
+from smash.cost import measure
+from smash.data import batches
+from smash.device import choose_device
+from smash.errors import InvalidValueError, unknown
+from smash.ledger import Ledger, kind_of
+from smash.progress import Progress, silent
+from smash.proxies import PROXIES, Proxy, Subject
+from smash.randomness import torch_generator
+from smash.retraining import initialise
+from smash.run import NETWORK, Run, write_atomically
+from smash.scatter import scatter
+from smash.scoring import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
+from smash.study import Study
+
+LEDGER = "trust.jsonl"
+PICTURE = "trust.svg"
+AMONG = (1, 10, 100)
+_FEWEST = 3
+_WEIGHTS_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far one ranking agrees with real accuracies.
+
+    Attributes:
+        kendall_tau: Kendall's τ-b.
+        spearman: Spearman's ρ.
+        top_tenth_tau: Kendall's τ-b among the tenth that is best by real accuracy.
+        regret: What is lost by looking at the top 1, 10, 100 alone, in the unit of the accuracies;
+            None where there are fewer.
+        tau_difference: τ of the SMASH score minus this τ, on the same resamples; None for the score
+            itself and for random order.
+    """
+
+    kendall_tau: Interval
+    spearman: Interval
+    top_tenth_tau: Interval
+    regret: Mapping[int, float | None]
+    tau_difference: Interval | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON; what is not defined is null."""
+        document: dict[str, Any] = {
+            "kendall_tau": _plain(self.kendall_tau),
+            "spearman": _plain(self.spearman),
+            "top_tenth_tau": _plain(self.top_tenth_tau),
+            "regret": {str(among): lost for among, lost in self.regret.items()},
+        }
+        if self.tau_difference is not None:
+            document["tau_difference"] = _plain(self.tau_difference)
+        return document
+
+
+def _plain(found: Interval) -> dict[str, float | None]:
+    numbers = {"value": found.value, "low": found.low, "high": found.high}
+    return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """What `correlate` found.
+
+    Attributes:
+        n: Architectures compared.
+        score: Agreement of the SMASH score.
+        baselines: Agreement of rankings that need no SMASH network, by name.
+        together: Agreement of the score joined with each proxy, by the proxy's name.
+        truth: Where real accuracies are from, in words.
+        scored_on: What the score was computed on, in words.
+        points: For each architecture its id, its score (lower is better) and its real accuracy.
+        picture: Where the picture is.
+    """
+
+    n: int
+    score: Agreement
+    baselines: Mapping[str, Agreement]
+    together: Mapping[str, Agreement]
+    truth: str
+    scored_on: str
+    points: Sequence[tuple[str, float, float]]
+    picture: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON; the score's agreement on top."""
+        return {
+            "n": self.n,
+            "truth": self.truth,
+            "score": self.scored_on,
+            **self.score.as_json(),
+            "baselines": {name: one.as_json() for name, one in self.baselines.items()},
+            "together": {name: one.as_json() for name, one in self.together.items()},
+            "picture": str(self.picture),
+        }
+
+
+def correlate(
+    run: Run,
+    *,
+    table: str | Path | None = None,
+    column: str | None = None,
+    lower_is_better: bool = False,
+    half: Half | None = None,
+    limit: int | None = None,
+    train: int | None = None,
+    proxies: Sequence[str] = (),
+    rank_by: RankBy | None = None,
+    examples: int | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    **recipe: Any,
+) -> Trust:
+    """Compares a run's ranking with real accuracies, from a table or from training a sample.
+
+    What was measured or trained before is not measured again; an interrupted call goes on.
+
+    Args:
+        run: A run whose training has finished; to train a sample, one with ranked candidates.
+        table: A CSV file with a column ``architecture``, in the space's text form.
+        column: Its column of real accuracies.
+        lower_is_better: Whether that column holds errors or losses.
+        half: Look at a fixed half of the table: ``first`` or ``second``.
+        limit: Look at this many of its architectures.
+        train: Train this many candidates from scratch instead, drawn from all over the ranking, and
+            judge them on examples that are taken out of the training split for that.
+        proxies: Names of proxies to compare with.
+        rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``; if None, by loss, or of
+            candidates by what the search ranked by.
+        examples: Validation examples to score a table's architectures on.
+        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        progress: Shows how far it is.
+        **recipe: Fields of `RetrainSettings`, with `train`.
+
+    Raises:
+        InvalidValueError: A setting is wrong.
+        NotFoundError: The table, or a candidate, is not there.
+        DataError: The table is wrong.
+        RunStateError: Training has not finished, or a file is damaged.
+    """
+    _check(table, column, train, lower_is_better, half, limit, examples, rank_by, proxies, recipe)
+    place = choose_device(device)
+    ledger = Ledger(run.path / LEDGER)
+    if table is not None:
+        known = part_of(read_table(table, str(column), run.space), run.space, half, limit)
+        _check_enough(len(known), "the part of the table that is looked at")
+        scorer = Scorer(
+            run.network(place), run.data.to(place), examples=examples or SCORED_EXAMPLES
+        )
+        scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
+        parts = [f"column {column} of {table}", f"{half} half" if half else ""]
+        truth = ", ".join(filter(None, parts))
+        scored_on = f"{rank_by or 'loss'} on {len(scorer.scored):,} val examples"
+    else:
+        settings = RetrainSettings(**recipe)
+        study = Study(run.study_path)
+        rank_by = rank_by or (study.settings or {}).get("rank_by", "loss")
+        sample = stratified(study.candidates(), int(train or 0))
+        _check_enough(len(sample), "train")
+        known = train_sample(run, sample, settings, device, progress)
+        scores = [getattr(one, str(rank_by)) for one in sample]
+        truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
+        scored_on = f"{rank_by} on {sample[0].examples:,} {sample[0].split} examples"
+    sign = -1 if lower_is_better else 1
+    others = _baselines(run, known, ledger)
+    measured = {
+        name: _measured(run, known, PROXIES[name], ledger, place, progress) for name in proxies
+    }
+    return _report(run, known, np.asarray(scores), sign, others, measured, truth, scored_on)
+
+
+def _check(
+    table: str | Path | None,
+    column: str | None,
+    train: int | None,
+    lower_is_better: bool,
+    half: str | None,
+    limit: int | None,
+    examples: int | None,
+    rank_by: str | None,
+    proxies: Sequence[str],
+    recipe: Mapping[str, Any],
+) -> None:
+    faults = []
+    if (table is None) == (train is None):
+        given = "both" if train is not None else "neither"
+        faults.append(f"give either a table of real accuracies or a number to train, got {given}")
+    if table is not None:
+        if column is None:
+            faults.append(f"column is missing: name the column of {table} with real accuracies")
+        faults += [
+            f"{name} is for what is trained, not for a table: leave it out" for name in recipe
+        ]
+    else:
+        of_tables = {
+            "column": column,
+            "lower_is_better": lower_is_better or None,
+            "half": half,
+            "limit": limit,
+            "examples": examples,
+        }
+        faults += [
+            f"{name} is for a table: leave it out, or name a table"
+            for name, value in of_tables.items()
+            if value is not None
+        ]
+    if examples is not None and examples < 1:
+        faults.append(f"examples must be at least 1, got {examples}")
+    if rank_by is not None and rank_by not in get_args(RankBy):
+        faults.append(f"rank_by must be one of {', '.join(get_args(RankBy))}, got {rank_by!r}")
+    if recipe.get("init", "scratch") != "scratch":
+        faults.append(f"init must be 'scratch' where accuracies are real, got {recipe['init']!r}")
+    faults += [unknown("proxy", name, PROXIES) for name in proxies if name not in PROXIES]
+    if faults:
+        raise InvalidValueError(*faults)
+
+
+def _check_enough(count: int, what: str) -> None:
+    if count < _FEWEST:
+        raise InvalidValueError(
+            f"{what} must have at least {_FEWEST} architectures to rank, got {count}"
+        )
+
+
+def _scores(
+    run: Run,
+    known: Sequence[Known],
+    rank_by: RankBy,
+    scorer: Scorer,
+    ledger: Ledger,
+    progress: Progress,
+) -> list[float]:
+    """SMASH scores, lower is better."""
+    content = (run.path / NETWORK).read_bytes()
+    kind = kind_of(
+        "score",
+        network=hashlib.sha256(content).hexdigest()[:12],
+        examples=len(scorer.scored),
+        calibration=CALIBRATION_EXAMPLES,
+    )
+
+    def score(architecture: Any) -> Mapping[str, float]:
+        found = scorer(architecture)
+        return {each: getattr(found, each) for each in get_args(RankBy)}
+
+    return [values[rank_by] for values in ledger.measure(kind, _pairs(known), score, progress)]
+
+
+def _baselines(run: Run, known: Sequence[Known], ledger: Ledger) -> dict[str, Floats]:
+    """Parameters and MACs of each architecture."""
+
+    def cost(architecture: Any) -> Mapping[str, float]:
+        found = measure(run.space, architecture, run.data.task)
+        return {"params": found.params, "macs": found.macs}
+
+    found = ledger.measure("cost", _pairs(known), cost)
+    return {name: np.asarray([each[name] for each in found]) for name in ("params", "macs")}
+
+
+def _measured(
+    run: Run,
+    known: Sequence[Known],
+    proxy: Proxy,
+    ledger: Ledger,
+    device: torch.device,
+    progress: Progress,
+) -> list[Floats]:
+    """Each number that a proxy gives, of all architectures."""
+    data, space = run.data, run.space
+    first = data.train.first_views
+    order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
+    sample = next(batches(first, proxy.examples, order[: proxy.examples]))
+    images = data.normalise(sample.images).to(device)
+
+    def found(architecture: Any) -> Mapping[str, float]:
+        child = space.build(architecture, data.task, str(device))
+        initialise(child, torch_generator(_WEIGHTS_SEED, "proxy weights"))
+        macs = measure(space, architecture, data.task).macs
+        subject = Subject(child=child, stages=space.stages(child), macs=macs)
+        generator = torch_generator(_WEIGHTS_SEED, f"proxy {proxy.name}")
+        return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
+
+    kind = kind_of(proxy.name, examples=len(images), seed=_WEIGHTS_SEED)
+    rows = ledger.measure(kind, _pairs(known), found, progress)
+    return [np.asarray([row[part] for row in rows]) for part in rows[0]]
+
+
+def _pairs(known: Sequence[Known]) -> list[tuple[str, Any]]:
+    return [(one.id, one.architecture) for one in known]
+
+
+def _report(
+    run: Run,
+    known: Sequence[Known],
+    scores: Floats,
+    sign: int,
+    others: Mapping[str, Floats],
+    measured: Mapping[str, Sequence[Floats]],
+    truth: str,
+    scored_on: str,
+) -> Trust:
+    real = np.asarray([one.truth for one in known])
+    compare = _Comparison(sign * real, -scores)
+    baselines = {name: compare.with_score(values) for name, values in others.items()}
+    baselines["random"] = compare.at_random()
+    together = {}
+    for name, parts in measured.items():
+        baselines[name] = compare.with_score(PROXIES[name].join(parts))
+        together[name] = compare.with_score(log_ranks([-scores, *parts]))
+    found = compare.score
+    tau = found.kendall_tau
+    picture = run.path / PICTURE
+    title = f"τ = {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}], n = {len(known)}"
+    drawn = scatter(scores, real, title=title, x=f"SMASH score: {scored_on}", y=truth)
+    write_atomically(picture, drawn.encode())
+    return Trust(
+        n=len(known),
+        score=found,
+        baselines=baselines,
+        together=together,
+        truth=truth,
+        scored_on=scored_on,
+        points=[
+            (one.id, float(score), one.truth) for one, score in zip(known, scores, strict=True)
+        ],
+        picture=picture,
+    )
+
+
+class _Comparison:
+    """Compares rankings with the truth and with the SMASH score, on the same resamples.
+
+    Args:
+        truth: Real accuracies, shape ``(n,)``, higher is better.
+        scores: SMASH scores, shape ``(n,)``, higher is better.
+    """
+
+    def __init__(self, truth: Floats, scores: Floats) -> None:
+        self._truth = truth
+        self._bootstrap = Bootstrap(truth)
+        self._best = best_tenth(truth)
+        self._best_bootstrap = Bootstrap(truth[self._best])
+        self._score_tau = kendall_tau(scores, truth)
+        self._score_taus = self._bootstrap.kendall_tau(scores)
+        self.score = self._agreement(scores, self._score_taus)
+
+    def with_score(self, values: Floats) -> Agreement:
+        """Agreement of another ranking, higher is better."""
+        taus = self._bootstrap.kendall_tau(values)
+        ahead = self._score_tau - kendall_tau(values, self._truth)
+        return self._agreement(values, taus, interval(ahead, self._score_taus - taus))
+
+    def at_random(self) -> Agreement:
+        """Agreement of a random order: the mean of what may come out."""
+        return Agreement(
+            kendall_tau=at_random(kendall_tau, self._truth),
+            spearman=at_random(spearman, self._truth),
+            top_tenth_tau=at_random(kendall_tau, self._truth[self._best]),
+            regret=self._regret(np.zeros_like(self._truth)),
+        )
+
+    def _agreement(
+        self, values: Floats, taus: Floats, difference: Interval | None = None
+    ) -> Agreement:
+        best, truth = self._best, self._truth
+        return Agreement(
+            kendall_tau=interval(kendall_tau(values, truth), taus),
+            spearman=interval(spearman(values, truth), self._bootstrap.spearman(values)),
+            top_tenth_tau=interval(
+                kendall_tau(values[best], truth[best]),
+                self._best_bootstrap.kendall_tau(values[best]),
+            ),
+            regret=self._regret(values),
+            tau_difference=difference,
+        )
+
+    def _regret(self, values: Floats) -> dict[int, float | None]:
+        n = len(self._truth)
+        return {
+            among: regret(values, self._truth, among) if among <= n else None for among in AMONG
+        }
