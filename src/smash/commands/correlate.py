@@ -14,7 +14,8 @@ from smash.commands.common import DeviceOption, JsonOption, RunArgument, open_ru
 
 if TYPE_CHECKING:
     from smash.agreement import Interval
-    from smash.trust import Agreement, Trust
+    from smash.comparison import Agreement
+    from smash.trust import Trust
 
 _WIDTH = 110  # columns, where it is not a terminal that reads
 
