@@ -313,3 +313,54 @@ def test_show_json_is_a_list_of_ranked_candidates(smash, run):
     assert shown
     assert all(one.keys() == keys for one in shown)
     assert [one["rank"] for one in shown] == list(range(len(shown)))
+
+
+def photos(folder: Path, sizes: dict[str, int]) -> Path:
+    """A folder of classes with so many random photos each."""
+    rng = np.random.default_rng(0)
+    for name, count in sizes.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_data_check_tells_what_is_there(smash, tmp_path):
+    folder = photos(tmp_path / "photos", {"cat": 6, "dog": 12})
+    answer = smash("data", "check", str(folder))
+    assert answer.code == 0
+    assert "18 examples of 2 classes (cat 6, dog 12)" in answer.out
+    report = json.loads(smash("data", "check", str(folder), "--json").out)
+    assert report["splits"]["train"] == {"cat": 6, "dog": 12}
+    assert report["imbalance"] == 2
+    assert report["ok"] is True
+
+
+def test_data_check_tells_all_that_is_wrong_and_exits_2(smash, tmp_path):
+    folder = photos(tmp_path / "photos", {"cat": 6, "dog": 1})
+    (folder / "cat" / "broken.png").write_bytes(b"no image")
+    shutil.copy(folder / "cat" / "0.png", folder / "cat" / "again.png")
+    answer = smash("data", "check", str(folder))
+    assert answer.code == 2
+    faults = [line for line in answer.out.splitlines() if line.startswith("fault: ")]
+    assert any("broken.png" in fault for fault in faults)
+    assert any("'dog'" in fault for fault in faults)
+    assert "again.png" in answer.out  # a warning: the same picture twice
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("data check {missing}", ("nowhere",)),
+        (
+            "data prepare modelnett {missing} --out {out}",
+            ("'modelnett'", "did you mean 'modelnet'"),
+        ),
+        ("data prepare modelnet {missing} --out {out}", ("nowhere",)),
+    ],
+)
+def test_data_commands_refuse_in_a_line(smash, tmp_path, line, named):
+    places = {"missing": tmp_path / "nowhere", "out": tmp_path / "out"}
+    check_refused(smash(*line.format(**places).split()), *named)
+    assert not (tmp_path / "out").exists()

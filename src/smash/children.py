@@ -22,6 +22,7 @@ from smash.config import RetrainSettings
 from smash.data import Data, Split, batches
 from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.run import Run, load_tensors, read_json
+from smash.scoring import error_of
 
 ARCHITECTURE = "architecture.json"
 MODEL = "model.safetensors"
@@ -150,14 +151,12 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         ]
     )
     predicted = logits.argmax(1)
-    best_five = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    among_five = (best_five == examples.labels[:, None]).any(1)
     counts = confusion(examples.labels, predicted, len(data.classes))
     return Evaluation(
         split=split,
         examples=len(examples),
-        error=(predicted != examples.labels).double().mean().item(),
-        top5_error=1 - among_five.double().mean().item(),
+        error=error_of(logits, examples.labels),
+        top5_error=error_of(logits, examples.labels, among=5),
         macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
         loss=F.cross_entropy(logits, examples.labels).item(),
         recall=tuple((counts.diag() / counts.sum(1).clamp(min=1)).tolist()),
