@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
-from typing import Any
 
 import typer
 
 from smash import commands
-from smash.commands.common import speaks
-from smash.errors import LostProcessError, SmashError
+from smash.errors import SmashError
+from smash.leaving import fail, leave
 
 app = typer.Typer(
     name="smash",
@@ -34,20 +33,10 @@ def main() -> None:
     """Runs the command and turns errors into exit codes: 1 failed, 2 wrong use, 130 interrupted."""
     try:
         code = app(standalone_mode=False)
-    except SmashError as error:
-        # Of several processes the first speaks, unless it is the one that is gone.
-        _fail(
-            error.faults if speaks() or isinstance(error, LostProcessError) else [],
-            error.exit_code,
-        )
     except typer.TyperException as error:
-        _fail([f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail(
-            ["interrupted; the state is saved, and the same command goes on (train: --resume)"], 130
-        )
-    except OSError as error:
-        _fail([f"{error.filename or 'file'}: {error.strerror or error}"], 1)
+        fail("smash", [f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
+    except (SmashError, OSError, KeyboardInterrupt, typer.Abort) as error:
+        leave("smash", error)
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -58,9 +47,3 @@ def _given(error: Exception) -> str:
     arguments = [part for word in sys.argv[1:] for part in word.split("=", 1)]
     values = [value for option, value in pairwise(arguments) if option in options]
     return f", got {values[-1]!r}" if values else ""
-
-
-def _fail(faults: Any, code: int) -> None:
-    for fault in faults:
-        print(f"smash: {' '.join(str(fault).split())}", file=sys.stderr)
-    sys.exit(code)

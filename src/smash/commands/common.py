@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smash.errors import InvalidValueError
+from smash.leaving import speaks
 
 if TYPE_CHECKING:
     from smash.children import Child
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-def speaks() -> bool:
-    """Whether this process prints: of those that ``torchrun`` starts, the first."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def say(words: str) -> None:
