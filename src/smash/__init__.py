@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smash.retraining import retrain
     from smash.run import Run
     from smash.searching import search
-    from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
+    from smash.spaces import SPACES, MemoryBankSpace, NasBench201Space, SearchSpace, Task
     from smash.study import Candidate, Study
     from smash.training import train
     from smash.trust import Trust, correlate
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "SPACES",
     "Candidate",
     "Child",
     "Data",
@@ -63,7 +64,7 @@ _HOMES = {
     "smash.retraining": ("retrain",),
     "smash.run": ("Run",),
     "smash.searching": ("search",),
-    "smash.spaces": ("MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
+    "smash.spaces": ("SPACES", "MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
     "smash.study": ("Candidate", "Study"),
     "smash.training": ("train",),
     "smash.trust": ("Trust", "correlate"),

@@ -17,6 +17,8 @@ import math
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
@@ -76,11 +78,18 @@ def check_identity(space: Space, task: Task) -> None:
     here = {space.identify(architecture): architecture for architecture in drawn}
     _require(len(here) == len(drawn), "different ones must have different ids:", *drawn)
     documents = [space.to_json(architecture) for architecture in here.values()]
+    if multiprocessing.parent_process() is not None:
+        return  # this is such a process, which came here by importing the caller's module
     # spawn: a process of its own, with another hash seed and nothing of this one's memory.
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.apply(_identities, (space, documents))
-        pool.close()
-        pool.join()
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            there = pool.submit(_identities, space, documents).result()
+    except BrokenProcessPool:
+        raise AssertionError(
+            "ids could not be compared with those of a new process: it could not start; in a "
+            'script, check a space under if __name__ == "__main__"'
+        ) from None
     _require(there == list(here), "ids must not depend on the process:", there, list(here))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from smash.config import SpaceSettings
@@ -20,7 +21,31 @@ __all__ = [
     "make_space",
 ]
 
-SPACES = (MemoryBankSpace.name, NasBench201Space.name)
+
+def _memory_banks(settings: SpaceSettings, dims: int) -> MemoryBankSpace:
+    preset = settings.preset or "small"
+    if preset not in PRESETS:
+        raise InvalidValueError(unknown("preset", preset, PRESETS))
+    return MemoryBankSpace(PRESETS[preset].replaced(**settings.options, dims=dims))
+
+
+def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
+    if settings.preset is not None:
+        raise InvalidValueError(
+            f"preset {settings.preset!r} is one of memory banks, not of the space "
+            f"{settings.name!r}: leave it out"
+        )
+    return NasBench201Space(NasBench201Options(**settings.options))
+
+
+SPACES: dict[str, Callable[[SpaceSettings, int], SearchSpace[Any]]] = {
+    MemoryBankSpace.name: _memory_banks,
+    NasBench201Space.name: _cells,
+}
+"""Search spaces by name; add your own under its name, in each program that opens runs of it.
+
+Called with the settings and the number of spatial axes of the inputs.
+"""
 
 
 def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
@@ -34,15 +59,7 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
         InvalidValueError: A name is not known, or an option is wrong.
     """
     if settings.name not in SPACES:
-        raise InvalidValueError(unknown("space", settings.name, SPACES))
-    if settings.name == NasBench201Space.name:
-        if settings.preset is not None:
-            raise InvalidValueError(
-                f"preset {settings.preset!r} is one of memory banks, not of the space "
-                f"{settings.name!r}: leave it out"
-            )
-        return NasBench201Space(NasBench201Options(**settings.options))
-    preset = settings.preset or "small"
-    if preset not in PRESETS:
-        raise InvalidValueError(unknown("preset", preset, PRESETS))
-    return MemoryBankSpace(PRESETS[preset].replaced(**settings.options, dims=dims))
+        raise InvalidValueError(
+            f"{unknown('space', settings.name, SPACES)} (one of your own is added to smash.SPACES)"
+        )
+    return SPACES[settings.name](settings, dims)
