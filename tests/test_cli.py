@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
-from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +12,10 @@ from PIL import Image
 
 from smash import cli
 from smash.study import Study
+from tests.answers import Answer
 
 SEARCH = ("--random", "3", "--perturb", "1", "--markov", "1", "--device", "cpu")
 TRAIN = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def faults(self) -> list[str]:
-        """The fault lines: all of stderr from the first on; before it, data may be described."""
-        lines = self.err.splitlines()
-        return list(dropwhile(lambda line: not line.startswith("smash: "), lines))
 
 
 def call(*argv: str) -> int:
@@ -285,6 +271,17 @@ def test_all_faults_of_one_input_are_reported_together(smash, tmp_path):
     assert sum("max_kernel" in line and "4" in line for line in answer.faults) == 1
     assert sum("max_groups" in line and "3" in line for line in answer.faults) == 1
     assert len(answer.faults) == 2
+
+
+def test_all_faults_of_a_training_are_told_before_its_data_is_loaded(smash, tmp_path):
+    line = "train digits --epochs 0 --batch-size 1 --learning-rate -1 --preset smal --seed -1"
+    answer = smash(*line.split(), "--device", "gpu", "--out", str(tmp_path / "out"))
+
+    check_refused(answer)
+    words = ("epochs", "batch_size", "learning_rate", "'smal'", "seed", "'gpu'")
+    assert len(answer.faults) == len(words)
+    assert all(any(word in fault for fault in answer.faults) for word in words)
+    assert "training" not in answer.err  # nothing was loaded that could be described
 
 
 def test_a_finished_search_repeated_changes_nothing_and_a_larger_one_extends_it(smash, run):

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,22 +30,12 @@ from smash.original.translating import data_options, name_of, search_settings
 from smash.run import Run, load_tensors
 from smash.spaces.memory_bank.network import MemoryBankNetwork
 from smash.study import Study
+from tests.answers import Answer
 from tests.data.test_vision import CIFAR_CLASSES, STL_CLASSES, signed, write_pickle
 
 ROOT = Path(__file__).parents[1]
 TINY = ("-D", "1", "-k", "1", "-N-max", "16", "--device", "cpu", "--epochs", "1")
 FEW = ("--num-random", "3", "--num-perturb", "2", "--num-markov", "1", "--device", "cpu")
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def faults(self) -> list[str]:
-        return [line for line in self.err.splitlines() if ".py: " in line]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +110,7 @@ def call(tmp_path, files, capsys):
         capsys.readouterr()
         code = start(program, *argv)
         captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
+        return Answer(code, captured.out, captured.err, program)
 
     with at_work(tmp_path, files):
         yield run

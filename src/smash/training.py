@@ -5,7 +5,6 @@ The loop itself is in `smash.training_loop`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,9 @@ from smash.errors import InvalidValueError, RunStateError, unknown
 from smash.processes import join
 from smash.progress import Progress, silent
 from smash.run import Run, check_free
+from smash.spaces import make_space
 from smash.training_loop import TrainingLoop, steps_per_epoch
+from smash.weights import HYPERNETS
 
 _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -88,20 +89,20 @@ def train(
         DivergedError: The loss is no longer finite.
     """
     out = Path(out)
-    _check_length(epochs, minutes)
-    given = {
+    asked = {
         "seed": seed,
+        "device": device,
         "space": space,
         "preset": preset,
         "options": options,
         "hypernet": hypernet,
+        "minutes": minutes,
         **recipe,
     }
+    given = {name: value for name, value in asked.items() if value is not None}
+    check_settings(epochs=epochs, **given)
     if device is not None:
         given["device"] = str(choose_device(device))
-    if minutes is not None:
-        given["minutes"] = minutes
-    given = {name: value for name, value in given.items() if value is not None}
     if device is None:
         device = Run.open(out).settings.device if resume else "auto"
     with join(choose_device(device)) as processes:
@@ -136,6 +137,7 @@ def begin(data: Data, out: str | Path, *, epochs: int | None = None, **given: An
         InvalidValueError: A setting is wrong.
         AlreadyExistsError: The folder is there.
     """
+    check_settings(epochs=epochs, **given)
     given["device"] = str(choose_device(given.get("device", "auto")))
     return _begin(Path(out), data, given, epochs, processes=1)
 
@@ -160,7 +162,7 @@ def _check_resumed(
     """Finds the run, and makes sure that it goes on as it began."""
     run = Run.open(out)
     if data is not None:
-        run.data = data
+        run.data = data  # it makes sure that it is the same
     before = run.settings.training
     if processes != before.processes:
         raise RunStateError(
@@ -202,16 +204,45 @@ def _named(space: SpaceSettings) -> str:
     return f"preset {space.preset}" if space.preset else f"space {space.name}"
 
 
-def _check_length(epochs: int | None, minutes: float | None) -> None:
-    faults = []
-    if epochs is not None and minutes is not None:
-        faults.append(f"epochs ({epochs}) and minutes ({minutes:g}) exclude each other: give one")
+def check_settings(*, epochs: int | None = None, **given: Any) -> None:
+    """Checks what `train` is asked for as far as that needs no data: before it is loaded.
+
+    Args:
+        epochs: Passes over the training split.
+        **given: What else `train` takes as settings; None is not given.
+
+    Raises:
+        InvalidValueError: Settings are wrong; all faults.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    fields = TrainingSettings.model_fields
+    faults = [unknown("setting", name, fields) for name in given if name not in {*fields, *_OTHERS}]
+    if epochs is not None and "minutes" in given:
+        faults.append(f"epochs ({epochs}) and minutes ({given['minutes']:g}) exclude each other")
     if epochs is not None and epochs < 1:
         faults.append(f"epochs must be at least 1, got {epochs}")
-    if minutes is not None and not 0 < minutes < math.inf:
-        faults.append(f"minutes must be more than 0, got {minutes:g}")
+    recipe = {name: value for name, value in given.items() if name in fields}
+    faults += _faults_of(lambda: TrainingSettings(**{"steps": 1, **recipe}))
+    faults += _faults_of(lambda: choose_device(given.get("device", "auto")))
+    if (hypernet := given.get("hypernet", "none")) not in HYPERNETS:
+        faults.append(unknown("hypernet", hypernet, HYPERNETS))
+    if (seed := given.get("seed", 0)) < 0:
+        faults.append(f"seed must be at least 0, got {seed}")
+    if given.get("preset") or given.get("space", "memory-bank") != "memory-bank":
+        # Else the preset, from which options differ, follows from the data.
+        named = {"name": given.get("space", "memory-bank"), "preset": given.get("preset")}
+        options = dict(given.get("options", {}))
+        faults += _faults_of(lambda: make_space(SpaceSettings(**named, options=options), dims=2))
     if faults:
         raise InvalidValueError(*faults)
+
+
+def _faults_of(make: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        make()
+    except InvalidValueError as error:
+        return error.faults
+    return ()
 
 
 def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSettings:
@@ -221,10 +252,6 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
     if space == "memory-bank":
         preset = preset or suitable_preset(data.task.size, device)
     recipe = {name: given[name] for name in TrainingSettings.model_fields if name in given}
-    unknown_names = set(given) - set(recipe) - _OTHERS
-    if unknown_names:
-        fields = TrainingSettings.model_fields
-        raise InvalidValueError(*(unknown("setting", name, fields) for name in unknown_names))
     training = TrainingSettings(**{"steps": 1, **RECIPES.get(preset or space, {}), **recipe})
     settings = RunSettings(
         seed=given.get("seed", 0),
@@ -274,11 +301,6 @@ def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:
 
 def _refuse_changes(run: Run, given: Mapping[str, Any]) -> None:
     before = run.settings
-    if run.data.settings.fingerprint != before.data.fingerprint:
-        raise RunStateError(
-            f"run {str(run.path)!r} was made with other data ({before.data.source!r}, or other "
-            "splits): resume with the data and the data options it was made with"
-        )
     values = {
         **before.training.model_dump(),
         **before.space.model_dump(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,11 +77,32 @@ def train(
 ) -> None:
     """Train a SMASH network. Under torchrun, several processes train it together."""
     from smash.progress import on_terminal
+    from smash.training import check_settings
     from smash.training import train as train_network
 
     options = key_values(option or [])
     if stem_stride is not None:
         options["stem_stride"] = stem_stride
+    asked: dict[str, Any] = {
+        "epochs": epochs,
+        "minutes": minutes,
+        "space": space,
+        "preset": preset,
+        "options": options or None,
+        "hypernet": hypernet,
+        "seed": seed,
+        "device": device,
+        "batch_size": batch_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "class_weights": class_weights,
+        "precision": precision,
+        "validate_every": validate_every,
+        "keep_every": keep_every,
+        "same_architecture": same_architecture,
+    }
+    check_settings(**asked)  # before the data is loaded, which may take its time
     if not resume:
         check_free(out)
         if data is None:
@@ -103,28 +124,7 @@ def train(
         )
     )
     run = train_network(
-        loaded,
-        out,
-        epochs=epochs,
-        minutes=minutes,
-        space=space,
-        preset=preset,
-        options=options or None,
-        hypernet=hypernet,
-        seed=seed,
-        device=device,
-        resume=resume,
-        progress=on_terminal,
-        announce=announce,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        class_weights=class_weights,
-        precision=precision,
-        validate_every=validate_every,
-        keep_every=keep_every,
-        same_architecture=same_architecture,
+        loaded, out, resume=resume, progress=on_terminal, announce=announce, **asked
     )
     last = run.metrics.rows()[-1]
     say(
