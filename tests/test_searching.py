@@ -10,6 +10,7 @@ import smash
 from smash.errors import InvalidValueError, RunStateError
 from smash.scoring import Scorer
 from smash.study import Study
+from tests.conftest import TINY
 
 
 def ids(study):
@@ -116,6 +117,26 @@ def test_changes_by_gradient_can_be_cut_and_go_on(run, tmp_path):
     smash.search(copy, perturb=1, **{**settings, "markov": 0})
     assert smash.search(copy, perturb=3, **settings).candidates() == whole.candidates()
     assert [one.strategy for one in whole.candidates()][3:6] == ["gradient"] * 3
+
+
+def test_a_gradient_that_there_is_none_of_is_refused_before_scoring(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "none", epochs=1, hypernet="none", **TINY)
+    with pytest.raises(InvalidValueError, match="needs a hypernetwork"):
+        smash.search(run, random=500, strategy="gradient", device="cpu")
+    assert not run.study_path.exists()
+
+
+def test_the_gradient_of_a_base_is_computed_once(run, monkeypatch):
+    asked = []
+    slope = Scorer.slope
+
+    def counted(self, architecture):
+        asked.append(architecture)
+        return slope(self, architecture)
+
+    monkeypatch.setattr(Scorer, "slope", counted)
+    smash.search(run, random=3, perturb=4, markov=0, strategy="gradient", device="cpu")
+    assert len(asked) == 1
 
 
 def test_scores_on_the_test_split_say_so(run):

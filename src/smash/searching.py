@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 from smash.config import refuse_changes
 from smash.cost import Budget, Cost, measure
 from smash.device import Precision, choose_device
 from smash.ensemble import ENSEMBLE, Ensemble
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, unknown
 from smash.interruption import Interruption, hear_interruption
 from smash.progress import Advance, Progress, silent
 from smash.randomness import generator
@@ -86,6 +86,8 @@ def search(
     place = choose_device(device)
     network = run.network(place)
     budget.check_feasible(run.space, run.data.task)
+    if strategy == "gradient":
+        network.check_slope()  # now, and not once all random architectures are scored
     settings = {
         "seed": seed,
         **chosen,
@@ -141,7 +143,7 @@ def _check(
     if seed < 0:
         faults.append(f"seed must be at least 0, got {seed}")
     faults += [
-        f"{name} must be one of {', '.join(_CHOICES[name])}, got {choice!r}"
+        unknown(name, choice, _CHOICES[name])
         for name, choice in chosen.items()
         if choice not in _CHOICES[name]
     ]
@@ -180,7 +182,7 @@ class _Loop:
 
     def _scored(self, candidate: Candidate) -> Scored[Any]:
         architecture = self._space.from_json(candidate.architecture)
-        slope = partial(self._scorer.slope, architecture)
+        slope = cache(partial(self._scorer.slope, architecture))  # of one base, many are asked for
         return Scored(architecture, candidate.value, candidate.strategy, slope)
 
     def done(self, strategy: Strategy[Any]) -> int:

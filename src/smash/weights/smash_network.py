@@ -103,6 +103,18 @@ class SmashNetwork(nn.Module):
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         return child
 
+    def check_slope(self) -> None:
+        """Makes sure that there is an encoding to take a gradient with respect to.
+
+        Raises:
+            InvalidValueError: The weight source reads none.
+        """
+        if not hasattr(self.source, "difference"):
+            raise InvalidValueError(
+                "the gradient with respect to the encoding needs a hypernetwork, and this network "
+                "has none: train with --hypernet convolutional or lowrank"
+            )
+
     def slope(self, architecture: Any, images: Tensor, labels: Tensor) -> Callable[[Any], float]:
         """The loss's gradient with respect to the encoding of an architecture.
 
@@ -117,12 +129,8 @@ class SmashNetwork(nn.Module):
         Raises:
             InvalidValueError: The weight source reads no encoding.
         """
+        self.check_slope()
         source: Any = self.source
-        if not hasattr(source, "difference"):
-            raise InvalidValueError(
-                "the gradient with respect to the encoding needs a hypernetwork, and this network "
-                "has none: train with --hypernet convolutional or lowrank"
-            )
         child = self._batch_child(architecture)
         code = source.encode(architecture).requires_grad_()
         logits = functional_call(child, source(architecture, child, code), (images,))
