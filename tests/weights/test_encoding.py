@@ -290,3 +290,36 @@ def test_no_two_architectures_of_a_chain_have_one_encoding():
         assert seen.setdefault(code.numpy().tobytes(), now) == now, "seed 5"
         now = space.mutate(now, rng, 0.1)
     assert len(seen) > 100
+
+
+def test_a_difference_is_laid_at_the_places_of_the_base():
+    """The base's second op reads one bank less: all that come after it lie two positions lower."""
+    fewer = changed(1, lambda old: replace(old, reads=(0,)))
+    code, other = encode(HAND_WRITTEN), encode(fewer)
+    assert (code.shape[-1], other.shape[-1]) == (12, 10)
+    difference = GridEncoding(CODED).difference(HAND_WRITTEN, fewer)
+    assert difference.shape == code.shape
+    # The op that lost a read says the same at the two positions that it keeps.
+    assert not difference.any()
+
+    # The other way round, and with a change in a later op: the last one writes elsewhere.
+    elsewhere = changed(4, lambda old: replace(old, writes=(4,)))
+    difference = GridEncoding(CODED).difference(fewer, elsewhere)
+    found = {tuple(place) for place in difference.nonzero().tolist()}
+    # Writes are channels from 16 on; G is 1, so the first row alone; of ten positions the last two.
+    assert found == {(16 + bank, 0, position) for bank in (3, 4) for position in (8, 9)}
+    assert difference[16 + 4, 0, 8] == 2  # from −1 to 1
+    assert difference[16 + 3, 0, 8] == -2
+
+
+def test_a_difference_at_equal_places_is_that_of_the_codes():
+    wider = changed(1, lambda old: replace(old, grid=(CONV, CONV, None, None)))
+    expected = encode(wider) - encode(HAND_WRITTEN)
+    assert expected.any()
+    assert torch.equal(GridEncoding(CODED).difference(HAND_WRITTEN, wider), expected)
+
+
+def test_what_an_op_no_longer_does_changes_nothing():
+    *blocks, last = HAND_WRITTEN.blocks
+    shorter = architecture(*blocks, replace(last, ops=last.ops[:1]))
+    assert not GridEncoding(CODED).difference(HAND_WRITTEN, shorter).any()
