@@ -7,7 +7,8 @@
         check(MySpace(), Task(channels=3, size=(8, 8), classes=4))
 
 or, outside of pytest, ``check_space(MySpace(), task)``. A task as tiny as this one makes a suite
-of seconds. What is found is an `AssertionError` that names the architecture.
+of seconds. What is found is an `AssertionError` that names the architecture. `check_strategy` does
+the same for a strategy.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from smash.cost import measure
 from smash.errors import InvalidValueError
 from smash.retraining import initialise
 from smash.spaces.base import SearchSpace, Task, corner
+from smash.strategies import Scored, Strategy
 from smash.weights import SmashNetwork
 
 Space = SearchSpace[Any]
@@ -239,6 +241,32 @@ SPACE_CHECKS: tuple[Check, ...] = (
     check_generated_state,
 )
 """All checks of a search space; each takes the space and a task."""
+
+
+def check_strategy(strategy: Strategy[Any], history: Sequence[Scored[Any]]) -> None:
+    """A proposal depends on the history and the generator alone, so a search can be cut anywhere.
+
+    Args:
+        strategy: The strategy.
+        history: A history that it can propose on; so must be its first half.
+
+    Raises:
+        AssertionError: The strategy breaks its contract.
+    """
+    _require(strategy.cohort >= 1, "a cohort must be at least 1, got", strategy.cohort)
+
+    def propose(length: int) -> list[Any]:
+        rng = np.random.default_rng(9)
+        return [strategy.propose(history[:length], rng) for _ in range(_DRAWS)]
+
+    states, kept = _global_states(), list(history)
+    first = propose(len(history))
+    _require(_global_states() == states, "propose must not use global random state")
+    propose(len(history) // 2)  # as a search does that begins anew in the same process
+    np.random.random()
+    _require(propose(len(history)) == first, "the same history must give the same:", *first)
+    _require(list(history) == kept, "propose must not change the history")
+    _require(len(set(first)) > 1, "a generator that goes on must give others:", *first)
 
 
 def _architectures(space: Space, count: int = _DRAWS) -> Iterator[Any]:

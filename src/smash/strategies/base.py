@@ -22,12 +22,15 @@ class Scored(Generic[A]):
         strategy: Which strategy proposed it.
         slope: Computes the gradient of the loss with respect to the encoding, where there is one;
             it gives what a change to another architecture would do to the loss, to first order.
+        objectives: The values of several objectives, less is better in each; empty where there is
+            but one.
     """
 
     architecture: A
     value: float
     strategy: str
     slope: Callable[[], Callable[[A], float]] | None = None
+    objectives: tuple[float, ...] = ()
 
 
 class Strategy(ABC, Generic[A]):
