@@ -93,10 +93,10 @@ def test_the_ensemble_error_is_that_of_the_mean_prediction(run):
         logits = scorer.predict(run.space.from_json(one.architecture)).numpy()
         odds = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
         total = total + odds / odds.sum(1, keepdims=True)
-        wrong = (total.argmax(1) != run.data.val.labels.numpy()).mean()
+        wrong = (total.argmax(1) != scorer.labels.numpy()).mean()
         assert one.ensemble_error == pytest.approx(wrong, abs=1e-12)
         classes = np.argsort(-logits, axis=1)[:, :5]
-        missed = [label not in row for label, row in zip(run.data.val.labels, classes, strict=True)]
+        missed = [label not in row for label, row in zip(scorer.labels, classes, strict=True)]
         assert one.top5_error == pytest.approx(np.mean(missed), abs=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""The running ensemble: the mean of the predictions of all candidates scored so far."""
+"""The running ensemble: the mean of the predictions of all candidates with a full score so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from smash.data import Split
 from smash.errors import RunStateError
 from smash.run import load_tensors, save_tensors
 from smash.scoring import error_of
@@ -23,14 +22,14 @@ class Ensemble:
 
     Args:
         path: Where the sum is kept.
-        examples: The examples that are predicted.
+        labels: Classes of the examples that are predicted, (examples,).
 
     Attributes:
         count: How many candidates are in it.
     """
 
-    def __init__(self, path: Path, examples: Split) -> None:
-        self._path, self._labels = path, examples.labels
+    def __init__(self, path: Path, labels: Tensor) -> None:
+        self._path, self._labels = path, labels
         self._sum: Tensor | None = None
         self.count = 0
         if not path.exists():
@@ -39,7 +38,7 @@ class Ensemble:
             tensors, about = load_tensors(path)
         except RunStateError:
             return  # it is computed again: nothing that cannot be is kept here
-        if tensors["probabilities"].shape[0] == len(examples):
+        if tensors["probabilities"].shape[0] == len(labels):
             self._sum = tensors["probabilities"].to(self._labels.device)
             self.count = about["count"]
 
@@ -59,7 +58,11 @@ class Ensemble:
         self.count += 1
         if self.count % _CANDIDATES_BETWEEN_SAVES == 0:
             self.save()
-        return error_of(self._sum, self._labels)
+        return self.error()
+
+    def error(self) -> float:
+        """The ensemble's error, 0…1; of nobody, all is wrong."""
+        return 1.0 if self._sum is None else error_of(self._sum, self._labels)
 
     def save(self) -> None:
         """Writes the sum."""

@@ -7,8 +7,9 @@ neither on what was scored before nor on how examples are batched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ RankBy = Literal["loss", "error", "top5_error"]
 CALIBRATION_EXAMPLES = 250
 SCORED_EXAMPLES = 2000
 BATCH_SIZE = 250
+FIRST_RUNG = 125
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,21 @@ class Score:
         return float(getattr(self, self.rank_by))
 
 
+def rungs(examples: int, first: int = FIRST_RUNG) -> list[int]:
+    """How many examples have been seen after each part: doubling, and all at the end.
+
+    Args:
+        examples: All.
+        first: In the first part.
+    """
+    ends = []
+    end = first
+    while end < examples:
+        ends.append(end)
+        end *= 2
+    return [*ends, examples]
+
+
 class Scorer:
     """Scores architectures, all on the same examples.
 
@@ -79,8 +96,13 @@ class Scorer:
     ) -> None:
         self._precision, self._batch_size = precision, batch_size
         self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
-        self.scored = _sample(getattr(data, split), examples, "scored examples")
-        self._calibration = _sample(data.train, CALIBRATION_EXAMPLES, "calibration")
+        self._scored = getattr(data, split).first_views
+        # In random order, so that the first of them are a fair sample too.
+        self._order = _shuffled(self._scored, "scored examples")[:examples]
+        self.labels = self._scored.labels[self._order.to(self._scored.labels.device)]
+        self.rungs = rungs(len(self.labels))
+        train = data.train.first_views
+        self._calibration = train.subset(_shuffled(train, "calibration")[:CALIBRATION_EXAMPLES])
 
     def __call__(self, architecture: Any) -> Score:
         """Scores an architecture."""
@@ -90,18 +112,39 @@ class Scorer:
         """The weights and BatchNorm statistics that an architecture is scored with."""
         return self._network.state(architecture, self._data.normalise(self._calibration.images))
 
-    @torch.no_grad()
     def predict(self, architecture: Any) -> Tensor:
         """Gives logits for the scored examples, examples×classes."""
+        return torch.cat(list(self.predict_parts(architecture)))
+
+    @torch.no_grad()
+    def predict_parts(self, architecture: Any) -> Iterator[Tensor]:
+        """Gives logits up to each of `rungs`, each part computed when it is asked for.
+
+        Args:
+            architecture: An architecture of the space.
+        """
         child = self._network.child(architecture, self.state(architecture))
-        parts = batches(self.scored, self._batch_size)
-        with autocast(self.scored.labels.device, self._precision):
-            logits = [child(self._data.normalise(batch.images)) for batch in parts]
-        return torch.cat(logits).float()
+        for begin, end in pairwise([0, *self.rungs]):
+            parts = batches(self._scored, self._batch_size, self._order[begin:end])
+            with autocast(self.labels.device, self._precision):
+                logits = [child(self._data.normalise(batch.images)) for batch in parts]
+            yield torch.cat(logits).float()
+
+    def each(self, logits: Tensor, begin: int = 0) -> Tensor:
+        """What ranks, for each example; the mean of all is the score.
+
+        Args:
+            logits: Examples×classes.
+            begin: Which of the scored examples is the first of these.
+        """
+        labels = self.labels[begin : begin + len(logits)]
+        if self._rank_by == "loss":
+            return F.cross_entropy(logits, labels, reduction="none")
+        return misses(logits, labels, among=1 if self._rank_by == "error" else 5).double()
 
     def judge(self, logits: Tensor) -> Score:
-        """Scores predictions that `predict` gave."""
-        labels = self.scored.labels
+        """Scores predictions that `predict` gave, of all scored examples or the first of them."""
+        labels = self.labels[: len(logits)]
         return Score(
             error=error_of(logits, labels),
             top5_error=error_of(logits, labels, among=5),
@@ -113,7 +156,7 @@ class Scorer:
 
     def slope(self, architecture: Any) -> Callable[[Any], float]:
         """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
-        batch = _sample(self.scored, BATCH_SIZE, "slope")
+        batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._data.normalise(batch.images)
         return self._network.slope(architecture, images, batch.labels)
 
@@ -126,14 +169,15 @@ def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:
         labels: Shape (examples,).
         among: How many of the most likely classes count.
     """
+    return misses(logits, labels, among).double().mean().item()
+
+
+def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:
+    """Whether each example's class is not among the most likely, (examples,)."""
     likely = logits.topk(min(among, logits.shape[1]), dim=1).indices
-    return (likely != labels[:, None]).all(1).double().mean().item()
+    return (likely != labels[:, None]).all(1)
 
 
-def _sample(split: Split, examples: int, purpose: str) -> Split:
-    """A fixed sample of first views, without replacement: of the same split always the same."""
-    split = split.first_views
-    if examples >= len(split):
-        return split
-    order = torch.randperm(len(split), generator=torch_generator(0, purpose))
-    return split.subset(order[:examples])
+def _shuffled(split: Split, purpose: str) -> Tensor:
+    """Indices of the examples in random order: of the same split always the same."""
+    return torch.randperm(len(split), generator=torch_generator(0, purpose))

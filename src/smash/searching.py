@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Literal, get_args
+
+from torch import Tensor
 
 from smash.config import refuse_changes
 from smash.cost import Budget, Cost, measure
@@ -13,6 +16,7 @@ from smash.ensemble import ENSEMBLE, Ensemble
 from smash.errors import InvalidValueError, unknown
 from smash.interruption import Interruption, hear_interruption
 from smash.progress import Advance, Progress, silent
+from smash.racing import KEEP, Race
 from smash.randomness import generator
 from smash.run import Run
 from smash.scoring import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
@@ -43,6 +47,8 @@ def search(
     strategy: Literal["perturbation", "gradient"] = "perturbation",
     max_params: int | None = None,
     max_macs: int | None = None,
+    full: bool = False,
+    keep: int = KEEP,
     precision: Precision = "fp32",
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
@@ -67,6 +73,9 @@ def search(
             that the ``gradient`` of the loss with respect to the encoding speaks for.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
+        full: Score all candidates on all examples, instead of dropping those that are certainly
+            not among the best few; see `smash.racing`.
+        keep: How many the best few are.
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
         batch_size: Examples that are predicted at once; scores differ by rounding at most.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
@@ -81,7 +90,9 @@ def search(
     """
     counts = {"random": random, "perturb": perturb, "markov": markov}
     chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
-    _check(counts, rate, seed, chosen, {"examples": examples, "batch_size": batch_size})
+    _check(
+        counts, rate, seed, chosen, {"examples": examples, "keep": keep, "batch_size": batch_size}
+    )
     budget = Budget(max_params, max_macs)
     place = choose_device(device)
     network = run.network(place)
@@ -95,11 +106,14 @@ def search(
         "rate": rate,
         "max_params": max_params,
         "max_macs": max_macs,
+        "full": full,
+        "keep": keep,
     }
     study = Study(run.study_path, create=True)
     _refuse_changes(study, settings, run)
     scorer = Scorer(network, run.data.to(place), rank_by, examples, split, precision, batch_size)
-    loop = _Loop(run, study, scorer, budget, seed)
+    race = None if full else Race(scorer.rungs, keep)
+    loop = _Loop(run, study, scorer, race, budget, seed)
     perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
     phases: Sequence[tuple[Strategy[Any], int]] = (
         (RandomSampling(run.space), random),
@@ -168,22 +182,40 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
 class _Loop:
     """Extends a study by proposals of one strategy after the other."""
 
-    def __init__(self, run: Run, study: Study, scorer: Scorer, budget: Budget, seed: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        study: Study,
+        scorer: Scorer,
+        race: Race | None,
+        budget: Budget,
+        seed: int,
+    ) -> None:
         self._space, self._task = run.space, run.data.task
         self._study, self._scorer, self._budget, self._seed = study, scorer, budget, seed
+        self._race = race
         self.candidates = study.candidates()
         self._seen = {candidate.id for candidate in self.candidates}
         self._history = [self._scored(one) for one in self.candidates]
-        self.ensemble = Ensemble(run.path / ENSEMBLE, scorer.scored)
-        if self.ensemble.count > len(self.candidates):
+        self.ensemble = Ensemble(run.path / ENSEMBLE, scorer.labels)
+        full = [
+            scored
+            for one, scored in zip(self.candidates, self._history, strict=True)
+            if not one.partial
+        ]
+        if self.ensemble.count > len(full):
             self.ensemble.clear()  # of a study that was there before
-        for one in self._history[self.ensemble.count :]:
+        for one in full[self.ensemble.count :]:
             self.ensemble.add(scorer.predict(one.architecture))
+        # What ranks, for each example, of candidates that others may be compared with.
+        self._each = lru_cache(maxsize=4)(lambda a: scorer.each(scorer.predict(a)))
 
     def _scored(self, candidate: Candidate) -> Scored[Any]:
         architecture = self._space.from_json(candidate.architecture)
         slope = cache(partial(self._scorer.slope, architecture))  # of one base, many are asked for
-        return Scored(architecture, candidate.value, candidate.strategy, slope)
+        # Who was dropped is worse than others by what is known, but by how much is not known.
+        value = math.inf if candidate.partial else candidate.value
+        return Scored(architecture, value, candidate.strategy, slope)
 
     def done(self, strategy: Strategy[Any]) -> int:
         """How many candidates of a strategy there are."""
@@ -201,7 +233,7 @@ class _Loop:
             if drawn is None:
                 return
             architecture, cost = drawn
-            self._score(strategy, index, architecture, cost)
+            self._score(strategy, index, architecture, cost, self._rival(history))
             least = min(self._history, key=lambda one: one.value)
             advance(len(self.candidates), f"{strategy.name}, best {least.value:.4f}")
             if interruption.requested:
@@ -229,9 +261,28 @@ class _Loop:
             f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs: raise the limit"
         )
 
-    def _score(self, strategy: Strategy[Any], index: int, architecture: Any, cost: Cost) -> None:
-        logits = self._scorer.predict(architecture)
-        score = self._scorer.judge(logits)
+    def _rival(self, history: Sequence[Scored[Any]]) -> Tensor | None:
+        """What ranks, for each example, of the candidate that new ones are compared with."""
+        if self._race is None:
+            return None
+        rival = self._race.rival([one.value for one in history])
+        return None if rival is None else self._each(history[rival].architecture)
+
+    def _score(
+        self,
+        strategy: Strategy[Any],
+        index: int,
+        architecture: Any,
+        cost: Cost,
+        rival: Tensor | None,
+    ) -> None:
+        scorer = self._scorer
+        if self._race is None or rival is None:
+            logits = scorer.predict(architecture)
+        else:
+            logits = self._race.run(scorer.predict_parts(architecture), scorer.each, rival)
+        score = scorer.judge(logits)
+        dropped = score.examples < len(scorer.labels)
         candidate = Candidate(
             id=self._space.identify(architecture),
             architecture=self._space.to_json(architecture),
@@ -240,12 +291,13 @@ class _Loop:
             value=score.value,
             error=score.error,
             top5_error=score.top5_error,
-            ensemble_error=self.ensemble.add(logits),
+            ensemble_error=self.ensemble.error() if dropped else self.ensemble.add(logits),
             loss=score.loss,
             split=score.split,
             examples=score.examples,
             params=cost.params,
             macs=cost.macs,
+            partial=dropped,
         )
         self._study.add(candidate, self._space.readable(architecture))
         self.candidates.append(candidate)

@@ -21,13 +21,15 @@ from smash.config import RetrainSettings
 from smash.cost import measure
 from smash.data import batches
 from smash.device import choose_device
+from smash.durable import write_atomically
 from smash.errors import InvalidValueError, unknown
+from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
 from smash.progress import Progress, silent
 from smash.proxies import PROXIES, Proxy, Subject
 from smash.randomness import torch_generator
 from smash.retraining import initialise
-from smash.run import NETWORK, Run, write_atomically
+from smash.run import Run
 from smash.scatter import scatter
 from smash.scoring import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
 from smash.study import Study
@@ -130,7 +132,7 @@ def correlate(
         scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
         parts = [f"column {column} of {table}", f"{half} half" if half else ""]
         truth = ", ".join(filter(None, parts))
-        scored_on = f"{rank_by or 'loss'} on {len(scorer.scored):,} val examples"
+        scored_on = f"{rank_by or 'loss'} on {len(scorer.labels):,} val examples"
     else:
         settings = RetrainSettings(**recipe)
         study = Study(run.study_path)
@@ -215,7 +217,7 @@ def _scores(
     kind = kind_of(
         "score",
         network=hashlib.sha256(content).hexdigest()[:12],
-        examples=len(scorer.scored),
+        examples=len(scorer.labels),
         calibration=CALIBRATION_EXAMPLES,
     )
 

@@ -23,6 +23,10 @@ def search(
     examples: Annotated[int, typer.Option(help="Validation examples to score on.")] = 2000,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of a child.")] = None,
     max_macs: Annotated[int | None, typer.Option(help="Most MACs of a child.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Score all candidates on all examples: no racing.")
+    ] = False,
+    keep: Annotated[int, typer.Option(help="How many of the best a race tells apart.")] = 10,
     device: DeviceOption = "auto",
 ) -> None:
     """Rank architectures."""
@@ -41,6 +45,8 @@ def search(
         examples=examples,
         max_params=max_params,
         max_macs=max_macs,
+        full=full,
+        keep=keep,
         device=device,
         progress=on_terminal,
     )
