@@ -8,6 +8,7 @@ from smash.data.checking import Report, check_data
 from smash.data.loading import DATASETS, load_data
 from smash.data.memory import IN_MEMORY
 from smash.data.normalising import normalise
+from smash.data.shrinking import shrink
 
 __all__ = [
     "DATASETS",
@@ -22,5 +23,6 @@ __all__ = [
     "epoch_order",
     "load_data",
     "normalise",
+    "shrink",
     "training_batch",
 ]
