@@ -1,30 +1,15 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 import torch
 from torch import nn
 
 import smash
-from smash import run as run_module
 from smash.errors import AlreadyExistsError, NotFoundError, RunStateError
-from smash.run import Checkpoint, MetricsLog, Run, load_tensors, save_tensors, write_atomically
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def full(number):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+from smash.layout import check_free
+from smash.run import Checkpoint, MetricsLog, Run, load_tensors, save_tensors
 
 
 def test_tensors_come_back_with_what_is_said_of_them(tmp_path):
@@ -100,7 +85,7 @@ def test_a_run_says_what_is_wrong_with_its_folder(run, tmp_path):
     with pytest.raises(NotFoundError, match="is not a run"):
         Run.open(tmp_path)
     with pytest.raises(AlreadyExistsError):
-        run_module.check_free(run.path)
+        check_free(run.path)
     config = run.path / "config.toml"
     config.write_text(config.read_text().replace("seed = 0", 'seed = "zero"'))
     with pytest.raises(RunStateError, match="seed must be a whole number, got 'zero'"):

@@ -18,17 +18,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from smash.children import ARCHITECTURE, RESULT, Child, child_name
+from smash.children import Child, child_name
 from smash.config import RetrainSettings
 from smash.data import Data, Split
 from smash.data.base import first_lines
 from smash.data.splitting import cut
 from smash.device import choose_device
+from smash.durable import read_json
 from smash.errors import DataError, InvalidValueError, NotFoundError, unknown
+from smash.layout import ARCHITECTURE, RESULT
 from smash.progress import Progress, silent
 from smash.randomness import generator
 from smash.retraining import about_candidate, train_child
-from smash.run import Run, read_json
+from smash.run import Run
 from smash.spaces import SearchSpace
 from smash.study import Candidate
 

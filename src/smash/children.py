@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from smash.baselines import make_baseline
 from smash.config import RetrainSettings
 from smash.data import Data, Split, batches
-from smash.errors import InvalidValueError, NotFoundError, RunStateError
-from smash.run import Run, load_tensors, read_json
+from smash.durable import read_json, require
+from smash.errors import InvalidValueError, RunStateError
+from smash.layout import ARCHITECTURE, MODEL, RESULT, check_child
+from smash.run import Run, load_tensors
 from smash.scoring import error_of
 
-ARCHITECTURE = "architecture.json"
-MODEL = "model.safetensors"
-RESULT = "result.json"
 _BATCH_SIZE = 250
 _MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
 _SPLITS = ("train", "val", "test")
@@ -81,22 +80,26 @@ class Child:
             RunStateError: It is damaged, or its training has not finished.
         """
         path = Path(path)
-        if not (path / ARCHITECTURE).is_file():
-            raise NotFoundError(
-                f"{str(path)!r} is not a trained child: name a folder RUN/children/NAME, "
-                "made with 'smash retrain RUN'"
-            )
-        if not (path / RESULT).is_file():
-            raise RunStateError(
-                f"child {path.name!r} has not finished training: repeat the 'smash retrain' "
-                "command that began it"
-            )
-        return cls(path, Run.open(path.absolute().parent.parent), read_json(path / ARCHITECTURE))
+        check_child(path)
+        about = read_json(path / ARCHITECTURE)
+        network = {"baseline": str} if "baseline" in about else {"architecture": dict}
+        numbers = {"params": int, "macs": int, "mean": list, "std": list}
+        require(about, path / ARCHITECTURE, id=str, classes=list, **numbers, **network)
+        return cls(path, Run.open(path.absolute().parent.parent), about)
 
     @property
     def result(self) -> dict[str, Any]:
-        """What retraining found at its end: ``val`` and, where it was asked for, ``test``."""
-        return dict(read_json(self.path / RESULT))
+        """What retraining found at its end: ``val`` and, where it was asked for, ``test``.
+
+        Raises:
+            RunStateError: The file is damaged.
+        """
+        found = read_json(self.path / RESULT)
+        require(found, self.path / RESULT, **dict.fromkeys(found, dict))
+        for split in found.values():
+            number = (int, float)
+            require(split, self.path / RESULT, error=number, loss=number, examples=int)
+        return found
 
     def model(self, device: torch.device) -> nn.Module:
         """The network with its trained weights, in eval mode; it takes normalised images.
@@ -201,10 +204,12 @@ def over_views(logits: Tensor, views: int) -> Tensor:
 def child_name(identity: str, settings: RetrainSettings) -> str:
     """A child's name: its id and what differs from the default recipe and changes the weights."""
     default = RetrainSettings().model_dump()
-    marks = {"epochs": "e", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
+    marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
-    for name, value in settings.model_dump(exclude=_ONLY_WATCHED).items():
+    # How often is looked says when training stops, if it may stop early.
+    watched = _ONLY_WATCHED - {"validate_every"} if settings.patience else _ONLY_WATCHED
+    for name, value in settings.model_dump(exclude=watched).items():
         if value == default[name]:
             continue
         numbered = isinstance(value, int | float)

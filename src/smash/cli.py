@@ -8,8 +8,8 @@ from itertools import pairwise
 import typer
 
 from smash import commands
-from smash.errors import SmashError
-from smash.leaving import fail, leave
+from smash.interruption import hear_termination
+from smash.leaving import ENDINGS, INTERRUPTED, fail, leave
 
 app = typer.Typer(
     name="smash",
@@ -32,13 +32,16 @@ app.add_typer(commands.data.app, name="data")
 def main() -> None:
     """Runs the command and turns errors into exit codes: 1 failed, 2 wrong use, 130 interrupted."""
     try:
-        code = app(standalone_mode=False)
+        with hear_termination():
+            code = app(standalone_mode=False)
+            sys.stdout.flush()  # now, while it can be said that it failed
     except typer.TyperException as error:
         fail("smash", [f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
-    except (SmashError, OSError, KeyboardInterrupt, typer.Abort) as error:
+    except (*ENDINGS, typer.Abort) as error:
         leave("smash", error)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+    if code == INTERRUPTED:  # what the parser makes of Ctrl-C
+        leave("smash", KeyboardInterrupt())
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _given(error: Exception) -> str:

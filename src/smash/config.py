@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from smash.durable import read_text
 from smash.errors import InvalidValueError, RunStateError, unknown
 
 
@@ -19,7 +20,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -52,8 +53,8 @@ class Settings(BaseModel):
             RunStateError: The file is not TOML or holds other settings.
         """
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidValueError) as error:
+            return cls(**tomllib.loads(read_text(path)))
+        except (ValueError, RecursionError, InvalidValueError) as error:
             lines = str(error).splitlines()
             raise RunStateError(*(f"{path} is damaged: {line}" for line in lines)) from None
 
@@ -136,6 +137,9 @@ class TrainingSettings(Settings):
         learning_rate: At the start.
         schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
         weight_decay: Of the shared weights; the hypernetwork has none.
+        proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
+            for that of the data. Children are trained at the size of the data.
+        augment: Whether training images are shifted and flipped as the data says.
         precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
         class_weights: Whether the loss weighs classes by their inverse frequency.
         validate_every: Epochs from one validation to the next; 0 for none before the last epoch.
@@ -152,6 +156,8 @@ class TrainingSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    proxy_size: Annotated[int, Field(ge=4)] | None = None
+    augment: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     class_weights: bool = False
     validate_every: Annotated[int, Field(ge=0)] = 1
@@ -186,10 +192,13 @@ class RetrainSettings(Settings):
 
     Attributes:
         init: Where the weights begin: drawn anew (``scratch``), or ``generated``.
+        recipe: ``published``, or ``modern``: see `smash.recipes`.
         epochs: Passes over the training split.
+        patience: Epochs without a lower validation error after which training stops, and the best
+            weights are kept; None trains to the end.
         batch_size: Examples a step.
         learning_rate: Of SGD with Nesterov momentum 0.9, at the start of a cosine to 0.
-        weight_decay: Of all parameters.
+        weight_decay: Of all parameters; with ``modern``, of those but norms and biases.
         seed: Seed of weights, order and augmentation.
         augment: Whether training images are shifted and flipped as the data says.
         precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
@@ -200,7 +209,9 @@ class RetrainSettings(Settings):
     """
 
     init: Literal["scratch", "generated"] = "scratch"
+    recipe: Literal["published", "modern"] = "published"
     epochs: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=2)] = 50
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
@@ -211,6 +222,21 @@ class RetrainSettings(Settings):
     validate_every: Annotated[int, Field(ge=0)] = 1
     validate_on: Literal["val", "test"] = "val"
     keep_every: Annotated[int, Field(ge=1)] | None = None
+
+    def rules(self) -> list[str]:
+        """Stopping early needs validations, and must not look at the test split."""
+        faults = []
+        if self.patience is not None and not self.validate_every:
+            faults.append(
+                f"patience {self.patience} needs validations, got validate_every 0: validate every "
+                "epoch, or leave patience out"
+            )
+        if self.patience is not None and self.validate_on == "test":
+            faults.append(
+                f"patience {self.patience} must not choose by the test split, got validate_on "
+                "'test': validate on val, or leave patience out"
+            )
+        return faults
 
 
 _RULES = {

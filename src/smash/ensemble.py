@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -18,53 +19,61 @@ class Ensemble:
     """Sums the predicted probabilities of candidates, in the order in which they are added.
 
     The sum is kept in a file now and then; whoever opens it again adds the candidates that came
-    after that.
+    after that. What is kept of other candidates than those of the study is not used.
 
     Args:
         path: Where the sum is kept.
         labels: Classes of the examples that are predicted, (examples,).
+        ids: The candidates of the study with a full score, in their order.
 
-    Attributes:
-        count: How many candidates are in it.
     """
 
-    def __init__(self, path: Path, labels: Tensor) -> None:
+    def __init__(self, path: Path, labels: Tensor, ids: Sequence[str]) -> None:
         self._path, self._labels = path, labels
         self._sum: Tensor | None = None
-        self.count = 0
+        self._ids: list[str] = []
+        self._kept = 0
         if not path.exists():
             return
         try:
             tensors, about = load_tensors(path)
         except RunStateError:
             return  # it is computed again: nothing that cannot be is kept here
-        if tensors["probabilities"].shape[0] == len(labels):
-            self._sum = tensors["probabilities"].to(self._labels.device)
-            self.count = about["count"]
+        total, members = tensors.get("probabilities"), about.get("ids")
+        if total is None or len(total) != len(labels) or not isinstance(members, list):
+            return
+        if members == list(ids[: len(members)]):
+            self._sum, self._ids = total.to(labels.device), members
+            self._kept = len(members)
 
-    def clear(self) -> None:
-        """Begins anew."""
-        self._sum = None
-        self.count = 0
+    @property
+    def count(self) -> int:
+        """How many candidates are in it."""
+        return len(self._ids)
 
-    def add(self, logits: Tensor) -> float:
+    def add(self, identity: str, logits: Tensor) -> float:
         """Adds a candidate and gives the ensemble's error, 0…1.
 
         Args:
+            identity: Its id.
             logits: Its predictions, examples×classes.
         """
         probabilities = logits.double().softmax(1)
         self._sum = probabilities if self._sum is None else self._sum + probabilities
-        self.count += 1
-        if self.count % _CANDIDATES_BETWEEN_SAVES == 0:
-            self.save()
+        self._ids.append(identity)
         return self.error()
 
     def error(self) -> float:
         """The ensemble's error, 0…1; of nobody, all is wrong."""
         return 1.0 if self._sum is None else error_of(self._sum, self._labels)
 
+    def keep(self) -> None:
+        """Writes the sum now and then; called when the candidates in it are in the study."""
+        if self.count - self._kept >= _CANDIDATES_BETWEEN_SAVES:
+            self.save()
+
     def save(self) -> None:
-        """Writes the sum."""
-        if self._sum is not None:
-            save_tensors(self._path, {"probabilities": self._sum}, {"count": self.count})
+        """Writes the sum, where it has changed."""
+        if self._sum is not None and self.count > self._kept:
+            save_tensors(self._path, {"probabilities": self._sum}, {"ids": self._ids})
+            self._kept = self.count

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard between two steps and not within one."""
+"""Ctrl-C and SIGTERM: heard at once where nothing is lost by it, else where the state is whole."""
 
 from __future__ import annotations
 
@@ -7,20 +7,58 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(SystemExit):
+    """SIGTERM, which schedulers send before they kill: the program ends as one does that is."""
+
+    code: int
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 class Interruption:
     """Whether the user asked to stop. A second signal stops at once."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self._number: int | None = None
+        self._at_once = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether it was asked for; a loop looks at it where its state is whole."""
+        return self._number is not None
+
+    def stop(self) -> NoReturn:
+        """Stops as the signal that came says; as Ctrl-C where another process heard it."""
+        if self._number == signal.SIGTERM:
+            raise Terminated
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Stops if it was asked for."""
+        if self.requested:
+            self.stop()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a signal stops at once: for long work that changes no state."""
+        self._at_once = True
+        try:
+            self.check()  # it may have come before
+            yield
+        finally:
+            self._at_once = False
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+        again = self.requested
+        self._number = number
+        if again or self._at_once:
+            self.stop()
 
 
 @contextmanager
@@ -30,12 +68,29 @@ def hear_interruption() -> Iterator[Interruption]:
     Outside the main thread, where Python hears no signals, nothing is ever requested.
     """
     interruption = Interruption()
+    with _handling(interruption._hear, *_SIGNALS):
+        yield interruption
+
+
+@contextmanager
+def hear_termination() -> Iterator[None]:
+    """Lets SIGTERM end the program as Ctrl-C does, with a word on what is kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    with _handling(stop, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _handling(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield interruption
+        yield
         return
-    before = {number: signal.signal(number, interruption._hear) for number in _SIGNALS}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield interruption
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
 from smash.errors import LostProcessError, SmashError
+from smash.interruption import Terminated
+
+ENDINGS = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError)
+"""What `leave` finds words for; other errors are faults of the program, and show where."""
+
+INTERRUPTED = 128 + signal.SIGINT
+
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+_MENDS = {
+    errno.ENOSPC: "what was saved before is kept; free some space and repeat the command",
+    errno.EDQUOT: "what was saved before is kept; free some space and repeat the command",
+    errno.EFBIG: "what was saved before is kept; allow larger files and repeat the command",
+    errno.EROFS: "nothing was changed; use a folder that can be written to",
+    errno.EACCES: "nothing was changed; give this user the right to it",
+    errno.EPERM: "nothing was changed; give this user the right to it",
+}
 
 
 def speaks() -> bool:
@@ -16,20 +34,38 @@ def speaks() -> bool:
 
 
 def leave(program: str, error: BaseException) -> NoReturn:
-    """Ends the program: 1 failed, 2 wrong use, 130 interrupted.
+    """Ends the program: 1 failed, 2 wrong use, 130 interrupted, 143 interrupted by SIGTERM.
 
     Args:
         program: Its name, which begins each line.
-        error: Why it ends: a `SmashError`, an `OSError`, or an interruption.
+        error: Why it ends, one of `ENDINGS`.
     """
     if isinstance(error, SmashError):
         # Of several processes the first speaks, unless it is the one that is gone.
         heard = speaks() or isinstance(error, LostProcessError)
         fail(program, error.faults if heard else [], error.exit_code)
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        _close_output()
+        sys.exit(1)
     if isinstance(error, OSError):
-        fail(program, [f"{error.filename or 'file'}: {error.strerror or error}"], 1)
+        mend = f": {_MENDS[error.errno]}" if error.errno in _MENDS else ""
+        fail(program, [f"{error.filename or 'output'}: {error.strerror or error}{mend}"], 1)
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+        fail(program, [f"{_of_memory(error)}: a smaller --batch-size or --preset needs less"], 1)
+    if isinstance(error, RuntimeError):
+        raise error
     words = "interrupted; the state is saved, and the same command goes on (train: --resume)"
-    fail(program, [words], 130)
+    fail(program, [words], Terminated().code if isinstance(error, Terminated) else INTERRUPTED)
+
+
+def _of_memory(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"out of memory ({lines[0][:200]})" if lines else "out of memory"
+
+
+def _close_output() -> None:
+    """Lets the interpreter end without another try to write what nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(program: str, faults: Iterable[str], code: int) -> NoReturn:

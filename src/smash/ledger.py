@@ -1,18 +1,18 @@
 """Numbers that were measured of architectures, kept so that nothing is measured twice.
 
 A file of JSON lines, one an architecture and a kind of number. Lines are added and never changed; a
-last line that a kill left unfinished is dropped when the file is opened.
+last line that a kill left unfinished is passed over, and cut off when the next ones are added.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from smash.durable import append, make_folder, read_lines
 from smash.errors import RunStateError
 from smash.interruption import hear_interruption
 from smash.progress import Progress, silent
@@ -37,25 +37,16 @@ class Ledger:
         self._path = path
         self._found: dict[tuple[str, str], Numbers] = {}
         self._new: list[str] = []
-        if not path.exists():
-            return
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        mend = "delete the file, and what it held is measured again"
+        for number, entry in enumerate(read_lines(path, mend), start=1):
             try:
-                entry = json.loads(line)
                 values = {
                     name: math.nan if value is None else float(value)
                     for name, value in entry["values"].items()
                 }
                 self._found[entry["kind"], entry["id"]] = values
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise RunStateError(
-                    f"{path} is damaged in line {number}: delete the file, and what it held is "
-                    "measured again"
-                ) from None
-        if whole < len(content):
-            os.truncate(path, whole)
+                raise RunStateError(f"{path} is damaged in line {number}: {mend}") from None
 
     def get(self, kind: str, identity: str) -> Numbers | None:
         """What is known of an architecture; a number that is not finite is NaN."""
@@ -76,11 +67,8 @@ class Ledger:
         """Puts what is new on the disk."""
         if not self._new:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write("".join(self._new).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        make_folder(self._path.parent)
+        append(self._path, "".join(self._new))
         self._new.clear()
 
     def measure(
@@ -119,10 +107,11 @@ class Ledger:
             try:
                 for done, (identity, architecture) in enumerate(wanted, start=1):
                     if self.get(kind, identity) is None:
-                        self.add(kind, identity, measured(architecture))
+                        with interruption.at_once():
+                            found = measured(architecture)
+                        self.add(kind, identity, found)
                     advance(done, "")
-                    if interruption.requested:
-                        raise KeyboardInterrupt
+                    interruption.check()
             finally:
                 self.flush()
 

@@ -1,15 +1,16 @@
 """The run folder: what a run leaves behind, and how it is found again.
 
-Files are written under a temporary name, synced and renamed, so that a reader sees the old file or
-the new one and nothing between. Nothing that is loaded can run code: TOML, JSON and safetensors.
+`smash.durable` says how files are written, `smash.layout` where they lie. Nothing that is loaded
+can run code: TOML, JSON and safetensors. Tensors carry a checksum: what was altered is not used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,54 +22,54 @@ import torch
 from torch import Tensor, nn
 
 from smash.config import RunSettings
-from smash.data import IN_MEMORY, Data, load_data
-from smash.errors import AlreadyExistsError, NotFoundError, RunStateError
+from smash.data import IN_MEMORY, Data, load_data, shrink
+from smash.durable import (
+    append,
+    make_folder,
+    parse_json,
+    read_json,
+    read_lines,
+    require,
+    write_atomically,
+    write_json,
+)
+from smash.errors import RunStateError
+from smash.layout import (
+    CHECKPOINT,
+    CONFIG,
+    COPIES,
+    ENVIRONMENT,
+    METRICS,
+    NETWORK,
+    STUDY,
+    check_free,
+    check_trained,
+    child_path,
+    find_run,
+)
 from smash.spaces import SearchSpace, make_space
 from smash.weights import SmashNetwork
 
-CONFIG = "config.toml"
-NETWORK = "network.safetensors"
-CHECKPOINT = "state.safetensors"
-METRICS = "metrics.jsonl"
-STUDY = "study.journal"
-CHILDREN = "children"
-COPIES = "copies"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes readable JSON, whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        RunStateError: The file is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunStateError(f"{path} is damaged: {error}") from None
+__all__ = [
+    "COPIES",
+    "NETWORK",
+    "Checkpoint",
+    "MetricsLog",
+    "Run",
+    "environment",
+    "load_tensors",
+    "read_json",
+    "save_tensors",
+    "write_atomically",
+    "write_json",
+]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Writes tensors, and what there is to say about them, as one safetensors file."""
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"about": json.dumps(about)}
+    said = json.dumps(about)
+    metadata = {"about": said, "sha256": _checksum(flat, said)}
     write_atomically(path, safetensors.torch.save(flat, metadata))
 
 
@@ -80,10 +81,26 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = parse_json(metadata["about"])
+    except (safetensors.SafetensorError, TypeError, KeyError, ValueError, RuntimeError) as error:
         raise RunStateError(f"{path} is damaged: {error}") from None
+    kept = metadata.get("sha256")  # a file of another program may have none
+    if kept is not None and kept != _checksum(tensors, metadata["about"]):
+        raise RunStateError(f"{path} is damaged: its content has another checksum than it says")
+    if not isinstance(about, dict):
+        raise RunStateError(f"{path} is damaged: it says {about!r:.60} about itself")
+    return tensors, about
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 class MetricsLog:
@@ -94,28 +111,25 @@ class MetricsLog:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append(self.path, json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """All lines; one that a power cut left unfinished is passed over."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        return list(_whole(lines))
+        """All lines; one that a power cut left unfinished is passed over.
+
+        Raises:
+            RunStateError: The file is damaged.
+        """
+        rows = read_lines(self.path, "restore the file, or delete it to lose the curves alone")
+        for row in rows:
+            require(row, self.path, step=int)
+        return rows
 
     def truncate(self, step: int) -> None:
         """Drops the lines of steps after `step`, which a resumed training writes again."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
-
-
-def _whole(lines: list[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
+        rows = self.rows()
+        kept = [row for row in rows if row["step"] <= step]
+        if len(kept) < len(rows):
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 class Checkpoint:
@@ -138,23 +152,31 @@ class Checkpoint:
                     tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
         save_tensors(self.path, tensors, about)
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    def load(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, **kinds: Any
+    ) -> dict[str, Any]:
         """Restores both and gives `about`.
+
+        Args:
+            module: The module.
+            optimizer: Its optimiser.
+            **kinds: The types of what `about` must hold.
 
         Raises:
             RunStateError: The file is damaged, or of another module.
         """
         tensors, about = load_tensors(self.path)
+        require(about, self.path, **kinds)
         state: dict[int, dict[str, Tensor]] = {}
         weights: dict[str, Tensor] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "module":
-                weights[rest] = value
-            else:
-                index, _, key = rest.partition(".")
-                state.setdefault(int(index), {})[key] = value
         try:
+            for name, value in tensors.items():
+                kind, _, rest = name.partition(".")
+                if kind == "module":
+                    weights[rest] = value
+                else:
+                    index, _, key = rest.partition(".")
+                    state.setdefault(int(index), {})[key] = value
             module.load_state_dict(weights)
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -177,18 +199,19 @@ class Run:
         self.path = path
         self.settings = settings
         self._data: Data | None = None
+        self._search_data: Data | None = None
         self.metrics = MetricsLog(path / METRICS)
         self.checkpoint = Checkpoint(path / CHECKPOINT)
 
     def create(self) -> None:
-        """Makes the folder.
+        """Makes the folder; it is a run from when its settings are there, which come last.
 
         Raises:
             AlreadyExistsError: There is something at this path.
         """
         check_free(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "environment.json", environment())
+        make_folder(self.path)
+        write_json(self.path / ENVIRONMENT, environment())
         write_atomically(self.path / CONFIG, self.settings.to_toml().encode())
 
     @classmethod
@@ -199,15 +222,7 @@ class Run:
             NotFoundError: There is no run at this path.
             RunStateError: Its configuration is damaged.
         """
-        path = Path(path)
-        if not path.is_dir():
-            raise NotFoundError(f"run {str(path)!r} is not there: make it with 'smash train'")
-        if not (path / CONFIG).is_file():
-            raise NotFoundError(
-                f"{str(path)!r} is not a run: a run folder holds {CONFIG}; "
-                "name the folder that was given to --out"
-            )
-        return cls(path, RunSettings.from_toml(path / CONFIG))
+        return cls(Path(path), find_run(path))
 
     @property
     def data(self) -> Data:
@@ -239,6 +254,14 @@ class Run:
                 "or other splits): give the data and the data options it was made with"
             )
         self._data = data
+        self._search_data = None
+
+    @property
+    def search_data(self) -> Data:
+        """The data at the size that the SMASH network learns and ranks from."""
+        if self._search_data is None:
+            self._search_data = shrink(self.data, self.settings.training.proxy_size)
+        return self._search_data
 
     @cached_property
     def space(self) -> SearchSpace[Any]:
@@ -248,7 +271,7 @@ class Run:
     def new_network(self) -> SmashNetwork:
         """A SMASH network as it is before the first step."""
         settings = self.settings
-        return SmashNetwork(self.space, self.data.task, settings.hypernet, settings.seed)
+        return SmashNetwork(self.space, self.search_data.task, settings.hypernet, settings.seed)
 
     @property
     def study_path(self) -> Path:
@@ -269,7 +292,7 @@ class Run:
     def keep_copy(self, network: nn.Module, epoch: int) -> None:
         """Keeps a copy of the network as it is after an epoch of training."""
         path = self.path / COPIES / f"epoch-{epoch}.safetensors"
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         save_tensors(path, network.state_dict(), {"epoch": epoch})
 
     def network(self, device: torch.device) -> SmashNetwork:
@@ -278,11 +301,7 @@ class Run:
         Raises:
             RunStateError: Training has not finished, or the file is damaged.
         """
-        if not self.trained:
-            raise RunStateError(
-                f"run {str(self.path)!r} has not finished training: "
-                f"go on with 'smash train --resume --out {self.path}'"
-            )
+        check_trained(self.path)
         tensors, _ = load_tensors(self.path / NETWORK)
         network = self.new_network()
         try:
@@ -293,22 +312,12 @@ class Run:
         return network.to(device)
 
     def child_path(self, name: str) -> Path:
-        """The folder of a trained child."""
-        return self.path / CHILDREN / name
+        """The folder of a trained child.
 
-
-def check_free(path: Path) -> None:
-    """Makes sure that nothing would be overwritten.
-
-    Raises:
-        AlreadyExistsError: There is something at this path.
-    """
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if path.exists():
-        raise AlreadyExistsError(
-            f"{str(path)!r} already exists and is kept: choose another --out, or add --resume"
-        )
+        Raises:
+            InvalidValueError: The name would lead out of the run folder.
+        """
+        return child_path(self.path, name)
 
 
 def environment() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from smash.device import Precision, choose_device
 from smash.ensemble import ENSEMBLE, Ensemble
 from smash.errors import InvalidValueError, unknown
 from smash.interruption import Interruption, hear_interruption
+from smash.locking import hold
 from smash.progress import Advance, Progress, silent
 from smash.racing import KEEP, Race
 from smash.randomness import generator
@@ -86,7 +87,8 @@ def search(
 
     Raises:
         InvalidValueError: A setting is wrong, or no architecture is within the limits.
-        RunStateError: Training has not finished, or the study was made with other settings.
+        RunStateError: Training has not finished, the study was made with other settings, or another
+            process searches this run.
     """
     counts = {"random": random, "perturb": perturb, "markov": markov}
     chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
@@ -109,25 +111,29 @@ def search(
         "full": full,
         "keep": keep,
     }
-    study = Study(run.study_path, create=True)
-    _refuse_changes(study, settings, run)
-    scorer = Scorer(network, run.data.to(place), rank_by, examples, split, precision, batch_size)
-    race = None if full else Race(scorer.rungs, keep)
-    loop = _Loop(run, study, scorer, race, budget, seed)
-    perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
-    phases: Sequence[tuple[Strategy[Any], int]] = (
-        (RandomSampling(run.space), random),
-        (perturbation(run.space, rate), perturb),
-        (MarkovChain(run.space, rate), markov),
-    )
-    total = len(loop.candidates) + sum(max(0, count - loop.done(phase)) for phase, count in phases)
-    with hear_interruption() as interruption, progress("search", total) as advance:
-        try:
-            for phase, count in phases:
-                loop.extend(phase, count, advance, interruption)
-        finally:
-            loop.ensemble.save()
-    return study
+    with hold(run.path, "search"):
+        study = Study(run.study_path, create=True)
+        _refuse_changes(study, settings, run)
+        scorer = Scorer(
+            network, run.search_data.to(place), rank_by, examples, split, precision, batch_size
+        )
+        race = None if full else Race(scorer.rungs, keep)
+        loop = _Loop(run, study, scorer, race, budget, seed)
+        perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
+        phases: Sequence[tuple[Strategy[Any], int]] = (
+            (RandomSampling(run.space), random),
+            (perturbation(run.space, rate), perturb),
+            (MarkovChain(run.space, rate), markov),
+        )
+        todo = sum(max(0, count - loop.done(phase)) for phase, count in phases)
+        total = len(loop.candidates) + todo
+        with hear_interruption() as interruption, progress("search", total) as advance:
+            try:
+                for phase, count in phases:
+                    loop.extend(phase, count, advance, interruption)
+            finally:
+                loop.ensemble.save()
+        return study
 
 
 _CHOICES = {
@@ -197,16 +203,16 @@ class _Loop:
         self.candidates = study.candidates()
         self._seen = {candidate.id for candidate in self.candidates}
         self._history = [self._scored(one) for one in self.candidates]
-        self.ensemble = Ensemble(run.path / ENSEMBLE, scorer.labels)
         full = [
-            scored
+            (one.id, scored.architecture)
             for one, scored in zip(self.candidates, self._history, strict=True)
             if not one.partial
         ]
-        if self.ensemble.count > len(full):
-            self.ensemble.clear()  # of a study that was there before
-        for one in full[self.ensemble.count :]:
-            self.ensemble.add(scorer.predict(one.architecture))
+        self.ensemble = Ensemble(
+            run.path / ENSEMBLE, scorer.labels, [identity for identity, _ in full]
+        )
+        for identity, architecture in full[self.ensemble.count :]:
+            self.ensemble.add(identity, scorer.predict(architecture))
         # What ranks, for each example, of candidates that others may be compared with.
         self._each = lru_cache(maxsize=4)(lambda a: scorer.each(scorer.predict(a)))
 
@@ -229,15 +235,16 @@ class _Loop:
             # A cohort sees what was scored before it began, wherever this process began.
             own = index % strategy.cohort
             history = self._history[: len(self._history) - own]
-            drawn = self._propose(strategy, history, index)
-            if drawn is None:
-                return
-            architecture, cost = drawn
-            self._score(strategy, index, architecture, cost, self._rival(history))
+            with interruption.at_once():
+                drawn = self._propose(strategy, history, index)
+                if drawn is None:
+                    return
+                architecture, cost = drawn
+                logits = self._predict(architecture, self._rival(history))
+            self._commit(strategy, index, architecture, cost, logits)
             least = min(self._history, key=lambda one: one.value)
             advance(len(self.candidates), f"{strategy.name}, best {least.value:.4f}")
-            if interruption.requested:
-                raise KeyboardInterrupt
+            interruption.check()
 
     def _propose(
         self, strategy: Strategy[Any], history: Sequence[Scored[Any]], index: int
@@ -268,30 +275,28 @@ class _Loop:
         rival = self._race.rival([one.value for one in history])
         return None if rival is None else self._each(history[rival].architecture)
 
-    def _score(
-        self,
-        strategy: Strategy[Any],
-        index: int,
-        architecture: Any,
-        cost: Cost,
-        rival: Tensor | None,
-    ) -> None:
+    def _predict(self, architecture: Any, rival: Tensor | None) -> Tensor:
         scorer = self._scorer
         if self._race is None or rival is None:
-            logits = scorer.predict(architecture)
-        else:
-            logits = self._race.run(scorer.predict_parts(architecture), scorer.each, rival)
-        score = scorer.judge(logits)
-        dropped = score.examples < len(scorer.labels)
+            return scorer.predict(architecture)
+        return self._race.run(scorer.predict_parts(architecture), scorer.each, rival)
+
+    def _commit(
+        self, strategy: Strategy[Any], index: int, architecture: Any, cost: Cost, logits: Tensor
+    ) -> None:
+        score = self._scorer.judge(logits)
+        dropped = score.examples < len(self._scorer.labels)
+        identity = self._space.identify(architecture)
+        ensemble = self.ensemble
         candidate = Candidate(
-            id=self._space.identify(architecture),
+            id=identity,
             architecture=self._space.to_json(architecture),
             strategy=strategy.name,
             index=index,
             value=score.value,
             error=score.error,
             top5_error=score.top5_error,
-            ensemble_error=self.ensemble.error() if dropped else self.ensemble.add(logits),
+            ensemble_error=ensemble.error() if dropped else ensemble.add(identity, logits),
             loss=score.loss,
             split=score.split,
             examples=score.examples,
@@ -300,6 +305,7 @@ class _Loop:
             partial=dropped,
         )
         self._study.add(candidate, self._space.readable(architecture))
+        ensemble.keep()
         self.candidates.append(candidate)
         self._seen.add(candidate.id)
         self._history.append(self._scored(candidate))

@@ -1,4 +1,8 @@
-"""Candidates and their scores, in an Optuna storage: committed the moment they exist."""
+"""Candidates and their scores, in an Optuna storage: committed the moment they exist.
+
+The journal is written by one search at a time, which mends it when it opens it; readers pass over a
+last line that is not written to its end, and wait for nobody.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,16 @@ from optuna.distributions import FloatDistribution
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
-from smash.errors import NotFoundError, RunStateError
+from smash.durable import parse_json
+from smash.errors import RunStateError
+from smash.layout import check_searched
 
 _NAME = "smash"
 _SETTINGS = "settings"
 _READABLE = FloatDistribution(0, 2.0**20)
 _COST = FloatDistribution(1, 2.0**50, log=True)
+_COSTS = ("params", "macs")
+_PATIENCE = 3  # seconds until a lock is one that a killed process left: a line takes milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +67,15 @@ class Candidate:
     partial: bool = False
 
 
+_NUMBER = (int, float)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("value", "error", "top5_error", "ensemble_error", "loss"), _NUMBER),
+    **dict.fromkeys(("index", "examples", "params", "macs"), int),
+    **dict.fromkeys(("id", "strategy", "split"), str),
+    "architecture": dict,
+}
+
+
 class Study:
     """All candidates of a run.
 
@@ -73,15 +90,12 @@ class Study:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        lock = JournalFileSymlinkLock(str(path))
-        if path.exists():
+        lock = JournalFileSymlinkLock(str(path), grace_period=_PATIENCE)
+        if create and path.exists():
             _mend(path, lock)
         made = path.exists() and path.stat().st_size > 0
-        if not made and not create:
-            raise NotFoundError(
-                f"run {str(path.parent)!r} has no candidates: rank some with "
-                f"'smash search {path.parent}'"
-            )
+        if not create:
+            check_searched(path)
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
             # Not load_if_exists, which adds a line to the journal each time.
@@ -91,15 +105,24 @@ class Study:
                 self._study = optuna.create_study(
                     storage=storage, study_name=_NAME, direction="minimize"
                 )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunStateError(f"{path} is damaged: {error!r}") from None
+        except OSError:
+            raise
+        except Exception as error:  # Optuna raises whatever a damaged line leads it to
+            raise _damaged(path, error) from None
         self._path = path
 
     @property
     def settings(self) -> dict[str, Any] | None:
-        """What the search was asked for; None before the first."""
+        """What the search was asked for; None before the first.
+
+        Raises:
+            RunStateError: They are damaged.
+        """
         value = self._study.user_attrs.get(_SETTINGS)
-        return None if value is None else dict(json.loads(value))
+        try:
+            return None if value is None else dict(parse_json(value))
+        except (ValueError, TypeError) as error:
+            raise _damaged(self._path, error) from None
 
     @settings.setter
     def settings(self, value: Mapping[str, Any]) -> None:
@@ -112,7 +135,7 @@ class Study:
             candidate: The candidate.
             readable: A few features of its architecture by name, for dashboards.
         """
-        costs = {"params": float(candidate.params), "macs": float(candidate.macs)}
+        costs = {name: float(getattr(candidate, name)) for name in _COSTS}
         attributes = {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__} | {
             "architecture": json.dumps(candidate.architecture, separators=(",", ":"))
         }
@@ -139,7 +162,16 @@ class Study:
         try:
             return [_candidate(trial) for trial in trials]
         except (KeyError, TypeError, ValueError) as error:
-            raise RunStateError(f"{self._path} is damaged: {error!r}") from None
+            raise _damaged(self._path, error) from None
+
+    def readable(self) -> dict[str, dict[str, float]]:
+        """What `add` was given as readable features, by the candidate's id."""
+        return {
+            trial.user_attrs["id"]: {
+                name: value for name, value in trial.params.items() if name not in _COSTS
+            }
+            for trial in self._study.get_trials(deepcopy=False)
+        }
 
     def ranked(self) -> list[Candidate]:
         """All candidates, best first; those with partial scores last."""
@@ -148,7 +180,16 @@ class Study:
 
 def _candidate(trial: FrozenTrial) -> Candidate:
     values = {name: trial.user_attrs[name] for name in Candidate.__dataclass_fields__}
-    return Candidate(**{**values, "architecture": json.loads(values["architecture"])})
+    values["architecture"] = parse_json(values["architecture"])
+    for name, kind in _KINDS.items():
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise TypeError(f"{name} of a candidate is {values[name]!r:.60}")
+    return Candidate(**values)
+
+
+def _damaged(path: Path, error: Exception) -> RunStateError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return RunStateError(f"{path} is damaged ({reason}): restore it, or search anew without it")
 
 
 def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from smash.config import RunSettings, SpaceSettings, TrainingSettings, refuse_ch
 from smash.cost import survey
 from smash.data import Data
 from smash.device import choose_device
+from smash.durable import make_folder
 from smash.errors import InvalidValueError, RunStateError, unknown
+from smash.layout import check_free
+from smash.locking import hold
 from smash.processes import join
 from smash.progress import Progress, silent
-from smash.run import Run, check_free
+from smash.run import Run
 from smash.spaces import make_space
 from smash.training_loop import TrainingLoop, steps_per_epoch
 from smash.weights import HYPERNETS
@@ -28,7 +32,15 @@ _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 RECIPES: dict[str, dict[str, Any]] = {
     "small": _FAST,
     "tiny": _FAST,
-    "nas-bench-201": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "constant"},
+    "nas-bench-201": {
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "schedule": "constant",
+        "weight_decay": 5e-4,
+        "batch_size": 32,
+        "proxy_size": 8,
+        "augment": False,
+    },
 }
 """Settings of training that differ from the published ones, by preset, or by space without one.
 
@@ -85,7 +97,8 @@ def train(
     Raises:
         InvalidValueError: A setting is wrong.
         AlreadyExistsError: The folder is there and `resume` was not asked for.
-        RunStateError: The run to resume is damaged or was made with other data or settings.
+        RunStateError: The run to resume is damaged, was made with other data or settings, or is in
+            use by another process.
         DivergedError: The loss is no longer finite.
     """
     out = Path(out)
@@ -105,11 +118,15 @@ def train(
         given["device"] = str(choose_device(device))
     if device is None:
         device = Run.open(out).settings.device if resume else "auto"
-    with join(choose_device(device)) as processes:
+    with join(choose_device(device)) as processes, ExitStack() as held:
 
         def prepare() -> None:
-            go_on = _check_resumed if resume else _begin
-            run = go_on(out, data, given, epochs, processes.count)
+            if resume:
+                run = _check_resumed(out, data, given, epochs, processes.count)
+                if not run.trained:
+                    held.enter_context(hold(out, "train"))
+            else:
+                run = _begin(out, data, given, epochs, processes.count, held)
             if announce and not run.trained:
                 announce(_choices(run))
 
@@ -119,7 +136,7 @@ def train(
             run.data = data
         if not run.trained:
             network = run.new_network().to(processes.device)
-            loop = TrainingLoop(run, network, run.data.to(processes.device), processes)
+            loop = TrainingLoop(run, network, run.search_data.to(processes.device), processes)
             loop.go_on(progress if processes.rank == 0 else silent)
     return run
 
@@ -139,19 +156,27 @@ def begin(data: Data, out: str | Path, *, epochs: int | None = None, **given: An
     """
     check_settings(epochs=epochs, **given)
     given["device"] = str(choose_device(given.get("device", "auto")))
-    return _begin(Path(out), data, given, epochs, processes=1)
+    with ExitStack() as held:
+        return _begin(Path(out), data, given, epochs, 1, held)
 
 
 def _begin(
-    out: Path, data: Data | None, given: Mapping[str, Any], epochs: int | None, processes: int
+    out: Path,
+    data: Data | None,
+    given: Mapping[str, Any],
+    epochs: int | None,
+    processes: int,
+    held: ExitStack,
 ) -> Run:
-    """Makes the run folder, once all that was asked for holds."""
+    """Makes the run folder, once all that was asked for holds, and holds it."""
     if data is None:
         raise InvalidValueError("data must be given, unless a run is resumed")
     check_free(out)
     run = Run(out, _settings(data, {**given, "processes": processes}, epochs))
     run.data = data
     run.new_network()  # before the folder: a wrong option leaves none behind
+    make_folder(out)
+    held.enter_context(hold(out, "train"))
     run.create()
     return run
 
@@ -280,7 +305,7 @@ def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:
     started = time.monotonic()
     run = Run(Path(), settings.replaced(training=settings.training.replaced(steps=_TIMED_STEPS)))
     run.data = data
-    trial = TrainingLoop(run, run.new_network().to(device), data.to(device))
+    trial = TrainingLoop(run, run.new_network().to(device), run.search_data.to(device))
     trial.take_step()  # the first is slower than all that follow
     trial.step = 0
     middle_out = sorted(range(_TIMED_STEPS), key=lambda step: abs(2 * step + 1 - _TIMED_STEPS))

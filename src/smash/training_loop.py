@@ -16,8 +16,8 @@ from torch import Tensor
 from smash.config import TrainingSettings
 from smash.data import Data, batches, class_weights, epoch_order, training_batch
 from smash.device import autocast, gradient_scaler
-from smash.errors import DivergedError
-from smash.interruption import hear_interruption
+from smash.errors import DivergedError, RunStateError
+from smash.interruption import Interruption, Terminated, hear_interruption
 from smash.processes import ALONE, Processes
 from smash.progress import Progress
 from smash.randomness import generator, torch_generator
@@ -29,6 +29,7 @@ SPLITS = {"val": "validation", "test": "TEST"}
 """What a split to validate on is called: whoever looks at the test split is told so."""
 
 _STEPS_BETWEEN_CHECKS = 50  # of the loss: looking at it makes a GPU wait
+_SECONDS_BETWEEN_SAVES = 300.0  # looked at where the loss is
 
 
 class TrainingLoop:
@@ -55,31 +56,50 @@ class TrainingLoop:
         self.scaler = gradient_scaler(self.device, self.settings.precision)
         self.class_weights = class_weights(data) if self.settings.class_weights else None
         self.step = 0
-        self.loss_sum = torch.zeros((), device=self.device)  # of this epoch's steps so far
+        self.validated = 0  # steps after the last epoch that is closed: validated and written down
+        self.loss_sum = torch.zeros((), device=self.device)  # of the steps since then
         self.seconds = 0.0
 
     def go_on(self, progress: Progress) -> None:
-        """Trains to the end, or until it is interrupted; keeps the state either way."""
-        if self.run.checkpoint.path.exists():
+        """Trains to the end, or until it is interrupted; keeps the state either way.
+
+        Raises:
+            RunStateError: The checkpoint is damaged, or is gone.
+        """
+        path = self.run.checkpoint.path
+        if path.exists():
             self._restore()
+        elif len(self.run.metrics.rows()) > 1:  # one line is written before the first checkpoint
+            raise RunStateError(
+                f"{path} is gone, though {self.run.metrics.path} tells of training: restore it, "
+                "or delete that file as well to train anew"
+            )
         if self.processes.rank == 0:
-            self.run.metrics.truncate(self.step)
+            self.run.metrics.truncate(self.validated)
         steps, words = self.settings.steps, ""
         with hear_interruption() as interruption, progress("training", steps) as advance:
             started = time.monotonic() - self.seconds
-            while self.step < steps:
-                self.take_step()
-                self.seconds = time.monotonic() - started
-                if self.step % self.per_epoch == 0 or self.step == steps:
-                    words = self._end_epoch()
+            saved = time.monotonic()
+            while self.step < steps or self.validated < steps:
+                if self.validated < self.step and (
+                    self.step % self.per_epoch == 0 or self.step == steps
+                ):
+                    words = self._end_epoch(interruption)
                     self._save()
-                elif self.step % _STEPS_BETWEEN_CHECKS == 0:
-                    self._check_loss()
+                    saved = time.monotonic()
+                else:
+                    self.take_step()
+                    self.seconds = time.monotonic() - started
+                    if self.step % _STEPS_BETWEEN_CHECKS == 0:
+                        self._check_loss()
+                        if self.processes.any(time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):
+                            self._save()
+                            saved = time.monotonic()
                 advance(self.step, words)
                 if self.processes.any(interruption.requested):
                     self._check_loss()
                     self._save()
-                    raise KeyboardInterrupt
+                    interruption.stop()
         if self.processes.rank == 0:
             self.run.save_network(self.network)
 
@@ -92,9 +112,11 @@ class TrainingLoop:
         order = epoch_order(len(self.data.train), self.seed, epoch)
         rows = order[place * settings.batch_size : (place + 1) * settings.batch_size]
         batch = training_batch(self.data.train, rows, self.seed, number)
-        images = self.data.augmentation(
-            batch.images, torch_generator(self.seed, "augmentation", number)
-        )
+        images = batch.images
+        if settings.augment:
+            images = self.data.augmentation(
+                images, torch_generator(self.seed, "augmentation", number)
+            )
         drawn = self.step * processes.count if settings.same_architecture else number
         rng = generator(self.seed, "training architecture", drawn)
         architecture = self.network.space.sample(rng, self.step / settings.steps)
@@ -111,18 +133,16 @@ class TrainingLoop:
         self.loss_sum += loss.detach()
         self.step += 1
 
-    def _end_epoch(self) -> str:
+    def _end_epoch(self, interruption: Interruption) -> str:
         """Validates where it is due, writes the epoch's line and says it in a few words."""
         self._check_loss()
         settings = self.settings
-        steps = (self.step - 1) % self.per_epoch + 1
-        train_loss = self._loss_of_all() / (steps * self.processes.count)
-        self.loss_sum.zero_()
+        train_loss = self._loss_of_all() / ((self.step - self.validated) * self.processes.count)
         epoch = math.ceil(self.step / self.per_epoch)
         row: dict[str, Any] = {"step": self.step, "epoch": epoch, "train_loss": train_loss}
         words = f"loss {train_loss:.3f}"
         if is_due(settings.validate_every, epoch) or self.step == settings.steps:
-            loss, error, top5_error = self.validate(epoch)
+            loss, error, top5_error = self._validate(epoch, interruption)
             row |= {"val_loss": loss, "val_error": error, "val_top5_error": top5_error}
             row["split"] = settings.validate_on
             words += f", {SPLITS[settings.validate_on]} error {error:.1%} (random architectures)"
@@ -130,7 +150,20 @@ class TrainingLoop:
             self.run.metrics.append({**row, "seconds": round(self.seconds, 3)})
             if is_due(settings.keep_every, epoch):
                 self.run.keep_copy(self.network, epoch)
+        self.loss_sum.zero_()
+        self.validated = self.step
         return words
+
+    def _validate(self, epoch: int, interruption: Interruption) -> tuple[float, float, float]:
+        """Validates; it takes long and changes nothing, so an interruption need not wait for it."""
+        if self.processes.count > 1:  # the others would wait for this one for ever
+            return self.validate(epoch)
+        try:
+            with interruption.at_once():
+                return self.validate(epoch)
+        except (KeyboardInterrupt, Terminated):
+            self._save()
+            raise
 
     @torch.no_grad()
     def validate(self, epoch: int) -> tuple[float, float, float]:
@@ -166,6 +199,7 @@ class TrainingLoop:
     def _save(self) -> None:
         about = {
             "step": self.step,
+            "validated": self.validated,
             "loss_sums": self.processes.gather(self.loss_sum.item()),
             "seconds": self.seconds,
             "scaler": self.scaler.state_dict(),
@@ -174,13 +208,24 @@ class TrainingLoop:
             self.run.checkpoint.save(self.network, self.optimizer, about)
 
     def _restore(self) -> None:
-        about = self.run.checkpoint.load(self.network, self.optimizer)
+        path, number = self.run.checkpoint.path, (int, float)
+        kinds = {"step": int, "loss_sums": list, "seconds": number, "scaler": dict}
+        about = self.run.checkpoint.load(self.network, self.optimizer, **kinds)
         self.step, self.seconds = about["step"], about["seconds"]
-        self.loss_sum.fill_(about["loss_sums"][self.processes.rank])
+        closed = self.step - self.step % self.per_epoch
+        self.validated = about.get("validated", closed)  # not in those of the first versions
+        sums = about["loss_sums"]
+        if not 0 <= self.validated <= self.step <= self.settings.steps or len(sums) != (
+            self.processes.count
+        ):
+            raise RunStateError(f"{path} does not fit this run: it is at step {self.step}")
+        self.loss_sum.fill_(sums[self.processes.rank])
         self.scaler.load_state_dict(about["scaler"])
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+def weighted_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float = 0.0
+) -> Tensor:
     """The mean loss of a batch, in nats, each example times the weight of its class.
 
     The mean is over examples, and not over their weights as torch's own is: a batch that happens to
@@ -190,10 +235,12 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Ten
         logits: Shape ``(n, classes)``.
         labels: Shape ``(n,)``, int64.
         weights: Shape ``(classes,)``; None for no weights.
+        smoothing: Share of each label that is spread over all classes, 0…1.
     """
     if weights is None:
-        return F.cross_entropy(logits, labels)
-    return (weights[labels] * F.cross_entropy(logits, labels, reduction="none")).mean()
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    return (weights[labels] * losses).mean()
 
 
 def is_due(every: int | None, epoch: int) -> bool:

@@ -1,11 +1,13 @@
 """Is a ranking to be trusted? Its rank correlation with real accuracies, beside baselines.
 
-What is measured is kept in ``RUN/trust.jsonl``; a picture is drawn as ``RUN/trust.svg``.
+What is measured is kept in ``RUN/trust.jsonl``; what was found last in ``RUN/trust.json``, for the
+report, and as a picture in ``RUN/trust.svg``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from smash.config import RetrainSettings
 from smash.cost import measure
 from smash.data import batches
 from smash.device import choose_device
-from smash.durable import write_atomically
+from smash.durable import write_atomically, write_json
 from smash.errors import InvalidValueError, unknown
 from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
@@ -36,6 +38,7 @@ from smash.study import Study
 
 LEDGER = "trust.jsonl"
 PICTURE = "trust.svg"
+FOUND = "trust.json"
 _FEWEST = 3
 _WEIGHTS_SEED = 0
 
@@ -127,7 +130,7 @@ def correlate(
         known = part_of(read_table(table, str(column), run.space), run.space, half, limit)
         _check_enough(len(known), "the part of the table that is looked at")
         scorer = Scorer(
-            run.network(place), run.data.to(place), examples=examples or SCORED_EXAMPLES
+            run.network(place), run.search_data.to(place), examples=examples or SCORED_EXAMPLES
         )
         scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
         parts = [f"column {column} of {table}", f"{half} half" if half else ""]
@@ -295,7 +298,7 @@ def _report(
     title = f"τ = {tau.value:.3f} [{tau.low:.3f}, {tau.high:.3f}], n = {len(known)}"
     drawn = scatter(scores, real, title=title, x=f"SMASH score: {scored_on}", y=truth)
     write_atomically(picture, drawn.encode())
-    return Trust(
+    trust = Trust(
         n=len(known),
         score=found,
         baselines=baselines,
@@ -307,3 +310,8 @@ def _report(
         ],
         picture=picture,
     )
+    points = [
+        (name, score if math.isfinite(score) else None, real) for name, score, real in trust.points
+    ]
+    write_json(run.path / FOUND, {**trust.as_json(), "picture": PICTURE, "points": points})
+    return trust

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smash.errors import InvalidValueError
+from smash.layout import STUDY, check_searched, find_run
 from smash.leaving import speaks
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def load(source: str, **options: Any) -> Data:
 
 
 def open_run(path: Path) -> Run:
-    """Finds a run."""
+    """Finds a run. What is wrong with its folder is said before torch is imported."""
+    find_run(path)
     from smash.run import Run
 
     return Run.open(path)
@@ -60,16 +62,11 @@ def open_run(path: Path) -> Run:
 
 def open_study(path: Path) -> Study:
     """Finds the study of a run."""
+    find_run(path)
+    check_searched(path / STUDY)
     from smash.study import Study
 
-    return Study(open_run(path).study_path)
-
-
-def check_free(path: Path) -> None:
-    """Makes sure that nothing would be overwritten."""
-    from smash.run import check_free
-
-    check_free(path)
+    return Study(path / STUDY)
 
 
 def key_values(pairs: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smash.commands.common import DeviceOption, JsonOption, RunArgument, open_run, say
+from smash.layout import find_run
 
 if TYPE_CHECKING:
     from smash.agreement import Interval
@@ -58,6 +59,7 @@ def correlate(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the ranking with real accuracies, of a table or of a sample that is trained."""
+    find_run(run)
     from smash.progress import on_terminal
     from smash.trust import correlate as correlate_run
 

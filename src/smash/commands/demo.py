@@ -10,11 +10,11 @@ import typer
 from smash.commands.common import (
     DeviceOption,
     announce,
-    check_free,
     load,
     print_candidates,
     say,
 )
+from smash.layout import check_free
 
 
 def demo(
@@ -25,13 +25,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Run the whole loop on scikit-learn's digits, in minutes."""
+    out = out or _next_free(Path("runs"), "demo")
+    check_free(out)
     from smash.progress import on_terminal
     from smash.retraining import retrain as retrain_run
     from smash.searching import search as search_run
     from smash.training import train as train_network
 
-    out = out or _next_free(Path("runs"), "demo")
-    check_free(out)
     run = train_network(
         load("digits"),
         out,

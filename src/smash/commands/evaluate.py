@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from smash.commands.common import DeviceOption, JsonOption
+from smash.layout import check_child
 
 
 def evaluate(
@@ -19,6 +20,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a trained child."""
+    check_child(child)
     from smash.children import Child
     from smash.device import choose_device
 
@@ -31,5 +33,5 @@ def evaluate(
         f"{found.split}: error {found.error:.2%}, top-5 error {found.top5_error:.2%}, "
         f"macro-F1 {found.macro_f1:.4f}, loss {found.loss:.4f} on {found.examples:,} examples"
     )
-    worst = sorted(zip(found.recall, trained.about["classes"], strict=True))[:5]
+    worst = sorted(zip(found.recall, trained.run.data.classes, strict=True))[:5]
     print("  least often recognised: " + ", ".join(f"{name} {share:.1%}" for share, name in worst))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from smash.commands.common import DeviceOption, RunArgument, open_run, print_candidates, say
+from smash.layout import check_trained, find_run
 
 
 def search(
@@ -30,6 +31,8 @@ def search(
     device: DeviceOption = "auto",
 ) -> None:
     """Rank architectures."""
+    find_run(run)
+    check_trained(run)
     from smash.progress import on_terminal
     from smash.searching import search as search_run
 

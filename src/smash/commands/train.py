@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from smash.commands.common import announce, check_free, key_values, load, say
+from smash.commands.common import announce, key_values, load, say
 from smash.errors import InvalidValueError
+from smash.layout import check_free, find_run
 
 
 def train(
@@ -40,6 +41,9 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine or constant.")] = None,
+    proxy_size: Annotated[
+        int | None, typer.Option(help="Longest side of images to search on; by default what suits.")
+    ] = None,
     class_weights: Annotated[
         bool | None, typer.Option("--class-weights", help="Weigh rare classes more.")
     ] = None,
@@ -76,11 +80,17 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on with an unfinished run.")] = False,
 ) -> None:
     """Train a SMASH network. Under torchrun, several processes train it together."""
+    options = key_values(option or [])
+    if resume:
+        find_run(out)
+    else:
+        check_free(out)
+        if data is None:
+            raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     from smash.progress import on_terminal
     from smash.training import check_settings
     from smash.training import train as train_network
 
-    options = key_values(option or [])
     if stem_stride is not None:
         options["stem_stride"] = stem_stride
     asked: dict[str, Any] = {
@@ -96,6 +106,7 @@ def train(
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "schedule": schedule,
+        "proxy_size": proxy_size,
         "class_weights": class_weights,
         "precision": precision,
         "validate_every": validate_every,
@@ -103,10 +114,6 @@ def train(
         "same_architecture": same_architecture,
     }
     check_settings(**asked)  # before the data is loaded, which may take its time
-    if not resume:
-        check_free(out)
-        if data is None:
-            raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     loaded = (
         None
         if data is None
@@ -126,8 +133,8 @@ def train(
     run = train_network(
         loaded, out, resume=resume, progress=on_terminal, announce=announce, **asked
     )
-    last = run.metrics.rows()[-1]
-    say(
-        f"trained {run.settings.training.steps:,} steps: validation error "
-        f"{last['val_error']:.1%} over random architectures. Next: smash search {out}"
+    rows = run.metrics.rows()
+    found = (
+        f": validation error {rows[-1]['val_error']:.1%} over random architectures" if rows else ""
     )
+    say(f"trained {run.settings.training.steps:,} steps{found}. Next: smash search {out}")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smash.commands.common import announce, load, print_candidates, print_child, say
-from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, SmashError
-from smash.leaving import leave, speaks
+from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError
+from smash.interruption import hear_termination
+from smash.leaving import ENDINGS, leave, speaks
 from smash.original.flags import evaluate_parser, read, train_parser
 from smash.original.parallel import relaunch
 from smash.original.translating import (
@@ -57,8 +58,9 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
 def _run(program: str, work: Callable[[], None]) -> None:
     try:
-        work()
-    except (SmashError, KeyboardInterrupt, OSError) as error:
+        with hear_termination():
+            work()
+    except ENDINGS as error:
         leave(program, error)
 
 
@@ -180,6 +182,7 @@ def _reference_run(flags: Namespace) -> Run:
 
 def _train_child(run: Run, flags: Namespace, baseline: str | None = None) -> None:
     """Trains a candidate, or a reference network."""
+    from smash.baselines import full_name
     from smash.children import Child, child_name
     from smash.config import RetrainSettings
     from smash.progress import on_terminal
@@ -193,7 +196,7 @@ def _train_child(run: Run, flags: Namespace, baseline: str | None = None) -> Non
         child = retrain(
             run,
             rank,
-            baseline=baseline,
+            baseline=full_name(baseline) if baseline else None,
             name=name,
             device=flags.device,
             progress=on_terminal,
@@ -230,6 +233,7 @@ def _search(run: Run, flags: Namespace) -> None:
         run,
         examples=len(getattr(run.data, looked_at)),
         device=flags.device,
+        full=True,
         progress=on_terminal,
         **search_settings(flags),
     )
