@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision import models
 
-from smash.baselines import full_name, make_baseline
+from smash.baselines import fit_baseline, full_name, make_baseline
 from smash.cost import count_macs, count_parameters
 from smash.errors import InvalidValueError
 from smash.retraining import initialise
@@ -28,6 +28,58 @@ SMALL = Task(channels=1, size=(8, 8), classes=5)
 def test_wide_resnets_have_their_published_parameters(name, millions):
     found = count_parameters(make_baseline(name, CIFAR)) / 1e6
     assert found == pytest.approx(millions, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("depth", "millions"),
+    # He et al. 2016 (arXiv 1512.03385), table 6, in millions as printed there.
+    [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)],
+)
+def test_narrow_resnets_have_their_published_parameters(depth, millions):
+    found = count_parameters(make_baseline(f"resnet-{depth}-16", CIFAR)) / 1e6
+    assert found == pytest.approx(millions, abs=0.05 if depth == 110 else 0.006)
+
+
+def test_a_narrow_resnet_computes_what_is_published():
+    network = make_baseline("resnet-8-3", SMALL, "cpu")
+    initialise(network, torch.Generator().manual_seed(0))
+    network.eval()
+    images = torch.randn(3, 1, 8, 7, generator=torch.Generator().manual_seed(1))
+    state = dict(network.state_dict())
+
+    def normed(x, name):
+        names = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(state[f"{name}.{part}"] for part in names))
+
+    x = F.relu(normed(F.conv2d(images, state["stem.weight"], padding=1), "norm"))
+    for number, stride in enumerate((1, 2, 2)):
+        unit = f"units.{number}"
+        path = F.conv2d(x, state[f"{unit}.conv_1.weight"], stride=stride, padding=1)
+        path = F.conv2d(
+            F.relu(normed(path, f"{unit}.norm_1")), state[f"{unit}.conv_2.weight"], padding=1
+        )
+        across = torch.zeros_like(path)
+        across[:, : x.shape[1]] = x[:, :, ::stride, ::stride]
+        x = F.relu(across + normed(path, f"{unit}.norm_2"))
+    assert x.shape == (3, 12, 2, 2)
+    expected = F.linear(x.mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), expected)
+
+
+@pytest.mark.parametrize("family", ["resnet", "wrn"])
+@pytest.mark.parametrize("params", [1_000, 70_000, 400_000, 9_000_000])
+def test_the_nearest_of_a_family_is_found(family, params):
+    name = fit_baseline(family, params, CIFAR)
+    _, depth, width = name.split("-")
+    found = count_parameters(make_baseline(name, CIFAR))
+    # None of its neighbours is nearer, in ratio.
+    for other in (int(width) - 1, int(width) + 1):
+        if other >= 1:
+            beside = count_parameters(make_baseline(f"{family}-{depth}-{other}", CIFAR))
+            assert max(found / params, params / found) <= max(beside / params, params / beside)
+    if family == "resnet" and params > 10_000:
+        assert found == pytest.approx(params, rel=0.1)
 
 
 def test_the_reference_of_the_published_budget_is_wrn_40_4():
@@ -103,12 +155,13 @@ def test_small_and_large_images_fit(name, task):
 
 
 @pytest.mark.parametrize("size", [(64,), (8, 8, 8)])
-def test_wide_resnets_take_signals_and_volumes_and_others_refuse(size):
+def test_resnets_take_signals_and_volumes_and_others_refuse(size):
     task = Task(channels=2, size=size, classes=3)
-    network = make_baseline("wrn-10-1", task, "cpu")
-    initialise(network, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert network.eval()(torch.zeros(2, 2, *size)).shape == (2, 3)
+    for name in ("wrn-10-1", "resnet-8-4"):
+        network = make_baseline(name, task, "cpu")
+        initialise(network, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert network.eval()(torch.zeros(2, 2, *size)).shape == (2, 3)
     with pytest.raises(InvalidValueError, match=r"for images, got data with . spatial axes"):
         make_baseline("resnet18", task)
 
@@ -119,6 +172,7 @@ def test_wide_resnets_take_signals_and_volumes_and_others_refuse(size):
         *[("ResNet", "resnet18"), ("ResNet-34", "resnet34"), ("DenseNet", "densenet121")],
         *[("VGG", "vgg16_bn"), ("vgg13-bn", "vgg13_bn"), ("WRN-16-2", "wrn-16-2")],
         *[("wrn28-10", "wrn-28-10"), ("wide_resnet50_2", "wide_resnet50_2")],
+        ("ResNet-20-16", "resnet-20-16"),
     ],
 )
 def test_a_network_has_one_name(given, name):
@@ -129,7 +183,10 @@ def test_unknown_names_say_which_is_meant():
     with pytest.raises(InvalidValueError, match="did you mean 'resnet18'"):
         make_baseline("resnet19", CIFAR)
     for name in ("wrn-17-2", "wrn-4-2", "wrn-16-0"):
-        with pytest.raises(InvalidValueError, match="depth must be 6n"):
+        with pytest.raises(InvalidValueError, match=r"depth must be 6n \+ 4"):
+            make_baseline(name, CIFAR)
+    for name in ("resnet-18-16", "resnet-2-4", "resnet-20-0"):
+        with pytest.raises(InvalidValueError, match=r"depth must be 6n \+ 2"):
             make_baseline(name, CIFAR)
 
 

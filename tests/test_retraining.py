@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 
 import smash
-from smash.baselines import make_baseline
+from smash.baselines import fit_baseline, make_baseline
 from smash.children import child_name
 from smash.config import RetrainSettings
 from smash.cost import count_macs, count_parameters
@@ -18,6 +18,7 @@ from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.randomness import torch_generator
 from smash.retraining import initialise
+from smash.retraining_loop import RetrainingLoop
 from smash.training import begin
 from tests.conftest import TINY
 
@@ -140,6 +141,7 @@ def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked):
     # It changes no weight, so the child is the same.
     (never.path / "result.json").unlink()
     (never.path / "state.safetensors").unlink()
+    (never.path / "metrics.jsonl").unlink()
     each = smash.retrain(ranked, 0, epochs=3, validate_every=2, validate_on="test", device="cpu")
     assert each.path == never.path
     assert ["val_error" in row for row in rows_of(each)] == [False, True, True]
@@ -216,3 +218,86 @@ def test_initial_weights_are_of_the_seed_alone(digits):
         initialise(network, torch.Generator().manual_seed(seed))
     assert same(dict(first.named_parameters()), dict(second.named_parameters()))
     assert not same(dict(first.named_parameters()), dict(other.named_parameters()))
+
+
+MODERN = {"baseline": "wrn-10-1", "recipe": "modern", "epochs": 3, "device": "cpu"}
+
+
+def curves_of(child):
+    return [{key: row[key] for key in row if key != "seconds"} for row in rows_of(child)]
+
+
+@pytest.fixture(scope="module")
+def modern(digits, tmp_path_factory):
+    """A child of the modern recipe, trained in one go; patience never ends it."""
+    run = begin(digits, tmp_path_factory.mktemp("modern") / "run", **TINY)
+    return smash.retrain(run, patience=3, **MODERN)
+
+
+def test_the_modern_recipe_learns_and_is_named(modern):
+    assert modern.path.name == "wrn-10-1-modern-e3-p3"
+    errors = [row["val_error"] for row in rows_of(modern)]
+    assert errors[-1] < 0.15
+
+
+class _CutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("cut", ["in an epoch", "in validation"])
+def test_the_modern_recipe_goes_on_exactly_where_it_was_cut(untrained, modern, cut, monkeypatch):
+    name = "_take_step" if cut == "in an epoch" else "_validate"
+    calls, real = [], getattr(RetrainingLoop, name)
+
+    def counted(self, *arguments):
+        if len(calls) == (30 if cut == "in an epoch" else 1):
+            raise _CutError
+        calls.append(None)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RetrainingLoop, name, counted)
+        with pytest.raises(_CutError):
+            smash.retrain(untrained, patience=3, **MODERN)
+    again = smash.retrain(untrained, patience=3, **MODERN)
+    assert same(weights_of(again), weights_of(modern))
+    assert curves_of(again) == curves_of(modern)
+    assert again.result == modern.result
+
+
+def test_patience_stops_and_keeps_the_best(untrained):
+    # At so large a rate no error falls epoch after epoch.
+    recipe = {"baseline": "wrn-10-1", "epochs": 12, "learning_rate": 1.5, "device": "cpu"}
+    child = smash.retrain(untrained, patience=1, keep_every=1, **recipe)
+    found = [(row["val_error"], row["val_loss"]) for row in rows_of(child)]
+    best = min(found)
+    assert len(found) == found.index(best) + 1 + 1 < 12
+    assert (child.result["val"]["error"], child.result["val"]["loss"]) == best
+    copy = child.path / "copies" / f"epoch-{found.index(best) + 1}.safetensors"
+    assert same(weights_of(child), load_file(copy))
+    # Nothing is left to train, and the best is still there.
+    (child.path / "result.json").unlink()
+    assert smash.retrain(untrained, patience=1, keep_every=1, **recipe).result == child.result
+
+
+def test_patience_without_validation_is_refused(untrained):
+    with pytest.raises(InvalidValueError, match="needs validations"):
+        smash.retrain(untrained, baseline="wrn", patience=1, validate_every=0)
+    with pytest.raises(InvalidValueError, match="must not choose by the test split"):
+        smash.retrain(untrained, baseline="wrn", patience=1, validate_on="test")
+
+
+def test_a_reference_network_of_the_candidates_size(ranked):
+    lines = []
+    child = smash.retrain(ranked, 1, baseline="resnet", epochs=1, announce=lines.extend)
+    candidate = smash.Study(ranked.study_path).ranked()[1]
+    assert child.about["baseline"] == fit_baseline("resnet", candidate.params, ranked.data.task)
+    assert f"{child.about['params']:,}" in lines[0]
+    assert f"{candidate.params:,}" in lines[0]
+    with pytest.raises(NotFoundError, match="rank 3 is not there"):
+        smash.retrain(ranked, 3, baseline="WRN")
+
+
+def test_without_candidates_a_reference_network_needs_a_size(untrained):
+    with pytest.raises(NotFoundError, match="name one of a size, such as wrn-16-2"):
+        smash.retrain(untrained, baseline="wrn", epochs=1)

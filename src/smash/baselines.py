@@ -1,20 +1,23 @@
 """Plain reference networks, to compare a child with: trained by the same program on the same data.
 
-Wide ResNets are written here, for signals, images and volumes. The others are torchvision's, for
-images, changed for small ones as is usual: a 3×3 stem without the max-pool after it, whose stride
-brings large images down to 32² as our own networks do.
+Wide ResNets, and the narrow ResNets that were made for CIFAR, are written here, for signals, images
+and volumes: they come in all sizes. The others are torchvision's, for images, changed for small
+ones as is usual: a 3×3 stem without the max-pool after it, whose stride brings large images down to
+32² as our own networks do.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smash.cost import count_parameters
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import Task
 from smash.spaces.layers import Linear, batch_norm, convolution, fitting_stride
@@ -27,16 +30,21 @@ ALIASES = {
 }
 """What a bare name of a family stands for."""
 
+FITTED = ("resnet", "wrn")
+"""Families of which `fit_baseline` finds the member of a size."""
+
 _FAMILIES = ("densenet", "resnet", "resnext", "vgg", "wide_resnet")
 _STEM_WIDTH = 16
+_FITTED_DEPTH = 20
 
 
 def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
     """Builds a reference network; its convolutions and linear layers are still to be initialised.
 
     Args:
-        name: ``wrn-D-K``, a wide ResNet of depth D and width K; a ResNet, DenseNet or VGG as
-            torchvision names it, such as ``resnet18``; or one of `ALIASES`.
+        name: ``wrn-D-K``, a wide ResNet of depth D and width K; ``resnet-D-W``, CIFAR's ResNet of
+            depth D whose stages have W, 2W and 4W channels (published with W = 16); a ResNet,
+            DenseNet or VGG as torchvision names it, such as ``resnet18``; or one of `ALIASES`.
         task: What it is for.
         device: Where its parameters are.
 
@@ -50,12 +58,41 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
     if found := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
         depth, width = map(int, found.groups())
         return WideResNet(depth, width, task, device)
+    if found := re.fullmatch(r"resnet-(\d+)-(\d+)", name):
+        depth, width = map(int, found.groups())
+        return ResNet(depth, width, task, device)
     if task.dims != 2:
         raise InvalidValueError(
             f"baseline {name!r} is for images, got data with {task.dims} spatial axes: "
             "take a wide ResNet, such as wrn-16-2"
         )
     return _of_torchvision(name, task, device)
+
+
+def fit_baseline(family: str, params: int, task: Task) -> str:
+    """Names the member of a family whose number of parameters is nearest, in ratio.
+
+    Args:
+        family: ``resnet``, of depth 20 and any width, or ``wrn``, of any depth and width.
+        params: Parameters to come near to.
+        task: What it is for.
+    """
+    nearest, least = "", math.inf
+    for name in _members(family):
+        found = count_parameters(make_baseline(name, task))
+        difference = abs(math.log(found / params))
+        if difference < least:
+            nearest, least = name, difference
+        elif found > params and not name.startswith("wrn"):
+            break  # members go up in size
+    return nearest
+
+
+def _members(family: str) -> Iterator[str]:
+    if family == "resnet":
+        yield from (f"resnet-{_FITTED_DEPTH}-{width}" for width in range(1, 1025))
+    else:
+        yield from (f"wrn-{depth}-{width}" for depth in range(10, 41, 6) for width in range(1, 13))
 
 
 def full_name(name: str) -> str:
@@ -74,10 +111,18 @@ def full_name(name: str) -> str:
                 "and its width at least 1: try wrn-16-2"
             )
         return f"wrn-{depth}-{width}"
+    if found := re.fullmatch(r"resnet-?(\d+)-(\d+)", name):
+        depth, width = map(int, found.groups())
+        if depth < 8 or (depth - 2) % 6 or not width:
+            raise InvalidValueError(
+                f"baseline {asked!r}: a ResNet's depth must be 6n + 2, such as 20, 32 or 56, and "
+                "its width at least 1: try resnet-20-16"
+            )
+        return f"resnet-{depth}-{width}"
     spellings = {known.replace("_", ""): known for known in _torchvision_names()}
     plain = re.sub(r"[-_]", "", name)
     if plain not in spellings:
-        known = [*ALIASES, *spellings.values(), "wrn-16-2"]
+        known = [*ALIASES, *spellings.values(), "wrn-16-2", "resnet-20-16"]
         raise InvalidValueError(unknown("baseline", asked, known))
     return spellings[plain]
 
@@ -142,6 +187,65 @@ class WideResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Maps N×channels×spatial to logits, N×classes."""
         x = F.relu(self.norm(self.units(self.stem(images))))
+        return self.classifier(x.flatten(2).mean(2))  # type: ignore[no-any-return]
+
+
+class _Unit(nn.Module):
+    """Two 3×3 convolutions with BatchNorm, added to what comes in; ReLU after the first and last.
+
+    Where the width changes the shortcut is what comes in at every other place, and zeros for the
+    new channels: it has no parameters.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dims: int, device: str) -> None:
+        super().__init__()
+        kernel = (3,) * dims
+        self.conv_1 = convolution(inputs, outputs, kernel, stride=stride, device=device)
+        self.norm_1 = batch_norm(outputs, dims, device=device)
+        self.conv_2 = convolution(outputs, outputs, kernel, device=device)
+        self.norm_2 = batch_norm(outputs, dims, device=device)
+        self._stride, self._new, self._dims = stride, outputs - inputs, dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps N×inputs×spatial to N×outputs×(spatial / stride)."""
+        change = self.norm_2(self.conv_2(F.relu(self.norm_1(self.conv_1(x)))))
+        every = (slice(None), slice(None), *(slice(None, None, self._stride),) * self._dims)
+        across = x[every]
+        if self._new:
+            across = F.pad(across, [0, 0] * self._dims + [0, self._new])
+        return F.relu(across + change)
+
+
+class ResNet(nn.Module):
+    """CIFAR's ResNet-D (He, Zhang, Ren and Sun 2016, section 4.2), of any width.
+
+    Args:
+        depth: D, 6n + 2: three stages of n units.
+        width: Channels of the first stage, 16 as published; the others have twice as many each.
+        task: What it is for.
+        device: Where its parameters are.
+    """
+
+    def __init__(self, depth: int, width: int, task: Task, device: str) -> None:
+        super().__init__()
+        dims, units = task.dims, (depth - 2) // 6
+        self.stem = convolution(
+            task.channels, width, (3,) * dims, stride=fitting_stride(task.size), device=device
+        )
+        self.norm = batch_norm(width, dims, device=device)
+        self.units = nn.Sequential()
+        inputs = width
+        for stage in range(3):
+            outputs = width << stage
+            for unit in range(units):
+                stride = 2 if stage and not unit else 1
+                self.units.append(_Unit(inputs, outputs, stride, dims, device))
+                inputs = outputs
+        self.classifier = Linear(inputs, task.classes, device=device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps N×channels×spatial to logits, N×classes."""
+        x = self.units(F.relu(self.norm(self.stem(images))))
         return self.classifier(x.flatten(2).mean(2))  # type: ignore[no-any-return]
 
 

@@ -1,41 +1,37 @@
-"""Training a child network, from scratch or from generated weights."""
+"""Training a child network, from scratch or from generated weights: from what is asked to a child.
+
+The loop itself is in `smash.retraining_loop`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from smash.baselines import full_name, make_baseline
-from smash.children import (
-    ARCHITECTURE,
-    MODEL,
-    RESULT,
-    Child,
-    as_json,
-    build,
-    child_name,
-    evaluate,
-)
+from smash.baselines import FITTED, fit_baseline, full_name, make_baseline
+from smash.children import Child, as_json, build, child_name, evaluate
 from smash.config import RetrainSettings, refuse_changes
 from smash.cost import count_macs, count_parameters
-from smash.data import Data, Split, class_weights, epoch_order, training_batch
-from smash.device import autocast, choose_device, gradient_scaler
-from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, NotFoundError
-from smash.interruption import hear_interruption
+from smash.data import Data, Split
+from smash.device import choose_device
+from smash.durable import make_folder, read_json, require, write_json
+from smash.errors import (
+    AlreadyExistsError,
+    InvalidValueError,
+    NotFoundError,
+)
+from smash.layout import ARCHITECTURE, MODEL, RESULT
+from smash.locking import hold
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
-from smash.run import COPIES, Checkpoint, MetricsLog, Run, read_json, save_tensors, write_json
+from smash.retraining_loop import RetrainingLoop
+from smash.run import Run, save_tensors
 from smash.scoring import Scorer
 from smash.study import Candidate, Study
-from smash.training_loop import SPLITS, is_due, steps_per_epoch, weighted_loss
-
-_CHECKPOINT = "state.safetensors"
-_METRICS = "metrics.jsonl"
 
 
 def retrain(
@@ -49,7 +45,8 @@ def retrain(
     device: str = "auto",
     test: bool = True,
     progress: Progress = silent,
-    **recipe: Any,
+    announce: Callable[[list[str]], None] | None = None,
+    **settings: Any,
 ) -> Child:
     """Trains a candidate. An unfinished training of the same child is continued.
 
@@ -59,12 +56,15 @@ def retrain(
         top: Train this many of the best briefly, keep the one with the lowest validation error,
             and train that fully; `rank` is then not used.
         top_epochs: How long the brief trainings are; a fifth of the full one where None.
-        baseline: Train this reference network instead (`make_baseline` says which there are).
+        baseline: Train this reference network instead (`make_baseline` says which there are);
+            ``resnet`` or ``wrn`` alone is the one of that family that is nearest to the candidate
+            `rank` in parameters.
         name: Name of the child's folder; its id and what differs from the default recipe if None.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         test: Evaluate on the test split at the end.
         progress: Shows how far it is.
-        **recipe: Fields of `RetrainSettings`.
+        announce: Called before training, with lines on what was chosen.
+        **settings: Fields of `RetrainSettings`.
 
     Raises:
         InvalidValueError: A setting is wrong.
@@ -73,19 +73,19 @@ def retrain(
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
     """
-    settings = RetrainSettings(**recipe)
+    asked = RetrainSettings(**settings)
     if baseline is not None:
-        about = _about_baseline(run, baseline, settings, top)
-        return _retrain(run, about, settings, name, device, test, progress)
+        about = _about_baseline(run, baseline, asked, rank, top, announce)
+        return _retrain(run, about, asked, name, device, test, progress)
     ranked = Study(run.study_path).ranked()
     if top is None:
         about = about_candidate(_pick(ranked, rank))
-        return _retrain(run, about, settings, name, device, test, progress)
+        return _retrain(run, about, asked, name, device, test, progress)
     if not 1 <= top <= len(ranked):
         raise InvalidValueError(
             f"top must be from 1 to {len(ranked)}, the number of candidates, got {top}"
         )
-    brief = settings.replaced(epochs=top_epochs or max(1, settings.epochs // 5))
+    brief = asked.replaced(epochs=top_epochs or max(1, asked.epochs // 5))
     errors = {}
     for candidate in ranked[:top]:
         path = run.child_path(child_name(candidate.id, brief))
@@ -97,7 +97,7 @@ def retrain(
         )
         errors[candidate.id] = child.result["val"]["error"]
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
-    return _retrain(run, about_candidate(winner), settings, name, device, test, progress)
+    return _retrain(run, about_candidate(winner), asked, name, device, test, progress)
 
 
 def about_candidate(candidate: Candidate) -> dict[str, Any]:
@@ -111,7 +111,12 @@ def about_candidate(candidate: Candidate) -> dict[str, Any]:
 
 
 def _about_baseline(
-    run: Run, baseline: str, settings: RetrainSettings, top: int | None
+    run: Run,
+    baseline: str,
+    settings: RetrainSettings,
+    rank: int,
+    top: int | None,
+    announce: Callable[[list[str]], None] | None,
 ) -> dict[str, Any]:
     faults = []
     if settings.init != "scratch":
@@ -123,11 +128,34 @@ def _about_baseline(
         faults.append(f"top is for candidates, got {top} with baseline {baseline!r}: leave it out")
     if faults:
         raise InvalidValueError(*faults)
+    beside = None
+    if baseline.lower() in FITTED:
+        beside = _candidate_beside(run, baseline, rank)
+        baseline = fit_baseline(baseline.lower(), beside.params, run.data.task)
     baseline = full_name(baseline)
     network = make_baseline(baseline, run.data.task)
     macs = count_macs(network, run.data.task)
     params = count_parameters(network)
+    if beside and announce:
+        announce(
+            [
+                f"{baseline}: {params:,} parameters, the nearest of its family to the "
+                f"{beside.params:,} of candidate {beside.id} of rank {rank}"
+            ]
+        )
     return {"id": baseline, "baseline": baseline, "params": params, "macs": macs}
+
+
+def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
+    """The candidate that a reference network is to stand beside."""
+    try:
+        ranked = Study(run.study_path).ranked()
+    except NotFoundError:
+        raise NotFoundError(
+            f"baseline {family!r} takes its size from a candidate, and run {str(run.path)!r} has "
+            "none: name one of a size, such as wrn-16-2 or resnet-20-16"
+        ) from None
+    return _pick(ranked, rank)
 
 
 def _pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
@@ -157,6 +185,7 @@ def _retrain(
         )
     if name and (path / ARCHITECTURE).is_file():
         begun = read_json(path / ARCHITECTURE)
+        require(begun, path / ARCHITECTURE, id=str, recipe=dict)
         refuse_changes(
             {"id": begun["id"], **begun["recipe"]},
             {"id": about["id"], **settings.model_dump()},
@@ -193,14 +222,31 @@ def train_child(
 
     Raises:
         DivergedError: The loss is no longer finite.
+        RunStateError: It is damaged, or another process is training it.
     """
+    make_folder(path)
+    with hold(path, "retrain"):
+        if (path / RESULT).is_file():  # by another process, until just now
+            return Child(path, run, read_json(path / ARCHITECTURE))
+        return _train_held(run, path, about, settings, data, judged, place, progress)
+
+
+def _train_held(
+    run: Run,
+    path: Path,
+    about: Mapping[str, Any],
+    settings: RetrainSettings,
+    data: Data,
+    judged: Mapping[str, Split],
+    place: torch.device,
+    progress: Progress,
+) -> Child:
     model = build(run, about, place)
     if settings.init == "generated":
         architecture = run.space.from_json(about["architecture"])
         model.load_state_dict(Scorer(run.network(place), data).state(architecture))
     else:
         initialise(model, torch_generator(settings.seed, "initial weights"))
-    path.mkdir(parents=True, exist_ok=True)
     about = {
         **about,
         "recipe": settings.model_dump(),
@@ -209,9 +255,7 @@ def train_child(
         "std": list(data.std),
     }
     write_json(path / ARCHITECTURE, about)
-    training = _Retraining(path, model, data, settings, place)
-    training.go_on(progress)
-    model.eval()
+    model = RetrainingLoop(path, model, data, settings, place).go_on(progress)
     result = {name: as_json(evaluate(model, split, data, name)) for name, split in judged.items()}
     names = {name: about[name] for name in ("id", "classes", "mean", "std")}
     save_tensors(path / MODEL, model.state_dict(), names)
@@ -229,108 +273,3 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                 module.weight.copy_(drawn)
                 if module.bias is not None:
                     module.bias.zero_()
-
-
-class _Retraining:
-    """The training of one child; `go_on` begins where the last checkpoint is."""
-
-    def __init__(
-        self,
-        path: Path,
-        model: nn.Module,
-        data: Data,
-        settings: RetrainSettings,
-        device: torch.device,
-    ) -> None:
-        self._path = path
-        self._model, self._data, self._settings, self._device = model, data, settings, device
-        self._checkpoint = Checkpoint(path / _CHECKPOINT)
-        self._metrics = MetricsLog(path / _METRICS)
-        self._name = path.name
-        self._size = min(settings.batch_size, len(data.train))
-        self._per_epoch = steps_per_epoch(len(data.train), self._size)
-        self._steps = settings.epochs * self._per_epoch
-        self._optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=settings.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=settings.weight_decay,
-        )
-        self._scaler = gradient_scaler(device, settings.precision)
-        self._class_weights = class_weights(data) if settings.class_weights else None
-
-    def go_on(self, progress: Progress) -> None:
-        """Trains to the end, a checkpoint an epoch."""
-        epoch, settings = 0, self._settings
-        if self._checkpoint.path.exists():
-            about = self._checkpoint.load(self._model, self._optimizer)
-            epoch = about["epoch"]
-            self._scaler.load_state_dict(about["scaler"])
-        self._metrics.truncate(epoch * self._per_epoch)
-        label = f"retrain {self._name}"
-        with hear_interruption() as interruption, progress(label, settings.epochs) as advance:
-            while epoch < settings.epochs:
-                train_loss = self._train_epoch(epoch)
-                epoch += 1
-                words = self._end_epoch(epoch, train_loss)
-                about = {"epoch": epoch, "scaler": self._scaler.state_dict()}
-                self._checkpoint.save(self._model, self._optimizer, about)
-                advance(epoch, words)
-                if interruption.requested and epoch < settings.epochs:
-                    raise KeyboardInterrupt
-
-    def _train_epoch(self, epoch: int) -> float:
-        self._model.train()
-        seed = self._settings.seed
-        order = epoch_order(len(self._data.train), seed, epoch)
-        loss_sum = torch.zeros((), device=self._device)
-        for index in range(self._per_epoch):
-            step = epoch * self._per_epoch + index
-            rows = order[index * self._size : (index + 1) * self._size]
-            batch = training_batch(self._data.train, rows, seed, step)
-            images = batch.images
-            if self._settings.augment:
-                images = self._data.augmentation(
-                    images, torch_generator(seed, "augmentation", step)
-                )
-            with autocast(self._device, self._settings.precision):
-                logits = self._model(self._data.normalise(images))
-                loss = weighted_loss(logits.float(), batch.labels, self._class_weights)
-            for group in self._optimizer.param_groups:
-                cosine = 0.5 * (1 + math.cos(math.pi * step / self._steps))
-                group["lr"] = self._settings.learning_rate * cosine
-            self._optimizer.zero_grad(set_to_none=True)
-            self._scaler.scale(loss).backward()
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-            loss_sum += loss.detach()
-        mean = loss_sum.item() / self._per_epoch
-        if not math.isfinite(mean):
-            raise DivergedError(
-                f"the training loss of child {self._name!r} is {mean} in epoch {epoch}, no longer "
-                f"finite: lower --learning-rate (it is {self._settings.learning_rate:g}); "
-                "the last checkpoint is kept"
-            )
-        return mean
-
-    def _end_epoch(self, epoch: int, train_loss: float) -> str:
-        """Validates where it is due, writes the epoch's line and says it in a few words."""
-        settings = self._settings
-        row: dict[str, Any] = {"step": epoch * self._per_epoch, "epoch": epoch}
-        row["train_loss"] = train_loss
-        words = f"loss {train_loss:.3f}"
-        if is_due(settings.validate_every, epoch) or epoch == settings.epochs:
-            split = settings.validate_on
-            self._model.eval()
-            examples = getattr(self._data, split).first_views
-            scores = evaluate(self._model, examples, self._data, split)
-            row |= {"val_loss": scores.loss, "val_error": scores.error}
-            row |= {"val_top5_error": scores.top5_error, "split": split}
-            words += f", {SPLITS[split]} error {scores.error:.1%}"
-        self._metrics.append(row)
-        if is_due(settings.keep_every, epoch):
-            copy = self._path / COPIES / f"epoch-{epoch}.safetensors"
-            copy.parent.mkdir(exist_ok=True)
-            save_tensors(copy, self._model.state_dict(), {"epoch": epoch})
-        return words

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from smash.commands.common import DeviceOption, RunArgument, open_run, print_child
+from smash.commands.common import DeviceOption, RunArgument, announce, open_run, print_child
+from smash.layout import STUDY, check_searched, find_run
 
 
 def retrain(
@@ -18,13 +19,27 @@ def retrain(
     top_epochs: Annotated[int | None, typer.Option(help="Length of the brief trainings.")] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Train a reference network instead, such as wrn-16-2 or resnet18."),
+        typer.Option(
+            help="Train a reference network instead: resnet or wrn with about as many parameters "
+            "as the candidate, or one by name, such as wrn-16-2 or resnet18."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the child's folder; by default id and recipe.")
     ] = None,
     init: Annotated[str, typer.Option(help="scratch, or generated.")] = "scratch",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="published; or modern: smoothed labels, mixup, averaged weights, warm-up, and no "
+            "decay of norms."
+        ),
+    ] = "published",
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 30,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many epochs without a lower validation error."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 50,
     learning_rate: Annotated[float, typer.Option(help="At the start of the cosine.")] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="Of all parameters.")] = 1e-4,
@@ -47,6 +62,9 @@ def retrain(
     device: DeviceOption = "auto",
 ) -> None:
     """Train a candidate, or a reference network, and evaluate it on the test split."""
+    find_run(run)
+    if baseline is None:
+        check_searched(run / STUDY)
     from smash.progress import on_terminal
     from smash.retraining import retrain as retrain_run
 
@@ -59,8 +77,11 @@ def retrain(
         name=name,
         device=device,
         progress=on_terminal,
+        announce=announce,
         init=init,
+        recipe=recipe,
         epochs=epochs,
+        patience=patience,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
