@@ -16,8 +16,6 @@ axes      read as
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smash.data.base import MIN_SIDE, Source, Split, collecting, times
+from smash.data.npz import read_npz, unreadable
 from smash.data.splitting import check_classes
 from smash.errors import DataError
 
@@ -99,21 +98,10 @@ def from_arrays(
 
 def _load(path: Path) -> tuple[Arrays, list[str]]:
     """The arrays that have a meaning, and the names of the others."""
-    if not zipfile.is_zipfile(path):
-        raise DataError("it must be an .npz archive, and is none: write it with numpy.savez")
-    faults: list[str] = []
-    arrays: dict[str, NDArray[Any]] = {}
-    with np.load(path, allow_pickle=False) as archive:
-        found = set(archive.files)
-        faults += _missing(found)
-        for key in sorted(found.intersection(_REQUIRED + _OPTIONAL)):
-            try:
-                arrays[key] = np.asarray(archive[key])
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                faults.append(_unreadable(key, error))
-    if faults:
+    found = read_npz(path, _REQUIRED + _OPTIONAL)
+    if faults := [*_missing(found.names), *found.faults]:
         raise DataError(*faults)
-    return arrays, sorted(found.difference(_REQUIRED + _OPTIONAL))
+    return found.arrays, sorted(found.names.difference(_REQUIRED + _OPTIONAL))
 
 
 def _plain(arrays: Mapping[str, Any]) -> Arrays:
@@ -124,7 +112,7 @@ def _plain(arrays: Mapping[str, Any]) -> Arrays:
         try:
             plain[key] = value.numpy(force=True) if isinstance(value, Tensor) else np.asarray(value)
         except (ValueError, TypeError) as error:
-            faults.append(_unreadable(key, error))
+            faults.append(unreadable(key, error))
     if faults:
         raise DataError(*faults)
     return plain
@@ -134,11 +122,6 @@ def _missing(found: set[str]) -> list[str]:
     needed = {*_REQUIRED, *(_OPTIONAL[1:] if found & set(_OPTIONAL[1:]) else ())}
     names = ", ".join(sorted(map(str, found))) or "none"
     return [f"key {key!r} must be there, found {names}" for key in sorted(needed - found)]
-
-
-def _unreadable(key: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    return f"{key} must be a plain array, and cannot be read ({reason})"
 
 
 def _images(arrays: Arrays, dims: int | None, channels: Channels | None) -> dict[str, Tensor]:

@@ -232,8 +232,12 @@ def _resizing(found: set[tuple[int, int]], size: tuple[int, int]) -> list[str]:
 
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Pillow warns of images that are suspiciously large and decodes them all the same."""
+    """Pillow warns of images that are suspiciously large and decodes them all the same.
+
+    What else it warns of, such as odd EXIF data, changes no pixel: nothing is said of it.
+    """
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 

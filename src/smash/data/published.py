@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smash.data.npz import read_npz
 from smash.errors import DataError
 
 FOLDER_VARIABLE = "SMASH_DATA"
@@ -63,19 +61,18 @@ def read_array(path: Path, *keys: str) -> NDArray[Any]:
     Raises:
         DataError: There is no such array, or it cannot be read.
     """
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} must be a whole .npz archive, and is none: get it again")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for key in keys:
-                if key in archive.files:
-                    return np.asarray(archive[key])
-            found = ", ".join(sorted(archive.files)) or "none"
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} must be a whole .npz archive ({reason}): get it again") from None
+        found = read_npz(path, keys)
+    except DataError as error:
+        raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+    if found.faults:
+        raise DataError(*(f"{path}: {fault}: get it again" for fault in found.faults))
+    for key in keys:
+        if key in found.arrays:
+            return found.arrays[key]
+    names = ", ".join(sorted(found.names)) or "none"
     wanted = " or ".join(map(repr, keys))
-    raise DataError(f"{path} must have an array {wanted}, found {found}: get the published file")
+    raise DataError(f"{path} must have an array {wanted}, found {names}: get the published file")
 
 
 def resized(images: Tensor, image_size: int | None) -> Tensor:
