@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smash.data import Data, check_data, load_data
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
+    from smash.reporting import report
     from smash.retraining import retrain
     from smash.run import Run
     from smash.searching import search
@@ -51,6 +52,7 @@ __all__ = [
     "check_data",
     "correlate",
     "load_data",
+    "report",
     "retrain",
     "search",
     "train",
@@ -61,6 +63,7 @@ _HOMES = {
     "smash.data": ("Data", "check_data", "load_data"),
     "smash.errors": ("SmashError",),
     "smash.estimator": ("SmashClassifier",),
+    "smash.reporting": ("report",),
     "smash.retraining": ("retrain",),
     "smash.run": ("Run",),
     "smash.searching": ("search",),

@@ -26,6 +26,7 @@ app.command()(commands.show.show)
 app.command()(commands.retrain.retrain)
 app.command()(commands.evaluate.evaluate)
 app.command()(commands.correlate.correlate)
+app.command()(commands.report.report)
 app.add_typer(commands.data.app, name="data")
 
 

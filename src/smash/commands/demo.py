@@ -28,6 +28,7 @@ def demo(
     out = out or _next_free(Path("runs"), "demo")
     check_free(out)
     from smash.progress import on_terminal
+    from smash.reporting import report as write_report
     from smash.retraining import retrain as retrain_run
     from smash.searching import search as search_run
     from smash.training import train as train_network
@@ -55,7 +56,8 @@ def demo(
             f"{name + '-ranked':>13} retrained: test accuracy {1 - test['error']:.2%} "
             f"({child.about['params']:,} parameters, {test['examples']} test examples)"
         )
-    say(f"All of it is in {out}: try 'smash show {out}'")
+    page = write_report(run)
+    say(f"All of it is in {out}: open {page} in a browser, or try 'smash show {out}'")
 
 
 def _next_free(folder: Path, name: str) -> Path:

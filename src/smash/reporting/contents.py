@@ -1,0 +1,144 @@
+"""What a run folder holds, as far as a report shows it: no data, no weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smash.auditing import AUDIT
+from smash.config import RunSettings
+from smash.durable import read_json
+from smash.errors import NotFoundError
+from smash.layout import ARCHITECTURE, CHILDREN, ENVIRONMENT, METRICS, RESULT, STUDY
+from smash.run import MetricsLog, Run
+from smash.study import Candidate, Study
+from smash.trust import FOUND
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedChild:
+    """A child as its folder tells of it.
+
+    Attributes:
+        name: Name of the folder.
+        about: What ``architecture.json`` says.
+        epochs: Its training curves, a row an epoch.
+        result: What was found at the end, by split; empty while it is being trained.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, Any]]
+    result: Mapping[str, Any]
+
+    @property
+    def audited(self) -> bool:
+        """Whether it was trained to check the ranking, and not to be used."""
+        return AUDIT in self.result or self.name.endswith(f"-{AUDIT}")
+
+    @property
+    def what(self) -> str:
+        """The candidate's id, or the reference network."""
+        return str(self.about.get("baseline") or self.about["id"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """A run, read.
+
+    Attributes:
+        name: Name of the folder.
+        settings: What was asked for.
+        environment: With which versions, on which machine.
+        curves: Training curves of the SMASH network, a row an epoch.
+        search: What the search was asked for; empty before the first.
+        candidates: All candidates, in the order in which they were scored.
+        ranked: The same, best first.
+        readable: A few features of each candidate by name, by the candidate's id.
+        children: Trained children, the best by validation error first.
+        trust: What the last check of the ranking found; None where there was none.
+    """
+
+    name: str
+    settings: RunSettings
+    environment: Mapping[str, Any]
+    curves: Sequence[Mapping[str, Any]]
+    search: Mapping[str, Any]
+    candidates: Sequence[Candidate]
+    ranked: Sequence[Candidate]
+    readable: Mapping[str, Mapping[str, float]]
+    children: Sequence[TrainedChild]
+    trust: Mapping[str, Any] | None
+
+    @property
+    def rank_by(self) -> str:
+        """What ranks: ``loss``, ``error`` or ``top5_error``."""
+        return str(self.search.get("rank_by", "loss"))
+
+    @property
+    def complete(self) -> list[Candidate]:
+        """Candidates that were scored on all examples, best first."""
+        return [one for one in self.ranked if not one.partial]
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """The rank of each candidate by its id."""
+        return {one.id: rank for rank, one in enumerate(self.ranked)}
+
+    @property
+    def kept(self) -> list[TrainedChild]:
+        """Children that were trained to be used."""
+        return [child for child in self.children if not child.audited]
+
+
+def read_contents(path: Path) -> Contents:
+    """Reads a run folder.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        NotFoundError: There is no run at this path.
+        RunStateError: A file of it is damaged.
+    """
+    run = Run.open(path)
+    environment = path / ENVIRONMENT
+    try:
+        study = Study(path / STUDY)
+    except NotFoundError:
+        study = None  # a report of what there is: the search may come later
+    found = path / FOUND
+    return Contents(
+        name=path.resolve().name,
+        settings=run.settings,
+        environment=read_json(environment) if environment.is_file() else {},
+        curves=run.metrics.rows(),
+        search=(study.settings if study else None) or {},
+        candidates=study.candidates() if study else [],
+        ranked=study.ranked() if study else [],
+        readable=study.readable() if study else {},
+        children=_children(path / CHILDREN),
+        trust=read_json(found) if found.is_file() else None,
+    )
+
+
+def _children(folder: Path) -> list[TrainedChild]:
+    children = [
+        TrainedChild(
+            name=path.name,
+            about=read_json(path / ARCHITECTURE),
+            epochs=MetricsLog(path / METRICS).rows(),
+            result=read_json(path / RESULT) if (path / RESULT).is_file() else {},
+        )
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if (path / ARCHITECTURE).is_file()
+    ]
+    return sorted(children, key=_by_validation)
+
+
+def _by_validation(child: TrainedChild) -> tuple[float, float]:
+    found = child.result.get("val", {})
+    return found.get("error", math.inf), found.get("loss", math.inf)
