@@ -37,7 +37,7 @@ class Settings(BaseModel):
             raise InvalidValueError(*faults)
         return self
 
-    def replaced(self, **changes: Any) -> Self:
+    def replaced(self, /, **changes: Any) -> Self:
         """A copy with some values changed, checked like any other."""
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
@@ -267,7 +267,7 @@ def _faults(error: ValidationError, settings: type[BaseModel]) -> list[str]:
         elif detail["type"] == "extra_forbidden":
             faults.append(unknown("setting", name, settings.model_fields))
         else:
-            faults.append(f"{name} {_rule(detail)}, got {detail['input']!r}")
+            faults.append(f"{name} {_rule(detail)}, got {detail['input']!r:.200}")
     return faults
 
 

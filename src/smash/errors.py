@@ -73,6 +73,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         known: The names that exist.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:100], names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
-    return f"{kind} {name!r} is not known: {hint}"
+    return f"{kind} {name!r:.200} is not known: {hint}"

@@ -45,7 +45,7 @@ class Ledger:
                     for name, value in entry["values"].items()
                 }
                 self._found[entry["kind"], entry["id"]] = values
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 raise RunStateError(f"{path} is damaged in line {number}: {mend}") from None
 
     def get(self, kind: str, identity: str) -> Numbers | None:

@@ -103,7 +103,7 @@ class RetrainingLoop:
                         self._check_loss()
                         self._save()
                         saved = time.monotonic()
-                if interruption.requested and self._closed < self._steps:
+                if interruption.requested:
                     self._check_loss()
                     self._save()
                     interruption.stop()

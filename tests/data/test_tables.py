@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import sys
 from typing import Any
@@ -188,3 +189,22 @@ def test_a_train_split_must_be_there(tmp_path):
     write_parquet(tmp_path / "test-0.parquet", pixels(4), [0, 1] * 2)
     with pytest.raises(DataError, match="must hold a train split, and holds test: add it"):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.arrow", "/etc/passwd", "a/b.arrow", "", 3])
+def test_a_saved_data_set_that_names_files_elsewhere_is_refused(tmp_path, name):
+    table(pixels(6)).save_to_disk(str(tmp_path / "saved"))
+    path = tmp_path / "saved" / "state.json"
+    state = json.loads(path.read_text())
+    state["_data_files"][0]["filename"] = name
+    path.write_text(json.dumps(state))
+    with pytest.raises(DataError, match="must name files of its own folder"):
+        load_data(tmp_path / "saved")
+
+
+def test_a_saved_data_set_whose_splits_lie_elsewhere_is_refused(tmp_path):
+    datasets.DatasetDict({"train": table(pixels(6))}).save_to_disk(str(tmp_path / "saved"))
+    path = tmp_path / "saved" / "dataset_dict.json"
+    path.write_text(json.dumps({"splits": ["train", "../train"]}))
+    with pytest.raises(DataError, match=r"must name files of its own folder, names '\.\./train'"):
+        load_data(tmp_path / "saved")

@@ -6,6 +6,7 @@ before it is read: it must be what the archive says, and fit in memory.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ def read_npz(path: Path, keys: Iterable[str]) -> Contents:
             _check_size([info for name, info in members.items() if name in wanted])
             for name in sorted(wanted & members.keys()):
                 try:
-                    arrays[name] = _read(archive, members[name])
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", UserWarning)  # of files of Python 2
+                        arrays[name] = _read(archive, members[name])
                 except Exception as error:  # what a damaged file leads NumPy or zlib to
                     faults.append(unreadable(name, error))
     except (DataError, OSError):

@@ -27,7 +27,8 @@ from smash.data.cache import ImageCache
 from smash.data.folder import SPLITS
 from smash.data.images import FORMATS, Decoder, Picture
 from smash.data.splitting import check_classes, share_out
-from smash.errors import DataError, MissingExtraError
+from smash.durable import read_json
+from smash.errors import DataError, MissingExtraError, RunStateError
 
 _ROWS = 256
 _LABELS = ("label", "labels", "class", "target")
@@ -143,9 +144,44 @@ def _parquet_files(path: Path) -> list[Path]:
     return [file for folder in folders for file in sorted(folder.glob("*.parquet"))]
 
 
+def _check_names(path: Path) -> None:
+    """Makes sure that a saved data set names no file outside its folder.
+
+    Raises:
+        DataError: It does, or its description cannot be read.
+    """
+    try:
+        several = path / _SAVED[0]
+        splits = read_json(several)["splits"] if several.is_file() else ["."]
+        names = [
+            *(name for name in splits if name != "."),
+            *(
+                entry["filename"]
+                for split in splits
+                if _is_plain(split) or split == "."
+                for entry in read_json(path / split / _SAVED[1])["_data_files"]
+            ),
+        ]
+    except (RunStateError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as a table ({reason}): save it again") from None
+    if odd := [name for name in names if not _is_plain(name)]:
+        raise DataError(
+            *first_lines(
+                f"{path} must name files of its own folder, names {name!r}" for name in odd
+            )
+        )
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether it is a name right in a folder, that leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
 def _saved_tables(path: Path) -> dict[str, _Table]:
     import datasets
 
+    _check_names(path)
     found = datasets.load_from_disk(str(path))
     splits = found if isinstance(found, dict) else {"train": found}
     tables = {}

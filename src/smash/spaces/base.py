@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
+from smash.durable import parse_json
 from smash.errors import InvalidValueError
 
 A = TypeVar("A")
@@ -126,8 +127,8 @@ class SearchSpace(ABC, Generic[A]):
             InvalidValueError: The text is not an architecture of this space.
         """
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
+            value = parse_json(text)
+        except ValueError as error:
             raise InvalidValueError(f"architecture {text[:40]!r} is not JSON: {error}") from None
         if not isinstance(value, dict):
             raise InvalidValueError(f"architecture {text[:40]!r} must be a JSON object")

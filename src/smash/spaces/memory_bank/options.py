@@ -29,7 +29,8 @@ FIXED_GRIDS: Mapping[str, tuple[bool, ...]] = {
     "big": (True, True, True, True),
 }
 
-Positive = Annotated[int, Field(ge=1)]
+_MOST = 2**16  # of anything: far more than a network can have, and few enough to count up to
+Positive = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class MemoryBankOptions(Settings):
     max_bottleneck: Positive = 2
     depth_compression: Positive = 2
     max_dilation: Positive = 3
-    max_kernel: Annotated[int, Field(ge=3)] = 7
+    max_kernel: Annotated[int, Field(ge=3, le=_MOST)] = 7
     max_groups: Positive = 8
     grid: Literal["single", "long", "big", "var"] = "single"
     variable_kernel: bool = True

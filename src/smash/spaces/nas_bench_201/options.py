@@ -8,7 +8,7 @@ from pydantic import Field
 
 from smash.config import Settings
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**16)]  # far more than a network can have
 
 
 class NasBench201Options(Settings):

@@ -1,0 +1,37 @@
+"""Processes for tests that limit, kill or lock: forked from one that has imported torch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_PRELOADED = ["torch._dynamo", "sklearn.datasets", "smash.searching", "smash.trust", "smash.cli"]
+_PATIENCE = 60.0  # seconds
+
+
+def begin(work: Callable[..., object], *arguments: Any) -> BaseProcess:
+    """Starts a process."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    process = context.Process(target=work, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
+    """Works in a process, and gives its exit code; 1 where it raises."""
+    process = begin(work, *arguments)
+    process.join(_PATIENCE)
+    return process.exitcode
+
+
+def without_rights() -> None:
+    """Gives up what lets root write where modes forbid it."""
+    version_3 = 0x20080522
+    header = (ctypes.c_uint32 * 2)(version_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")
