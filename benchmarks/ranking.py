@@ -1,12 +1,14 @@
-"""How well does a SMASH network rank the cells of NAS-Bench-201? By hypernetwork and seed.
+"""What ranks well? A study on the cells of NAS-Bench-201, one recipe and seed after the other.
 
-Trains networks on CIFAR-10 at a small size and compares their scores with the published
-accuracies of a table; a repeated command goes on where it was cut::
+Trains a SMASH network for each, keeps copies on the way, scores the cells of a table with each copy
+and reports the rank correlation with the published accuracies over minutes of training::
 
     python benchmarks/ranking.py FOLDER --table TABLE.csv --column COLUMN --out RUNS
 
-FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings.
-Choose a recipe with ``--half first``, and report it with ``--half second``.
+FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings. A
+repeated command goes on where it was cut. Choose a recipe with ``--half first``, and report it with
+``--half second``. All figures are in ``RUNS/HALF.jsonl``, a line a recipe and seed; what else may
+rank (the error, the margin, means over copies) is worked out from the same predictions.
 """
 
 from __future__ import annotations
@@ -14,68 +16,164 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import smash
+from smash.agreement import Bootstrap, interval, kendall_tau, log_ranks, regret
+from smash.auditing import part_of, read_table
+from smash.cost import measure
+from smash.durable import write_atomically
 from smash.progress import on_terminal
+from smash.run import Run, load_tensors
+from smash.scoring import Scorer
+
+Row = dict[str, Any]
+
+BEST: Row = {"hypernet": "none"}
+"""The default of the space, but for what its value here says."""
+
+RECIPES: dict[str, Row] = {
+    "default": {},
+    "lowrank": {"hypernet": "lowrank"},
+    "draws 1": {"draws": 1},
+    "draws 2": {"draws": 2},
+    "draws 8": {"draws": 8},
+    "rate 0.05": {"learning_rate": 0.05},
+    "rate 0.2": {"learning_rate": 0.2},
+    "batch 96": {"batch_size": 96},
+    "cosine": {"schedule": "cosine"},
+    "16 pixels": {"proxy_size": 16},
+    "augmented": {"augment": True},
+    "8 channels": {"options": {"channels": 8, "cells": 1}},
+    "connected": {"options": {"channels": 16, "cells": 1, "connected": True}},
+    "distinct": {"options": {"channels": 16, "cells": 1, "distinct": True}},
+    "weight decay 0.002": {"weight_decay": 2e-3},
+}
 
 
 def main() -> None:
-    """Runs the comparison; each finished network adds a line to ``RUNS/ranking.jsonl``."""
+    """Runs the study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--table", required=True)
     parser.add_argument("--column", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--half", default="first")
-    parser.add_argument("--hypernet", nargs="+", default=["none", "lowrank"])
+    parser.add_argument("--half", choices=["first", "second"], default="first")
+    parser.add_argument("--limit", type=int, help="look at this many cells of that half")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--image-size", type=int, default=16)
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=12, help="with batches of 32")
+    parser.add_argument("--copy-every", type=int, default=2, help="epochs")
     parser.add_argument("--examples", type=int, default=1000)
     given = parser.parse_args()
-    data = smash.load_data(given.data, image_size=given.image_size)
-    given.out.mkdir(parents=True, exist_ok=True)
+    data = smash.load_data(given.data, image_size=16)  # no recipe looks at more
     for seed in given.seeds:
-        for hypernet in given.hypernet:
-            out = given.out / f"{hypernet}-e{given.epochs}-s{seed}"
-            run = smash.train(
-                data,
-                out,
-                space="nas-bench-201",
-                options={"channels": given.channels, "cells": 1},
-                hypernet=hypernet,
-                epochs=given.epochs,
-                batch_size=given.batch_size,
-                seed=seed,
-                resume=out.exists(),
-                progress=on_terminal,
-            )
-            found = smash.correlate(
-                run,
-                table=given.table,
-                column=given.column,
-                half=given.half,
-                examples=given.examples,
-                progress=on_terminal,
-            ).as_json()
-            row = {
-                "hypernet": hypernet,
-                "seed": seed,
-                "epochs": given.epochs,
-                "seconds": run.metrics.rows()[-1]["seconds"],
-                "half": given.half,
-                "n": found["n"],
-                "kendall_tau": found["kendall_tau"],
-                "top_tenth_tau": found["top_tenth_tau"],
-                "regret": found["regret"],
-                "params_tau": found["baselines"]["params"]["kendall_tau"],
-                "tau_difference": found["baselines"]["params"]["tau_difference"],
+        for name in given.recipes:
+            study(data, name, seed, given)
+
+
+def study(data: smash.Data, name: str, seed: int, given: argparse.Namespace) -> None:
+    """Trains and scores one recipe with one seed, unless its line is there."""
+    lines = given.out / f"{given.half}.jsonl"
+    done = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    if any(
+        (row["recipe"], row["seed"], row["epochs"]) == (name, seed, given.epochs) for row in done
+    ):
+        return
+    folder = given.out / f"{name.replace(' ', '-')}-e{given.epochs}-s{seed}"
+    recipe = {"options": {"channels": 16, "cells": 1}, **BEST, **RECIPES[name]}
+    run = smash.train(
+        data,
+        folder,
+        space="nas-bench-201",
+        epochs=given.epochs,
+        seed=seed,
+        keep_every=given.copy_every,
+        validate_every=given.epochs,
+        resume=folder.exists(),
+        progress=on_terminal,
+        **recipe,
+    )
+    row = {"recipe": name, "seed": seed, "epochs": given.epochs, **judge(run, given)}
+    given.out.mkdir(parents=True, exist_ok=True)
+    with lines.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(json.dumps(row), flush=True)
+
+
+def judge(run: Run, given: argparse.Namespace) -> Row:
+    """Scores the cells with each copy of a network, and compares with their accuracies."""
+    table = read_table(given.table, given.column, run.space)
+    known = part_of(table, run.space, given.half, given.limit)
+    real = np.asarray([one.truth for one in known])
+    costs = [measure(run.space, one.architecture, run.data.task) for one in known]
+    params = np.asarray([float(cost.params) for cost in costs])
+    seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
+    scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}
+    curve = []
+    losses: list[np.ndarray[Any, Any]] = []
+    for epoch, found in sorted(scores.items()):
+        losses.append(-found[:, 0])
+        recent = np.mean(losses[len(losses) // 2 :], axis=0)  # of the second half of training
+        curve.append(
+            {
+                "epoch": epoch,
+                "minutes": round(seconds[epoch] / 60, 2),
+                "loss": tau(losses[-1], real),
+                "error": tau(-found[:, 1], real),
+                "margin": tau(found[:, 2], real),
+                "mean loss of copies": tau(recent, real),
             }
-            with (given.out / "ranking.jsonl").open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
+        )
+    best = real >= np.quantile(real, 0.9)
+    bootstrap = Bootstrap(real)
+    taus, of_params = bootstrap.kendall_tau(recent), bootstrap.kendall_tau(params)
+    return {
+        "half": given.half,
+        "n": len(known),
+        "curve": curve,
+        "tau": vars(interval(kendall_tau(recent, real), taus)),
+        "params": vars(interval(kendall_tau(params, real), of_params)),
+        "ahead of params": vars(
+            interval(kendall_tau(recent, real) - kendall_tau(params, real), taus - of_params)
+        ),
+        "with params": tau(log_ranks([recent, params]), real),
+        "best tenth": tau(recent[best], real[best]),
+        "regret of 10": regret(recent, real, 10),
+    }
+
+
+def copies(run: Run) -> list[int]:
+    """Epochs after which a copy was kept."""
+    return sorted(int(path.stem.split("-")[1]) for path in (run.path / "copies").iterdir())
+
+
+def scored(run: Run, epoch: int, known: Any, given: argparse.Namespace) -> Any:
+    """Loss, error and margin of each cell, cells×3, from a file where it was worked out before."""
+    limit = len(known)
+    kept = run.path / f"scores-{given.half}-{limit}-{epoch}.json"
+    if not kept.exists():
+        network = run.new_network()
+        network.load_state_dict(load_tensors(run.path / "copies" / f"epoch-{epoch}.safetensors")[0])
+        scorer = Scorer(network, run.search_data, examples=given.examples)
+        rows = []
+        for one in known:
+            logits = scorer.predict(one.architecture)
+            score = scorer.judge(logits)
+            odds = logits.softmax(1)
+            true = odds.gather(1, scorer.labels[:, None])[:, 0]
+            odds.scatter_(1, scorer.labels[:, None], 0.0)
+            margin = (true - odds.max(1).values).mean().item()
+            rows.append([score.loss, score.error, margin])
+        write_atomically(kept, json.dumps(rows).encode())
+    return np.asarray(json.loads(kept.read_text()))
+
+
+def tau(values: Any, real: Any) -> float:
+    """Kendall's τ, rounded."""
+    return round(kendall_tau(values, real), 4)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,10 @@ class SearchSpace(ABC, Generic[A]):
         """A well-known network that the budget of the space is taken from, and its parameters."""
         return None
 
+    def count_parameters(self, architecture: A, task: Task) -> int:
+        """Parameters of the child; a space that knows them without building it may say so."""
+        return sum(each.numel() for each in self.build(architecture, task).parameters())
+
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """Parts of a child one after the other, whose outputs are its features at growing depth.
 

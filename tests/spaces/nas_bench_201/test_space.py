@@ -211,3 +211,13 @@ def test_what_is_drawn_can_be_any_of_all():
     assert len(cells) > 250
     assert all(isinstance(cell, CellArchitecture) for cell in cells)
     assert torch.stack([space.features(cell) for cell in cells]).shape == (len(cells), 36)
+
+
+@pytest.mark.parametrize("cells", [1, 5])
+def test_parameters_are_counted_without_building(cells):
+    space, rng = NasBench201Space(NasBench201Options(cells=cells)), np.random.default_rng(3)
+    task = Task(channels=3, size=(32, 32), classes=10)
+    for _ in range(5):
+        cell = space.sample(rng)
+        built = space.build(cell, task)
+        assert space.count_parameters(cell, task) == sum(p.numel() for p in built.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,20 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
     ) -> CellNetwork:
         """Builds the child network."""
         return CellNetwork(architecture, self.options, task, device)
+
+    def count_parameters(self, architecture: CellArchitecture, task: Task) -> int:
+        """Parameters of the child: of what all children have, and of each convolution."""
+        total, of_operation = self._sizes(task)
+        return total + sum(of_operation.get(each, 0) for each in architecture.operations)
+
+    @lru_cache(maxsize=4)  # noqa: B019 # a few numbers, asked for in each step of training
+    def _sizes(self, task: Task) -> tuple[int, dict[str, int]]:
+        def count(operation: str) -> int:
+            cell = CellArchitecture((operation,) * len(EDGES))
+            return super(NasBench201Space, self).count_parameters(cell, task)
+
+        bare = count("none")
+        return bare, {each: (count(each) - bare) // len(EDGES) for each in CONVOLUTIONS}
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """The cells and the reductions between them."""
