@@ -28,7 +28,7 @@ class Nsga2(Strategy[A]):
     name = "nsga2"
     cohort = 10
 
-    def __init__(self, space: SearchSpace[A], rate: float = 0.05, population: int = 50) -> None:
+    def __init__(self, space: SearchSpace[A], rate: float = 0.05, population: int = 20) -> None:
         self._space, self._rate, self._population = space, rate, population
 
     def parents(self, history: Sequence[Scored[A]]) -> list[Scored[A]]:
