@@ -26,7 +26,8 @@ RankBy = Literal["loss", "error", "top5_error"]
 CALIBRATION_EXAMPLES = 250
 SCORED_EXAMPLES = 2000
 BATCH_SIZE = 250
-FIRST_RUNG = 125
+FIRST_RUNG = 100
+WORTH_PARTS = 500  # examples; of fewer, parts would be too small to tell candidates apart by
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,17 @@ class Score:
 def rungs(examples: int, first: int = FIRST_RUNG) -> list[int]:
     """How many examples have been seen after each part: doubling, and all at the end.
 
+    The part before the last ends at four fifths at most, so that there is something to save by it.
+
     Args:
-        examples: All.
+        examples: All; where they are few, they are one part.
         first: In the first part.
     """
+    if examples < WORTH_PARTS:
+        return [examples]
     ends = []
     end = first
-    while end < examples:
+    while 5 * end <= 4 * examples:
         ends.append(end)
         end *= 2
     return [*ends, examples]
@@ -97,12 +102,14 @@ class Scorer:
         self._precision, self._batch_size = precision, batch_size
         self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
         self._scored = getattr(data, split).first_views
-        # In random order, so that the first of them are a fair sample too.
-        self._order = _shuffled(self._scored, "scored examples")[:examples]
+        # So that the first of them are a fair sample too, whatever their number.
+        self._order = _in_fair_order(self._scored, "scored examples")[:examples]
         self.labels = self._scored.labels[self._order.to(self._scored.labels.device)]
         self.rungs = rungs(len(self.labels))
         train = data.train.first_views
-        self._calibration = train.subset(_shuffled(train, "calibration")[:CALIBRATION_EXAMPLES])
+        self._calibration = train.subset(
+            _in_fair_order(train, "calibration")[:CALIBRATION_EXAMPLES]
+        )
 
     def __call__(self, architecture: Any) -> Score:
         """Scores an architecture."""
@@ -117,14 +124,17 @@ class Scorer:
         return torch.cat(list(self.predict_parts(architecture)))
 
     @torch.no_grad()
-    def predict_parts(self, architecture: Any) -> Iterator[Tensor]:
+    def predict_parts(self, architecture: Any, first: int = 0) -> Iterator[Tensor]:
         """Gives logits up to each of `rungs`, each part computed when it is asked for.
+
+        The state is computed once and kept while there are parts left.
 
         Args:
             architecture: An architecture of the space.
+            first: Which part is wanted first.
         """
         child = self._network.child(architecture, self.state(architecture))
-        for begin, end in pairwise([0, *self.rungs]):
+        for begin, end in list(pairwise([0, *self.rungs]))[first:]:
             parts = batches(self._scored, self._batch_size, self._order[begin:end])
             with autocast(self.labels.device, self._precision):
                 logits = [child(self._data.normalise(batch.images)) for batch in parts]
@@ -178,6 +188,18 @@ def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:
     return (likely != labels[:, None]).all(1)
 
 
-def _shuffled(split: Split, purpose: str) -> Tensor:
-    """Indices of the examples in random order: of the same split always the same."""
-    return torch.randperm(len(split), generator=torch_generator(0, purpose))
+def _in_fair_order(split: Split, purpose: str) -> Tensor:
+    """Indices of the examples in random order: of the same split always the same.
+
+    Each class is spread evenly, so that the first n have their fair share of each, for any n.
+    """
+    rng = torch_generator(0, purpose)
+    order = torch.randperm(len(split), generator=rng)
+    labels = split.labels.cpu()[order]
+    counts = labels.bincount()
+    by_class = labels.argsort(stable=True)
+    place = torch.empty_like(by_class)
+    place[by_class] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[by_class]]
+    # Where an example stands in its class, 0…1: anywhere in a strip of its own.
+    strip = (place + torch.rand(len(labels), generator=rng, dtype=torch.float64)) / counts[labels]
+    return order[strip.argsort(stable=True)]

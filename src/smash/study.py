@@ -7,20 +7,24 @@ last line that is not written to its end, and wait for nobody.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
+from smash.agreement import Floats
 from smash.durable import parse_json
 from smash.errors import RunStateError
 from smash.layout import check_searched
+from smash.proxies import alone, together
 
 _NAME = "smash"
 _SETTINGS = "settings"
@@ -49,6 +53,8 @@ class Candidate:
         params: Parameters of the child.
         macs: Multiply-accumulates of the child for one input.
         partial: Whether it was dropped before all examples were seen.
+        trace: What ranks, by how many examples had been seen, where it was in a race.
+        proxy: What the search's prior says of it; empty without one.
     """
 
     id: str
@@ -65,6 +71,8 @@ class Candidate:
     params: int
     macs: int
     partial: bool = False
+    trace: Mapping[int, float] = field(default_factory=dict)
+    proxy: tuple[float, ...] = ()
 
 
 _NUMBER = (int, float)
@@ -73,7 +81,26 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("index", "examples", "params", "macs"), int),
     **dict.fromkeys(("id", "strategy", "split"), str),
     "architecture": dict,
+    "partial": bool,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A candidate and its ranks, each from 0, the best, among all candidates.
+
+    Attributes:
+        candidate: The candidate.
+        score_rank: By the score alone.
+        proxy_rank: By the prior alone; None without one.
+    """
+
+    candidate: Candidate
+    score_rank: int
+    proxy_rank: int | None
+
+
+_ATTRIBUTES = [name for name in Candidate.__dataclass_fields__ if name not in ("trace", "proxy")]
 
 
 class Study:
@@ -128,6 +155,11 @@ class Study:
     def settings(self, value: Mapping[str, Any]) -> None:
         self._study.set_user_attr(_SETTINGS, json.dumps(value))
 
+    @property
+    def prior(self) -> str | None:
+        """The companion that joins the score in the ranking, where the search had one."""
+        return (self.settings or {}).get("prior")
+
     def add(self, candidate: Candidate, readable: Mapping[str, float]) -> None:
         """Commits a candidate.
 
@@ -136,13 +168,16 @@ class Study:
             readable: A few features of its architecture by name, for dashboards.
         """
         costs = {name: float(getattr(candidate, name)) for name in _COSTS}
-        attributes = {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__} | {
+        attributes = {name: getattr(candidate, name) for name in _ATTRIBUTES} | {
             "architecture": json.dumps(candidate.architecture, separators=(",", ":"))
         }
+        if candidate.proxy:  # JSON has no infinity
+            attributes["proxy"] = [one if math.isfinite(one) else None for one in candidate.proxy]
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
                 value=candidate.value,
+                intermediate_values=dict(candidate.trace),
                 params={**readable, **costs},
                 distributions={
                     **dict.fromkeys(readable, _READABLE),
@@ -161,7 +196,7 @@ class Study:
         trials = self._study.get_trials(deepcopy=False)
         try:
             return [_candidate(trial) for trial in trials]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise _damaged(self._path, error) from None
 
     def readable(self) -> dict[str, dict[str, float]]:
@@ -174,17 +209,68 @@ class Study:
         }
 
     def ranked(self) -> list[Candidate]:
-        """All candidates, best first; those with partial scores last."""
-        return sorted(self.candidates(), key=lambda one: (one.partial, one.value))
+        """All candidates, best first: by the score, or where there is a prior by both together.
+
+        Those with partial scores are last, of them those first that were dropped last.
+        """
+        return [one.candidate for one in self.ranking()]
+
+    def ranking(self) -> list[Ranked]:
+        """All candidates in the order of `ranked`, with their ranks."""
+        try:
+            return rank(self.candidates(), self.prior)
+        except (KeyError, ValueError) as error:
+            raise _damaged(self._path, error) from None
+
+
+def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Ranked]:
+    """Ranks candidates, best first.
+
+    With a prior, those with a score on all examples are ranked by `smash.proxies.together`, in
+    which they are compared with all candidates.
+
+    Args:
+        candidates: The candidates.
+        prior: Name of the companion that gave their `proxy`; None for the score alone.
+    """
+    keys = [(one.partial, -one.examples, one.value) for one in candidates]
+    place = {key: number for number, key in enumerate(sorted(set(keys)))}
+    scores = np.array([place[key] for key in keys], dtype=np.float64)
+    joint, by_proxy = scores, None
+    if prior is not None and len(candidates):
+        numbers = [one.proxy for one in candidates]
+        joint = together(scores, numbers)
+        by_proxy = _ranks(-alone(prior, numbers))
+    by_score = _ranks(scores)
+    order = sorted(
+        range(len(candidates)), key=lambda one: (candidates[one].partial, joint[one], scores[one])
+    )
+    return [
+        Ranked(
+            candidate=candidates[one],
+            score_rank=by_score[one],
+            proxy_rank=None if by_proxy is None else by_proxy[one],
+        )
+        for one in order
+    ]
+
+
+def _ranks(values: Floats) -> list[int]:
+    """The rank of each value, 0 for the lowest; of equals the first is lower."""
+    ranks: list[int] = np.argsort(np.argsort(values, kind="stable"), kind="stable").tolist()
+    return ranks
 
 
 def _candidate(trial: FrozenTrial) -> Candidate:
-    values = {name: trial.user_attrs[name] for name in Candidate.__dataclass_fields__}
+    values = {name: trial.user_attrs[name] for name in _ATTRIBUTES}
     values["architecture"] = parse_json(values["architecture"])
     for name, kind in _KINDS.items():
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+        if not isinstance(values[name], kind) or (
+            isinstance(values[name], bool) and kind is not bool
+        ):
             raise TypeError(f"{name} of a candidate is {values[name]!r:.60}")
-    return Candidate(**values)
+    proxy = (-math.inf if one is None else float(one) for one in trial.user_attrs.get("proxy", ()))
+    return Candidate(**values, trace=trial.intermediate_values, proxy=tuple(proxy))
 
 
 def _damaged(path: Path, error: Exception) -> RunStateError:

@@ -14,33 +14,27 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
-from smash.agreement import Floats, log_ranks
+from smash.agreement import Floats
 from smash.auditing import AUDIT, Half, Known, part_of, read_table, stratified, train_sample
 from smash.comparison import Agreement, Comparison
 from smash.config import RetrainSettings
-from smash.cost import measure
-from smash.data import batches
 from smash.device import choose_device
 from smash.durable import write_atomically, write_json
 from smash.errors import InvalidValueError, unknown
 from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
+from smash.measuring import LEDGER, measure_companion
 from smash.progress import Progress, silent
-from smash.proxies import PROXIES, Proxy, Subject
-from smash.randomness import torch_generator
-from smash.retraining import initialise
+from smash.proxies import COSTS, PROXIES, Numbers, alone, check_companion, together
 from smash.run import Run
 from smash.scatter import scatter
 from smash.scoring import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
 from smash.study import Study
 
-LEDGER = "trust.jsonl"
 PICTURE = "trust.svg"
 FOUND = "trust.json"
 _FEWEST = 3
-_WEIGHTS_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +46,7 @@ class Trust:
         score: Agreement of the SMASH score.
         baselines: Agreement of rankings that need no SMASH network, by name.
         together: Agreement of the score joined with each proxy, by the proxy's name.
+        prior: The one of these that was asked for as a prior; None without.
         truth: Where real accuracies are from, in words.
         scored_on: What the score was computed on, in words.
         points: For each architecture its id, its score (lower is better) and its real accuracy.
@@ -62,6 +57,7 @@ class Trust:
     score: Agreement
     baselines: Mapping[str, Agreement]
     together: Mapping[str, Agreement]
+    prior: str | None
     truth: str
     scored_on: str
     points: Sequence[tuple[str, float, float]]
@@ -76,6 +72,7 @@ class Trust:
             **self.score.as_json(),
             "baselines": {name: one.as_json() for name, one in self.baselines.items()},
             "together": {name: one.as_json() for name, one in self.together.items()},
+            "prior": self.prior,
             "picture": str(self.picture),
         }
 
@@ -90,6 +87,7 @@ def correlate(
     limit: int | None = None,
     train: int | None = None,
     proxies: Sequence[str] = (),
+    prior: str | None = None,
     rank_by: RankBy | None = None,
     examples: int | None = None,
     device: str = "auto",
@@ -110,6 +108,8 @@ def correlate(
         train: Train this many candidates from scratch instead, drawn from all over the ranking, and
             judge them on examples that are taken out of the training split for that.
         proxies: Names of proxies to compare with.
+        prior: A proxy, ``params`` or ``macs`` to join the score with; of candidates by default
+            that of the search.
         rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``; if None, by loss, or of
             candidates by what the search ranked by.
         examples: Validation examples to score a table's architectures on.
@@ -123,7 +123,19 @@ def correlate(
         DataError: The table is wrong.
         RunStateError: Training has not finished, or a file is damaged.
     """
-    _check(table, column, train, lower_is_better, half, limit, examples, rank_by, proxies, recipe)
+    _check(
+        table,
+        column,
+        train,
+        lower_is_better,
+        half,
+        limit,
+        examples,
+        rank_by,
+        proxies,
+        prior,
+        recipe,
+    )
     place = choose_device(device)
     ledger = Ledger(run.path / LEDGER)
     if table is not None:
@@ -139,7 +151,9 @@ def correlate(
     else:
         settings = RetrainSettings(**recipe)
         study = Study(run.study_path)
-        rank_by = rank_by or (study.settings or {}).get("rank_by", "loss")
+        searched = study.settings or {}
+        rank_by = rank_by or searched.get("rank_by", "loss")
+        prior = prior or searched.get("prior")
         sample = stratified(study.candidates(), int(train or 0))
         _check_enough(len(sample), "train")
         known = train_sample(run, sample, settings, device, progress)
@@ -147,11 +161,11 @@ def correlate(
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
         scored_on = f"{rank_by} on {sample[0].examples:,} {sample[0].split} examples"
     sign = -1 if lower_is_better else 1
-    others = _baselines(run, known, ledger)
-    measured = {
-        name: _measured(run, known, PROXIES[name], ledger, place, progress) for name in proxies
+    names = dict.fromkeys([*COSTS, *proxies, *([prior] if prior else [])])
+    numbers = {
+        name: measure_companion(run, name, _pairs(known), ledger, place, progress) for name in names
     }
-    return _report(run, known, np.asarray(scores), sign, others, measured, truth, scored_on)
+    return _report(run, known, np.asarray(scores), sign, numbers, prior, truth, scored_on)
 
 
 def _check(
@@ -164,6 +178,7 @@ def _check(
     examples: int | None,
     rank_by: str | None,
     proxies: Sequence[str],
+    prior: str | None,
     recipe: Mapping[str, Any],
 ) -> None:
     faults = []
@@ -196,6 +211,7 @@ def _check(
     if recipe.get("init", "scratch") != "scratch":
         faults.append(f"init must be 'scratch' where accuracies are real, got {recipe['init']!r}")
     faults += [unknown("proxy", name, PROXIES) for name in proxies if name not in PROXIES]
+    faults += [] if prior is None else check_companion("prior", prior)
     if faults:
         raise InvalidValueError(*faults)
 
@@ -222,6 +238,7 @@ def _scores(
         network=hashlib.sha256(content).hexdigest()[:12],
         examples=len(scorer.labels),
         calibration=CALIBRATION_EXAMPLES,
+        order="fair",
     )
 
     def score(architecture: Any) -> Mapping[str, float]:
@@ -229,45 +246,6 @@ def _scores(
         return {each: getattr(found, each) for each in get_args(RankBy)}
 
     return [values[rank_by] for values in ledger.measure(kind, _pairs(known), score, progress)]
-
-
-def _baselines(run: Run, known: Sequence[Known], ledger: Ledger) -> dict[str, Floats]:
-    """Parameters and MACs of each architecture."""
-
-    def cost(architecture: Any) -> Mapping[str, float]:
-        found = measure(run.space, architecture, run.data.task)
-        return {"params": found.params, "macs": found.macs}
-
-    found = ledger.measure("cost", _pairs(known), cost)
-    return {name: np.asarray([each[name] for each in found]) for name in ("params", "macs")}
-
-
-def _measured(
-    run: Run,
-    known: Sequence[Known],
-    proxy: Proxy,
-    ledger: Ledger,
-    device: torch.device,
-    progress: Progress,
-) -> list[Floats]:
-    """Each number that a proxy gives, of all architectures."""
-    data, space = run.data, run.space
-    first = data.train.first_views
-    order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
-    sample = next(batches(first, proxy.examples, order[: proxy.examples]))
-    images = data.normalise(sample.images).to(device)
-
-    def found(architecture: Any) -> Mapping[str, float]:
-        child = space.build(architecture, data.task, str(device))
-        initialise(child, torch_generator(_WEIGHTS_SEED, "proxy weights"))
-        macs = measure(space, architecture, data.task).macs
-        subject = Subject(child=child, stages=space.stages(child), macs=macs)
-        generator = torch_generator(_WEIGHTS_SEED, f"proxy {proxy.name}")
-        return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
-
-    kind = kind_of(proxy.name, examples=len(images), seed=_WEIGHTS_SEED)
-    rows = ledger.measure(kind, _pairs(known), found, progress)
-    return [np.asarray([row[part] for row in rows]) for part in rows[0]]
 
 
 def _pairs(known: Sequence[Known]) -> list[tuple[str, Any]]:
@@ -279,19 +257,20 @@ def _report(
     known: Sequence[Known],
     scores: Floats,
     sign: int,
-    others: Mapping[str, Floats],
-    measured: Mapping[str, Sequence[Floats]],
+    numbers: Mapping[str, Sequence[Numbers]],
+    prior: str | None,
     truth: str,
     scored_on: str,
 ) -> Trust:
     real = np.asarray([one.truth for one in known])
     compare = Comparison(sign * real, -scores)
-    baselines = {name: compare.with_score(values) for name, values in others.items()}
+    baselines = {name: compare.with_score(alone(name, each)) for name, each in numbers.items()}
     baselines["random"] = compare.at_random()
-    together = {}
-    for name, parts in measured.items():
-        baselines[name] = compare.with_score(PROXIES[name].join(parts))
-        together[name] = compare.with_score(log_ranks([-scores, *parts]))
+    joined = {
+        name: compare.with_score(-together(scores, each))
+        for name, each in numbers.items()
+        if name in PROXIES or name == prior
+    }
     found = compare.score
     tau = found.kendall_tau
     picture = run.path / PICTURE
@@ -302,7 +281,8 @@ def _report(
         n=len(known),
         score=found,
         baselines=baselines,
-        together=together,
+        together=joined,
+        prior=prior,
         truth=truth,
         scored_on=scored_on,
         points=[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, NotFoundError
 from smash.layout import STUDY, check_searched, find_run
 from smash.leaving import speaks
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smash.children import Child
     from smash.data import Data
     from smash.run import Run
-    from smash.study import Candidate, Study
+    from smash.study import Study
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
@@ -86,25 +86,38 @@ def _plain(value: str) -> Any:
         return value
 
 
-def print_candidates(candidates: list[Candidate], total: int) -> None:
-    """Prints candidates as a table."""
+def print_candidates(study: Study, top: int) -> None:
+    """Prints the best candidates of a study as a table; with a prior, each ranking apart.
+
+    Raises:
+        NotFoundError: There are none.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    first = candidates[0]
+    ranking = study.ranking()
+    if not ranking:
+        raise NotFoundError("the search has no candidates yet: repeat the command that began it")
+    best = ranking[:top]
+    first = best[0].candidate
+    prior = study.prior
+    ranked_by = f"ranked by score and {prior}, " if prior else ""
     table = Table(
-        title=f"{len(candidates)} best of {total} candidates "
-        f"({first.examples:,} {first.split} examples, generated weights)",
+        title=f"{len(best)} best of {len(ranking)} candidates ({ranked_by}"
+        f"{first.examples:,} {first.split} examples, generated weights)",
         box=box.SIMPLE,
     )
-    for name in ("rank", "id", "error", "loss", "parameters", "MACs", "strategy"):
+    ranks = ("rank", "by score", f"by {prior}") if prior else ("rank",)
+    for name in (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"):
         table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
-    for rank, one in enumerate(candidates):
+    for rank, each in enumerate(best):
+        one = each.candidate
         table.add_row(
             str(rank),
+            *([str(each.score_rank), str(each.proxy_rank)] if prior else []),
             one.id,
-            f"{one.error:.2%}" + " (partial)" * one.partial,
+            f"{one.error:.2%}" + f" (partial, {one.examples:,})" * one.partial,
             f"{one.loss:.4f}",
             f"{one.params:,}",
             f"{one.macs:,}",

@@ -51,6 +51,13 @@ def correlate(
         list[str] | None,
         typer.Option(help="Compare with naswot, synflow or az-nas; repeatable, or with commas."),
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Join the score with params, macs, naswot, synflow or az-nas; by default with "
+            "what the search had."
+        ),
+    ] = None,
     rank_by: Annotated[str | None, typer.Option(help="loss or error of the score.")] = None,
     examples: Annotated[
         int | None, typer.Option(help="Validation examples to score a table on; 2000.")
@@ -78,6 +85,7 @@ def correlate(
         limit=limit,
         train=train,
         proxies=[name for given in proxy or [] for name in given.split(",")],
+        prior=prior,
         rank_by=rank_by,  # type: ignore[arg-type] # checked there
         examples=examples,
         device=device,

@@ -46,7 +46,7 @@ def demo(
         run, random=150, perturb=30, markov=30, seed=seed, device=device, progress=on_terminal
     )
     ranked = study.ranked()
-    print_candidates(ranked[:5], len(ranked))
+    print_candidates(study, 5)
     recipe: dict[str, Any] = {"epochs": 15, "seed": seed, "device": device, "progress": on_terminal}
     best = retrain_run(run, 0, **recipe)
     median = retrain_run(run, len(ranked) // 2, **recipe)

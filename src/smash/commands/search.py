@@ -28,6 +28,26 @@ def search(
         bool, typer.Option("--full", help="Score all candidates on all examples: no racing.")
     ] = False,
     keep: Annotated[int, typer.Option(help="How many of the best a race tells apart.")] = 10,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Rank by score and proxy at once: params, macs, naswot, synflow or az-nas."
+        ),
+    ] = None,
+    prefilter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROXY[:SHARE]",
+            help="Score only the best share of the random ones by a proxy; a quarter by default.",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="val; test only to follow the original: it spoils the test.")
+    ] = "val",
+    precision: Annotated[
+        str, typer.Option(help="In which candidates predict: fp32, bf16, fp16 or auto.")
+    ] = "fp32",
+    batch_size: Annotated[int, typer.Option(help="Examples that are predicted at once.")] = 250,
     device: DeviceOption = "auto",
 ) -> None:
     """Rank architectures."""
@@ -50,11 +70,16 @@ def search(
         max_macs=max_macs,
         full=full,
         keep=keep,
+        prior=prior,
+        prefilter=prefilter,
+        split=split,  # type: ignore[arg-type] # checked there
+        precision=precision,  # type: ignore[arg-type] # checked there
+        batch_size=batch_size,
         device=device,
         progress=on_terminal,
     )
+    print_candidates(study, 5)
     candidates = study.candidates()
-    print_candidates(study.ranked()[:5], len(candidates))
-    last = candidates[-1]
-    say(f"the ensemble of all: error {last.ensemble_error:.2%} ({last.split})")
+    last, members = candidates[-1], sum(not one.partial for one in candidates)
+    say(f"the ensemble of {members} full scores: error {last.ensemble_error:.2%} ({last.split})")
     say(f"Next: smash retrain {run}")

@@ -10,6 +10,19 @@ import typer
 from smash.commands.common import JsonOption, RunArgument, open_study, print_candidates
 from smash.errors import InvalidValueError
 
+_FIELDS = (
+    "id",
+    "error",
+    "top5_error",
+    "ensemble_error",
+    "loss",
+    "params",
+    "macs",
+    "strategy",
+    "partial",
+    "examples",
+)
+
 
 def show(
     run: RunArgument,
@@ -19,27 +32,17 @@ def show(
     """Show the best candidates."""
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
-    ranked = open_study(run).ranked()
-    if as_json:
-        fields = (
-            "id",
-            "error",
-            "top5_error",
-            "ensemble_error",
-            "loss",
-            "params",
-            "macs",
-            "strategy",
-            "partial",
-        )
-        print(
-            json.dumps(
-                [
-                    {"rank": rank, **{field: getattr(one, field) for field in fields}}
-                    for rank, one in enumerate(ranked[:top])
-                ],
-                indent=2,
-            )
-        )
+    study = open_study(run)
+    if not as_json:
+        print_candidates(study, top)
         return
-    print_candidates(ranked[:top], len(ranked))
+    rows = [
+        {
+            "rank": rank,
+            **{field: getattr(one.candidate, field) for field in _FIELDS},
+            "score_rank": one.score_rank,
+            "proxy_rank": one.proxy_rank,
+        }
+        for rank, one in enumerate(study.ranking()[:top])
+    ]
+    print(json.dumps(rows, indent=2))

@@ -238,7 +238,7 @@ def _search(run: Run, flags: Namespace) -> None:
         **search_settings(flags),
     )
     ranked, last = study.ranked(), study.candidates()[-1]
-    print_candidates(ranked[:_SHOWN], len(ranked))
+    print_candidates(study, _SHOWN)
     if flags.top5:
         print(f"{last.split}: top-5 error of the best {ranked[0].top5_error:.2%}")
     print(f"{last.split}: error of the ensemble of all candidates {last.ensemble_error:.2%}")

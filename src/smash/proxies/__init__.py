@@ -1,12 +1,32 @@
 """Training-free scores of child networks, for any search space: baselines and companions."""
 
-from collections.abc import Mapping
-
 from smash.proxies.az_nas import AzNas
 from smash.proxies.base import Proxy, Subject
+from smash.proxies.companions import (
+    COMPANIONS,
+    COSTS,
+    PROXIES,
+    Numbers,
+    Prefilter,
+    alone,
+    check_companion,
+    together,
+)
 from smash.proxies.naswot import Naswot
 from smash.proxies.synflow import Synflow
 
-PROXIES: Mapping[str, Proxy] = {proxy.name: proxy for proxy in (Naswot(), Synflow(), AzNas())}
-
-__all__ = ["PROXIES", "AzNas", "Naswot", "Proxy", "Subject", "Synflow"]
+__all__ = [
+    "COMPANIONS",
+    "COSTS",
+    "PROXIES",
+    "AzNas",
+    "Naswot",
+    "Numbers",
+    "Prefilter",
+    "Proxy",
+    "Subject",
+    "Synflow",
+    "alone",
+    "check_companion",
+    "together",
+]

@@ -14,7 +14,7 @@ class RandomSampling(Strategy[A]):
     """Draws from the whole space."""
 
     name = "random"
-    cohort = 20  # a race compares with the best of earlier cohorts: soon, but side by side
+    cohort = 100
 
     def __init__(self, space: SearchSpace[A]) -> None:
         self._space = space

@@ -1,0 +1,73 @@
+"""Measuring companions of architectures; a run's ledger keeps what was measured.
+
+So `smash search` and `smash correlate` measure each architecture once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from smash.cost import measure
+from smash.data import batches
+from smash.ledger import Ledger, kind_of
+from smash.progress import Progress, silent
+from smash.proxies import COSTS, PROXIES, Numbers, Subject
+from smash.randomness import torch_generator
+from smash.retraining import initialise
+from smash.run import Run
+
+LEDGER = "trust.jsonl"
+_SEED = 0
+
+
+def measure_companion(
+    run: Run,
+    name: str,
+    architectures: Sequence[tuple[str, Any]],
+    ledger: Ledger,
+    device: torch.device,
+    progress: Progress = silent,
+) -> list[Numbers]:
+    """Measures architectures by a companion; what the ledger knows is not measured again.
+
+    Args:
+        run: The run that they are for.
+        name: One of `COMPANIONS`.
+        architectures: Ids and architectures.
+        ledger: Where numbers are kept.
+        device: Where proxies are computed.
+        progress: Shows how far it is.
+    """
+    if name in COSTS:
+        rows = ledger.measure("cost", architectures, lambda one: _cost(run, one))
+        return [(row[name],) for row in rows]
+    proxy = PROXIES[name]
+    data, space = run.data, run.space
+    first = data.train.first_views
+    order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
+    sample = next(batches(first, proxy.examples, order[: proxy.examples]))
+    images = data.normalise(sample.images).to(device)
+
+    def found(architecture: Any) -> Mapping[str, float]:
+        child = space.build(architecture, data.task, str(device))
+        initialise(child, torch_generator(_SEED, "proxy weights"))
+        macs = measure(space, architecture, data.task).macs
+        subject = Subject(child=child, stages=space.stages(child), macs=macs)
+        generator = torch_generator(_SEED, f"proxy {proxy.name}")
+        return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
+
+    kind = kind_of(proxy.name, examples=len(images), seed=_SEED)
+    rows = ledger.measure(kind, architectures, found, progress)
+    return [
+        tuple(value if math.isfinite(value) else -math.inf for value in row.values())
+        for row in rows
+    ]
+
+
+def _cost(run: Run, architecture: Any) -> Mapping[str, float]:
+    found = measure(run.space, architecture, run.data.task)
+    return {"params": found.params, "macs": found.macs}

@@ -1,0 +1,285 @@
+"""The loop of a search: cohort by cohort, propose, race, and commit each score.
+
+A cohort is the proposals of one strategy with consecutive numbers. All of it is proposed on what
+was scored before, then it races, and what has settled is committed at once. A search that is
+taken up again finds what has settled in the study, proposes the others anew, to the same
+architectures, and lets them race on: so a kill changes nothing of what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smash.ensemble import ENSEMBLE, Ensemble
+from smash.interruption import Interruption
+from smash.ledger import Ledger
+from smash.measuring import LEDGER, measure_companion
+from smash.progress import Advance
+from smash.proposing import Proposal, Proposer
+from smash.proxies import Numbers, Prefilter, together
+from smash.racing import Entrant, Leader, Race, by_score
+from smash.run import Run
+from smash.scoring import Scorer
+from smash.strategies import RandomSampling, Scored, Strategy
+from smash.study import Candidate, Study
+
+_BYTES = 4  # of a parameter
+
+
+class Loop:
+    """Extends a study by proposals of one strategy after the other.
+
+    Args:
+        run: The run.
+        study: Its study.
+        scorer: Scores candidates.
+        proposer: Asks strategies for architectures.
+        keep: How many the best few are that a race tells apart; None for full scores of all.
+        prior: The companion that joins the score in the ranking, if any.
+        prefilter: Which random architectures are scored at all; None for all of them.
+        device: Where companions are computed.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        study: Study,
+        scorer: Scorer,
+        proposer: Proposer,
+        keep: int | None,
+        prior: str | None,
+        prefilter: Prefilter | None,
+        device: torch.device,
+    ) -> None:
+        self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
+        self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
+        self._order = by_score if prior is None else together
+        self._ledger = Ledger(run.path / LEDGER)
+        self.candidates = study.candidates()
+        self._history = [self._scored(one) for one in self.candidates]
+        self._by_number = {(one.strategy, one.index): one for one in self.candidates}
+        full = [
+            (one.id, scored.architecture)
+            for one, scored in zip(self.candidates, self._history, strict=True)
+            if not one.partial
+        ]
+        self.ensemble = Ensemble(
+            run.path / ENSEMBLE, scorer.labels, [identity for identity, _ in full]
+        )
+        for identity, architecture in full[self.ensemble.count :]:
+            self.ensemble.add(identity, scorer.predict(architecture))
+        self._values: dict[str, Tensor] = {}  # what ranks, for each example, of full scores
+
+    def missing(self, strategy: Strategy[Any], count: int) -> int:
+        """How many candidates are to be added for `count` proposals of a strategy."""
+        there = sum(one.strategy == strategy.name for one in self.candidates)
+        wanted = sum(self._wanted(strategy, len(drawn)) for drawn in self._cohorts(strategy, count))
+        return max(0, wanted - there)
+
+    def extend(
+        self, strategy: Strategy[Any], count: int, advance: Advance, interruption: Interruption
+    ) -> None:
+        """Adds candidates until those of `count` proposals of a strategy are there."""
+        for drawn in self._cohorts(strategy, count):
+            settled = [
+                self._by_number[strategy.name, index]
+                for index in drawn
+                if (strategy.name, index) in self._by_number
+            ]
+            wanted = self._wanted(strategy, len(drawn))
+            if len(settled) >= wanted:
+                continue
+            own = {one.id for one in settled}
+            before = [
+                pair
+                for pair in zip(self.candidates, self._history, strict=True)
+                if pair[0].id not in own
+            ]
+            with interruption.at_once():
+                proposals = self._propose(strategy, drawn, [scored for _, scored in before])
+                exhausted = len(proposals) + len(settled) < len(drawn)
+                proposals = self._filtered(strategy, proposals, wanted - len(settled), advance)
+            self._race(strategy, proposals, settled, before, advance, interruption)
+            interruption.check()
+            if exhausted:
+                return
+
+    def _cohorts(self, strategy: Strategy[Any], count: int) -> Iterator[range]:
+        """Numbers of the proposals of each cohort."""
+        prefilter = self._filter_of(strategy)
+        size = strategy.cohort
+        if prefilter is not None:  # so that as many are scored
+            size = round(size / prefilter.share)
+        for begin in range(0, count, size):
+            yield range(begin, min(begin + size, count))
+
+    def _wanted(self, strategy: Strategy[Any], drawn: int) -> int:
+        """How many of so many proposals are scored."""
+        prefilter = self._filter_of(strategy)
+        return drawn if prefilter is None else prefilter.kept(drawn)
+
+    def _filter_of(self, strategy: Strategy[Any]) -> Prefilter | None:
+        """The prefilter is for what is drawn at random; changes of the best are good already."""
+        return self._prefilter if strategy.name == RandomSampling.name else None
+
+    def _propose(
+        self, strategy: Strategy[Any], drawn: range, history: Sequence[Scored[Any]]
+    ) -> list[Proposal]:
+        """Those of a cohort that have not settled; fewer where the space has no more."""
+        seen = {one.id for one in self.candidates}
+        proposals: list[Proposal] = []
+        for index in drawn:
+            if (strategy.name, index) in self._by_number:
+                continue
+            proposal = self._proposer.propose(strategy, history, index, seen)
+            if proposal is None:
+                break
+            seen.add(proposal.id)
+            proposals.append(proposal)
+        return proposals
+
+    def _filtered(
+        self, strategy: Strategy[Any], proposals: list[Proposal], count: int, advance: Advance
+    ) -> list[Proposal]:
+        """The best by the prefilter, as many as are still wanted, in the order of their numbers."""
+        prefilter = self._filter_of(strategy)
+        if prefilter is None:
+            return proposals
+        numbers = self._numbers(prefilter.name, proposals, advance)
+        best = sorted(prefilter.order(numbers)[:count])
+        return [proposals[position] for position in best]
+
+    def _numbers(
+        self, companion: str, proposals: Sequence[Proposal], advance: Advance
+    ) -> list[Numbers]:
+        """What a companion says of proposals."""
+
+        @contextmanager
+        def shown(label: str, total: int) -> Iterator[Advance]:
+            there = len(self.candidates)
+            yield lambda done, _: advance(there, f"{label} of {done}/{total} proposals")
+
+        pairs = [(one.id, one.architecture) for one in proposals]
+        return measure_companion(
+            self._run, companion, pairs, self._ledger, self._device, progress=shown
+        )
+
+    def _race(
+        self,
+        strategy: Strategy[Any],
+        proposals: Sequence[Proposal],
+        settled: Sequence[Candidate],
+        before: Sequence[tuple[Candidate, Scored[Any]]],
+        advance: Advance,
+        interruption: Interruption,
+    ) -> None:
+        """Scores a cohort and commits each of its candidates when it has settled."""
+        rungs = self._scorer.rungs if self._keep else self._scorer.rungs[-1:]
+        # A chain asks of each step whether it is better than where it is: than the best.
+        keep = 1 if strategy.cohort == 1 else self._keep or 1
+        race = Race(rungs, keep, order=self._order)
+        leaders = self._leaders(before, keep) if len(rungs) > 1 else []
+        proxies: Sequence[Numbers] = [()] * len(proposals)
+        if self._prior:
+            with interruption.at_once():
+                proxies = self._numbers(self._prior, proposals, advance)
+        running = {
+            one.index: Entrant(
+                parts=partial(self._parts, one.architecture),
+                size=one.cost.params * _BYTES,
+                proxy=proxy,
+            )
+            for one, proxy in zip(proposals, proxies, strict=True)
+        }
+        done = {one.index: self._returning(one, rungs) for one in settled}
+        entrants = {index: done.get(index) or running[index] for index in sorted(running | done)}
+        of = {id(running[one.index]): one for one in proposals}
+
+        def settle(one: Entrant) -> None:
+            candidate = self._commit(of[id(one)], one, rungs)
+            if not candidate.partial and len(rungs) > 1:
+                self._values[candidate.id] = one.values
+            least = min(scored.value for scored in self._history)
+            advance(len(self.candidates), f"{strategy.name}, best {least:.4f}")
+
+        def working() -> AbstractContextManager[None]:
+            return interruption.at_once()
+
+        race.run(list(entrants.values()), leaders, self._scorer.each, settle, working)
+
+    def _parts(self, architecture: Any, first: int) -> Iterator[Tensor]:
+        """Logits part by part, all in one part where there is no race."""
+        if self._keep:
+            return self._scorer.predict_parts(architecture, first)
+        return iter([self._scorer.predict(architecture)])
+
+    def _returning(self, one: Candidate, rungs: Sequence[int]) -> Entrant:
+        """A candidate that settled when this race ran before."""
+        trace = [one.trace[end] for end in rungs if end in one.trace]
+        return Entrant(proxy=one.proxy, trace=trace, settled=True)
+
+    def _leaders(self, before: Sequence[tuple[Candidate, Scored[Any]]], keep: int) -> list[Leader]:
+        """The best few of earlier cohorts, the first of equals."""
+        full = [pair for pair in before if not pair[0].partial]
+        scores = np.array([one.value for one, _ in full])
+        keys = self._order(scores, [one.proxy for one, _ in full])
+        best = [full[position] for position in np.argsort(keys, kind="stable")[:keep]]
+        self._values = {one.id: self._values_of(one.id, scored) for one, scored in best}
+        return [Leader(values=self._values[one.id], proxy=one.proxy) for one, _ in best]
+
+    def _values_of(self, identity: str, scored: Scored[Any]) -> Tensor:
+        """What ranks, for each example; computed again where another process scored it."""
+        if identity in self._values:
+            return self._values[identity]
+        values: list[Tensor] = []
+        begin = 0
+        for logits in self._scorer.predict_parts(scored.architecture):
+            values.append(self._scorer.each(logits, begin).double())
+            begin += len(logits)
+        return torch.cat(values)
+
+    def _commit(self, proposal: Proposal, one: Entrant, rungs: Sequence[int]) -> Candidate:
+        logits = torch.cat(one.seen)
+        one.seen.clear()
+        score = self._scorer.judge(logits)
+        partial_ = score.examples < len(self._scorer.labels)
+        ensemble, space = self.ensemble, self._run.space
+        candidate = Candidate(
+            id=proposal.id,
+            architecture=space.to_json(proposal.architecture),
+            strategy=proposal.strategy,
+            index=proposal.index,
+            value=score.value,
+            error=score.error,
+            top5_error=score.top5_error,
+            ensemble_error=ensemble.error() if partial_ else ensemble.add(proposal.id, logits),
+            loss=score.loss,
+            split=score.split,
+            examples=score.examples,
+            params=proposal.cost.params,
+            macs=proposal.cost.macs,
+            partial=partial_,
+            trace=dict(zip(rungs, one.trace, strict=False)) if len(rungs) > 1 else {},
+            proxy=tuple(one.proxy),
+        )
+        self._study.add(candidate, space.readable(proposal.architecture))
+        ensemble.keep()
+        self.candidates.append(candidate)
+        self._by_number[candidate.strategy, candidate.index] = candidate
+        self._history.append(self._scored(candidate))
+        return candidate
+
+    def _scored(self, candidate: Candidate) -> Scored[Any]:
+        architecture = self._run.space.from_json(candidate.architecture)
+        slope = cache(partial(self._scorer.slope, architecture))  # of one base, many are asked for
+        # Who was dropped is worse than others by what is known, but by how much is not known.
+        value = math.inf if candidate.partial else candidate.value
+        return Scored(architecture, value, candidate.strategy, slope)
