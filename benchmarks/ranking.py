@@ -31,24 +31,20 @@ from smash.scoring import Scorer
 
 Row = dict[str, Any]
 
-BEST: Row = {"hypernet": "none"}
-"""The default of the space, but for what its value here says."""
-
+SIZE: Row = {"channels": 16, "cells": 1}
 RECIPES: dict[str, Row] = {
-    "default": {},
+    "none": {},
     "lowrank": {"hypernet": "lowrank"},
-    "draws 1": {"draws": 1},
-    "draws 2": {"draws": 2},
-    "draws 8": {"draws": 8},
+    "uniform": {"options": {**SIZE, "weighted": False}},
     "rate 0.05": {"learning_rate": 0.05},
     "rate 0.2": {"learning_rate": 0.2},
     "batch 96": {"batch_size": 96},
     "cosine": {"schedule": "cosine"},
     "16 pixels": {"proxy_size": 16},
     "augmented": {"augment": True},
-    "8 channels": {"options": {"channels": 8, "cells": 1}},
-    "connected": {"options": {"channels": 16, "cells": 1, "connected": True}},
-    "distinct": {"options": {"channels": 16, "cells": 1, "distinct": True}},
+    "8 channels": {"options": {**SIZE, "channels": 8}},
+    "connected": {"options": {**SIZE, "connected": True}},
+    "distinct": {"options": {**SIZE, "distinct": True}},
     "weight decay 0.002": {"weight_decay": 2e-3},
 }
 
@@ -83,7 +79,7 @@ def study(data: smash.Data, name: str, seed: int, given: argparse.Namespace) -> 
     ):
         return
     folder = given.out / f"{name.replace(' ', '-')}-e{given.epochs}-s{seed}"
-    recipe = {"options": {"channels": 16, "cells": 1}, **BEST, **RECIPES[name]}
+    recipe = {"options": SIZE, "hypernet": "none", **RECIPES[name]}
     run = smash.train(
         data,
         folder,

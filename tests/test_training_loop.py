@@ -7,7 +7,6 @@ import torch
 import smash
 from smash.data import epoch_order
 from smash.randomness import generator
-from smash.training import begin
 from smash.training_loop import TrainingLoop, weighted_loss
 from tests.conftest import TINY
 
@@ -68,22 +67,3 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
             wrong[0] += label != of_example[-1]
             wrong[1] += label not in of_example[-5:]
     assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
-
-
-def test_of_several_drawn_architectures_the_largest_is_trained(tmp_path):
-    data = smash.load_data("digits")
-    loops = []
-    for draws in (1, 4):
-        run = begin(data, tmp_path / str(draws), draws=draws, epochs=1, **TINY)
-        loops.append(TrainingLoop(run, run.new_network(), data))
-    space, task = loops[0].network.space, data.task
-    for step in range(20):
-        drawn = [loop._draw(generator(0, "training architecture", step)) for loop in loops]
-        # The first of four is the one that is drawn where one is drawn.
-        sizes = [space.count_parameters(one, task) for one in drawn]
-        assert sizes[1] >= sizes[0]
-    rng = generator(0, "training architecture", 7)
-    four = [space.sample(rng, 0.0) for _ in range(4)]
-    largest = max(sum(p.numel() for p in space.build(a, task).parameters()) for a in four)
-    chosen = loops[1]._draw(generator(0, "training architecture", 7))
-    assert sum(p.numel() for p in space.build(chosen, task).parameters()) == largest

@@ -137,8 +137,6 @@ class TrainingSettings(Settings):
         learning_rate: At the start.
         schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
         weight_decay: Of the shared weights; the hypernetwork has none.
-        draws: Architectures drawn for a step, of which the one with the most parameters is trained:
-            what has more weights needs more steps.
         proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
             for that of the data. Children are trained at the size of the data.
         augment: Whether training images are shifted and flipped as the data says.
@@ -158,7 +156,6 @@ class TrainingSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    draws: Annotated[int, Field(ge=1)] = 1
     proxy_size: Annotated[int, Field(ge=4)] | None = None
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -9,7 +9,6 @@ import math
 import time
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,7 +119,8 @@ class TrainingLoop:
             )
         drawn = self.step * processes.count if settings.same_architecture else number
         rng = generator(self.seed, "training architecture", drawn)
-        architecture = self._draw(rng)
+        progress = self.step / settings.steps
+        architecture = self.network.space.sample_for_training(rng, progress)
         with autocast(self.device, settings.precision):
             logits = self.network(architecture, self.data.normalise(images))
             loss = weighted_loss(logits.float(), batch.labels, self.class_weights)
@@ -133,14 +133,6 @@ class TrainingLoop:
         self.scaler.update()
         self.loss_sum += loss.detach()
         self.step += 1
-
-    def _draw(self, rng: np.random.Generator) -> Any:
-        """Of several architectures the one with the most parameters, which need the most steps."""
-        space, progress = self.network.space, self.step / self.settings.steps
-        drawn = [space.sample(rng, progress) for _ in range(self.settings.draws)]
-        if len(drawn) == 1:
-            return drawn[0]
-        return max(drawn, key=lambda one: space.count_parameters(one, self.data.task))
 
     def _end_epoch(self, interruption: Interruption) -> str:
         """Validates where it is due, writes the epoch's line and says it in a few words."""

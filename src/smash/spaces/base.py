@@ -66,6 +66,10 @@ class SearchSpace(ABC, Generic[A]):
                 with small architectures. Searches use 1, the whole space.
         """
 
+    def sample_for_training(self, rng: np.random.Generator, progress: float) -> A:
+        """Draws an architecture to train a SMASH network with; by default as `sample` does."""
+        return self.sample(rng, progress)
+
     @abstractmethod
     def mutate(self, architecture: A, rng: np.random.Generator, rate: float = 0.05) -> A:
         """Changes each setting with probability `rate`; always valid and never the same."""
@@ -137,10 +141,6 @@ class SearchSpace(ABC, Generic[A]):
     def reference(self) -> tuple[str, int] | None:
         """A well-known network that the budget of the space is taken from, and its parameters."""
         return None
-
-    def count_parameters(self, architecture: A, task: Task) -> int:
-        """Parameters of the child; a space that knows them without building it may say so."""
-        return sum(each.numel() for each in self.build(architecture, task).parameters())
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """Parts of a child one after the other, whose outputs are its features at growing depth.

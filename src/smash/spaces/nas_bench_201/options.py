@@ -21,6 +21,7 @@ class NasBench201Options(Settings):
             samples of a signal, 16³ voxels) or less.
         connected: Draw only cells whose output depends on their input.
         distinct: Draw one cell only of those that compute the same.
+        weighted: Draw convolutions more often than other operations while a SMASH network trains.
     """
 
     channels: Positive = 16
@@ -28,3 +29,4 @@ class NasBench201Options(Settings):
     stem_stride: Positive | None = None
     connected: bool = False
     distinct: bool = False
+    weighted: bool = True

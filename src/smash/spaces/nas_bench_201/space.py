@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,9 @@ from smash.spaces.nas_bench_201.options import NasBench201Options
 # Options that change what an architecture computes. Never extended: an id must not change.
 _STRUCTURAL = ("cells", "channels", "stem_stride")
 _PUBLISHED = NasBench201Options()
+# How often each of `OPERATIONS` is drawn in training: chosen on the first half of a table of 1,000
+# cells by benchmarks/ranking.py.
+_IN_TRAINING = (0.1, 0.15, 0.25, 0.35, 0.15)
 
 
 class NasBench201Space(SearchSpace[CellArchitecture]):
@@ -45,10 +47,20 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
 
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> CellArchitecture:
         """Draws a cell, uniform over all that may be drawn."""
+        return self._draw(rng, None)
+
+    def sample_for_training(self, rng: np.random.Generator, progress: float) -> CellArchitecture:
+        """Draws a cell with more convolutions than most: weights need steps, the others none.
+
+        Drawn uniformly, a convolution is used in a fifth of the steps and seldom after another, and
+        networks that are deep in convolutions rank too low.
+        """
+        return self._draw(rng, _IN_TRAINING if self.options.weighted else None)
+
+    def _draw(self, rng: np.random.Generator, odds: Sequence[float] | None) -> CellArchitecture:
         while True:
-            cell = CellArchitecture(
-                tuple(OPERATIONS[index] for index in rng.integers(len(OPERATIONS), size=len(EDGES)))
-            )
+            drawn = rng.choice(len(OPERATIONS), size=len(EDGES), p=odds)
+            cell = CellArchitecture(tuple(OPERATIONS[index] for index in drawn))
             if self._allowed(cell) and self._settled(cell) == cell:
                 return cell
 
@@ -89,20 +101,6 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
     ) -> CellNetwork:
         """Builds the child network."""
         return CellNetwork(architecture, self.options, task, device)
-
-    def count_parameters(self, architecture: CellArchitecture, task: Task) -> int:
-        """Parameters of the child: of what all children have, and of each convolution."""
-        total, of_operation = self._sizes(task)
-        return total + sum(of_operation.get(each, 0) for each in architecture.operations)
-
-    @lru_cache(maxsize=4)  # noqa: B019 # a few numbers, asked for in each step of training
-    def _sizes(self, task: Task) -> tuple[int, dict[str, int]]:
-        def count(operation: str) -> int:
-            cell = CellArchitecture((operation,) * len(EDGES))
-            return super(NasBench201Space, self).count_parameters(cell, task)
-
-        bare = count("none")
-        return bare, {each: (count(each) - bare) // len(EDGES) for each in CONVOLUTIONS}
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """The cells and the reductions between them."""
