@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -64,17 +65,17 @@ class BankDrawer:
             InvalidValueError: It is not an architecture of the space.
         """
         blocks = read_architecture(value, self._options).blocks
-        pictures = [self._block(index, block) for index, block in enumerate(blocks)]
         ops = " + ".join(str(len(block.ops)) for block in blocks)
         used = " + ".join(
             str(block.filled(self._inputs(index, block))) for index, block in enumerate(blocks)
         )
         extents = [extent for block in blocks for conv in _convolutions(block) for extent in conv]
         kernels = f"{min(extents)}–{max(extents)}" if min(extents) < max(extents) else extents[0]
-        return Drawing(
-            html=element("div", *pictures, class_="drawing banks"),
-            words=f"{ops} ops on {used} banks, kernels {kernels}",
-        )
+        return Drawing(f"{ops} ops on {used} banks, kernels {kernels}", partial(self._draw, blocks))
+
+    def _draw(self, blocks: Sequence[Block]) -> Markup:
+        pictures = [self._block(index, block) for index, block in enumerate(blocks)]
+        return element("div", *pictures, class_="drawing banks")
 
     def _inputs(self, index: int, block: Block) -> int:
         return self._options.input_banks(index, block.bank_size)

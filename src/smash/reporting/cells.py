@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -49,6 +50,9 @@ class CellDrawer:
         if not isinstance(value.get("cell"), str):
             raise InvalidValueError(f"a cell is written {{'cell': '|…|'}}, got {dict(value)!r}")
         cell = read_cell(value["cell"])
+        return Drawing(_words(cell), partial(self._draw, cell))
+
+    def _draw(self, cell: CellArchitecture) -> Markup:
         edges = list(zip(cell.edges(), cell.live, strict=True))
         sentences = [
             f"{_NAMES[op][0]} from node {source} to node {target}"
@@ -62,12 +66,9 @@ class CellDrawer:
             viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
             style=f"--natural:{_WIDTH}px",
             role="img",
-            aria_label=f"A cell: {'; '.join(sentences)}.",
+            aria_label="A cell; the same in words follows",
         )
-        return Drawing(
-            html=element("div", self._figure(picture, sentences), class_="drawing cell"),
-            words=_words(cell),
-        )
+        return element("div", self._figure(picture, sentences), class_="drawing cell")
 
     def _figure(self, picture: Markup, sentences: list[str]) -> Markup:
         cells, channels = several(self._options.cells, "cell"), self._options.channels

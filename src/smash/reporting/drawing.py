@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 from markupsafe import Markup
@@ -18,17 +18,22 @@ from smash.reporting.svg import element
 from smash.reporting.words import decimal
 
 
-@dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A drawn architecture.
+    """An architecture in words, and drawn when it is looked at.
 
-    Attributes:
-        html: The drawing.
+    Args:
         words: The architecture in a few words.
+        draw: Draws it.
     """
 
-    html: Markup
-    words: str
+    def __init__(self, words: str, draw: Callable[[], Markup]) -> None:
+        self.words = words
+        self._draw = draw
+
+    @cached_property
+    def html(self) -> Markup:
+        """The drawing."""
+        return self._draw()
 
 
 Draw = Callable[[Mapping[str, Any]], Drawing]
@@ -44,6 +49,13 @@ def draw_plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Dra
         value: The architecture as JSON.
         readable: A few of its features by name.
     """
+    words = ", ".join(f"{name} {decimal(number)}" for name, number in readable.items())
+    return Drawing(
+        words or json.dumps(value, ensure_ascii=False)[:120], partial(_plainly, value, readable)
+    )
+
+
+def _plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Markup:
     features = [
         element("div", element("dt", name), element("dd", decimal(number)))
         for name, number in readable.items()
@@ -52,8 +64,4 @@ def draw_plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Dra
     if len(document) > _LONGEST:
         document = f"{document[:_LONGEST]}\n… and {len(document) - _LONGEST:,} letters more"
     parts = [element("dl", *features, class_="features")] if features else []
-    words = ", ".join(f"{name} {decimal(number)}" for name, number in readable.items())
-    return Drawing(
-        html=element("div", *parts, element("pre", document), class_="drawing plain"),
-        words=words or json.dumps(value, ensure_ascii=False)[:120],
-    )
+    return element("div", *parts, element("pre", document), class_="drawing plain")

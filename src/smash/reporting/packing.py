@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterable
 from smash.reporting.drawing import Drawing
 from smash.study import Candidate
 
-ROOM = 4_600_000
-"""Bytes of a page that drawings may take."""
+LARGEST = 5_800_000
+"""Bytes of a page, about."""
+
+_REST = 150_000  # bytes of a page without candidates
+_CANDIDATE = 900  # of a candidate, without its drawing
+
+
+def room(candidates: int, largest: int = LARGEST) -> int:
+    """Bytes that drawings may take on a page of so many candidates."""
+    return largest - _REST - _CANDIDATE * candidates
 
 
 def pack(html: str) -> str:
@@ -25,7 +33,7 @@ def unpack(packed: str) -> str:
 
 
 def pack_drawings(
-    candidates: Iterable[Candidate], draw: Callable[[Candidate], Drawing], room: int = ROOM
+    candidates: Iterable[Candidate], draw: Callable[[Candidate], Drawing], room: int
 ) -> dict[str, str]:
     """Draws candidates until the room is used up.
 

@@ -19,7 +19,7 @@ from smash.reporting.banks import BankDrawer
 from smash.reporting.cells import CellDrawer
 from smash.reporting.contents import Contents, TrainedChild, read_contents
 from smash.reporting.drawing import Draw, Drawing, draw_plainly
-from smash.reporting.packing import pack_drawings
+from smash.reporting.packing import LARGEST, pack_drawings, room
 from smash.reporting.selection import (
     cost_of,
     costs,
@@ -57,8 +57,13 @@ def report(run: Run | str | Path) -> Path:
     return path
 
 
-def page(contents: Contents) -> str:
-    """The page as text."""
+def page(contents: Contents, largest: int = LARGEST) -> str:
+    """The page as text.
+
+    Args:
+        contents: The run.
+        largest: How many bytes it may have, about; what does not fit is drawings.
+    """
     shown = on_the_page(contents)
     artist = Artist(contents)
     trained = [child for child in contents.kept if child.result]
@@ -86,7 +91,7 @@ def page(contents: Contents) -> str:
         recipe=_recipe,
         style=Markup(_asset("page.css")),  # noqa: S704 # our own files
         script=Markup(_asset("page.js")),  # noqa: S704
-        data=_data(contents, shown, artist),
+        data=_data(contents, shown, artist, room(len(shown), largest)),
         numbers={one.id: number for number, one in enumerate(shown)},
         course=figures.course(contents, shown) if best else None,
         costs=figures.error_against_cost(contents, shown) if best else [],
@@ -159,12 +164,16 @@ def _dims(architecture: Mapping[str, Any]) -> int:
         return 2
 
 
-def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dict[str, Any]:
+def _data(
+    contents: Contents, shown: Sequence[Candidate], artist: Artist, free: int
+) -> dict[str, Any]:
     """What the page's program knows: a few words and a drawing of each candidate, and the film."""
     numbers = {one.id: number for number, one in enumerate(shown)}
     ranks = contents.ranks
     drawings = pack_drawings(
-        (one for one in in_order_of_interest(contents) if one.id in numbers), artist
+        (one for one in in_order_of_interest(contents) if one.id in numbers),
+        artist,
+        free,
     )
     describe = partial(_described, contents, ranks, costs(contents.candidates), artist)
     places = {one.id: number for number, one in enumerate(contents.candidates)}

@@ -130,7 +130,7 @@ class Axis:
 def _round_steps(low: float, high: float, most: int) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10((high - low) / most))
     steps = (step * magnitude for step in _STEPS)
-    step = next(each for each in steps if (high - low) / each <= most)
+    step = next(each for each in steps if (high - low) / each < most)
     first = math.ceil(low / step)
     last = math.floor(high / step)
     # Rounded, so that 3 · 0.1 is 0.3.

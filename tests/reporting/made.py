@@ -1,0 +1,157 @@
+"""Runs to report on, with made-up scores: nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingSettings
+from smash.layout import ARCHITECTURE, CHILDREN, CONFIG, ENVIRONMENT, METRICS, RESULT, STUDY
+from smash.reporting.contents import Contents
+from smash.spaces import make_space
+from smash.study import Candidate, Study
+from smash.trust import FOUND
+
+HOSTILE = "</script><script>window.boom = 1</script><img src=x onerror='window.boom = 2'>&\"'"
+TINY = SpaceSettings(preset="tiny", options={"depth": 2, "max_width": 16})
+
+
+def candidates(
+    count: int, space: SpaceSettings = TINY, dims: int = 2, seed: int = 0
+) -> tuple[list[Candidate], dict[str, dict[str, float]]]:
+    """Different architectures with random scores, in three phases; and their readable features.
+
+    One in seven of the random ones was dropped early.
+    """
+    made, rng = make_space(space, dims), np.random.default_rng(seed)
+    found: dict[str, Candidate] = {}
+    readable = {}
+    while len(found) < count:
+        architecture = made.sample(rng)
+        index = len(found)
+        phase = ("random", "perturb", "markov")[min(2, 3 * index // count)]
+        loss = float(rng.uniform(0.5, 2.0)) - 0.4 * (phase == "markov")
+        name = made.identify(architecture)
+        if name in found:
+            continue
+        readable[name] = dict(made.readable(architecture))
+        found[name] = Candidate(
+            id=name,
+            architecture=made.to_json(architecture),
+            strategy=phase,
+            index=index,
+            value=loss,
+            error=round(loss / 4, 2),
+            top5_error=loss / 20,
+            ensemble_error=0.2,
+            loss=loss,
+            split="val",
+            examples=100 if index % 7 == 3 else 1000,
+            params=int(1000 * rng.integers(5, 50)),
+            macs=int(10_000 * rng.integers(5, 50)),
+            partial=index % 7 == 3,
+        )
+    return list(found.values()), readable
+
+
+def settings(space: SpaceSettings = TINY, source: str = "digits") -> RunSettings:
+    return RunSettings(
+        data=DataSettings(source=source), space=space, training=TrainingSettings(steps=100)
+    )
+
+
+def contents_of(found: list[Candidate]) -> Contents:
+    """A run that holds nothing but candidates."""
+    return Contents(
+        name="made",
+        settings=settings(),
+        environment={},
+        curves=[],
+        search={},
+        candidates=found,
+        ranked=sorted(found, key=lambda one: (one.partial, one.value)),
+        readable={},
+        children=[],
+        trust=None,
+    )
+
+
+def begin(folder: Path, space: SpaceSettings = TINY, source: str = "digits") -> Path:
+    """A run as it is before anything was trained."""
+    folder.mkdir(parents=True)
+    (folder / CONFIG).write_text(settings(space, source).to_toml())
+    (folder / ENVIRONMENT).write_text(json.dumps({"python": "3.11", "gpu": source}))
+    return folder
+
+
+def write(
+    folder: Path, count: int = 21, space: SpaceSettings = TINY, source: str = "digits"
+) -> list[Candidate]:
+    """A whole run: curves, a search, children and a check of the ranking."""
+    begin(folder, space, source)
+    rows = [
+        {"step": 50 * n, "epoch": n, "train_loss": 2 / n, "val_loss": 2.1 / n, "val_error": 0.5 / n}
+        for n in (1, 2, 3)
+    ]
+    lines(folder / METRICS, rows)
+    found, readable = candidates(count, space)
+    study = Study(folder / STUDY, create=True)
+    study.settings = {"rank_by": "loss", "seed": 0, "strategy": "perturbation"}
+    for one in found:
+        study.add(one, readable[one.id])
+    best, *others = sorted((one for one in found if not one.partial), key=lambda one: one.value)
+    child(folder, best, "-e3", 0.10, {"test": 0.12}, source)
+    child(folder, others[0], "-e3", 0.08, {"test": 0.09}, source)
+    child(folder, others[1], "-e3-audit", 0.2, {"audit": 0.21}, source)
+    child(folder, others[2], "-e9", None, {}, source)
+    interval = {"value": 0.5, "low": 0.2, "high": 0.7}
+    nothing = {"value": None, "low": None, "high": None}
+    trust = {
+        "n": 4,
+        "truth": "accuracy on the audit split after 3 epochs",
+        "score": "loss on 1,000 val examples",
+        "kendall_tau": interval,
+        "baselines": {"params": {"kendall_tau": interval}, "macs": {"kendall_tau": nothing}},
+        "together": {},
+        "points": [[best.id, best.value, 0.9], [others[0].id, None, 0.8], ["gone", 1.0, 0.7]],
+    }
+    (folder / FOUND).write_text(json.dumps(trust))
+    return found
+
+
+def child(
+    folder: Path,
+    one: Candidate,
+    suffix: str,
+    val_error: float | None,
+    judged: dict[str, float],
+    name: str,
+) -> None:
+    """A trained child; one whose training has not finished, without an error."""
+    path = folder / CHILDREN / f"{one.id}{suffix}"
+    path.mkdir(parents=True)
+    about: dict[str, Any] = {
+        "id": one.id,
+        "architecture": one.architecture,
+        "params": one.params,
+        "macs": one.macs,
+        "recipe": {"epochs": 3, "init": "scratch"},
+        "classes": ["cat", name],
+    }
+    (path / ARCHITECTURE).write_text(json.dumps(about))
+    rows = [{"step": n, "epoch": n, "train_loss": 1 / n, "val_error": 0.4 / n} for n in (1, 2)]
+    lines(path / METRICS, rows)
+    if val_error is not None:
+        every = {"val": val_error, **judged}
+        result = {
+            split: {"error": error, "loss": 1.0, "examples": 100, "recall": [0.75, 0.5]}
+            for split, error in every.items()
+        }
+        (path / RESULT).write_text(json.dumps(result))
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))

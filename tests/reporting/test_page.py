@@ -1,0 +1,266 @@
+"""The page as text: what it says, and that nothing in a run's names can become part of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import smash
+from smash.config import SpaceSettings
+from smash.errors import NotFoundError, RunStateError
+from smash.layout import CHILDREN, METRICS, RESULT, STUDY
+from smash.reporting.packing import unpack
+from smash.reporting.page import page
+from tests.reporting.html import Page, of_class, parsed, said
+from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, write
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    return folder, write(folder)
+
+
+@pytest.fixture(scope="module")
+def read(made):
+    return Page(smash.report(made[0]).read_text())
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / HOSTILE.replace("/", "∕")
+    write(folder, source=HOSTILE)
+    return folder
+
+
+def ranked(found):
+    return sorted((one for one in found if not one.partial), key=lambda one: one.value)
+
+
+def test_it_is_put_into_the_run_and_says_what_was_found(made, read):
+    folder, found = made
+    best = ranked(found)[0]
+    assert (folder / "report.html").is_file()
+    assert f"Of 21 architectures that were scored with generated weights, {best.id}" in read.words
+    assert "Trained, it errs on 12.00% of 100 test examples" in read.words
+    for title in ("The winner", "Error against cost", "Can the ranking be trusted?", "Environment"):
+        assert title in read.words
+    assert "3 candidates dropped early, with partial scores, left out." in read.words
+
+
+def test_it_needs_nothing_from_elsewhere(read):
+    for tag, attributes in read.tags:
+        assert tag not in ("img", "iframe", "object", "embed", "link") or (
+            attributes.get("href") == "data:,"
+        )
+        assert "src" not in attributes
+        assert attributes.get("href", "#").startswith(("#", "data:,"))
+
+
+def test_a_name_of_each_part_is_there_once_and_each_label_has_its_part(read):
+    given = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert len(given) == len(set(given))
+    for _, attributes in read.tags:
+        if "aria-labelledby" in attributes:
+            assert attributes["aria-labelledby"] in given
+        if attributes.get("href", "").startswith("#"):
+            assert attributes["href"][1:] in given
+
+
+def test_each_picture_and_button_has_a_name(read):
+    for tag, attributes in read.tags:
+        if attributes.get("role") in ("img", "application"):
+            assert attributes["aria-label"]
+        if tag == "svg":
+            assert "aria-label" in attributes or attributes.get("aria-hidden") == "true"
+
+
+def test_each_candidate_is_a_point_of_each_chart(made, read):
+    _, found = made
+    numbers = [
+        int(attributes["data-i"])
+        for tag, attributes in read.tags
+        if tag == "path" and attributes.get("data-i") and "s0" in attributes["class"]
+    ]
+    partial = [
+        int(attributes["data-i"])
+        for tag, attributes in read.tags
+        if tag == "path" and attributes.get("data-i") and "partial" in attributes["class"]
+    ]
+    # The course and two costs, each in two sizes; and a point of the trust check.
+    first = [n for n, one in enumerate(found) if one.strategy == "random" and not one.partial]
+    assert set(first) <= set(numbers)
+    assert sorted(partial) == sorted([n for n, one in enumerate(found) if one.partial] * 6)
+
+
+def test_drawings_are_those_of_the_candidates(made, read):
+    _, found = made
+    assert set(read.data["drawings"]) == {str(number) for number in range(len(found))}
+    for number, one in enumerate(found):
+        drawing = parsed(unpack(read.data["drawings"][str(number)]))
+        ops = sum(len(block["ops"]) for block in one.architecture["blocks"])
+        assert len(of_class(drawing, "op")) == ops
+        assert one.id in read.data["candidates"][number]["title"]
+        assert ("partial" in read.data["candidates"][number]["lines"][0]) == one.partial
+
+
+def test_ranks_are_in_order_and_partial_scores_last(made, read):
+    _, found = made
+    expected = sorted(range(len(found)), key=lambda n: (found[n].partial, found[n].value))
+    full = [n for n in expected if not found[n].partial]
+    assert read.data["order"][: len(full)] == full
+    assert set(read.data["order"][len(full) :]) == {n for n in expected if found[n].partial}
+    assert read.data["candidates"][full[0]]["title"] == f"Rank 0 · {found[full[0]].id}"
+
+
+def test_the_film_goes_from_the_first_to_the_winner(made, read):
+    _, found = made
+    best, least = [], float("inf")
+    for number, one in enumerate(found):
+        if not one.partial and one.value < least:
+            least = one.value
+            best.append(number)
+    assert [frame["i"] for frame in read.data["frames"]] == best
+    first = read.data["frames"][0]["words"]
+    assert first == f"After 1 candidate: validation loss {found[0].value:.4g}, by random."
+
+
+def test_children_are_told_of_finished_or_not(read):
+    assert "not finished: 2 epochs so far" in read.words
+    assert "8.00% 9.00%" in read.words
+    table = read.words.split("Trained children")[1].split("Training of children")[0]
+    assert "audit" not in table
+    assert "Grey: 1 child of the trust check." in read.words
+    assert "Share of each class that" in read.words
+    assert "75.00%" in read.words
+
+
+def test_the_check_of_the_ranking_is_drawn(made, read):
+    html = (made[0] / "report.html").read_text()
+    trust = html.split('<section id="trust"')[1].split("</section>")[0]
+    shown = parsed(f"<section{trust.split('>', 1)[0]}>{trust.split('>', 1)[1]}</section>")
+    rows = {
+        said(one.find("text")): said(of_class(one, "value")[0])
+        for one in of_class(shown, "interval")
+    }
+    assert rows == {"SMASH score": "0.50", "params": "0.50"}  # MACs agree with nothing
+    points = of_class(shown, "point")
+    assert len(points) == 2  # one has no score
+    assert [one.find("title").text for one in points if "data-i" not in one.attrib] == ["gone"]
+    assert "accuracy on the audit split" in read.words
+
+
+def test_hostile_names_stay_words(hostile):
+    html = smash.report(hostile).read_text()
+    read = Page(html)
+    assert [tag for tag, _ in read.tags].count("script") == 2
+    assert not any(tag == "img" or "onerror" in attributes for tag, attributes in read.tags)
+    assert HOSTILE in read.words  # the class, the source, the GPU
+    assert html.count("</script>") == 2
+    assert " ".join(hostile.name.split()) in read.words
+
+
+def test_a_hostile_architecture_stays_words(tmp_path):
+    """A space of one's own may name anything anything."""
+    folder = tmp_path / "own"
+    begin(folder, SpaceSettings(name="not-known-here"))
+    study = smash.Study(folder / STUDY, create=True)
+    study.settings = {"rank_by": "error"}
+    found, _ = candidates(2)
+    for number, one in enumerate(found):
+        own = {**vars(one), "architecture": {HOSTILE: [HOSTILE]}, "strategy": HOSTILE}
+        study.add(smash.Candidate(**own), {"depth": float(number), HOSTILE: 2.0})
+    html = smash.report(folder).read_text()
+    read = Page(html)
+    assert html.count("</script>") == 2
+    assert not any(tag == "img" for tag, _ in read.tags)
+    drawing = parsed(unpack(read.data["drawings"]["0"]))
+    assert json.loads(drawing.find(".//pre").text) == {HOSTILE: [HOSTILE]}
+    assert HOSTILE in said(drawing)
+
+
+def test_a_run_without_a_search_is_shown_as_far_as_it_is(tmp_path):
+    begin(tmp_path / "new")
+    read = Page(smash.report(tmp_path / "new").read_text())
+    assert "The SMASH network has not been trained yet" in read.words
+    assert read.data == {"candidates": [], "drawings": {}, "frames": [], "order": []}
+    row = {"step": 5, "epoch": 1, "train_loss": 2.0, "seconds": 1.0}
+    (tmp_path / "new" / METRICS).write_text(json.dumps(row) + "\n")
+    assert "Training of the SMASH network" in Page(smash.report(tmp_path / "new").read_text()).words
+
+
+def test_a_search_whose_scores_are_all_partial_has_no_winner(tmp_path):
+    folder = tmp_path / "partial"
+    begin(folder)
+    study = smash.Study(folder / STUDY, create=True)
+    for one in candidates(2)[0]:
+        study.add(smash.Candidate(**{**vars(one), "partial": True}), {})
+    assert "no architecture has been scored" in Page(smash.report(folder).read_text()).words
+
+
+def test_a_reference_network_is_named(tmp_path):
+    folder = tmp_path / "with-baseline"
+    best = ranked(write(folder))[0]
+    child(folder, best, "-x", 0.01, {"test": 0.01}, "dog")
+    path = folder / CHILDREN / f"{best.id}-x" / "architecture.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "id": "resnet18", "baseline": "resnet18"}))
+    read = Page(smash.report(folder).read_text())
+    assert "Trained, it errs on 12.00%" in read.words  # the winner, not the baseline that is better
+
+
+def test_what_is_damaged_is_named(tmp_path):
+    folder = tmp_path / "damaged"
+    best = ranked(write(folder))[0]
+    (folder / CHILDREN / f"{best.id}-e3" / RESULT).write_text("{")
+    with pytest.raises(RunStateError, match=r"result\.json"):
+        smash.report(folder)
+    with pytest.raises(NotFoundError, match="smash train"):
+        smash.report(tmp_path / "nowhere")
+
+
+def test_the_same_run_gives_the_same_page(made):
+    first = smash.report(made[0]).read_bytes()
+    assert smash.report(made[0]).read_bytes() == first
+
+
+def test_reading_changes_no_file_of_the_run(tmp_path):
+    folder = tmp_path / "run"
+    write(folder)
+
+    def state():
+        return {
+            path: path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != "report.html"
+        }
+
+    before = state()
+    smash.report(folder)
+    assert state() == before
+
+
+def test_the_commands_say_where_the_page_is(tmp_path, monkeypatch, capsys):
+    folder: Path = tmp_path / "run"
+    write(folder)
+    monkeypatch.setattr("sys.argv", ["smash", "report", str(folder)])
+    from smash.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+
+
+def test_what_a_page_has_no_room_for_is_drawings(some):
+    many = [replace(some[n % len(some)], id=f"c{n}", index=n) for n in range(300)]
+    every, few = page(contents_of(many)), page(contents_of(many), largest=600_000)
+    assert len(every.encode()) > 600_000 > len(few.encode()) > 400_000
+    assert len(Page(every).data["drawings"]) == 300
+    read = Page(few)
+    assert len(read.data["candidates"]) == 300
+    assert 50 < len(read.data["drawings"]) < 300
+    assert {str(frame["i"]) for frame in read.data["frames"]} <= set(read.data["drawings"])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from markupsafe import Markup
+
+from smash.reporting.drawing import Drawing
+from smash.reporting.packing import pack, pack_drawings, unpack
+from smash.reporting.selection import (
+    costs,
+    front,
+    improvements,
+    in_order_of_interest,
+    on_the_page,
+)
+
+
+@pytest.mark.parametrize("cost", ["params", "macs"])
+def test_the_front_is_what_no_full_score_beats_in_both(some, cost):
+    def beaten(one):
+        return any(
+            other.error <= one.error
+            and getattr(other, cost) <= getattr(one, cost)
+            and (other.error, getattr(other, cost)) != (one.error, getattr(one, cost))
+            for other in some
+            if not other.partial
+        )
+
+    expected = {
+        (getattr(one, cost), one.error) for one in some if not one.partial and not beaten(one)
+    }
+    found = [(getattr(one, cost), one.error) for one in front(some, cost)]
+    assert found == sorted(expected)
+    assert [error for _, error in found] == sorted((e for _, e in found), reverse=True)
+
+
+def test_a_front_of_partial_scores_alone_is_empty(some):
+    assert front([replace(one, partial=True) for one in some], "params") == []
+
+
+def test_a_cost_counts_where_all_have_it(some):
+    assert costs(some) == ["params", "macs"]
+    assert costs([]) == []
+
+
+def test_the_best_so_far_passes_over_partial_scores(some):
+    values = [3.0, 1.0, 2.0, 2.5, 1.5]
+    made = [
+        replace(one, value=value, partial=value == 1.0)
+        for one, value in zip(some, values, strict=False)
+    ]
+    assert improvements(made) == [0, 2, 4]
+
+
+def test_few_candidates_are_all_on_the_page_in_their_order(contents):
+    assert on_the_page(contents) == contents.candidates
+
+
+def test_of_many_those_that_matter_are_on_the_page(contents):
+    chosen = on_the_page(contents, most=25)
+    assert len(chosen) == 25
+    assert chosen == [one for one in contents.candidates if one in chosen]
+    matter = [contents.candidates[number] for number in improvements(contents.candidates)]
+    matter += front(contents.candidates, "params")
+    assert in_order_of_interest(contents)[: len(matter) // 2] != []
+    assert {one.id for one in matter} <= {one.id for one in in_order_of_interest(contents)[:15]}
+    assert {one.id for one in in_order_of_interest(contents)[:12]} <= {one.id for one in chosen}
+
+
+def test_packed_text_is_read_back():
+    text = "<svg>×→ é</svg>" * 100
+    assert unpack(pack(text)) == text
+    assert len(pack(text)) < len(text) / 10
+
+
+def test_drawings_fill_the_room_and_no_more(some):
+    def draw(one):
+        return Drawing("", lambda: Markup(one.id * 3))  # noqa: S704
+
+    size = len(pack(some[0].id * 3))
+    packed = pack_drawings(some, draw, room=5 * size + 4)
+    assert sum(map(len, packed.values())) <= 5 * size + 4
+    assert list(packed) == [one.id for one in some[: len(packed)]]
+    assert len(packed) >= 4
+    assert unpack(packed[some[0].id]) == some[0].id * 3
