@@ -7,6 +7,8 @@ import torch
 import smash
 from smash.data import epoch_order
 from smash.randomness import generator
+from smash.scoring import Scorer
+from smash.training import begin
 from smash.training_loop import TrainingLoop, weighted_loss
 from tests.conftest import TINY
 
@@ -67,3 +69,25 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
             wrong[0] += label != of_example[-1]
             wrong[1] += label not in of_example[-5:]
     assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
+
+
+def test_snapshots_of_the_second_half_rank_together(tmp_path):
+    data = smash.load_data("digits")
+    run = smash.train(data, tmp_path / "run", epochs=1, snapshots=4, **TINY)
+    steps = run.settings.training.steps
+    kept = sorted(int(path.stem.split("-")[1]) for path in (run.path / "snapshots").iterdir())
+    assert kept == [steps - 3 * steps // 8, steps - 2 * steps // 8, steps - steps // 8]
+    # What is kept after a step is what a run has that ends there, at a constant rate.
+    shorter = begin(data, tmp_path / "shorter", epochs=1, snapshots=4, **TINY)
+    loop = TrainingLoop(shorter, shorter.new_network(), data)
+    for _ in range(kept[0]):
+        loop.take_step()
+    device = torch.device("cpu")
+    for name, tensor in run.snapshots(device)[0].state_dict().items():
+        assert torch.equal(tensor, loop.network.state_dict()[name])
+    networks = [*run.snapshots(device), run.network(device)]
+    architecture = run.space.sample(np.random.default_rng(0))
+    alone = [Scorer(network, data).predict(architecture).double() for network in networks]
+    odds = torch.stack([each.softmax(1).log() for each in alone]).mean(0)
+    scorer = Scorer(networks[-1], data, snapshots=networks[:-1])
+    assert torch.allclose(scorer.predict(architecture).double(), odds, atol=1e-5)

@@ -137,6 +137,8 @@ class TrainingSettings(Settings):
         learning_rate: At the start.
         schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
         weight_decay: Of the shared weights; the hypernetwork has none.
+        snapshots: Networks that rank together: the last, and others as they were on the way, from
+            the middle of training on. At a constant rate each wobbles, and their mean does not.
         proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
             for that of the data. Children are trained at the size of the data.
         augment: Whether training images are shifted and flipped as the data says.
@@ -156,6 +158,7 @@ class TrainingSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    snapshots: Annotated[int, Field(ge=1)] = 1
     proxy_size: Annotated[int, Field(ge=4)] | None = None
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -165,6 +168,12 @@ class TrainingSettings(Settings):
     keep_every: Annotated[int, Field(ge=1)] | None = None
     processes: Annotated[int, Field(ge=1)] = 1
     same_architecture: bool = False
+
+    @property
+    def snapshot_steps(self) -> set[int]:
+        """After which steps a network is kept to rank beside the last one."""
+        apart = (index * self.steps // (2 * self.snapshots) for index in range(1, self.snapshots))
+        return {self.steps - each for each in apart if each}
 
 
 class RunSettings(Settings):

@@ -23,6 +23,7 @@ METRICS = "metrics.jsonl"
 STUDY = "study.journal"
 CHILDREN = "children"
 COPIES = "copies"
+SNAPSHOTS = "snapshots"
 
 ARCHITECTURE = "architecture.json"
 MODEL = "model.safetensors"

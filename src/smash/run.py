@@ -41,6 +41,7 @@ from smash.layout import (
     ENVIRONMENT,
     METRICS,
     NETWORK,
+    SNAPSHOTS,
     STUDY,
     check_free,
     check_trained,
@@ -302,13 +303,34 @@ class Run:
             RunStateError: Training has not finished, or the file is damaged.
         """
         check_trained(self.path)
-        tensors, _ = load_tensors(self.path / NETWORK)
+        return self._network(self.path / NETWORK, device)
+
+    def keep_snapshot(self, network: nn.Module, step: int) -> None:
+        """Keeps the network as it is after a step of training, to rank beside the last one."""
+        path = self._snapshot_path(step)
+        make_folder(path.parent)
+        save_tensors(path, network.state_dict(), {"step": step})
+
+    def snapshots(self, device: torch.device) -> list[SmashNetwork]:
+        """The networks that rank beside the last one, oldest first.
+
+        Raises:
+            RunStateError: A file is damaged, or is gone.
+        """
+        steps = sorted(self.settings.training.snapshot_steps)
+        return [self._network(self._snapshot_path(step), device) for step in steps]
+
+    def _snapshot_path(self, step: int) -> Path:
+        return self.path / SNAPSHOTS / f"step-{step}.safetensors"
+
+    def _network(self, path: Path, device: torch.device) -> SmashNetwork:
+        tensors, _ = load_tensors(path)
         network = self.new_network()
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise RunStateError(f"{self.path / NETWORK} does not fit this run: {reason}") from None
+            raise RunStateError(f"{path} does not fit this run: {reason}") from None
         return network.to(device)
 
     def child_path(self, name: str) -> Path:

@@ -7,8 +7,9 @@ neither on what was scored before nor on how examples are batched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -87,6 +88,8 @@ class Scorer:
         split: ``val``; ``test`` only to follow the original, whose option it was.
         precision: In which children predict; see `autocast`.
         batch_size: Examples that are predicted at once: a matter of memory.
+        snapshots: Networks that predict beside it: the score is that of the mean of their
+            logarithmic probabilities.
     """
 
     def __init__(
@@ -98,7 +101,9 @@ class Scorer:
         split: Literal["val", "test"] = "val",
         precision: Precision = "fp32",
         batch_size: int = BATCH_SIZE,
+        snapshots: Sequence[SmashNetwork] = (),
     ) -> None:
+        self._snapshots = snapshots
         self._precision, self._batch_size = precision, batch_size
         self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
         self._scored = getattr(data, split).first_views
@@ -117,10 +122,17 @@ class Scorer:
 
     def state(self, architecture: Any) -> dict[str, Tensor]:
         """The weights and BatchNorm statistics that an architecture is scored with."""
-        return self._network.state(architecture, self._data.normalise(self._calibration.images))
+        return self._network.state(architecture, self._calibration_images)
+
+    @cached_property
+    def _calibration_images(self) -> Tensor:
+        return self._data.normalise(self._calibration.images)
 
     def predict(self, architecture: Any) -> Tensor:
-        """Gives logits for the scored examples, examples×classes."""
+        """Gives logits for the scored examples, examples×classes.
+
+        Where snapshots predict as well, these are means of logarithmic probabilities.
+        """
         return torch.cat(list(self.predict_parts(architecture)))
 
     @torch.no_grad()
@@ -133,12 +145,18 @@ class Scorer:
             architecture: An architecture of the space.
             first: Which part is wanted first.
         """
-        child = self._network.child(architecture, self.state(architecture))
+        children = [
+            network.child(architecture, network.state(architecture, self._calibration_images))
+            for network in (self._network, *self._snapshots)
+        ]
         for begin, end in list(pairwise([0, *self.rungs]))[first:]:
             parts = batches(self._scored, self._batch_size, self._order[begin:end])
             with autocast(self.labels.device, self._precision):
-                logits = [child(self._data.normalise(batch.images)) for batch in parts]
-            yield torch.cat(logits).float()
+                logits = [
+                    _together([child(images).float() for child in children])
+                    for images in (self._data.normalise(batch.images) for batch in parts)
+                ]
+            yield torch.cat(logits)
 
     def each(self, logits: Tensor, begin: int = 0) -> Tensor:
         """What ranks, for each example; the mean of all is the score.
@@ -169,6 +187,12 @@ class Scorer:
         batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._data.normalise(batch.images)
         return self._network.slope(architecture, images, batch.labels)
+
+
+def _together(logits: Sequence[Tensor]) -> Tensor:
+    if len(logits) == 1:
+        return logits[0]
+    return torch.stack([each.log_softmax(1) for each in logits]).mean(0)
 
 
 def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:

@@ -120,7 +120,14 @@ def search(
         study = Study(run.study_path, create=True)
         _refuse_changes(study, settings, run)
         scorer = Scorer(
-            network, run.search_data.to(place), rank_by, examples, split, precision, batch_size
+            network,
+            run.search_data.to(place),
+            rank_by,
+            examples,
+            split,
+            precision,
+            batch_size,
+            run.snapshots(place),
         )
         proposer = Proposer(run.space, run.data.task, budget, seed)
         loop = Loop(run, study, scorer, proposer, None if full else keep, prior, wanted, place)

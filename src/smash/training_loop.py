@@ -90,6 +90,8 @@ class TrainingLoop:
                 else:
                     self.take_step()
                     self.seconds = time.monotonic() - started
+                    if self.step in self.settings.snapshot_steps and self.processes.rank == 0:
+                        self.run.keep_snapshot(self.network, self.step)
                     if self.step % _STEPS_BETWEEN_CHECKS == 0:
                         self._check_loss()
                         if self.processes.any(time.monotonic() - saved > _SECONDS_BETWEEN_SAVES):

@@ -142,7 +142,10 @@ def correlate(
         known = part_of(read_table(table, str(column), run.space), run.space, half, limit)
         _check_enough(len(known), "the part of the table that is looked at")
         scorer = Scorer(
-            run.network(place), run.search_data.to(place), examples=examples or SCORED_EXAMPLES
+            run.network(place),
+            run.search_data.to(place),
+            examples=examples or SCORED_EXAMPLES,
+            snapshots=run.snapshots(place),
         )
         scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
         parts = [f"column {column} of {table}", f"{half} half" if half else ""]
