@@ -255,7 +255,8 @@ def _train_held(
         "std": list(data.std),
     }
     write_json(path / ARCHITECTURE, about)
-    model = RetrainingLoop(path, model, data, settings, place).go_on(progress)
+    loop = RetrainingLoop(path, run.metrics_of(path), model, data, settings, place)
+    model = loop.go_on(progress)
     result = {name: as_json(evaluate(model, split, data, name)) for name, split in judged.items()}
     names = {name: about[name] for name in ("id", "classes", "mean", "std")}
     save_tensors(path / MODEL, model.state_dict(), names)

@@ -17,7 +17,7 @@ from smash.data import Data, class_weights, epoch_order, training_batch
 from smash.device import autocast, gradient_scaler
 from smash.errors import DivergedError, RunStateError
 from smash.interruption import Interruption, Terminated, hear_interruption
-from smash.layout import CHECKPOINT, COPIES, METRICS
+from smash.layout import CHECKPOINT, COPIES
 from smash.progress import Progress
 from smash.randomness import generator, torch_generator
 from smash.recipes import RECIPES, averaged, learning_rate, mix, parameter_groups
@@ -34,6 +34,7 @@ class RetrainingLoop:
 
     Args:
         path: The child's folder.
+        metrics: Its training curves.
         model: The child, its weights initialised.
         data: What it is trained on, on `device`.
         settings: How it is trained.
@@ -43,16 +44,16 @@ class RetrainingLoop:
     def __init__(
         self,
         path: Path,
+        metrics: MetricsLog,
         model: nn.Module,
         data: Data,
         settings: RetrainSettings,
         device: torch.device,
     ) -> None:
-        self._path = path
+        self._path, self._metrics = path, metrics
         self._model, self._data, self._settings, self._device = model, data, settings, device
         self._recipe = RECIPES[settings.recipe]
         self._checkpoint = Checkpoint(path / CHECKPOINT)
-        self._metrics = MetricsLog(path / METRICS)
         self._size = min(settings.batch_size, len(data.train))
         self._per_epoch = steps_per_epoch(len(data.train), self._size)
         self._steps = settings.epochs * self._per_epoch

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from smash.config import RunSettings
+from smash.curves import FOLDER, Curves
 from smash.data import IN_MEMORY, Data, load_data, shrink
 from smash.durable import (
     append,
@@ -105,14 +106,17 @@ def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
 
 
 class MetricsLog:
-    """Training curves as JSON lines, one a epoch."""
+    """Training curves as JSON lines, one an epoch; where asked for, TensorBoard gets them too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, curves: Curves | None = None) -> None:
         self.path = path
+        self.curves = curves
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a line."""
         append(self.path, json.dumps(row) + "\n")
+        if self.curves is not None:
+            self.curves.write(row)
 
     def rows(self) -> list[dict[str, Any]]:
         """All lines; one that a power cut left unfinished is passed over.
@@ -201,8 +205,23 @@ class Run:
         self.settings = settings
         self._data: Data | None = None
         self._search_data: Data | None = None
+        self._tensorboard = False
         self.metrics = MetricsLog(path / METRICS)
         self.checkpoint = Checkpoint(path / CHECKPOINT)
+
+    def show_in_tensorboard(self) -> None:
+        """Lets TensorBoard see training curves as they grow, of this network and of children.
+
+        Raises:
+            MissingExtraError: TensorBoard is not installed.
+        """
+        self._tensorboard = True
+        self.metrics.curves = Curves(self.path / FOLDER / "network")
+
+    def metrics_of(self, child: Path) -> MetricsLog:
+        """The training curves of a child, by its folder."""
+        curves = Curves(self.path / FOLDER / child.name) if self._tensorboard else None
+        return MetricsLog(child / METRICS, curves)
 
     def create(self) -> None:
         """Makes the folder; it is a run from when its settings are there, which come last.

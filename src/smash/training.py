@@ -15,6 +15,7 @@ import torch
 
 from smash.config import RunSettings, SpaceSettings, TrainingSettings, refuse_changes
 from smash.cost import survey
+from smash.curves import check_tensorboard
 from smash.data import Data
 from smash.device import choose_device
 from smash.durable import make_folder
@@ -68,6 +69,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
     progress: Progress = silent,
     announce: Callable[[list[str]], None] | None = None,
     **recipe: Any,
@@ -88,6 +90,7 @@ def train(
         seed: Seed of everything that is drawn; 0.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         resume: Go on with an unfinished run instead of making one; a finished one stays as it is.
+        tensorboard: Write training curves for TensorBoard too, in ``RUN/tensorboard``.
         progress: Shows how far it is.
         announce: Called once, before training, with lines on what was chosen.
         **recipe: Fields of `TrainingSettings`.
@@ -100,6 +103,7 @@ def train(
         AlreadyExistsError: The folder is there and `resume` was not asked for.
         RunStateError: The run to resume is damaged, was made with other data or settings, or is in
             use by another process.
+        MissingExtraError: TensorBoard was asked for and is not installed.
         DivergedError: The loss is no longer finite.
     """
     out = Path(out)
@@ -115,6 +119,8 @@ def train(
     }
     given = {name: value for name, value in asked.items() if value is not None}
     check_settings(epochs=epochs, **given)
+    if tensorboard:
+        check_tensorboard()
     if device is not None:
         given["device"] = str(choose_device(device))
     if device is None:
@@ -135,6 +141,8 @@ def train(
         run = Run.open(out)
         if data is not None:
             run.data = data
+        if tensorboard:
+            run.show_in_tensorboard()
         if not run.trained:
             network = run.new_network().to(processes.device)
             loop = TrainingLoop(run, network, run.search_data.to(processes.device), processes)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, in RUN/tensorboard.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from smash.commands.common import DeviceOption, RunArgument, announce, open_run, print_child
+from smash.commands.common import (
+    DeviceOption,
+    RunArgument,
+    TensorboardOption,
+    announce,
+    open_run,
+    print_child,
+)
 from smash.layout import STUDY, check_searched, find_run
 
 
@@ -59,6 +66,7 @@ def retrain(
     keep_every: Annotated[
         int | None, typer.Option(help="Epochs between kept copies of the weights.")
     ] = None,
+    tensorboard: TensorboardOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a candidate, or a reference network, and evaluate it on the test split."""
@@ -68,8 +76,11 @@ def retrain(
     from smash.progress import on_terminal
     from smash.retraining import retrain as retrain_run
 
+    opened = open_run(run)
+    if tensorboard:
+        opened.show_in_tensorboard()
     child = retrain_run(
-        open_run(run),
+        opened,
         rank,
         top=top,
         top_epochs=top_epochs,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from smash.commands.common import announce, key_values, load, say
+from smash.commands.common import TensorboardOption, announce, key_values, load, say
+from smash.curves import check_tensorboard
 from smash.errors import InvalidValueError
 from smash.layout import check_free, find_run
 
@@ -77,6 +78,7 @@ def train(
     ] = None,
     fold: Annotated[int | None, typer.Option(help="Part of STL-10, 0 to 9; all of them.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, or auto.")] = None,
+    tensorboard: TensorboardOption = False,
     resume: Annotated[bool, typer.Option(help="Go on with an unfinished run.")] = False,
 ) -> None:
     """Train a SMASH network. Under torchrun, several processes train it together."""
@@ -114,6 +116,8 @@ def train(
         "same_architecture": same_architecture,
     }
     check_settings(**asked)  # before the data is loaded, which may take its time
+    if tensorboard:
+        check_tensorboard()
     loaded = (
         None
         if data is None
@@ -131,7 +135,13 @@ def train(
         )
     )
     run = train_network(
-        loaded, out, resume=resume, progress=on_terminal, announce=announce, **asked
+        loaded,
+        out,
+        resume=resume,
+        tensorboard=tensorboard,
+        progress=on_terminal,
+        announce=announce,
+        **asked,
     )
     rows = run.metrics.rows()
     found = (
