@@ -11,6 +11,7 @@ from smash.device import Precision, choose_device
 from smash.errors import InvalidValueError, unknown
 from smash.interruption import hear_interruption
 from smash.locking import hold
+from smash.objectives import check_objectives, quality_of, to_setting
 from smash.progress import Progress, silent
 from smash.proposing import Proposer
 from smash.proxies import Prefilter, check_companion
@@ -21,8 +22,10 @@ from smash.searching_loop import Loop
 from smash.strategies import (
     GradientPerturbation,
     MarkovChain,
+    Nsga2,
     Perturbation,
     RandomSampling,
+    RegularisedEvolution,
     Strategy,
 )
 from smash.study import Study
@@ -34,15 +37,17 @@ _BEFORE_RACES = {"full": True, "keep": KEEP, "prior": None, "prefilter": None}
 def search(
     run: Run,
     *,
-    random: int = 500,
-    perturb: int = 100,
-    markov: int = 100,
+    random: int | None = None,
+    perturb: int | None = None,
+    markov: int | None = None,
+    evolve: int | None = None,
     rate: float = 0.05,
     seed: int = 0,
     rank_by: RankBy = "loss",
     examples: int = SCORED_EXAMPLES,
     split: Literal["val", "test"] = "val",
-    strategy: Literal["perturbation", "gradient"] = "perturbation",
+    strategy: Literal["perturbation", "gradient", "evolution", "nsga2"] = "perturbation",
+    objectives: Sequence[str] = (),
     max_params: int | None = None,
     max_macs: int | None = None,
     full: bool = False,
@@ -56,21 +61,29 @@ def search(
 ) -> Study:
     """Ranks architectures of a trained run: random ones, changes of the best, then a chain.
 
+    Or, in place of the last two, what evolution proposes; for several objectives that is NSGA-II.
+
     Called again with the same settings it goes on where it was; with larger numbers it adds to
     them; where all is done it changes nothing.
 
     Args:
         run: A run whose training has finished.
-        random: Architectures to draw at random; all are scored unless `prefilter` says which.
-        perturb: Changes of the best of those to try.
-        markov: Steps of the chain, which moves to each change that is better.
+        random: Architectures to draw at random; all are scored unless `prefilter` says which. 500,
+            or 100 with evolution.
+        perturb: Changes of the best of those to try; 100, or none with evolution.
+        markov: Steps of the chain, which moves to each change that is better; 100, or none.
+        evolve: Candidates that evolution proposes; 600, or none without it.
         rate: Probability that a change redraws a setting.
         seed: Seed of the proposals.
         rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``.
         examples: Validation examples to score on; a fixed sample where there are more.
         split: Split to score on; ``test`` only to follow the original: it spoils the test.
         strategy: How changes of the best are proposed: by ``perturbation``, or of several those
-            that the ``gradient`` of the loss with respect to the encoding speaks for.
+            that the ``gradient`` of the loss with respect to the encoding speaks for; or by
+            regularised ``evolution``; for several objectives by ``nsga2``.
+        objectives: Two or more of which less is better: one of ``error``, ``loss`` and
+            ``top5_error``, which then ranks, and of ``params``, ``macs`` and ``latency`` at least
+            one. None is dropped early then: who is not among the best may be the best of its size.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
         full: Score all candidates on all examples, instead of dropping those that are not among
@@ -93,10 +106,16 @@ def search(
         RunStateError: Training has not finished, the study was made with other settings, or another
             process searches this run.
     """
-    counts = {"random": random, "perturb": perturb, "markov": markov}
+    if objectives and strategy == "perturbation":
+        strategy = "nsga2"
+    given = {"random": random, "perturb": perturb, "markov": markov, "evolve": evolve}
+    counts, faults = _counts(strategy, given)
+    faults += check_objectives(objectives) + _fitting(strategy, objectives, rank_by)
+    if objectives and not faults:
+        rank_by, full = quality_of(objectives), True
     chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
     sizes = {"examples": examples, "keep": keep, "batch_size": batch_size}
-    _check(counts, rate, seed, chosen, sizes, prior)
+    _check(counts, rate, seed, chosen, sizes, prior, faults)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
     budget = Budget(max_params, max_macs)
     place = choose_device(device)
@@ -115,6 +134,7 @@ def search(
         "keep": keep,
         "prior": prior,
         "prefilter": None if wanted is None else str(wanted),
+        "objectives": to_setting(objectives),
     }
     with hold(run.path, "search"):
         study = Study(run.study_path, create=True)
@@ -130,12 +150,24 @@ def search(
             run.snapshots(place),
         )
         proposer = Proposer(run.space, run.data.task, budget, seed)
-        loop = Loop(run, study, scorer, proposer, None if full else keep, prior, wanted, place)
+        loop = Loop(
+            run,
+            study,
+            scorer,
+            proposer,
+            None if full else keep,
+            prior,
+            wanted,
+            place,
+            objectives,
+        )
         perturbation = GradientPerturbation if strategy == "gradient" else Perturbation
+        evolution = Nsga2 if strategy == "nsga2" else RegularisedEvolution
         phases: Sequence[tuple[Strategy[Any], int]] = (
-            (RandomSampling(run.space), random),
-            (perturbation(run.space, rate), perturb),
-            (MarkovChain(run.space, rate), markov),
+            (RandomSampling(run.space), counts["random"]),
+            (perturbation(run.space, rate), counts["perturb"]),
+            (MarkovChain(run.space, rate), counts["markov"]),
+            (evolution(run.space, rate), counts["evolve"]),
         )
         total = len(loop.candidates) + sum(loop.missing(*phase) for phase in phases)
         with hear_interruption() as interruption, progress("search", total) as advance:
@@ -147,12 +179,48 @@ def search(
         return study
 
 
+_EVOLVING = ("evolution", "nsga2")
 _CHOICES = {
     "rank_by": get_args(RankBy),
     "split": ("val", "test"),
-    "strategy": ("perturbation", "gradient"),
+    "strategy": ("perturbation", "gradient", *_EVOLVING),
     "precision": get_args(Precision),
 }
+
+
+def _counts(strategy: str, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[str]]:
+    """How many candidates each phase proposes, and the faults in what was asked for."""
+    evolving = strategy in _EVOLVING
+    defaults = (
+        {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
+        if evolving
+        else {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
+    )
+    mend = "take evolve" if evolving else "take strategy evolution, or objectives"
+    faults = [
+        f"{name} must be 0 with strategy {strategy!r}, got {given[name]}: {mend}"
+        for name, default in defaults.items()
+        if not default and given[name]
+    ]
+    counts = {
+        name: default if (count := given[name]) is None else count
+        for name, default in defaults.items()
+    }
+    return counts, faults
+
+
+def _fitting(strategy: str, objectives: Sequence[str], rank_by: str) -> list[str]:
+    """Faults in how strategy, objectives and what ranks fit together."""
+    faults = []
+    if objectives and strategy in _CHOICES["strategy"] and strategy != "nsga2":
+        faults.append(
+            f"strategy must be 'nsga2' for several objectives, got {strategy!r}: leave it out"
+        )
+    if strategy == "nsga2" and not objectives:
+        faults.append("strategy 'nsga2' needs objectives, got none: name some, as error,params")
+    if objectives and rank_by not in ("loss", *objectives):
+        faults.append(f"rank_by must be among the objectives, got {rank_by!r}: leave it out")
+    return faults
 
 
 def _check(
@@ -162,14 +230,16 @@ def _check(
     chosen: Mapping[str, str],
     sizes: Mapping[str, int],
     prior: str | None,
+    faults: Sequence[str],
 ) -> None:
-    faults = [
+    faults = [*faults]
+    faults += [
         f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
     ]
     if not sum(max(0, count) for count in counts.values()) and not faults:
-        faults.append("random, perturb and markov are all 0: ask for at least 1 candidate")
-    if not counts["random"] and (counts["perturb"] or counts["markov"]):
-        faults.append("random must be at least 1, got 0: perturb and markov change the best of it")
+        faults.append(f"{', '.join(counts)} are all 0: ask for at least 1 candidate")
+    if not counts["random"] and any(counts.values()):
+        faults.append("random must be at least 1, got 0: all others change the best of it")
     if not 0 < rate <= 1:
         faults.append(f"rate must be more than 0 and at most 1, got {rate:g}")
     if seed < 0:

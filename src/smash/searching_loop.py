@@ -20,8 +20,10 @@ from torch import Tensor
 
 from smash.ensemble import ENSEMBLE, Ensemble
 from smash.interruption import Interruption
+from smash.latency import measure_latency
 from smash.ledger import Ledger
 from smash.measuring import LEDGER, measure_companion
+from smash.objectives import values
 from smash.progress import Advance
 from smash.proposing import Proposal, Proposer
 from smash.proxies import Numbers, Prefilter, together
@@ -45,7 +47,8 @@ class Loop:
         keep: How many the best few are that a race tells apart; None for full scores of all.
         prior: The companion that joins the score in the ranking, if any.
         prefilter: Which random architectures are scored at all; None for all of them.
-        device: Where companions are computed.
+        device: Where companions are computed, and latencies are measured.
+        objectives: Several objectives that strategies weigh; empty for the score alone.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Loop:
         prior: str | None,
         prefilter: Prefilter | None,
         device: torch.device,
+        objectives: Sequence[str] = (),
     ) -> None:
+        self._objectives = objectives
         self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
         self._order = by_score if prior is None else together
@@ -269,6 +274,7 @@ class Loop:
             partial=partial_,
             trace=dict(zip(rungs, one.trace, strict=False)) if len(rungs) > 1 else {},
             proxy=tuple(one.proxy),
+            latency=self._latency(proposal.architecture),
         )
         self._study.add(candidate, space.readable(proposal.architecture))
         ensemble.keep()
@@ -277,9 +283,16 @@ class Loop:
         self._history.append(self._scored(candidate))
         return candidate
 
+    def _latency(self, architecture: Any) -> float | None:
+        if "latency" not in self._objectives:
+            return None
+        run = self._run
+        return measure_latency(run.space, architecture, run.data.task, self._device).seconds
+
     def _scored(self, candidate: Candidate) -> Scored[Any]:
         architecture = self._run.space.from_json(candidate.architecture)
         slope = cache(partial(self._scorer.slope, architecture))  # of one base, many are asked for
         # Who was dropped is worse than others by what is known, but by how much is not known.
         value = math.inf if candidate.partial else candidate.value
-        return Scored(architecture, value, candidate.strategy, slope)
+        weighed = values(candidate, self._objectives)
+        return Scored(architecture, value, candidate.strategy, slope, candidate.index, weighed)

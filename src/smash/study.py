@@ -55,6 +55,8 @@ class Candidate:
         partial: Whether it was dropped before all examples were seen.
         trace: What ranks, by how many examples had been seen, where it was in a race.
         proxy: What the search's prior says of it; empty without one.
+        latency: Seconds of the child for one input on the machine of the search, where that was an
+            objective.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Candidate:
     partial: bool = False
     trace: Mapping[int, float] = field(default_factory=dict)
     proxy: tuple[float, ...] = ()
+    latency: float | None = None
 
 
 _NUMBER = (int, float)
@@ -100,7 +103,8 @@ class Ranked:
     proxy_rank: int | None
 
 
-_ATTRIBUTES = [name for name in Candidate.__dataclass_fields__ if name not in ("trace", "proxy")]
+_APART = ("trace", "proxy", "latency")
+_ATTRIBUTES = [name for name in Candidate.__dataclass_fields__ if name not in _APART]
 
 
 class Study:
@@ -173,6 +177,8 @@ class Study:
         }
         if candidate.proxy:  # JSON has no infinity
             attributes["proxy"] = [one if math.isfinite(one) else None for one in candidate.proxy]
+        if candidate.latency is not None:
+            attributes["latency"] = candidate.latency
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
@@ -270,7 +276,13 @@ def _candidate(trial: FrozenTrial) -> Candidate:
         ):
             raise TypeError(f"{name} of a candidate is {values[name]!r:.60}")
     proxy = (-math.inf if one is None else float(one) for one in trial.user_attrs.get("proxy", ()))
-    return Candidate(**values, trace=trial.intermediate_values, proxy=tuple(proxy))
+    latency = trial.user_attrs.get("latency")
+    return Candidate(
+        **values,
+        trace=trial.intermediate_values,
+        proxy=tuple(proxy),
+        latency=None if latency is None else float(latency),
+    )
 
 
 def _damaged(path: Path, error: Exception) -> RunStateError:

@@ -39,7 +39,12 @@ def history_of(space, count=24):
         proposed = "random" if index < count // 2 else "evolution"
         history.append(
             Scored(
-                space.sample(rng), objectives[0], proposed, lambda: _steepness(space), objectives
+                space.sample(rng),
+                objectives[0],
+                proposed,
+                lambda: _steepness(space),
+                index=index,
+                objectives=objectives,
             )
         )
     return history

@@ -38,6 +38,15 @@ def test_the_oldest_die_and_the_worst_founders_first():
     assert len(RegularisedEvolution(SPACE).living(founders)) == 4
 
 
+def test_age_is_by_birth_and_not_by_when_a_score_came():
+    children = [
+        Scored(one.architecture, one.value, "evolution", index=index)
+        for one, index in zip(scored([0.3, 0.1, 0.2]), (2, 0, 1), strict=True)
+    ]
+    living = RegularisedEvolution(SPACE, population=2).living(children)
+    assert [one.index for one in living] == [1, 2]
+
+
 def test_the_best_of_a_tournament_is_changed():
     space = _Recording()
     history = scored(np.linspace(1, 0.01, 40))

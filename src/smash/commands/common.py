@@ -129,6 +129,40 @@ def print_candidates(study: Study, top: int) -> None:
     Console().print(table)
 
 
+def print_front(study: Study) -> None:
+    """Prints the Pareto front of a study: of its objectives, or of the score and the parameters."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from smash.objectives import front, of_study
+
+    objectives = of_study(study.settings)
+    best = front(study.candidates(), objectives)
+    table = Table(
+        title=f"Pareto front of {' and '.join(objectives)}: {len(best)} candidates that none beats "
+        "in all of them",
+        box=box.SIMPLE,
+    )
+    ranks = {one.id: rank for rank, one in enumerate(study.ranked())}
+    timed = "latency" in objectives
+    names = ("rank", "id", "error", "loss", "parameters", "MACs", *(["latency"] * timed))
+    for name in (*names, "strategy"):
+        table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
+    for one in best:
+        table.add_row(
+            str(ranks[one.id]),
+            one.id,
+            f"{one.error:.2%}",
+            f"{one.loss:.4f}",
+            f"{one.params:,}",
+            f"{one.macs:,}",
+            *([f"{1000 * (one.latency or 0):.2f} ms"] * timed),
+            one.strategy,
+        )
+    Console().print(table)
+
+
 def print_child(child: Child) -> None:
     """Prints how good a trained child is."""
     for split, found in child.result.items():

@@ -6,20 +6,45 @@ from typing import Annotated
 
 import typer
 
-from smash.commands.common import DeviceOption, RunArgument, open_run, print_candidates, say
+from smash.commands.common import (
+    DeviceOption,
+    RunArgument,
+    open_run,
+    print_candidates,
+    print_front,
+    say,
+)
 from smash.layout import check_trained, find_run
 
 
 def search(
     run: RunArgument,
-    random: Annotated[int, typer.Option(help="Architectures to draw at random.")] = 500,
-    perturb: Annotated[int, typer.Option(help="Changes of the best of those.")] = 100,
-    markov: Annotated[int, typer.Option(help="Steps of the chain from the best.")] = 100,
+    random: Annotated[
+        int | None,
+        typer.Option(help="Architectures to draw at random; 500, or 100 with evolution."),
+    ] = None,
+    perturb: Annotated[
+        int | None, typer.Option(help="Changes of the best of those; 100, or 0 with evolution.")
+    ] = None,
+    markov: Annotated[
+        int | None,
+        typer.Option(help="Steps of the chain from the best; 100, or 0 with evolution."),
+    ] = None,
+    evolve: Annotated[
+        int | None, typer.Option(help="Candidates that evolution proposes; 600 with it.")
+    ] = None,
     rate: Annotated[float, typer.Option(help="Probability that a setting is redrawn.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 0,
     strategy: Annotated[
-        str, typer.Option(help="How changes are proposed: perturbation, or gradient.")
+        str,
+        typer.Option(help="How changes are proposed: perturbation, gradient or evolution."),
     ] = "perturbation",
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            help="Several, with commas, by NSGA-II: error or loss, and params, macs or latency."
+        ),
+    ] = None,
     rank_by: Annotated[str, typer.Option(help="loss, error or top5_error.")] = "loss",
     examples: Annotated[int, typer.Option(help="Validation examples to score on.")] = 2000,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of a child.")] = None,
@@ -61,9 +86,11 @@ def search(
         random=random,
         perturb=perturb,
         markov=markov,
+        evolve=evolve,
         rate=rate,
         seed=seed,
         strategy=strategy,  # type: ignore[arg-type] # checked there
+        objectives=objectives.split(",") if objectives else (),
         rank_by=rank_by,  # type: ignore[arg-type] # checked there
         examples=examples,
         max_params=max_params,
@@ -79,6 +106,8 @@ def search(
         progress=on_terminal,
     )
     print_candidates(study, 5)
+    if objectives:
+        print_front(study)
     candidates = study.candidates()
     last, members = candidates[-1], sum(not one.partial for one in candidates)
     say(f"the ensemble of {members} full scores: error {last.ensemble_error:.2%} ({last.split})")

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from smash.commands.common import JsonOption, RunArgument, open_study, print_candidates
+from smash.commands.common import (
+    JsonOption,
+    RunArgument,
+    open_study,
+    print_candidates,
+    print_front,
+)
 from smash.errors import InvalidValueError
 
 _FIELDS = (
@@ -21,28 +27,48 @@ _FIELDS = (
     "strategy",
     "partial",
     "examples",
+    "latency",
 )
 
 
 def show(
     run: RunArgument,
     top: Annotated[int, typer.Option(help="How many.")] = 10,
+    front: Annotated[
+        bool,
+        typer.Option(
+            "--front", help="Only the Pareto front: of the objectives, or the parameters."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the best candidates."""
+    """Show the best candidates, and the Pareto front of a search by several objectives."""
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
     study = open_study(run)
     if not as_json:
-        print_candidates(study, top)
+        if not front:
+            print_candidates(study, top)
+        if front or (study.settings or {}).get("objectives"):
+            print_front(study)
         return
+    from smash.objectives import front as front_of
+    from smash.objectives import of_study
+
+    ids = {one.id for one in front_of(study.candidates(), of_study(study.settings))}
+    shown = [
+        (rank, one)
+        for rank, one in enumerate(study.ranking())
+        if (one.candidate.id in ids if front else rank < top)
+    ]
     rows = [
         {
             "rank": rank,
             **{field: getattr(one.candidate, field) for field in _FIELDS},
             "score_rank": one.score_rank,
             "proxy_rank": one.proxy_rank,
+            "pareto": one.candidate.id in ids,
         }
-        for rank, one in enumerate(study.ranking()[:top])
+        for rank, one in shown
     ]
     print(json.dumps(rows, indent=2))

@@ -22,6 +22,7 @@ class Scored(Generic[A]):
         strategy: Which strategy proposed it.
         slope: Computes the gradient of the loss with respect to the encoding, where there is one;
             it gives what a change to another architecture would do to the loss, to first order.
+        index: Which proposal of that strategy it was.
         objectives: The values of several objectives, less is better in each; empty where there is
             but one.
     """
@@ -30,6 +31,7 @@ class Scored(Generic[A]):
     value: float
     strategy: str
     slope: Callable[[], Callable[[A], float]] | None = None
+    index: int = 0
     objectives: tuple[float, ...] = ()
 
 

@@ -45,6 +45,8 @@ class RegularisedEvolution(Strategy[A]):
         founders = [one for one in history if one.strategy != self.name]
         founders.sort(key=lambda one: one.value, reverse=True)
         children = [one for one in history if one.strategy == self.name]
+        # By birth, and not by when each was scored: that depends on who scores them.
+        children.sort(key=lambda one: one.index)
         return [*founders, *children][-self._population :]
 
     def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
