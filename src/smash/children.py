@@ -25,6 +25,7 @@ from smash.errors import InvalidValueError, RunStateError
 from smash.layout import ARCHITECTURE, MODEL, RESULT, check_child
 from smash.run import Run, load_tensors
 from smash.scoring import error_of
+from smash.spaces import Task, make_space
 
 _BATCH_SIZE = 250
 _MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
@@ -84,8 +85,17 @@ class Child:
         about = read_json(path / ARCHITECTURE)
         network = {"baseline": str} if "baseline" in about else {"architecture": dict}
         numbers = {"params": int, "macs": int, "mean": list, "std": list}
-        require(about, path / ARCHITECTURE, id=str, classes=list, **numbers, **network)
+        takes = {"channels": int, "size": list, "scaled": bool} if "size" in about else {}
+        require(about, path / ARCHITECTURE, id=str, classes=list, **numbers, **network, **takes)
         return cls(path, Run.open(path.absolute().parent.parent), about)
+
+    @property
+    def takes(self) -> dict[str, Any]:
+        """What its inputs are like, as `describe_input` says."""
+        names = ("channels", "size", "scaled")
+        if "size" not in self.about:
+            return describe_input(self.run.data)
+        return {name: self.about[name] for name in names}
 
     @property
     def result(self) -> dict[str, Any]:
@@ -130,10 +140,26 @@ class Child:
 
 def build(run: Run, about: Mapping[str, Any], device: torch.device) -> nn.Module:
     """Builds the network that ``architecture.json`` describes; its weights are still open."""
-    task = run.data.task
+    if "size" in about:  # without the data, which may be far away by now
+        classes = len(about["classes"])
+        task = Task(channels=about["channels"], size=tuple(about["size"]), classes=classes)
+        space = make_space(run.settings.space, task.dims)
+    else:
+        task, space = run.data.task, run.space
     if "baseline" in about:
         return make_baseline(about["baseline"], task, str(device))
-    return run.space.build(run.space.from_json(about["architecture"]), task, str(device))
+    return space.build(space.from_json(about["architecture"]), task, str(device))
+
+
+def describe_input(data: Data) -> dict[str, Any]:
+    """What a network for data takes, as plain JSON.
+
+    Returns:
+        ``channels`` and ``size`` of an input, and whether it is ``scaled``: numbers in 0…1 that
+        were 8-bit values, and not numbers in the units of the data.
+    """
+    scaled = data.train.stored.dtype == torch.uint8
+    return {"channels": data.task.channels, "size": list(data.task.size), "scaled": scaled}
 
 
 @torch.no_grad()

@@ -58,6 +58,12 @@ class DivergedError(SmashError, FloatingPointError):
     exit_code = 1
 
 
+class ParityError(SmashError, ArithmeticError):
+    """An export that computes something else than its child."""
+
+    exit_code = 1
+
+
 class LostProcessError(SmashError, ConnectionError):
     """A process of a training that several share has ended before the others."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from smash.baselines import FITTED, fit_baseline, full_name, make_baseline
-from smash.children import Child, as_json, build, child_name, evaluate
+from smash.children import Child, as_json, build, child_name, describe_input, evaluate
 from smash.config import RetrainSettings, refuse_changes
 from smash.cost import count_macs, count_parameters
 from smash.data import Data, Split
@@ -253,6 +253,7 @@ def _train_held(
         "classes": list(data.classes),
         "mean": list(data.mean),
         "std": list(data.std),
+        **describe_input(data),
     }
     write_json(path / ARCHITECTURE, about)
     loop = RetrainingLoop(path, run.metrics_of(path), model, data, settings, place)

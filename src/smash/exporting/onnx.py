@@ -1,0 +1,122 @@
+"""A network as ONNX, for ONNX Runtime and whatever else reads it; any number of examples."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smash.errors import DataError, InvalidValueError, MissingExtraError
+from smash.exporting.checking import example_images
+from smash.exporting.signature import ShippedNetwork, Signature
+
+IMAGES, LOGITS = "images", "logits"
+"""Names of what goes in and what comes out."""
+
+_SIGNATURE, _ABOUT = "smash.signature", "smash.about"
+
+
+def write_onnx(
+    child: nn.Module, signature: Signature, about: Mapping[str, Any], path: Path
+) -> None:
+    """Writes a network as ONNX, with its signature in the metadata.
+
+    Args:
+        child: Maps normalised images to logits; in eval mode, on the CPU.
+        signature: What it takes and gives.
+        about: What else is to be known of it, as JSON.
+        path: The file.
+
+    Raises:
+        InvalidValueError: Torch cannot write it as ONNX.
+        MissingExtraError: The packages for it are not installed.
+    """
+    onnx = _package("onnx")
+    _package("onnxscript")
+    network = ShippedNetwork(child, signature).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch itself does in the making
+        try:
+            program: Any = torch.onnx.export(
+                network,
+                (example_images(signature, 2),),  # one example would be taken for a constant
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("examples")},),
+                input_names=[IMAGES],
+                output_names=[LOGITS],
+                verbose=False,
+            )
+        except Exception as error:  # whatever a network of a user's own leads it to
+            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            raise InvalidValueError(
+                f"{type(child).__name__} cannot be written as ONNX ({reason}): export it as "
+                ".safetensors or .py"
+            ) from None
+        model = program.model_proto
+    model.graph.name = "smash"
+    onnx.helper.set_model_props(
+        model, {_SIGNATURE: signature.to_json(), _ABOUT: json.dumps(dict(about))}
+    )
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+class OnnxNetwork:
+    """A network that ONNX Runtime runs on the CPU.
+
+    Args:
+        path: The file.
+        threads: How many it may use; as many as torch uses if None.
+
+    Raises:
+        DataError: The file is not one that `write_onnx` wrote.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        runtime = _package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of types of its own for each thing that can be wrong
+            if isinstance(error, OSError):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"{path} cannot be run as ONNX ({reason}): export it again") from None
+        found = self._session.get_modelmeta().custom_metadata_map
+        if _SIGNATURE not in found:
+            raise DataError(
+                f"{path} does not say what its classes are: it was not written by 'smash export'"
+            )
+        try:
+            self.signature = Signature.from_json(found[_SIGNATURE])
+        except DataError as error:
+            raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Maps N×channels×spatial, as the signature says, to logits, N×classes."""
+        (logits,) = self._session.run([LOGITS], {IMAGES: images.numpy()})
+        return torch.from_numpy(logits)
+
+
+def _package(name: str) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise MissingExtraError(
+            f"ONNX needs the package {name!r}, which is not installed: install it with "
+            "pip install 'smash-nas[onnx]'"
+        ) from None

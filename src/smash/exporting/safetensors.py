@@ -1,0 +1,78 @@
+"""A network as its weights, and what they are weights of as JSON beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from smash.baselines import make_baseline
+from smash.config import SpaceSettings
+from smash.durable import read_json, require, write_json
+from smash.errors import DataError, NotFoundError, RunStateError
+from smash.exporting.signature import ShippedNetwork, Signature
+from smash.layout import ARCHITECTURE
+from smash.run import load_tensors, save_tensors
+from smash.spaces import make_space
+
+
+def write_safetensors(
+    child: nn.Module, signature: Signature, about: Mapping[str, Any], path: Path
+) -> None:
+    """Writes the weights of a network, and ``architecture.json`` beside them.
+
+    Args:
+        child: The network.
+        signature: What it takes and gives.
+        about: What it is: an ``architecture`` of a ``space``, or a ``baseline``.
+        path: The file of the weights.
+    """
+    write_weights(child.state_dict(), signature, path)
+    write_json(path.with_name(ARCHITECTURE), {**about, **asdict(signature)})
+
+
+def write_weights(weights: Mapping[str, Tensor], signature: Signature, path: Path) -> None:
+    """Writes weights, with the signature in the metadata."""
+    save_tensors(path, weights, {"signature": asdict(signature)})
+
+
+def read_safetensors(path: Path) -> tuple[ShippedNetwork, Signature]:
+    """Reads what `write_safetensors` wrote, in eval mode on the CPU.
+
+    Raises:
+        DataError: The signature is not usable.
+        NotFoundError: There is no ``architecture.json`` beside the file.
+        RunStateError: A file is damaged, or they do not belong together.
+    """
+    described = path.with_name(ARCHITECTURE)
+    if not described.is_file():
+        raise NotFoundError(
+            f"{path} has no {ARCHITECTURE} beside it, which says what its weights are of: put it "
+            "there; 'smash export' writes both"
+        )
+    about = read_json(described)
+    try:
+        signature = Signature.from_json(json.dumps(about))
+    except DataError as error:
+        raise DataError(*(f"{described}: {fault}" for fault in error.faults)) from None
+    child = _build(about, described, signature)
+    tensors, _ = load_tensors(path)
+    try:
+        child.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunStateError(f"{path} does not fit the {ARCHITECTURE} beside it: {reason}") from None
+    return ShippedNetwork(child, signature).eval(), signature
+
+
+def _build(about: Mapping[str, Any], described: Path, signature: Signature) -> nn.Module:
+    if "baseline" in about:
+        require(about, described, baseline=str)
+        return make_baseline(about["baseline"], signature.task, "cpu")
+    require(about, described, architecture=dict, space=dict)
+    space = make_space(SpaceSettings(**about["space"]), signature.task.dims)
+    return space.build(space.from_json(about["architecture"]), signature.task, "cpu")

@@ -1,0 +1,121 @@
+"""What travels with a network that is shipped: what it takes, and what its outputs stand for."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from smash.errors import DataError
+from smash.spaces.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a shipped network takes and gives.
+
+    It takes float32 of shape ``(n, channels, *size)`` and gives logits, ``(n, classes)``. It
+    normalises by itself. It does not resize.
+
+    Attributes:
+        classes: Names of the classes, in the order of the logits.
+        channels: Channels of an input.
+        size: Spatial extent of an input, one number an axis.
+        scaled: Whether inputs are numbers in 0…1, that is 8-bit values divided by 255; otherwise
+            they are in the units of the training data.
+        mean: What is subtracted from each channel.
+        std: What each channel is then divided by.
+
+    Raises:
+        DataError: A value cannot be.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    size: tuple[int, ...]
+    scaled: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.mean), len(self.std), self.channels}
+        faults = []
+        if not self.classes:
+            faults.append("classes must name at least one class, got none")
+        if not 1 <= len(self.size) <= 3 or min(self.size, default=0) < 1:
+            faults.append(f"size must be 1 to 3 extents of at least 1, got {self.size}")
+        if len(lengths) > 1 or self.channels < 1:
+            faults.append(
+                f"mean and std must have a number for each of the {self.channels} channels, got "
+                f"{len(self.mean)} and {len(self.std)}"
+            )
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or not all(self.std):
+            faults.append("mean and std must be finite, and std not 0")
+        if faults:
+            raise DataError(*faults)
+
+    @property
+    def task(self) -> Task:
+        """What the network is for."""
+        return Task(channels=self.channels, size=self.size, classes=len(self.classes))
+
+    def to_json(self) -> str:
+        """The signature as one line of JSON, in ASCII."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Signature:
+        """Reads a JSON object that has what `to_json` wrote, and maybe more.
+
+        Raises:
+            DataError: It is something else.
+        """
+        try:
+            return _reader().validate_json(text, strict=True)
+        except ValidationError as error:
+            raise DataError(*_faults(error)) from None
+
+
+@cache
+def _reader() -> TypeAdapter[Signature]:
+    return TypeAdapter(Signature)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    faults: list[str] = []
+    for detail in error.errors():
+        if isinstance(cause := detail.get("ctx", {}).get("error"), DataError):
+            faults += cause.faults
+        else:
+            place = ".".join(map(str, detail["loc"])) or "its signature"
+            faults.append(f"{place}: {detail['msg']}, got {detail['input']!r:.60}")
+    return faults
+
+
+class ShippedNetwork(nn.Module):
+    """A child and the normalisation before it, as one module.
+
+    Args:
+        child: Maps normalised images to logits.
+        signature: Gives the normalisation.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, child: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        axes = (1, -1, *[1] * len(signature.size))
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(signature, name), dtype=torch.float32).view(axes)
+            self.register_buffer(name, values, persistent=False)
+        self.child = child
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps N×channels×spatial, as the signature says, to logits, N×classes."""
+        return self.child((images - self.mean) / self.std)  # type: ignore[no-any-return]
