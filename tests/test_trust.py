@@ -13,10 +13,11 @@ from scipy import stats
 import smash
 from smash.errors import InvalidValueError, RunStateError
 from smash.ledger import Ledger
+from smash.measuring import LEDGER
 from smash.scoring import Scorer
-from smash.trust import LEDGER, PICTURE
+from smash.trust import PICTURE
+from tests.answers import call
 from tests.spaces.nas_bench_201.test_space import benchmark_rows
-from tests.test_cli import call
 
 TINY = {"channels": 2, "cells": 1}
 

@@ -90,6 +90,11 @@ class Scorer:
         batch_size: Examples that are predicted at once: a matter of memory.
         snapshots: Networks that predict beside it: the score is that of the mean of their
             logarithmic probabilities.
+
+    Attributes:
+        labels: Classes of the scored examples, in the order in which they are seen, (examples,).
+        rungs: How many have been seen after each part.
+        states: How many states of its child a score takes.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Scorer:
         snapshots: Sequence[SmashNetwork] = (),
     ) -> None:
         self._snapshots = snapshots
+        self.states = 1 + len(snapshots)
         self._precision, self._batch_size = precision, batch_size
         self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
         self._scored = getattr(data, split).first_views

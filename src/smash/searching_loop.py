@@ -199,7 +199,7 @@ class Loop:
         running = {
             one.index: Entrant(
                 parts=partial(self._parts, one.architecture),
-                size=one.cost.params * _BYTES,
+                size=one.cost.params * self._scorer.states * _BYTES,
                 proxy=proxy,
             )
             for one, proxy in zip(proposals, proxies, strict=True)
