@@ -36,6 +36,7 @@ RECIPES: dict[str, Row] = {
     "none": {},
     "lowrank": {"hypernet": "lowrank"},
     "uniform": {"options": {**SIZE, "weighted": False}},
+    "learned norms": {"fixed_norms": False},
     "rate 0.05": {"learning_rate": 0.05},
     "rate 0.2": {"learning_rate": 0.2},
     "batch 96": {"batch_size": 96},

@@ -137,6 +137,8 @@ class TrainingSettings(Settings):
         learning_rate: At the start.
         schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
         weight_decay: Of the shared weights; the hypernetwork has none.
+        fixed_norms: Whether BatchNorms of the shared weights stay the identity. Learned, they make
+            up for what an architecture lacks, and hide it.
         snapshots: Networks that rank together: the last, and others as they were on the way, from
             the middle of training on. At a constant rate each wobbles, and their mean does not.
         proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
@@ -158,6 +160,7 @@ class TrainingSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    fixed_norms: bool = False
     snapshots: Annotated[int, Field(ge=1)] = 1
     proxy_size: Annotated[int, Field(ge=4)] | None = None
     augment: bool = True

@@ -39,6 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "constant",
         "weight_decay": 5e-4,
         "batch_size": 32,
+        "fixed_norms": True,
         "snapshots": 4,
         "proxy_size": 8,
         "augment": False,

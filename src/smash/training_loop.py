@@ -52,6 +52,8 @@ class TrainingLoop:
         self.per_epoch = steps_per_epoch(
             len(data.train), self.settings.batch_size * processes.count
         )
+        if self.settings.fixed_norms:
+            network.source.shared.fix_norms()
         self.optimizer = make_optimizer(network, self.settings)
         self.scaler = gradient_scaler(self.device, self.settings.precision)
         self.class_weights = class_weights(data) if self.settings.class_weights else None

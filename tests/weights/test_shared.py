@@ -52,3 +52,14 @@ def test_names_are_mapped_and_parameters_without_a_tensor_are_left_out():
     given = shared(child)
     assert list(given) == ["b.weight"]
     assert torch.equal(given["b.weight"], shared.tensors["a/weight"][:3, :2])
+
+
+def test_fixed_norms_are_learned_no_more_and_the_rest_is():
+    child = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    shapes = {name: tuple(tensor.shape) for name, tensor in child.named_parameters()}
+    shared = SharedWeights(shapes, lambda name: name, torch.Generator())
+    shared.fix_norms()
+    learned = {name for name, tensor in shared.tensors.items() if tensor.requires_grad}
+    assert learned == {"0/weight", "0/bias", "3/weight", "3/bias"}
+    assert shared.tensors["1/weight"].tolist() == [1, 1]
+    assert shared.tensors["1/bias"].tolist() == [0, 0]

@@ -33,6 +33,15 @@ class SharedWeights(nn.Module):
             {self._keys[name]: _initial(name, shape, generator) for name, shape in shapes.items()}
         )
 
+    def fix_norms(self) -> None:
+        """Keeps BatchNorms at the identity: they are learned no more."""
+        for key, scale in self.tensors.items():
+            if scale.ndim == 1 and key.endswith("weight"):
+                scale.requires_grad_(False)
+                shift = key.removesuffix("weight") + "bias"
+                if shift in self.tensors:
+                    self.tensors[shift].requires_grad_(False)
+
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
         """Gives `{name: tensor}` for the parameters of `child` that have a shared tensor."""
         weights = {}
