@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import smash
+from tests.answers import Answer, call
 
 TINY: dict[str, Any] = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
 
@@ -33,3 +34,28 @@ def digits():
 def run(digits, tmp_path):
     """A run whose network was trained for an epoch."""
     return smash.train(digits, tmp_path / "run", epochs=1, **TINY)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A trained and searched run with one child; never altered, only copied."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
+    search = "--random 3 --perturb 1 --markov 1 --device cpu"
+    assert call(*train.split(), "--out", str(path)) == 0
+    assert call("search", str(path), *search.split()) == 0
+    assert call("retrain", str(path), "--epochs", "1", "--device", "cpu") == 0
+    return path
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command in this process."""
+
+    def run(*argv: str) -> Answer:
+        capsys.readouterr()
+        code = call(*argv)
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run

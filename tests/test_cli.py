@@ -10,43 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smash import cli
 from smash.study import Study
-from tests.answers import Answer
+from tests.answers import Answer, content
 
 SEARCH = ("--random", "3", "--perturb", "1", "--markov", "1", "--device", "cpu")
 TRAIN = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
 
 
-def call(*argv: str) -> int:
-    """Runs the command in this process and gives its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["smash", *argv])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-    assert isinstance(left.value.code, int)
-    return left.value.code
-
-
 @pytest.fixture
-def smash(capsys):
-    def run(*argv: str) -> Answer:
-        capsys.readouterr()
-        code = call(*argv)
-        captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A trained and searched run with one child; never altered, only copied."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    assert call(*TRAIN.split(), "--out", str(path)) == 0
-    assert call("search", str(path), *SEARCH) == 0
-    assert call("retrain", str(path), "--epochs", "1", "--device", "cpu") == 0
-    return path
+def smash(command):
+    return command
 
 
 @pytest.fixture
@@ -82,14 +55,6 @@ def _images(folder: Path, classes: dict[str, int], side: int = 8) -> None:
         for index in range(count):
             pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
-
-
-def content(folder: Path) -> dict[str, bytes | None]:
-    """All that lies in a folder: every path, and the bytes of every file."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 def check_refused(answer: Answer, *named: str) -> None:
