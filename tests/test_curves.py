@@ -72,3 +72,16 @@ def test_without_tensorboard_there_is_advice_before_any_work(digits, tmp_path, m
     with pytest.raises(MissingExtraError):
         smash.train(digits, tmp_path / "run", epochs=1, tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("train", "digits", "--out", "new", "--tensorboard"), ("retrain", ".", "--tensorboard")],
+)
+def test_the_commands_give_that_advice(argv, finished, monkeypatch, command):
+    monkeypatch.chdir(finished)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    answer = command(*argv)
+    assert answer.code == 2
+    assert "pip install 'smash-nas[dashboard]'" in answer.err
+    assert not (finished / "new").exists()

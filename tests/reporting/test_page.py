@@ -264,3 +264,11 @@ def test_what_a_page_has_no_room_for_is_drawings(some):
     assert len(read.data["candidates"]) == 300
     assert 50 < len(read.data["drawings"]) < 300
     assert {str(frame["i"]) for frame in read.data["frames"]} <= set(read.data["drawings"])
+
+
+def test_a_cost_that_was_measured_is_a_chart_of_its_own(some):
+    timed = [replace(one, latency=0.001 * (n + 1)) for n, one in enumerate(some)]
+    read = Page(page(contents_of(timed)))
+    assert "Error against latency of the child" in read.words
+    assert "1 ms" in read.data["candidates"][0]["lines"][1]
+    assert "latency" not in Page(page(contents_of(some))).words

@@ -36,7 +36,7 @@ from smash.spaces.memory_bank.options import MemoryBankOptions
 
 _LANE = 15  # from one bank to the next
 _LEFT = 34  # of the first bank: the op's number stands there
-_TOP = 40  # of the first op: the banks' numbers stand there
+_TOP = 46  # of the first op: the banks' numbers stand there
 _ROW, _DEEP_ROW = 28, 48  # of an op with one path, and with two
 _CHIP = 17
 _LETTER = 6.3  # width of one, at the size of the style sheet
@@ -213,10 +213,10 @@ class _Picture:
         for bank in range(self.banks):
             x = self._lane(bank)
             begin = _TOP - 10.0 if bank < self._inputs else begins[bank]
-            yield text(x, _TOP - 15, str(bank), "number", "middle")
+            yield text(x, _TOP - 16, str(bank), "number", "middle")
             yield path([(x, begin), (x, end)], "bank")
         first, last = self._lane(0) - 5, self._lane(self._inputs - 1) + 5
-        yield path([(first, 20), (first, 15), (last, 15), (last, 20)], "bracket")
+        yield path([(first, 19), (first, 14), (last, 14), (last, 19)], "bracket")
         yield text(first, 10, "input", "number")
         first, last = self._lane(0) - 5, self._lane(self.banks - 1) + 5
         yield path([(first, end), (first, end + 5), (last, end + 5), (last, end)], "bracket")
