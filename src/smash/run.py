@@ -6,6 +6,7 @@ can run code: TOML, JSON and safetensors. Tensors carry a checksum: what was alt
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -86,6 +87,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         about = parse_json(metadata["about"])
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, words, str(path)) from None
     except (safetensors.SafetensorError, TypeError, KeyError, ValueError, RuntimeError) as error:
         raise RunStateError(f"{path} is damaged: {error}") from None
     kept = metadata.get("sha256")  # a file of another program may have none

@@ -136,7 +136,7 @@ def train(
             else:
                 run = _begin(out, data, given, epochs, processes.count, held)
             if announce and not run.trained:
-                announce(_choices(run))
+                announce(_choices(run) + ([] if resume else _sizes(run)))
 
         processes.first(prepare)
         run = Run.open(out)
@@ -212,7 +212,7 @@ def _check_resumed(
 
 
 def _choices(run: Run) -> list[str]:
-    """What was chosen, and how large the children of the space are."""
+    """What was chosen."""
     settings, lines = run.settings, []
     training = settings.training
     size = training.batch_size * training.processes
@@ -226,13 +226,18 @@ def _choices(run: Run) -> list[str]:
             f"{training.steps:,} steps are less than one epoch: more --minutes, or a machine that "
             "does nothing else, would rank better"
         )
+    return lines
+
+
+def _sizes(run: Run) -> list[str]:
+    """How large the children of the space are; it takes a second or two to find out."""
     costs = survey(run.space, run.data.task)
     smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
     sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
     line = f"nominal budget: children of {sizes} parameters (smallest / median / largest of 200)"
     if (reference := run.space.reference()) is not None:
         line += f", {reference[0]} without classifier {reference[1]:,}"
-    return [*lines, line]
+    return [line]
 
 
 def _named(space: SpaceSettings) -> str:
