@@ -38,7 +38,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with _naming(path):
+        with naming(path):
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -91,7 +91,7 @@ def append(path: Path, lines: str) -> None:
         OSError: They cannot be written; the file is as it was before.
     """
     made = not path.exists()
-    with _naming(path), path.open("a+b", buffering=0) as file:
+    with naming(path), path.open("a+b", buffering=0) as file:
         lock(file.fileno(), wait=True)  # let go when it is closed
         whole = _end_of_lines(file)
         file.truncate(whole)
@@ -246,9 +246,10 @@ def _end_of_lines(file: FileIO) -> int:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Lets an error of the system name the file that is meant."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        words = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, words, str(path)) from None

@@ -6,7 +6,6 @@ can run code: TOML, JSON and safetensors. Tensors carry a checksum: what was alt
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ from smash.data import IN_MEMORY, Data, load_data, shrink
 from smash.durable import (
     append,
     make_folder,
+    naming,
     parse_json,
     read_json,
     read_lines,
@@ -83,13 +83,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunStateError: The file is truncated or altered.
     """
     try:
-        with safetensors.safe_open(path, "pt") as file:
+        with naming(path), safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         about = parse_json(metadata["about"])
-    except OSError as error:
-        words = error.strerror or str(error)
-        raise OSError(error.errno or errno.EIO, words, str(path)) from None
     except (safetensors.SafetensorError, TypeError, KeyError, ValueError, RuntimeError) as error:
         raise RunStateError(f"{path} is damaged: {error}") from None
     kept = metadata.get("sha256")  # a file of another program may have none

@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from smash.agreement import Floats
-from smash.durable import parse_json
+from smash.durable import naming, parse_json
 from smash.errors import RunStateError
 from smash.layout import check_searched
 from smash.proxies import alone, together
@@ -179,19 +179,19 @@ class Study:
             attributes["proxy"] = [one if math.isfinite(one) else None for one in candidate.proxy]
         if candidate.latency is not None:
             attributes["latency"] = candidate.latency
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
-                value=candidate.value,
-                intermediate_values=dict(candidate.trace),
-                params={**readable, **costs},
-                distributions={
-                    **dict.fromkeys(readable, _READABLE),
-                    **dict.fromkeys(costs, _COST),
-                },
-                user_attrs=attributes,
-            )
+        trial = optuna.trial.create_trial(
+            state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
+            value=candidate.value,
+            intermediate_values=dict(candidate.trace),
+            params={**readable, **costs},
+            distributions={
+                **dict.fromkeys(readable, _READABLE),
+                **dict.fromkeys(costs, _COST),
+            },
+            user_attrs=attributes,
         )
+        with naming(self._path):
+            self._study.add_trial(trial)
 
     def candidates(self) -> list[Candidate]:
         """All candidates, in the order in which they were committed.
