@@ -167,8 +167,8 @@ def test_the_command_shows_the_front(run, capsys):
         *("--device", "cpu"),
     )
     shown = call("show", path)
-    assert "Pareto front of error and params" in search
-    assert "Pareto front of error and params" in shown
+    assert "Pareto front of error, params" in search
+    assert "Pareto front of error, params" in shown
     rows = json.loads(call("show", path, "--json", "--top", "99"))
     candidates = smash.Study(run.study_path).candidates()
     dominated = {

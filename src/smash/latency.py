@@ -15,7 +15,8 @@ from smash.retraining import initialise
 from smash.spaces.base import SearchSpace, Task
 
 _WARM_UP = 5
-_RUNS = 25
+_RUNS = 10
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Latency:
     """Time that a network takes, and under which conditions.
 
     Attributes:
-        seconds: Median over the runs.
-        spread: From the first to the third quartile, in seconds.
+        seconds: Median over the runs of the fastest round: other work on the machine only adds.
+        spread: From the first to the third quartile of that round, in seconds.
         batch: Inputs at once.
         threads: Of the CPU.
         device: Where it was computed.
@@ -53,7 +54,15 @@ def measure_latency(
 def time_network(
     network: nn.Module, task: Task, device: torch.device, batch: int = 1, runs: int = _RUNS
 ) -> Latency:
-    """Times a network that maps n×channels×spatial to logits, after a few runs to warm up."""
+    """Times a network that maps n×channels×spatial to logits, after a few runs to warm up.
+
+    Args:
+        network: The network, on the device, in eval mode.
+        task: Gives the input's shape.
+        device: Where it is computed.
+        batch: Inputs at once.
+        runs: Of each of three rounds.
+    """
     images = torch.zeros(batch, task.channels, *task.size, device=device)
 
     def run() -> float:
@@ -67,6 +76,6 @@ def time_network(
 
     for _ in range(_WARM_UP):
         run()
-    taken = [run() for _ in range(runs)]
-    first, median, third = statistics.quantiles(taken, n=4)
+    rounds = [statistics.quantiles([run() for _ in range(runs)], n=4) for _ in range(_ROUNDS)]
+    first, median, third = min(rounds, key=lambda quartiles: quartiles[1])
     return Latency(median, third - first, batch, torch.get_num_threads(), str(device))

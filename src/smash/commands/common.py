@@ -139,15 +139,14 @@ def print_front(study: Study) -> None:
 
     objectives = of_study(study.settings)
     best = front(study.candidates(), objectives)
+    ranks = {one.id: rank for rank, one in enumerate(study.ranked())}
     table = Table(
-        title=f"Pareto front of {' and '.join(objectives)}: {len(best)} candidates that none beats "
-        "in all of them",
+        title=f"Pareto front of {', '.join(objectives)}: {len(best)} of {len(ranks)} candidates",
         box=box.SIMPLE,
     )
-    ranks = {one.id: rank for rank, one in enumerate(study.ranked())}
-    timed = "latency" in objectives
-    names = ("rank", "id", "error", "loss", "parameters", "MACs", *(["latency"] * timed))
-    for name in (*names, "strategy"):
+    counted, timed = "macs" in objectives, "latency" in objectives
+    costs = ("parameters", *(["MACs"] * counted), *(["latency"] * timed))
+    for name in ("rank", "id", "error", "loss", *costs, "strategy"):
         table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
     for one in best:
         table.add_row(
@@ -156,7 +155,7 @@ def print_front(study: Study) -> None:
             f"{one.error:.2%}",
             f"{one.loss:.4f}",
             f"{one.params:,}",
-            f"{one.macs:,}",
+            *([f"{one.macs:,}"] * counted),
             *([f"{1000 * (one.latency or 0):.2f} ms"] * timed),
             one.strategy,
         )
