@@ -87,7 +87,7 @@ def train(
         preset: Options of memory banks by name; the largest that suits data and device.
         options: Options of the space that differ from the preset's.
         hypernet: Where the weights of children come from; ``convolutional`` for memory banks,
-            ``lowrank`` for other spaces.
+            ``none``, plain weight sharing, for other spaces.
         seed: Seed of everything that is drawn; 0.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         resume: Go on with an unfinished run instead of making one; a finished one stays as it is.
@@ -296,7 +296,7 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
     settings = RunSettings(
         seed=given.get("seed", 0),
         device=device,
-        hypernet=given.get("hypernet") or ("convolutional" if preset else "lowrank"),
+        hypernet=given.get("hypernet") or ("convolutional" if preset else "none"),
         data=data.settings,
         space=SpaceSettings(name=space, preset=preset, options=dict(given.get("options", {}))),
         training=training,
