@@ -202,14 +202,25 @@ def _npz(content: bytes, draw: random.Random) -> bytes:
     return out.getvalue()
 
 
-def readers(folder: Path) -> dict[str, Reader]:
-    """All readers, with files that they read; made in `folder`."""
+def make_run(path: Path) -> None:
+    """Makes a run that has a bit of everything."""
     torch.set_num_threads(1)
     data = smash.load_data("digits")
     tiny = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
-    run = smash.train(data, folder / "run", epochs=1, **tiny)
+    run = smash.train(data, path, epochs=1, **tiny)
     smash.search(run, random=3, perturb=1, markov=1, device="cpu")
-    child = smash.retrain(run, epochs=1, device="cpu")
+    smash.retrain(run, epochs=1, device="cpu")
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """All readers, with files that they read.
+
+    Args:
+        folder: Has a run of digits, ``run``, with a study and one child; more is put there.
+    """
+    run = smash.Run.open(folder / "run")
+    (path,) = (run.path / "children").iterdir()
+    child = Child.open(path)
     cells = NasBench201Space(NasBench201Options())
     rng = np.random.default_rng(0)
     rows = [f"{cells.to_json(cells.sample(rng))['cell']},{n}.5" for n in range(8)]
@@ -315,33 +326,37 @@ def fuzz(
     for content in reader.good:
         path.write_bytes(content)
         reader.read(path)  # it is good indeed
-    for number in range(first, first + inputs):
-        draw = random.Random(f"{name} {seed} {number}")  # noqa: S311 # inputs, not secrets
-        content = draw.choice(reader.good)
-        if reader.shape and draw.random() < 0.5:
-            content = reader.shape(content, draw)
-        else:
-            content = alter(content, draw)
-        path.write_bytes(content)
-        signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-        tally.inputs += 1
-        try:
-            reader.read(path)
-            tally.read += 1
-        except SmashError:
-            tally.refused += 1
-        except BaseException as error:  # whatever it is, it is a crash
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            tally.crashes.append(
-                f"{name} {number}: {type(error).__name__}: {str(error)[:200]} "
-                f"({Path(where.filename).name}:{where.lineno})"
-            )
-            (folder / f"crash-{name}-{number}").write_bytes(content)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+    before = signal.signal(signal.SIGALRM, _too_slow)
+    try:
+        for number in range(first, first + inputs):
+            draw = random.Random(f"{name} {seed} {number}")  # noqa: S311 # inputs, not secrets
+            content = draw.choice(reader.good)
+            if reader.shape and draw.random() < 0.5:
+                content = reader.shape(content, draw)
+            else:
+                content = alter(content, draw)
+            path.write_bytes(content)
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+            tally.inputs += 1
+            try:
+                reader.read(path)
+                tally.read += 1
+            except SmashError:
+                tally.refused += 1
+            except BaseException as error:  # whatever it is, it is a crash
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                tally.crashes.append(
+                    f"{name} {number}: {type(error).__name__}: {str(error)[:200]} "
+                    f"({Path(where.filename).name}:{where.lineno})"
+                )
+                (folder / f"crash-{name}-{number}").write_bytes(content)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
     return tally
 
 
@@ -358,11 +373,11 @@ def main() -> None:
     parser.add_argument("--reader", action="append", help="only these readers; repeatable")
     parser.add_argument("--keep", type=Path, help="folder for inputs that crash a reader")
     given = parser.parse_args()
-    signal.signal(signal.SIGALRM, _too_slow)
     failed = False
     memory = Path("/dev/shm")  # noqa: S108 # the folder in it has a name of its own
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         folder = Path(made)
+        make_run(folder / "run")
         found = readers(folder)
         resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
         for name in given.reader or found:
