@@ -133,7 +133,7 @@ def test_wrong_parts_are_refused():
     assert len(error.value.faults) == 2
 
 
-def candidate(value: float, *, partial: bool = False) -> Candidate:
+def candidate(value: float, *, examples: int = 10, partial: bool = False) -> Candidate:
     return Candidate(
         id=str(value),
         architecture={},
@@ -145,7 +145,7 @@ def candidate(value: float, *, partial: bool = False) -> Candidate:
         ensemble_error=0.5,
         loss=value,
         split="val",
-        examples=10,
+        examples=examples,
         params=1,
         macs=1,
         partial=partial,
@@ -154,7 +154,6 @@ def candidate(value: float, *, partial: bool = False) -> Candidate:
 
 def test_a_sample_has_one_of_each_part_of_the_ranking():
     candidates = [candidate(value) for value in (3, 9, 1, 7, 5, 0, 2, 8, 4, 6)]
-    candidates.append(candidate(-1, partial=True))
     drawn = [one.value for one in stratified(candidates, 5)]
     assert [int(value // 2) for value in drawn] == [0, 1, 2, 3, 4]
     assert [one.value for one in stratified(candidates[::-1], 5)] == drawn
@@ -165,6 +164,13 @@ def test_a_sample_has_one_of_each_part_of_the_ranking():
     for count in (0, 11):
         with pytest.raises(InvalidValueError, match=f"from 1 to 10, .* got {count}"):
             stratified(candidates, count)
+
+
+def test_who_was_dropped_early_is_drawn_as_the_worst():
+    candidates = [candidate(-1, examples=4, partial=True), candidate(2), candidate(1)]
+    candidates.append(candidate(-2, examples=2, partial=True))
+    candidates.append(candidate(-3, examples=2, partial=True))
+    assert [one.value for one in stratified(candidates, 5)] == [1, 2, -1, -3, -2]
 
 
 def test_the_audit_split_is_a_fair_share_of_the_training_split(digits):

@@ -273,6 +273,16 @@ def test_a_prefilter_scores_the_best_share_by_a_proxy(fresh):
         smash.search(run, **{**settings, "prefilter": "params:0.25"})
 
 
+def test_candidates_that_were_dropped_are_scored_in_full_to_be_correlated(trained, raced, scorer):
+    found = smash.correlate(trained, train=6, epochs=1, batch_size=250, device="cpu")
+    ids = {one.id: one for one in raced.candidates()}
+    assert {ids[name].partial for name, *_ in found.points} == {True, False}
+    for name, score, _ in found.points:
+        loss = scorer(trained.space.from_json(ids[name].architecture)).loss
+        assert score == loss
+    assert found.scored_on == "loss on 765 val examples"
+
+
 def test_wrong_companions_are_refused_before_scoring(fresh):
     run = fresh()
     with pytest.raises(InvalidValueError, match="az-nas"):

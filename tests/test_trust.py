@@ -15,7 +15,7 @@ from smash.errors import InvalidValueError, RunStateError
 from smash.ledger import Ledger
 from smash.measuring import LEDGER
 from smash.scoring import Scorer
-from smash.trust import PICTURE
+from smash.trust import FOUND, PICTURE
 from tests.answers import call
 from tests.spaces.nas_bench_201.test_space import benchmark_rows
 
@@ -97,6 +97,32 @@ def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
     assert set(found.baselines) == {"params", "macs", "random"}
 
 
+def test_a_prior_is_shown_alone_and_joined_with_the_score(cells, scored, tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
+    path = write(tmp_path / "x.csv", truths)
+    found = compare(cells, path, prior="params")
+    params = [
+        sum(p.numel() for p in cells.space.build(cell, cells.data.task).parameters())
+        for cell, _ in scored.values()
+    ]
+    losses = [loss for _, loss in scored.values()]
+    joined = np.log(stats.rankdata(params)) + np.log(stats.rankdata(np.negative(losses)))
+    truth = list(truths.values())
+    tau = found.together["params"].kendall_tau
+    assert tau.value == pytest.approx(stats.kendalltau(joined, truth).statistic)
+    assert tau.low < tau.value < tau.high
+    alone = found.baselines["params"].kendall_tau.value
+    assert alone == pytest.approx(stats.kendalltau(params, truth).statistic)
+    arguments = ["--table", str(path), "--column", "accuracy", "--examples", "60"]
+    assert call("correlate", str(cells.path), *arguments, "--prior", "params", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["prior"] == "params"
+    assert told["together"]["params"]["kendall_tau"]["value"] == pytest.approx(tau.value)
+    with pytest.raises(InvalidValueError, match="prior 'size' is not known"):
+        compare(cells, path, prior="size")
+
+
 def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
     rng = np.random.default_rng(2)
     truths = {text: float(rng.normal()) for text in scored}
@@ -171,6 +197,22 @@ def test_the_document_is_plain_json_and_the_picture_is_there(cells, scored, tmp_
     shown = capsys.readouterr().out
     for word in ("SMASH score", "params", "macs", "random", "naswot", "score and synflow", "1.000"):
         assert word in shown
+
+
+def test_what_was_found_last_is_kept_for_the_report(cells, scored, tmp_path):
+    table = write(tmp_path / "t.csv", {text: -loss for text, (_, loss) in scored.items()})
+    compare(cells, table, lower_is_better=True)
+    found = compare(cells, table)
+    kept = json.loads((cells.path / FOUND).read_text())
+    assert kept == {
+        **json.loads(json.dumps(found.as_json())),
+        "picture": PICTURE,  # without the folder: a run can be moved
+        "points": [list(point) for point in found.points],
+    }
+    page = smash.report(cells).read_text()
+    trust = page.split('<section id="trust"')[1].split("</section>")[0]
+    assert trust.count('class="point ') == len(scored)
+    assert f"SMASH score: {found.score.kendall_tau.value:.2f} [" in trust
 
 
 def test_parameters_agree_with_real_accuracies_as_published(cells, tmp_path):

@@ -168,7 +168,8 @@ def stratified(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     """Draws candidates from all over the ranking: one of each of `count` equal parts of it.
 
     Args:
-        candidates: Scored candidates; partial scores, which compare with no others, are left out.
+        candidates: Scored candidates; those that were dropped early are behind the others, and of
+            them the longer one was kept the better.
         count: How many.
 
     Returns:
@@ -177,11 +178,11 @@ def stratified(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     Raises:
         InvalidValueError: There are not as many.
     """
-    ranked = sorted((one for one in candidates if not one.partial), key=lambda one: one.value)
+    ranked = sorted(candidates, key=lambda one: (one.partial, -one.examples, one.value, one.id))
     if not 1 <= count <= len(ranked):
         raise InvalidValueError(
-            f"train must be from 1 to {len(ranked)}, the number of candidates with a score on all "
-            f"examples, got {count}: search for more, or train fewer"
+            f"train must be from 1 to {len(ranked)}, the number of candidates, got {count}: search "
+            "for more, or train fewer"
         )
     bounds = [len(ranked) * index // count for index in range(count + 1)]
     return [

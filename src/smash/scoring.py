@@ -94,6 +94,8 @@ class Scorer:
     Attributes:
         labels: Classes of the scored examples, in the order in which they are seen, (examples,).
         rungs: How many have been seen after each part.
+        split: Which examples these are.
+        precision: In which children predict.
         states: How many states of its child a score takes.
     """
 
@@ -110,8 +112,9 @@ class Scorer:
     ) -> None:
         self._snapshots = snapshots
         self.states = 1 + len(snapshots)
-        self._precision, self._batch_size = precision, batch_size
-        self._network, self._data, self._rank_by, self._split = network, data, rank_by, split
+        self.split, self.precision = split, precision
+        self._network, self._data = network, data
+        self._rank_by, self._batch_size = rank_by, batch_size
         self._scored = getattr(data, split).first_views
         # So that the first of them are a fair sample too, whatever their number.
         self._order = _in_fair_order(self._scored, "scored examples")[:examples]
@@ -157,7 +160,7 @@ class Scorer:
         ]
         for begin, end in list(pairwise([0, *self.rungs]))[first:]:
             parts = batches(self._scored, self._batch_size, self._order[begin:end])
-            with autocast(self.labels.device, self._precision):
+            with autocast(self.labels.device, self.precision):
                 logits = [
                     _together([child(images).float() for child in children])
                     for images in (self._data.normalise(batch.images) for batch in parts)
@@ -184,7 +187,7 @@ class Scorer:
             top5_error=error_of(logits, labels, among=5),
             loss=F.cross_entropy(logits, labels).item(),
             rank_by=self._rank_by,
-            split=self._split,
+            split=self.split,
             examples=len(labels),
         )
 

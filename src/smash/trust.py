@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import torch
 
 from smash.agreement import Floats
 from smash.auditing import AUDIT, Half, Known, part_of, read_table, stratified, train_sample
@@ -30,7 +31,7 @@ from smash.proxies import COSTS, PROXIES, Numbers, alone, check_companion, toget
 from smash.run import Run
 from smash.scatter import scatter
 from smash.scoring import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
-from smash.study import Study
+from smash.study import Candidate, Study
 
 PICTURE = "trust.svg"
 FOUND = "trust.json"
@@ -160,9 +161,10 @@ def correlate(
         sample = stratified(study.candidates(), int(train or 0))
         _check_enough(len(sample), "train")
         known = train_sample(run, sample, settings, device, progress)
-        scores = [getattr(one, str(rank_by)) for one in sample]
+        scores = _full_scores(run, sample, known, searched, rank_by, ledger, place, progress)
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
-        scored_on = f"{rank_by} on {sample[0].examples:,} {sample[0].split} examples"
+        on_all = max(one.examples for one in study.candidates())
+        scored_on = f"{rank_by} on {on_all:,} {sample[0].split} examples"
     sign = -1 if lower_is_better else 1
     names = dict.fromkeys([*COSTS, *proxies, *([prior] if prior else [])])
     numbers = {
@@ -242,6 +244,8 @@ def _scores(
         examples=len(scorer.labels),
         calibration=CALIBRATION_EXAMPLES,
         order="fair",
+        split=scorer.split,
+        precision=scorer.precision,
     )
 
     def score(architecture: Any) -> Mapping[str, float]:
@@ -249,6 +253,33 @@ def _scores(
         return {each: getattr(found, each) for each in get_args(RankBy)}
 
     return [values[rank_by] for values in ledger.measure(kind, _pairs(known), score, progress)]
+
+
+def _full_scores(
+    run: Run,
+    sample: Sequence[Candidate],
+    known: Sequence[Known],
+    searched: Mapping[str, Any],
+    rank_by: RankBy,
+    ledger: Ledger,
+    place: torch.device,
+    progress: Progress,
+) -> list[float]:
+    """Scores of candidates on all examples; those that the race dropped are scored on them now."""
+    scores: dict[str, float] = {one.id: getattr(one, rank_by) for one in sample}
+    dropped = [each for one, each in zip(sample, known, strict=True) if one.partial]
+    if dropped:
+        scorer = Scorer(
+            run.network(place),
+            run.search_data.to(place),
+            examples=searched["examples"],
+            split=searched["split"],
+            precision=searched["precision"],
+            snapshots=run.snapshots(place),
+        )
+        found = _scores(run, dropped, rank_by, scorer, ledger, progress)
+        scores |= {one.id: score for one, score in zip(dropped, found, strict=True)}
+    return [scores[one.id] for one in sample]
 
 
 def _pairs(known: Sequence[Known]) -> list[tuple[str, Any]]:
