@@ -53,6 +53,21 @@ def _is_remains(path: Path) -> bool:
     )
 
 
+def check_there(source: str | Path) -> None:
+    """Makes sure that there is something where data is said to be.
+
+    Args:
+        source: A path; or a name, of which nothing is known here.
+
+    Raises:
+        NotFoundError: It is a path, and there is nothing.
+    """
+    path = Path(source)
+    named = isinstance(source, str) and not path.suffix and source == path.name
+    if not named and not path.exists():
+        raise NotFoundError(f"{source} must be a folder or an .npz file, and is not there")
+
+
 def find_run(path: str | Path) -> RunSettings:
     """Finds a run and reads what was asked for.
 

@@ -11,6 +11,7 @@ import typer
 
 from smash.commands.common import JsonOption, say
 from smash.errors import InvalidValueError, unknown
+from smash.layout import check_there
 
 _PREPARED = ("modelnet",)
 
@@ -23,6 +24,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a data set holds and what is wrong with it."""
+    check_there(path)
     from smash.data import check_data
 
     report = check_data(path)

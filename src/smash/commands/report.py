@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from smash.commands.common import RunArgument, say
+from smash.layout import find_run
 
 
 def report(run: RunArgument) -> None:
     """Write a page that shows the run: RUN/report.html, which opens in any browser, offline."""
+    find_run(run)
     from smash.reporting import report as write_report
 
     path = write_report(run)

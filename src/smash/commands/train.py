@@ -10,7 +10,7 @@ import typer
 from smash.commands.common import TensorboardOption, announce, key_values, load, say
 from smash.curves import check_tensorboard
 from smash.errors import InvalidValueError
-from smash.layout import check_free, find_run
+from smash.layout import check_free, check_there, find_run
 
 
 def train(
@@ -89,6 +89,8 @@ def train(
         check_free(out)
         if data is None:
             raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
+    if data is not None:
+        check_there(data)
     from smash.progress import on_terminal
     from smash.training import check_settings
     from smash.training import train as train_network

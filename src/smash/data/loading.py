@@ -26,7 +26,8 @@ from smash.data.normalising import channel_statistics
 from smash.data.splitting import TEST_SEED, VAL_SEED, cut, cut_last
 from smash.data.tables import is_table, read_table
 from smash.data.vision import ALL_FOLDS, read_cifar10, read_cifar100, read_stl10
-from smash.errors import DataError, InvalidValueError, NotFoundError, SmashError, unknown
+from smash.errors import DataError, InvalidValueError, SmashError, unknown
+from smash.layout import check_there
 
 DATASETS: dict[str, Callable[..., Source]] = {
     "digits": read_digits,
@@ -175,11 +176,9 @@ def kind_of(source: object) -> Kind:
         return "folder"
     if path.exists():
         return "archive"
-    if isinstance(source, Path) or path.suffix or source != path.name:
-        raise NotFoundError(f"{source} must be a folder or an .npz file, and is not there")
-    raise InvalidValueError(
-        f"{unknown('data set', source, DATASETS)} (or give the path of a folder or an .npz file)"
-    )
+    check_there(source)
+    fault = unknown("data set", str(source), DATASETS)
+    raise InvalidValueError(f"{fault} (or give the path of a folder or an .npz file)")
 
 
 def _read(
