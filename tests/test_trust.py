@@ -36,7 +36,8 @@ def scored(cells):
     """Some architectures with their losses on 60 examples."""
     rng = np.random.default_rng(0)
     drawn = {str(cell): cell for cell in (cells.space.sample(rng) for _ in range(25))}
-    scorer = Scorer(cells.network(torch.device("cpu")), cells.data, examples=60)
+    cpu = torch.device("cpu")
+    scorer = Scorer(cells.network(cpu), cells.data, examples=60, snapshots=cells.snapshots(cpu))
     return {text: (cell, scorer(cell).loss) for text, cell in drawn.items()}
 
 
