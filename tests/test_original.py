@@ -429,6 +429,10 @@ def test_the_recipe_is_the_published_one(call, net):
         "learning_rate": 1e-3,
         "schedule": "cosine",
         "weight_decay": 1e-4,
+        "fixed_norms": False,
+        "snapshots": 1,
+        "proxy_size": None,
+        "augment": True,
         "precision": "fp32",
         "class_weights": False,
         "validate_every": 1,
@@ -652,7 +656,9 @@ def test_rank(call, net):
     assert child.about["id"] == ranked[1].id
     assert child.about["recipe"] == {
         "init": "scratch",
+        "recipe": "published",
         "epochs": 1,
+        "patience": None,
         "batch_size": 50,
         "learning_rate": 0.1,
         "weight_decay": 1e-4,
