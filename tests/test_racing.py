@@ -221,15 +221,19 @@ def test_with_a_prior_who_goes_on_is_told_by_both():
     assert order == [(0, 1), (3, 1), (4, 1), (5, 1), (2, 2), (1, 4)]
 
 
-def test_a_hopeless_field_costs_a_fraction_and_the_best_is_found():
-    """As noisy as scores of memory banks on CIFAR-10 are: see docs/findings.md."""
-    seed = 5
+def test_where_nobody_is_surely_worse_a_race_is_short_and_loses_little():
+    """Candidates differ by less than the noise of the first part: by 0.016, as memory banks did."""
+    seed, spread, trials = 5, 0.016, 12
     rng = np.random.default_rng(seed)
-    losses = population(rng, 100, spread=0.016, noise=0.25)
     ends = rungs(ALL)
-    world = Losses(losses, ends)
-    order = world.run(Race(ends, keep=3), {number: world.entrant(number) for number in range(100)})
-    examples = sum(seen for _, seen in order)
-    assert examples < 100 * ALL / 4
-    full = [number for number, seen in order if seen == ALL]
-    assert int(losses.mean(1).argmin()) in full, seed
+    lost = []
+    for _ in range(trials):
+        losses = population(rng, 100, spread=spread, noise=0.25)
+        entrants = {number: Losses(losses, ends).entrant(number) for number in range(100)}
+        order = Losses(losses, ends).run(Race(ends, keep=3), entrants)
+        assert sum(seen for _, seen in order) < 100 * ALL / 5
+        truth = losses.mean(1)
+        best = min(truth[number] for number, seen in order if seen == ALL)
+        lost.append((best - truth.min()).item())
+    # The best of three at random is behind by 1.7 spreads, of a hundred Gaussians.
+    assert np.mean(lost) < 0.3 * spread, (seed, lost)

@@ -44,7 +44,7 @@ from smash.agreement import Floats
 
 KEEP = 10
 CONFIDENCE = 0.95
-SHARE = 0.4
+SHARE = 1 / 3
 _MOST_BYTES = 2**30  # of states of children that wait for the next part
 
 Order = Callable[[Floats, Sequence[Sequence[float]]], Floats]

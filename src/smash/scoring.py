@@ -144,7 +144,6 @@ class Scorer:
         """
         return torch.cat(list(self.predict_parts(architecture)))
 
-    @torch.no_grad()
     def predict_parts(self, architecture: Any, first: int = 0) -> Iterator[Tensor]:
         """Gives logits up to each of `rungs`, each part computed when it is asked for.
 
@@ -160,7 +159,7 @@ class Scorer:
         ]
         for begin, end in list(pairwise([0, *self.rungs]))[first:]:
             parts = batches(self._scored, self._batch_size, self._order[begin:end])
-            with autocast(self.labels.device, self.precision):
+            with torch.no_grad(), autocast(self.labels.device, self.precision):
                 logits = [
                     _together([child(images).float() for child in children])
                     for images in (self._data.normalise(batch.images) for batch in parts)
