@@ -112,11 +112,12 @@ def _same(
     return _facts(made) == _facts(module)
 
 
-def _facts(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+def _facts(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     plain = {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, _PLAIN) and name != "training"
     }
-    return shapes, plain
+    inner = {name: type(one) for name, one in module.named_modules() if name}
+    return shapes, plain, inner

@@ -178,8 +178,9 @@ class _Recorder(TorchFunctionMode):
         self._calls: list[_Call] = []
         self._inside_layer = 0
         self._kept: list[Any] = []  # an id is that of one tensor only as long as that is there
-        self._layers = {one for one in network.modules() if layer_code(one) is not None}
-        self._wrappers = {one for one in network.modules() if is_wrapper(one)}
+        inner = [module for module in network.modules() if module is not network]
+        self._layers = {module for module in inner if layer_code(module) is not None}
+        self._wrappers = {module for module in inner if is_wrapper(module)}
         self._named = {
             id(tensor): Parameter(name)
             for name, tensor in (*network.named_parameters(), *network.named_buffers())

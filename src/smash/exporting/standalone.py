@@ -322,8 +322,9 @@ def _identifier(name: str, module: nn.Module) -> str:
 
 
 def _empty(tensor: Tensor) -> str:
+    extents = ", ".join(map(str, tensor.shape)) or "()"
     kind = "" if tensor.dtype == torch.float32 else f", dtype={tensor.dtype}"
-    return f"torch.empty({tuple(tensor.shape)}{kind})"
+    return f"torch.empty({extents}{kind})"
 
 
 def _first(part: Part) -> Value:
@@ -362,7 +363,7 @@ def _words(text: str) -> str:
 
 def _wrap(line: str) -> list[str]:
     """A line, or the same on several: what is in its last brackets is put below each other."""
-    if len(line) <= _WIDTH or line.lstrip().startswith(('"', "#")):
+    if len(line) <= _WIDTH or line.lstrip().startswith('"""'):
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     place = _brackets(line)

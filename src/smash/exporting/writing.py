@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import json
 import keyword
 import math
 from collections import Counter
@@ -56,8 +57,22 @@ _WORDS = {
 _PLAIN = frozenset(
     {"act", "activation", "bn", "conv", "dropout", "fc", "linear", "norm", "pool", "relu"}
 )
-_METHODS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "true_divide": "/", "matmul": "@"}
+_METHODS = {"div": "/", "true_divide": "/"}
+_CUTS = ("split", "chunk", "unbind", "tensor_split")
 _DEFAULTS = {"ceil_mode": False, "device": None, "layout": None, "out": None}
+
+
+def _infix_functions() -> dict[Any, tuple[str, bool]]:
+    """Methods of a tensor that are operators: the sign, and whether the tensor is on its right."""
+    found = {getattr(Tensor, name): (sign, False) for name, sign in _METHODS.items()}
+    for word, sign in _OPERATORS.items():
+        for name, right in ((word, False), (f"__{word}__", False), (f"__r{word}__", True)):
+            if hasattr(Tensor, name):
+                found.setdefault(getattr(Tensor, name), (sign, right))
+    return found
+
+
+_INFIX = _infix_functions()
 
 
 @dataclass(frozen=True)
@@ -198,9 +213,11 @@ class _Body:
     def _unpack(self, step: Step, expression: _Expression, index: int) -> None:
         values = leaves(step.result)
         whole = next(iter(self._values(step)), None)
-        base = self._names.get(whole, "") if whole else ""
-        if not base.isidentifier():
-            base = self._hint(whole.step if whole else step)
+        if _name(step.function) not in _CUTS or whole is None:
+            base = self._hint(step)
+        else:
+            base = self._names.get(whole, "")
+            base = base if base.isidentifier() else self._hint(whole.step)
         names = []
         for number, value in enumerate(values):
             if self._uses[value]:
@@ -270,13 +287,10 @@ class _Body:
         if _is_augmented(name):
             sign = _OPERATORS[plain[1:]]
             return _together(f"{args[0].text} {sign}= {args[1].text}", args)
-        if name in _METHODS and len(args) == 2 and not step.kwargs:
-            return _infix(_METHODS[name], args)
-        if name.startswith("__") and plain in _OPERATORS:
-            return _infix(_OPERATORS[plain], args)
-        if name.startswith("__r") and plain[1:] in _OPERATORS:
-            return _infix(_OPERATORS[plain[1:]], args[::-1])
-        if name == "__neg__":
+        if function in _INFIX and len(args) == 2 and not step.kwargs:
+            sign, right = _INFIX[function]
+            return _infix(sign, args[::-1] if right else args)
+        if name in ("__neg__", "neg") and len(args) == 1:
             return _Expression(f"-{_operand(args[0])}", args[0].reads, args[0].depth, "-x")
         kwargs = {
             key: value
@@ -352,7 +366,7 @@ def _does_nothing(step: Step) -> bool:
     name = _name(step.function)
     if name == "__getitem__":
         return all(one == slice(None) for one in _as_tuple(step.args[1]))
-    if name in ("split", "chunk", "tensor_split"):
+    if name in _CUTS and name != "unbind":
         return len(leaves(step.result)) == 1
     whole = step.args[0] if step.args else None
     return name in ("cat", "concat") and isinstance(whole, list | tuple) and len(whole) == 1
@@ -405,7 +419,9 @@ def _literal(value: Any) -> str:
         return "..."
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return json.dumps(value)
+    if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, torch.dtype | torch.memory_format | torch.layout):
         return str(value)
