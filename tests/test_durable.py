@@ -82,7 +82,7 @@ def _write_much(path):
     for write in (write_atomically, append):
         content = b"x" * 2000 if write is write_atomically else "y" * 2000 + "\n"
         try:
-            write(path, content)  # type: ignore[operator]
+            write(path, content)
         except OSError as error:
             assert error.errno == errno.EFBIG
             assert error.filename == str(path)
@@ -102,7 +102,7 @@ def _write_without_rights(path):
     without_rights()
     for write, content in ((write_atomically, b"new"), (append, "new\n")):
         try:
-            write(path, content)  # type: ignore[operator]
+            write(path, content)
         except PermissionError as error:
             assert error.filename == str(path)
         else:

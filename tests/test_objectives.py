@@ -159,7 +159,7 @@ def test_what_does_not_fit_together_is_refused_before_scoring(run):
 def test_the_command_shows_the_front(run, capsys):
     def call(*words: str) -> str:
         app([*words], standalone_mode=False)
-        return capsys.readouterr().out
+        return str(capsys.readouterr().out)
 
     path = str(run.path)
     search = call(

@@ -53,7 +53,8 @@ class TrainingLoop:
             len(data.train), self.settings.batch_size * processes.count
         )
         if self.settings.fixed_norms:
-            network.source.shared.fix_norms()
+            source: Any = network.source
+            source.shared.fix_norms()
         self.optimizer = make_optimizer(network, self.settings)
         self.scaler = gradient_scaler(self.device, self.settings.precision)
         self.class_weights = class_weights(data) if self.settings.class_weights else None
