@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from smash.baselines import make_baseline
 from smash.errors import InvalidValueError
 from smash.exporting.standalone import write_code
-from smash.spaces import MemoryBankSpace, NasBench201Options, NasBench201Space, Task
+from smash.spaces import MemoryBankSpace, NasBench201Space, Task
+from smash.spaces.nas_bench_201 import NasBench201Options
 from tests.exporting.answers import (
     assert_same,
     expected,
@@ -87,7 +88,7 @@ def test_reference_networks(tmp_path, name):
 class _Odd(nn.Module):
     """What the networks of this package do not do, and a user's may."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1, 4, 1, 1))
         self.register_buffer("places", torch.arange(4.0).view(1, 4, 1, 1))
@@ -102,7 +103,7 @@ class _Odd(nn.Module):
         self.norm = nn.LayerNorm(4)
         self.out = nn.Linear(4, 3)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images):
         x = self.stem(images) * self.scale + self.places
         x += 1 - x * self.few[0] / 2
         y = self.parts["3x3"](F.elu(x, inplace=True)) ** 2
@@ -172,7 +173,7 @@ def test_names_from_data_cannot_become_code(tmp_path):
     signature = type(signature)(**{**vars(signature), "classes": hostile})
     child = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
     code = write_code(child, signature, '"""\nraise SystemExit\n', "model.safetensors")
-    names: dict[str, object] = {"__file__": "model.py"}
+    names = {"__file__": "model.py"}
     exec(compile(code, "model.py", "exec"), names)  # noqa: S102
     assert names["CLASSES"] == hostile
 
