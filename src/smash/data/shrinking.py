@@ -12,7 +12,11 @@ from torch import Tensor
 from smash.data.base import Data, Split
 
 _AT_ONCE = 1000  # examples: of a data set that is larger than the memory, too
-_POOLS: dict[int, Callable[..., Tensor]] = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_POOLS: dict[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 
 
 def shrink(data: Data, side: int | None) -> Data:
