@@ -273,6 +273,19 @@ def test_a_prefilter_scores_the_best_share_by_a_proxy(fresh):
         smash.search(run, **{**settings, "prefilter": "params:0.25"})
 
 
+def test_a_prefilter_of_several_numbers_chooses_alike_after_a_kill(fresh):
+    """AZ-NAS joins ranks, which depend on who is ranked: all that were drawn, each time.
+
+    With this seed, ranks among those alone that have not settled choose others.
+    """
+    run, other = fresh(), fresh()
+    settings = {**RANDOM, "random": 16, "prefilter": "az-nas:0.4", "full": True, "seed": 14}
+    whole = smash.search(run, **settings).candidates()
+    with pytest.raises(Stop):
+        smash.search(other, **settings, progress=stopping_after(3))
+    assert smash.search(other, **settings).candidates() == whole
+
+
 def test_candidates_that_were_dropped_are_scored_in_full_to_be_correlated(trained, raced, scorer):
     found = smash.correlate(trained, train=6, epochs=1, batch_size=250, device="cpu")
     ids = {one.id: one for one in raced.candidates()}

@@ -111,7 +111,7 @@ class Loop:
             with interruption.at_once():
                 proposals = self._propose(strategy, drawn, [scored for _, scored in before])
                 exhausted = len(proposals) + len(settled) < len(drawn)
-                proposals = self._filtered(strategy, proposals, wanted - len(settled), advance)
+                proposals = self._filtered(strategy, proposals, settled, wanted, advance)
             self._race(strategy, proposals, settled, before, advance, interruption)
             interruption.check()
             if exhausted:
@@ -152,27 +152,36 @@ class Loop:
         return proposals
 
     def _filtered(
-        self, strategy: Strategy[Any], proposals: list[Proposal], count: int, advance: Advance
+        self,
+        strategy: Strategy[Any],
+        proposals: list[Proposal],
+        settled: Sequence[Candidate],
+        wanted: int,
+        advance: Advance,
     ) -> list[Proposal]:
-        """The best by the prefilter, as many as are still wanted, in the order of their numbers."""
+        """Those proposals that are among the best of the cohort by the prefilter."""
         prefilter = self._filter_of(strategy)
         if prefilter is None:
             return proposals
-        numbers = self._numbers(prefilter.name, proposals, advance)
-        best = sorted(prefilter.order(numbers)[:count])
-        return [proposals[position] for position in best]
+        # Those that have settled are ranked too: a companion's ranks depend on who is ranked.
+        from_json = self._run.space.from_json
+        cohort = {one.index: (one.id, from_json(one.architecture)) for one in settled}
+        cohort |= {one.index: (one.id, one.architecture) for one in proposals}
+        drawn = sorted(cohort)
+        numbers = self._numbers(prefilter.name, [cohort[index] for index in drawn], advance)
+        best = {drawn[position] for position in prefilter.order(numbers)[:wanted]}
+        return [one for one in proposals if one.index in best]
 
     def _numbers(
-        self, companion: str, proposals: Sequence[Proposal], advance: Advance
+        self, companion: str, pairs: Sequence[tuple[str, Any]], advance: Advance
     ) -> list[Numbers]:
-        """What a companion says of proposals."""
+        """What a companion says of architectures, each with its id."""
 
         @contextmanager
         def shown(label: str, total: int) -> Iterator[Advance]:
             there = len(self.candidates)
             yield lambda done, _: advance(there, f"{label} of {done}/{total} proposals")
 
-        pairs = [(one.id, one.architecture) for one in proposals]
         return measure_companion(
             self._run, companion, pairs, self._ledger, self._device, progress=shown
         )
@@ -195,7 +204,8 @@ class Loop:
         proxies: Sequence[Numbers] = [()] * len(proposals)
         if self._prior:
             with interruption.at_once():
-                proxies = self._numbers(self._prior, proposals, advance)
+                pairs = [(one.id, one.architecture) for one in proposals]
+                proxies = self._numbers(self._prior, pairs, advance)
         running = {
             one.index: Entrant(
                 parts=partial(self._parts, one.architecture),
