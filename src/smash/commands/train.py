@@ -111,6 +111,7 @@ def train(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "proxy_size": proxy_size,
+        "augment": augment or None,  # asked for, it goes before what the space's recipe says
         "class_weights": class_weights,
         "precision": precision,
         "validate_every": validate_every,
