@@ -48,6 +48,16 @@ def finished(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def exported(finished, tmp_path_factory):
+    """The child of `finished` in each format; never altered."""
+    folder = tmp_path_factory.mktemp("exported")
+    (child,) = (finished / "children").iterdir()
+    for name in ("m.onnx", "m.py", "n.safetensors"):
+        assert call("export", str(child), "--to", str(folder / name)) == 0
+    return folder
+
+
 @pytest.fixture
 def command(capsys):
     """Runs a command in this process."""

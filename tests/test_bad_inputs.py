@@ -127,6 +127,10 @@ def first(*damages: Damage) -> Damage:
     return lambda place: [damage(place) for damage in damages]
 
 
+def nothing(place: Place) -> None:
+    """All is well; the command itself is wrong."""
+
+
 def unfinished(place: Place) -> None:
     place.unfinished()
 
@@ -305,6 +309,11 @@ def no_table(place: Place) -> None:
     (place.data / "train.parquet").write_bytes(b"PAR1")
 
 
+def beside(suffix: str, data: bytes) -> Damage:
+    """A file called DATA with a suffix."""
+    return lambda place: place.data.with_suffix(suffix).write_bytes(data)
+
+
 DEEP = "[" * 100_000
 ROW = '{"blocks": []}'.replace('"', '""')
 
@@ -427,13 +436,13 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         (RESULT, "val"),
     ),
     "child that leads out": (
-        lambda place: None,
+        nothing,
         f"{RETRAIN} --name ../../../out",
         2,
         ("../../../out", "leave out slashes"),
     ),
-    "child in a folder": (lambda place: None, f"{RETRAIN} --name a/b", 2, ("a/b",)),
-    "child of dots": (lambda place: None, f"{RETRAIN} --name ..", 2, ("'..'",)),
+    "child in a folder": (nothing, f"{RETRAIN} --name a/b", 2, ("a/b",)),
+    "child of dots": (nothing, f"{RETRAIN} --name ..", 2, ("'..'",)),
     # Someone else is at it.
     "search at once": (holding("search"), SEARCH, 2, ("in use", "smash search")),
     "training at once": (holding("train"), RESUME, 2, ("in use", "smash train")),
@@ -499,6 +508,53 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "image of nothing": (images(**{"9.png": b""}), TRAIN, 2, ("9.png",)),
     "image that is PostScript": (images(**{"9.png": b"%!PS-Adobe-3.0\n"}), TRAIN, 2, ("9.png",)),
     "table of images that is none": (no_table, TRAIN, 2, ("data",)),
+    # What is shipped, and what it is asked of.
+    "export of cut weights": (
+        cut(MODEL, 200),
+        "export CHILD --to OUT.safetensors",
+        2,
+        (MODEL, "damaged"),
+    ),
+    "export over a file": (
+        beside(".safetensors", b"kept"),
+        "export CHILD --to DATA.safetensors",
+        2,
+        ("data.safetensors", "--force"),
+    ),
+    "export of no format": (nothing, "export CHILD --to OUT.pt", 2, ("out.pt", ".onnx")),
+    "model that is a pickle": (
+        beside(".safetensors", b"\x80\x04N."),
+        "predict DATA.safetensors x.png",
+        2,
+        ("data.safetensors",),
+    ),
+    "model of another program": (
+        beside(".safetensors", struct.pack("<Q", 2) + b"{}"),
+        "predict DATA.safetensors x.png",
+        2,
+        ("data.safetensors",),
+    ),
+    "model whose child is damaged": (flip(MODEL), "predict CHILD x.png", 2, (MODEL, "checksum")),
+    "array of objects to predict": (
+        beside(".npy", npy(np.array([_Runs()], dtype=object))),
+        "predict CHILD DATA.npy",
+        2,
+        ("data.npy", "plain array"),
+    ),
+    "array of promises to predict": (
+        beside(".npy", announced((10**12, 1, 8, 8))),
+        "predict CHILD DATA.npy",
+        2,
+        ("data.npy", "cannot be read"),
+    ),
+    "image of a billion pixels to predict": (
+        beside(".png", absurd((40_000, 40_000))),
+        "predict CHILD DATA.png",
+        2,
+        ("data.png",),
+    ),
+    "report of a damaged study": (put(JOURNAL, "x\n\n"), "report RUN", 2, (JOURNAL, "damaged")),
+    "report of damaged curves": (put(METRICS, "{\n{}\n"), "report RUN", 2, (METRICS, "line 1")),
     # The world.
     "a file in the way": (
         lambda place: place.out.write_text("kept"),
@@ -507,7 +563,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         ("out/run",),
     ),
     "a name too long": (
-        lambda place: None,
+        nothing,
         f"train digits --preset tiny --epochs 1 --device cpu --out OUT{'x' * 300}",
         1,
         ("too long",),

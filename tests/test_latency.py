@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+import json
 import time
 
+import pytest
 import torch
 from torch import nn
 
-from smash.latency import measure_latency, time_network
+from smash.cost import Budget, measure, survey
+from smash.errors import InvalidValueError
+from smash.latency import (
+    Stopwatch,
+    check_feasible,
+    describe_sizes,
+    measure_latency,
+    parse_latency,
+    sizes_of,
+    time_network,
+)
+from smash.ledger import Ledger
+from smash.proposing import Proposer
 from smash.spaces import MemoryBankSpace, Task
+from smash.strategies import RandomSampling
 from tests.spaces.cases import OPTIONS
 
 TASK = Task(channels=1, size=(8, 8), classes=3)
@@ -44,3 +59,104 @@ def test_a_child_is_timed():
     large = measure_latency(space, space.largest(), TASK, CPU)
     assert 0 < small.seconds < large.seconds
     assert small.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5ms", 0.005), ("0.005s", 0.005), (" 800 us ", 8e-4), ("1e-3s", 1e-3), ("1.5 ms", 0.0015)],
+)
+def test_times_are_read_with_their_unit(text, seconds):
+    assert parse_latency(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["5", "", "ms", "-5ms", "0ms", "1.2.3ms", "5 min", "nan s"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(InvalidValueError, match="such as 5ms"):
+        parse_latency(text)
+
+
+def test_what_was_timed_is_kept(tmp_path):
+    space = MemoryBankSpace(OPTIONS["tiny"])
+    first = Stopwatch(space, TASK, CPU, Ledger(tmp_path / "latency.jsonl"))
+    seconds = first(space.smallest())
+    assert seconds > 0
+    again = Stopwatch(space, TASK, CPU, Ledger(tmp_path / "latency.jsonl"))
+    assert again(space.smallest()) == seconds == first(space.smallest())
+    assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
+
+
+def test_sizes_go_up_and_are_told_in_words():
+    space = MemoryBankSpace(OPTIONS["one-bottleneck"])
+    sizes = sizes_of(space, TASK, CPU)
+    assert [one.name for one in sizes] == ["smallest", "median", "largest"]
+    params = [one.cost.params for one in sizes]
+    assert params == sorted(params)
+    assert params[0] < params[2]
+    lines = describe_sizes(sizes)
+    assert f"{sizes[1].cost.params:,} parameters, {sizes[1].cost.macs:,} MACs" in lines[1]
+    assert f"{1000 * sizes[2].latency.seconds:.2f} ± " in lines[2]
+    assert f"threads: {torch.get_num_threads()}" in lines[3]
+
+
+def test_a_limit_that_cannot_be_met_is_refused():
+    space = MemoryBankSpace(OPTIONS["tiny"])
+    times = {space.smallest(): 0.004}
+    check_feasible(Budget(max_latency=0.004), space, TASK, times.__getitem__)
+    check_feasible(Budget(), space, TASK, times.__getitem__)
+    with pytest.raises(InvalidValueError, match=r"3 ms cannot be met: .* takes 4 ms"):
+        check_feasible(Budget(max_latency=0.003), space, TASK, times.__getitem__)
+    with pytest.raises(InvalidValueError, match="more than 0"):
+        Budget(max_latency=0.0)
+
+
+def test_proposals_are_within_the_time(monkeypatch):
+    space = MemoryBankSpace(OPTIONS["tiny"])
+    asked = []
+
+    def stopwatch(architecture):
+        """Larger ones take longer, so that what is allowed is known without a clock."""
+        asked.append(architecture)
+        return measure(space, architecture, TASK).params * 1e-6
+
+    median = sorted(cost.params for cost in survey(space, TASK, 20))[10]
+    budget = Budget(max_macs=10**7, max_latency=median * 1e-6)
+    proposer = Proposer(space, TASK, budget, 0, stopwatch)
+    strategy = RandomSampling(space)
+    found = [proposer.propose(strategy, [], index, set()) for index in range(4)]
+    assert all(one is not None for one in found)
+    for one in found:
+        assert one is not None
+        assert one.cost.params <= median
+        assert one.latency == one.cost.params * 1e-6
+    assert len(asked) > len(found)  # some were refused
+    monkeypatch.setattr("smash.proposing._DRAWS", 5)
+    tight = Proposer(space, TASK, Budget(max_latency=1e-9), 0, lambda one: 0.5)
+    with pytest.raises(InvalidValueError, match="the fastest takes 500 ms"):
+        tight.propose(strategy, [], 0, set())
+    free = Proposer(space, TASK, Budget(), 0, stopwatch)
+    proposal = free.propose(strategy, [], 0, set())
+    assert proposal is not None
+    assert proposal.latency is None
+
+
+def test_a_search_keeps_the_times_of_its_candidates(run, command):
+    """Refused at once where it cannot be met; else every candidate has a time within the limit."""
+    path = str(run.path)
+    counts = ["--random", "1", "--perturb", "0", "--markov", "0", "--device", "cpu"]
+    refused = command("search", path, *counts, "--max-latency", "1us")
+    assert refused.code == 2
+    assert "cannot be met" in refused.err
+    assert "median architecture" in refused.err
+    assert not (run.path / "study.journal").exists()
+    pytest.importorskip("onnxruntime")
+    found = command("search", path, *counts, "--max-latency", "10s")
+    assert found.code == 0
+    assert "ONNX Runtime" in found.out
+    rows = json.loads(command("show", path, "--json").out)
+    assert len(rows) == 1
+    assert all(0 < row["latency"] <= 10 for row in rows)
+    kept = (run.path / "latency.jsonl").read_text()
+    again = command("search", path, *counts, "--max-latency", "10s")
+    assert again.code == 0
+    assert (run.path / "latency.jsonl").read_text() == kept  # nothing was timed again
+    assert command("search", path, *counts).code == 2  # another limit is another search

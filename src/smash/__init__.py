@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from smash.data import Data, check_data, load_data
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
+    from smash.exporting import Export, export
+    from smash.predicting import Prediction, predict
     from smash.reporting import report
     from smash.retraining import retrain
     from smash.run import Run
@@ -39,8 +41,10 @@ __all__ = [
     "Child",
     "Data",
     "Evaluation",
+    "Export",
     "MemoryBankSpace",
     "NasBench201Space",
+    "Prediction",
     "Run",
     "SearchSpace",
     "SmashClassifier",
@@ -51,7 +55,9 @@ __all__ = [
     "Trust",
     "check_data",
     "correlate",
+    "export",
     "load_data",
+    "predict",
     "report",
     "retrain",
     "search",
@@ -63,6 +69,8 @@ _HOMES = {
     "smash.data": ("Data", "check_data", "load_data"),
     "smash.errors": ("SmashError",),
     "smash.estimator": ("SmashClassifier",),
+    "smash.exporting": ("Export", "export"),
+    "smash.predicting": ("Prediction", "predict"),
     "smash.reporting": ("report",),
     "smash.retraining": ("retrain",),
     "smash.run": ("Run",),

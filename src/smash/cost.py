@@ -33,12 +33,18 @@ class Cost:
 class Budget:
     """The most that a child network may cost; None is no limit.
 
+    Attributes:
+        max_params: Parameters; exact.
+        max_macs: Multiply-accumulates for one input; exact.
+        max_latency: Seconds for one input, as measured on the machine and the device at hand.
+
     Raises:
         InvalidValueError: A limit is not positive.
     """
 
     max_params: int | None = None
     max_macs: int | None = None
+    max_latency: float | None = None
 
     def __post_init__(self) -> None:
         limits = {"max_params": self.max_params, "max_macs": self.max_macs}
@@ -47,6 +53,8 @@ class Budget:
             for name, limit in limits.items()
             if limit is not None and limit < 1
         ]
+        if self.max_latency is not None and not 0 < self.max_latency < math.inf:
+            faults.append(f"max_latency must be more than 0 seconds, got {self.max_latency}")
         if faults:
             raise InvalidValueError(*faults)
 
@@ -55,6 +63,10 @@ class Budget:
         return (self.max_params is None or cost.params <= self.max_params) and (
             self.max_macs is None or cost.macs <= self.max_macs
         )
+
+    def allows_latency(self, seconds: float) -> bool:
+        """Whether a child that takes so long for one input may be scored."""
+        return self.max_latency is None or seconds <= self.max_latency
 
     def check_feasible(self, space: SearchSpace[Any], task: Task) -> None:
         """Makes sure that the cheapest architecture of the space is within the limits.
@@ -100,9 +112,15 @@ def measure(space: SearchSpace[Any], architecture: Any, task: Task) -> Cost:
 
 def survey(space: SearchSpace[Any], task: Task, samples: int = 200) -> list[Cost]:
     """Costs of random architectures, those with the fewest parameters first; always the same."""
+    return [cost for cost, _ in draw_by_size(space, task, samples)]
+
+
+def draw_by_size(space: SearchSpace[Any], task: Task, samples: int) -> list[tuple[Cost, Any]]:
+    """Random architectures and their costs, the fewest parameters first; always the same."""
     rng = generator(0, "survey")
-    costs = (measure(space, space.sample(rng), task) for _ in range(samples))
-    return sorted(costs, key=lambda cost: (cost.params, cost.macs))
+    drawn = [space.sample(rng) for _ in range(samples)]
+    pairs = [(measure(space, one, task), one) for one in drawn]
+    return sorted(pairs, key=lambda pair: (pair[0].params, pair[0].macs))
 
 
 def count_parameters(child: nn.Module) -> int:

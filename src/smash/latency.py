@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import re
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from smash.cost import Budget, Cost, draw_by_size, measure
+from smash.errors import InvalidValueError
+from smash.ledger import Ledger, kind_of
 from smash.randomness import torch_generator
 from smash.retraining import initialise
 from smash.spaces.base import SearchSpace, Task
 
+LATENCIES = "latency.jsonl"
+"""The file in a run folder that keeps times."""
+
 _WARM_UP = 5
 _RUNS = 10
 _ROUNDS = 3
+_SAMPLES = 50  # architectures that say what the median one of a space is
+_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -65,17 +76,145 @@ def time_network(
     """
     images = torch.zeros(batch, task.channels, *task.size, device=device)
 
-    def run() -> float:
-        started = time.perf_counter()
+    def run() -> None:
         network(images)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         elif device.type == "mps":
             torch.mps.synchronize()
+
+    seconds, spread = time_call(run, runs)
+    return Latency(seconds, spread, batch, torch.get_num_threads(), str(device))
+
+
+def time_call(run: Callable[[], object], runs: int = _RUNS) -> tuple[float, float]:
+    """Times calls after a few to warm up: median and spread, in seconds, as `Latency` has them."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        run()
         return time.perf_counter() - started
 
     for _ in range(_WARM_UP):
         run()
-    rounds = [statistics.quantiles([run() for _ in range(runs)], n=4) for _ in range(_ROUNDS)]
+    rounds = [statistics.quantiles([timed() for _ in range(runs)], n=4) for _ in range(_ROUNDS)]
     first, median, third = min(rounds, key=lambda quartiles: quartiles[1])
-    return Latency(median, third - first, batch, torch.get_num_threads(), str(device))
+    return median, third - first
+
+
+def parse_latency(text: str) -> float:
+    """Reads a time such as ``5ms`` or ``0.005s``, in seconds.
+
+    Raises:
+        InvalidValueError: It is no time, or has no unit.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(s|ms|us|µs)\s*", text)
+    try:
+        seconds = float(found[1]) * _UNITS[found[2]] if found else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InvalidValueError(
+            f"max_latency must be a time of more than 0 with its unit, such as 5ms or 0.005s, "
+            f"got {text!r:.60}"
+        )
+    return seconds
+
+
+class Stopwatch:
+    """Times architectures of a space, each once: what was measured is kept, and not repeatable.
+
+    So a search that is taken up again decides as it did before.
+
+    Args:
+        space: The search space.
+        task: What children are for.
+        device: Where they are computed.
+        ledger: Where times are kept.
+    """
+
+    def __init__(
+        self, space: SearchSpace[Any], task: Task, device: torch.device, ledger: Ledger
+    ) -> None:
+        self._space, self._task, self._device, self._ledger = space, task, device, ledger
+        self._kind = kind_of("latency", device=device, threads=torch.get_num_threads())
+
+    def __call__(self, architecture: Any) -> float:
+        """Seconds of its child for one input."""
+        identity = self._space.identify(architecture)
+        known = self._ledger.get(self._kind, identity)
+        if known is None:
+            found = measure_latency(self._space, architecture, self._task, self._device)
+            known = {"seconds": found.seconds, "spread": found.spread}
+            self._ledger.add(self._kind, identity, known)
+            self._ledger.flush()  # now: what is refused is nowhere else
+        return known["seconds"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an architecture of a space is.
+
+    Attributes:
+        name: ``smallest``, ``median`` or ``largest``.
+        cost: Parameters and MACs.
+        latency: The time of its child for one input.
+    """
+
+    name: str
+    cost: Cost
+    latency: Latency
+
+
+def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[Size]:
+    """The smallest, the median and the largest architecture of a space.
+
+    The median is that of a sample, by parameters; always the same.
+    """
+    _, median = draw_by_size(space, task, _SAMPLES)[_SAMPLES // 2]
+    architectures = {
+        "smallest": space.smallest(),
+        "median": median,
+        "largest": space.largest(),
+    }
+    return [
+        Size(name, measure(space, one, task), measure_latency(space, one, task, device))
+        for name, one in architectures.items()
+    ]
+
+
+def describe_sizes(sizes: list[Size]) -> list[str]:
+    """Sizes in words, a line each, and how times were measured."""
+    timed = sizes[0].latency
+    return [
+        f"{one.name + ' architecture':>21}: {one.cost.params:,} parameters, {one.cost.macs:,} "
+        f"MACs, {in_words(one.latency)}"
+        for one in sizes
+    ] + [
+        f"times are for {timed.batch} input on {timed.device}, threads: {timed.threads}, median ± "
+        "half the spread of the quartiles; other work on this machine makes them longer"
+    ]
+
+
+def in_words(latency: Latency) -> str:
+    """A latency for people: ``1.23 ± 0.04 ms``."""
+    return f"{1000 * latency.seconds:.2f} ± {500 * latency.spread:.2f} ms"
+
+
+def check_feasible(
+    budget: Budget, space: SearchSpace[Any], task: Task, stopwatch: Callable[[Any], float]
+) -> None:
+    """Makes sure that the smallest architecture of a space is fast enough.
+
+    Raises:
+        InvalidValueError: It is not.
+    """
+    if budget.max_latency is None:
+        return
+    least = stopwatch(space.smallest())
+    if not budget.allows_latency(least):
+        raise InvalidValueError(
+            f"max_latency {1000 * budget.max_latency:g} ms cannot be met: the smallest "
+            f"architecture of this space takes {1000 * least:.3g} ms on this machine; raise the "
+            "limit to more than that, or take a smaller space or another --device"
+        )

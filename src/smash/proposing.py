@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Proposal:
         id: Short name of the architecture.
         architecture: The architecture.
         cost: What its child costs.
+        latency: Seconds of its child for one input, where that is limited.
     """
 
     strategy: str
@@ -33,6 +35,7 @@ class Proposal:
     id: str
     architecture: Any
     cost: Cost
+    latency: float | None = None
 
 
 class Proposer:
@@ -43,10 +46,20 @@ class Proposer:
         task: What children are for.
         budget: What they may cost.
         seed: Seed of all proposals.
+        stopwatch: Gives seconds of an architecture's child for one input; asked only where the
+            budget limits them, of what is within all other limits.
     """
 
-    def __init__(self, space: SearchSpace[Any], task: Task, budget: Budget, seed: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace[Any],
+        task: Task,
+        budget: Budget,
+        seed: int,
+        stopwatch: Callable[[Any], float] | None = None,
+    ) -> None:
         self._space, self._task, self._budget, self._seed = space, task, budget, seed
+        self._stopwatch = None if budget.max_latency is None else stopwatch
 
     def propose(
         self,
@@ -68,6 +81,7 @@ class Proposer:
         """
         rng = generator(self._seed, f"{strategy.name} proposal", index)
         cheapest: Cost | None = None
+        fastest = math.inf
         for _ in range(_DRAWS):
             architecture = strategy.propose(history, rng)
             identity = self._space.identify(architecture)
@@ -75,18 +89,23 @@ class Proposer:
                 continue
             cost = measure(self._space, architecture, self._task)
             if self._budget.allows(cost):
-                return Proposal(
-                    strategy=strategy.name,
-                    index=index,
-                    id=identity,
-                    architecture=architecture,
-                    cost=cost,
-                )
+                latency = self._stopwatch(architecture) if self._stopwatch else None
+                if latency is None or self._budget.allows_latency(latency):
+                    return Proposal(
+                        strategy=strategy.name,
+                        index=index,
+                        id=identity,
+                        architecture=architecture,
+                        cost=cost,
+                        latency=latency,
+                    )
+                fastest = min(fastest, latency)
             if cheapest is None or cost.params < cheapest.params:
                 cheapest = cost
         if cheapest is None:
             return None
+        timed = f"; the fastest takes {1000 * fastest:.3g} ms" if fastest < math.inf else ""
         raise InvalidValueError(
             f"none of {_DRAWS} architectures drawn is within the limits; the smallest of them has "
-            f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs: raise the limit"
+            f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs{timed}: raise the limit"
         )

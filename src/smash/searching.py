@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from smash.config import refuse_changes
@@ -10,6 +10,8 @@ from smash.cost import Budget
 from smash.device import Precision, choose_device
 from smash.errors import InvalidValueError, unknown
 from smash.interruption import hear_interruption
+from smash.latency import LATENCIES, Stopwatch, check_feasible, describe_sizes, sizes_of
+from smash.ledger import Ledger
 from smash.locking import hold
 from smash.objectives import check_objectives, quality_of, to_setting
 from smash.progress import Progress, silent
@@ -50,6 +52,7 @@ def search(
     objectives: Sequence[str] = (),
     max_params: int | None = None,
     max_macs: int | None = None,
+    max_latency: float | None = None,
     full: bool = False,
     keep: int = KEEP,
     prior: str | None = None,
@@ -58,6 +61,7 @@ def search(
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
     progress: Progress = silent,
+    announce: Callable[[list[str]], None] | None = None,
 ) -> Study:
     """Ranks architectures of a trained run: random ones, changes of the best, then a chain.
 
@@ -86,6 +90,8 @@ def search(
             one. None is dropped early then: who is not among the best may be the best of its size.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
+        max_latency: Most seconds of a child for one input, measured on this machine and `device`
+            before scoring; each architecture is timed once.
         full: Score all candidates on all examples, instead of dropping those that are not among
             the best few; see `smash.racing`.
         keep: How many the best few are.
@@ -97,6 +103,7 @@ def search(
         batch_size: Examples that are predicted at once; scores differ by rounding at most.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows how far it is.
+        announce: Called before the search, with lines on how large architectures of the space are.
 
     Returns:
         The study, with all candidates.
@@ -117,10 +124,14 @@ def search(
     sizes = {"examples": examples, "keep": keep, "batch_size": batch_size}
     _check(counts, rate, seed, chosen, sizes, prior, faults)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
-    budget = Budget(max_params, max_macs)
+    budget = Budget(max_params, max_macs, max_latency)
     place = choose_device(device)
     network = run.network(place)
+    if announce:
+        announce(describe_sizes(sizes_of(run.space, run.data.task, place)))
     budget.check_feasible(run.space, run.data.task)
+    stopwatch = Stopwatch(run.space, run.data.task, place, Ledger(run.path / LATENCIES))
+    check_feasible(budget, run.space, run.data.task, stopwatch)
     if strategy == "gradient":
         network.check_slope()  # now, and not once all random architectures are scored
     settings = {
@@ -135,6 +146,7 @@ def search(
         "prior": prior,
         "prefilter": None if wanted is None else str(wanted),
         "objectives": to_setting(objectives),
+        "max_latency": max_latency,
     }
     with hold(run.path, "search"):
         study = Study(run.study_path, create=True)
@@ -149,7 +161,7 @@ def search(
             batch_size,
             run.snapshots(place),
         )
-        proposer = Proposer(run.space, run.data.task, budget, seed)
+        proposer = Proposer(run.space, run.data.task, budget, seed, stopwatch)
         loop = Loop(
             run,
             study,

@@ -284,7 +284,7 @@ class Loop:
             partial=partial_,
             trace=dict(zip(rungs, one.trace, strict=False)) if len(rungs) > 1 else {},
             proxy=tuple(one.proxy),
-            latency=self._latency(proposal.architecture),
+            latency=self._latency(proposal),
         )
         self._study.add(candidate, space.readable(proposal.architecture))
         ensemble.keep()
@@ -293,11 +293,13 @@ class Loop:
         self._history.append(self._scored(candidate))
         return candidate
 
-    def _latency(self, architecture: Any) -> float | None:
-        if "latency" not in self._objectives:
-            return None
+    def _latency(self, proposal: Proposal) -> float | None:
+        if proposal.latency is not None or "latency" not in self._objectives:
+            return proposal.latency
         run = self._run
-        return measure_latency(run.space, architecture, run.data.task, self._device).seconds
+        return measure_latency(
+            run.space, proposal.architecture, run.data.task, self._device
+        ).seconds
 
     def _scored(self, candidate: Candidate) -> Scored[Any]:
         architecture = self._run.space.from_json(candidate.architecture)

@@ -84,7 +84,11 @@ def test_a_point_is_told_of_under_the_pointer_and_drawn_when_chosen(browser, mad
 
 
 def test_keys_walk_over_points_draw_one_and_come_back(browser, made):
+    # To be focused scrolls, and a scroll hides the hint: let the two frames of it pass.
     browser.run("document.querySelector('#cost .if-wide .choose').focus()")
+    browser.run(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
+    )
     browser.press("ArrowRight")
     browser.press("ArrowRight")
     cheap = sorted(one.params for one in made[1])

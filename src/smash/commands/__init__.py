@@ -3,6 +3,30 @@
 What is heavy is imported in the commands: help and usage errors answer at once.
 """
 
-from smash.commands import correlate, data, demo, evaluate, report, retrain, search, show, train
+from smash.commands import (
+    correlate,
+    data,
+    demo,
+    evaluate,
+    export,
+    predict,
+    report,
+    retrain,
+    search,
+    show,
+    train,
+)
 
-__all__ = ["correlate", "data", "demo", "evaluate", "report", "retrain", "search", "show", "train"]
+__all__ = [
+    "correlate",
+    "data",
+    "demo",
+    "evaluate",
+    "export",
+    "predict",
+    "report",
+    "retrain",
+    "search",
+    "show",
+    "train",
+]

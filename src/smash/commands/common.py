@@ -16,8 +16,11 @@ from smash.leaving import speaks
 if TYPE_CHECKING:
     from smash.children import Child
     from smash.data import Data
+    from smash.exporting import Export
     from smash.run import Run
     from smash.study import Study
+
+_TIMED = 10  # of the best, as exported graphs
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
@@ -162,6 +165,34 @@ def print_front(study: Study) -> None:
     Console().print(table)
 
 
+def print_latencies(run: Run, study: Study) -> None:
+    """Times the ONNX graphs of the ten best, and prints them beside the times of the children."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from smash.errors import MissingExtraError
+    from smash.exporting.timing import time_graphs
+    from smash.progress import on_terminal
+
+    best = [one.candidate for one in study.ranking()[:_TIMED]]
+    try:
+        graphs = time_graphs(run, best, on_terminal)
+    except MissingExtraError as error:
+        say(f"times of exported graphs are left out: {error}")
+        return
+    table = Table(title="Milliseconds for one input on this machine", box=box.SIMPLE)
+    table.add_column("rank", justify="right")
+    table.add_column("id")
+    for name in ("child while searching", "ONNX Runtime, CPU"):
+        table.add_column(name, justify="right")
+    for rank, (one, graph) in enumerate(zip(best, graphs, strict=True)):
+        child = "" if one.latency is None else f"{1000 * one.latency:.2f}"
+        words = f"{1000 * graph.seconds:.2f} ± {500 * graph.spread:.2f}"
+        table.add_row(str(rank), one.id, child, words)
+    Console().print(table)
+
+
 def print_child(child: Child) -> None:
     """Prints how good a trained child is."""
     for split, found in child.result.items():
@@ -170,3 +201,16 @@ def print_child(child: Child) -> None:
             f"on {found['examples']:,} examples"
         )
     say(f"{child.path}: {child.about['params']:,} parameters, {child.about['macs']:,} MACs")
+
+
+def print_export(made: Export) -> None:
+    """Prints the files of an export, and how near it comes to the child."""
+    for file in made.files:
+        print(file)
+    parity = made.parity
+    batches = " and ".join(map(str, parity.batches))
+    say(
+        f"ran it with {batches} examples: its logits differ from the child's by at most "
+        f"{parity.difference:.1e}, and may by {parity.allowed:.1e}"
+    )
+    say(f"Next: smash predict {made.files[0]} FILES")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from smash.commands.common import (
     announce,
     open_run,
     print_child,
+    print_export,
 )
 from smash.layout import STUDY, check_searched, find_run
 
@@ -67,10 +69,18 @@ def retrain(
         int | None, typer.Option(help="Epochs between kept copies of the weights.")
     ] = None,
     tensorboard: TensorboardOption = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Then write it as 'smash export' does: .onnx, .safetensors or .py."),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a candidate, or a reference network, and evaluate it on the test split."""
     find_run(run)
+    if export is not None:
+        from smash.exporting.shipping import check_place
+
+        check_place(export)  # now, and not once it is trained
     if baseline is None:
         check_searched(run / STUDY)
     from smash.progress import on_terminal
@@ -104,3 +114,7 @@ def retrain(
         keep_every=keep_every,
     )
     print_child(child)
+    if export is not None:
+        from smash.exporting import export as export_child
+
+        print_export(export_child(child, export))

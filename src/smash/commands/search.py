@@ -9,9 +9,11 @@ import typer
 from smash.commands.common import (
     DeviceOption,
     RunArgument,
+    announce,
     open_run,
     print_candidates,
     print_front,
+    print_latencies,
     say,
 )
 from smash.layout import check_trained, find_run
@@ -49,6 +51,10 @@ def search(
     examples: Annotated[int, typer.Option(help="Validation examples to score on.")] = 2000,
     max_params: Annotated[int | None, typer.Option(help="Most parameters of a child.")] = None,
     max_macs: Annotated[int | None, typer.Option(help="Most MACs of a child.")] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(help="Most time of a child for one input, such as 5ms; measured here."),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Score all candidates on all examples: no racing.")
     ] = False,
@@ -78,11 +84,14 @@ def search(
     """Rank architectures."""
     find_run(run)
     check_trained(run)
+    from smash.latency import parse_latency
     from smash.progress import on_terminal
     from smash.searching import search as search_run
 
+    limit = None if max_latency is None else parse_latency(max_latency)
+    opened = open_run(run)
     study = search_run(
-        open_run(run),
+        opened,
         random=random,
         perturb=perturb,
         markov=markov,
@@ -95,6 +104,7 @@ def search(
         examples=examples,
         max_params=max_params,
         max_macs=max_macs,
+        max_latency=limit,
         full=full,
         keep=keep,
         prior=prior,
@@ -104,10 +114,13 @@ def search(
         batch_size=batch_size,
         device=device,
         progress=on_terminal,
+        announce=announce,
     )
     print_candidates(study, 5)
     if objectives:
         print_front(study)
+    if limit is not None or "latency" in (objectives or ""):
+        print_latencies(opened, study)
     candidates = study.candidates()
     last, members = candidates[-1], sum(not one.partial for one in candidates)
     say(f"the ensemble of {members} full scores: error {last.ensemble_error:.2%} ({last.split})")

@@ -80,6 +80,28 @@ def read_images(paths: Sequence[Path], image_size: int | None) -> tuple[Tensor, 
     return decoder.in_memory(), decoder.notes
 
 
+def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
+    """Decodes an image file as a network for such images takes it.
+
+    Args:
+        path: The file.
+        channels: 1 for grey, 3 for red, green and blue.
+        size: Height and width, in pixels; an image of another size is resized as by `Decoder`.
+
+    Returns:
+        Shape ``(channels, *size)``, uint8.
+
+    Raises:
+        DataError: It cannot be used.
+    """
+    pixels = np.zeros((channels, *size), np.uint8)
+    with _strict():
+        outcome = _attempt(_decode)(picture_file(path), pixels)
+    if isinstance(outcome, str):
+        raise DataError(outcome)
+    return torch.from_numpy(pixels)
+
+
 class Finding(NamedTuple):
     """What a sound image is like.
 
@@ -293,7 +315,10 @@ def _decode(picture: Picture, pixels: Pixels) -> bool:
         channels, height, width = pixels.shape
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        pixels[:] = np.asarray(image).transpose(2, 0, 1)[:channels]
+        if channels == 1:
+            pixels[0] = np.asarray(image.convert("L"))  # of grey pixels their own value
+        else:
+            pixels[:] = np.asarray(image).transpose(2, 0, 1)
     return transparent
 
 

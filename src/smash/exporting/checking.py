@@ -42,11 +42,11 @@ class Refusal:
 
 sys.meta_path.insert(0, Refusal())
 sys.path += json.loads(path)
-import torch
-
 spec = importlib.util.spec_from_file_location("model", model)
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
+import torch
+
 content = bytearray(open(images, "rb").read())
 batch = torch.frombuffer(content, dtype=torch.float32).reshape(json.loads(shape))
 with torch.no_grad():
@@ -150,7 +150,7 @@ def run_apart(path: Path, images: Tensor) -> Tensor:
             *(json.dumps(_REFUSED), json.dumps([folder for folder in sys.path if folder])),
         ]
         # Isolated, without site: no .pth file leads back to this package.
-        command = [sys.executable, "-I", "-S", "-c", _SCRIPT, *arguments]
+        command = [sys.executable, "-I", "-S", "-B", "-c", _SCRIPT, *arguments]
         done = subprocess.run(  # noqa: S603 # what was just written here
             command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=name
         )

@@ -99,6 +99,24 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return path, *others[path.suffix]
 
 
+def check_place(
+    path: Path, kept: tuple[Path, ...] = (), *, force: bool = False
+) -> tuple[Path, ...]:
+    """Makes sure that an export can be written, and gives its files; see `export_network`.
+
+    Raises:
+        AlreadyExistsError: A file is there already.
+        InvalidValueError: There is no such format.
+    """
+    files = files_of(path)
+    there = [str(file) for file in files if file.exists() and file not in kept]
+    if there and not force:
+        raise AlreadyExistsError(
+            f"{' and '.join(there)} already there and kept: choose another place, or add --force"
+        )
+    return files
+
+
 def export_network(
     child: nn.Module,
     signature: Signature,
@@ -122,12 +140,7 @@ def export_network(
         AlreadyExistsError: A file is there already.
         ParityError: What was written differs from the child; no file is left.
     """
-    files = files_of(path)
-    there = [str(file) for file in files if file.exists() and file not in kept]
-    if there and not force:
-        raise AlreadyExistsError(
-            f"{' and '.join(there)} already there and kept: choose another --to, or add --force"
-        )
+    files = check_place(path, kept, force=force)
     make_folder(path.absolute().parent)
     with TemporaryDirectory(prefix=".export-", dir=path.absolute().parent) as folder:
         made = Path(folder) / path.name

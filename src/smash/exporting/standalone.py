@@ -57,7 +57,8 @@ CLASSES = $classes
 
 CHANNELS = $channels
 SIZE = $size
-"""What the network takes."""
+SCALED = $scaled
+"""What the network takes; whether its values are 8-bit values divided by 255."""
 
 MEAN = $mean
 STD = $std
@@ -130,6 +131,7 @@ def write_code(network: nn.Module, signature: Signature, title: str, weights: st
         classes=_list_code(signature.classes),
         channels=channels,
         size=signature.size,
+        scaled=signature.scaled,
         mean=_list_code(signature.mean),
         std=_list_code(signature.std),
     )

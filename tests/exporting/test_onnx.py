@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from smash.errors import DataError, InvalidValueError, MissingExtraError
+from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.spaces import MemoryBankSpace, NasBench201Space, Task
+from smash.spaces.nas_bench_201 import NasBench201Options
+from tests.exporting.answers import (
+    assert_same,
+    expected,
+    filled,
+    images_for,
+    signature_for,
+)
+from tests.spaces.cases import OPTIONS, rng_of, task_of
+from tests.spaces.chain import ChainSpace
+
+onnx = pytest.importorskip("onnx")
+
+
+class _Several(nn.Module):
+    """Several children as one network: torch takes seconds for each graph, however small."""
+
+    def __init__(self, children):
+        super().__init__()
+        self.parts = nn.ModuleList(children)
+
+    def forward(self, images):
+        return torch.cat([part(images) for part in self.parts], dim=1)
+
+
+def _children(dims):
+    names = {2: ["gates", "op-norm-post"], 3: ["voxels"]}
+    for seed, name in enumerate(names[dims]):
+        space = MemoryBankSpace(OPTIONS[name].replaced(depth=1, stem_stride=2))
+        yield space.build(space.sample(rng_of(seed)), task_of(space.options), "cpu")
+    cells = NasBench201Space(NasBench201Options(channels=2, cells=1))
+    task = Task(channels=2, size=(8,) * dims, classes=3)
+    yield cells.build(cells.sample(rng_of(dims)), task, "cpu")
+    if dims == 2:
+        yield ChainSpace(1).build(ChainSpace(1).sample(rng_of(0)), task, "cpu")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_onnx_runtime_computes_what_the_children_compute(dims, tmp_path):
+    child = filled(_Several(_children(dims)))
+    task = Task(channels=2, size=(8,) * dims, classes=3 * len(child.parts))
+    signature = signature_for(task)
+    write_onnx(child, signature, {"id": "é"}, tmp_path / "model.onnx")
+    network = OnnxNetwork(tmp_path / "model.onnx")
+    assert network.signature == signature
+    for count in (1, 2, 7):
+        images = images_for(signature, count)
+        found, wanted = network(images), expected(child, signature, images)
+        for part in range(0, task.classes, 3):
+            assert_same(found[:, part : part + 3], wanted[:, part : part + 3])
+    model = onnx.load(tmp_path / "model.onnx")
+    said = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(said["smash.about"]) == {"id": "é"}
+    assert json.loads(said["smash.signature"])["classes"] == list(signature.classes)
+    (given,) = model.graph.input
+    shape = [axis.dim_value or axis.dim_param for axis in given.type.tensor_type.shape.dim]
+    assert shape == ["examples", 2, *(8,) * dims]
+
+
+def test_a_network_that_torch_cannot_write_is_refused(tmp_path):
+    class Deciding(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :3] * (2 if images.sum() > 0 else 1)
+
+    signature = signature_for(Task(channels=1, size=(4, 4), classes=3))
+    with pytest.raises(InvalidValueError, match=r"Deciding cannot be written as ONNX"):
+        write_onnx(Deciding(), signature, {}, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_onnx_of_ours_is_refused(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08" * 1000)
+    with pytest.raises(DataError, match="cannot be run as ONNX"):
+        OnnxNetwork(path)
+    node = onnx.helper.make_node("Identity", ["images"], ["logits"])
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 3])
+        for name in ("images", "logits")
+    ]
+    graph = onnx.helper.make_graph([node], "other", ends[:1], ends[1:])
+    opset = onnx.helper.make_opsetid("", 20)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    onnx.save(model, path)
+    with pytest.raises(DataError, match="not written by 'smash export'"):
+        OnnxNetwork(path)
+    onnx.helper.set_model_props(model, {"smash.signature": "{}"})
+    onnx.save(model, path)
+    with pytest.raises(DataError, match=r"model\.onnx: classes"):
+        OnnxNetwork(path)
+
+
+def test_a_missing_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"smash-nas\[onnx\]"):
+        OnnxNetwork(tmp_path / "model.onnx")
