@@ -116,6 +116,8 @@ def join(device: torch.device) -> Iterator[Processes]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        with _lost():  # who ends first would cut the wires of those that still talk
+            dist.barrier()
     finally:
         dist.destroy_process_group()
 
