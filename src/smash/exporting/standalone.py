@@ -12,7 +12,6 @@ import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from string import Template
 from typing import Any
 
@@ -24,9 +23,9 @@ from smash.errors import InvalidValueError
 from smash.exporting.layers import layer_code
 from smash.exporting.recording import Part, Value, is_chain, leaves, record
 from smash.exporting.signature import Signature
+from smash.exporting.wrapping import list_code, wrap
 from smash.exporting.writing import body_code
 
-_WIDTH = 100
 _RESERVED = frozenset({"F", "OrderedDict", "Path", "Tensor", *keyword.kwlist, *dir(builtins)})
 _FEW = 64  # numbers of a tensor that is written into the code
 
@@ -128,12 +127,12 @@ def write_code(network: nn.Module, signature: Signature, title: str, weights: st
         else "in the units of the data that it was trained on",
         collections="from collections import OrderedDict" if "OrderedDict(" in code else "",
         functional="import torch.nn.functional as F" if re.search(r"\bF\.", code) else "",
-        classes=_list_code(signature.classes),
+        classes=list_code(signature.classes),
         channels=channels,
         size=signature.size,
         scaled=signature.scaled,
-        mean=_list_code(signature.mean),
-        std=_list_code(signature.std),
+        mean=list_code(signature.mean),
+        std=list_code(signature.std),
     )
     found = {_TYPES.get(value.dtype) for value in network.state_dict().values()}
     if None in found:
@@ -149,7 +148,7 @@ def write_code(network: nn.Module, signature: Signature, title: str, weights: st
     )
     lines = f"{head}{code}\n\n\n{tail}".splitlines()
     # A template leaves an empty line for what is not imported.
-    text = "\n".join(wrapped for line in lines for wrapped in _wrap(line)) + "\n"
+    text = "\n".join(wrapped for line in lines for wrapped in wrap(line)) + "\n"
     return re.sub(r"(\nimport \w+)\n\n(from pathlib)", r"\1\n\2", text).replace(
         "import torch\n\nfrom torch", "import torch\nfrom torch"
     )
@@ -349,57 +348,6 @@ def _annotation(value: Any) -> str:
     return "tuple[Tensor, ...]"
 
 
-def _list_code(values: Sequence[Any]) -> str:
-    """A tuple on one line, or on as many as it has entries."""
-    words = [json.dumps(one) if isinstance(one, str) else repr(one) for one in values]
-    line = f"({', '.join(words)}{',' * (len(words) == 1)})"
-    if len(line) < _WIDTH - 10:
-        return line
-    return "(\n" + "".join(f"    {word},\n" for word in words) + ")"
-
-
 def _words(text: str) -> str:
     """Text that can stand in a docstring, whatever it is."""
     return re.sub(r'[\\"\x00-\x1f\x7f]', "'", text)
-
-
-def _wrap(line: str) -> list[str]:
-    """A line, or the same on several: what is in its last brackets is put below each other."""
-    if len(line) <= _WIDTH or line.lstrip().startswith('"""'):
-        return [line]
-    indent = line[: len(line) - len(line.lstrip())]
-    place = _brackets(line)
-    if place is None:
-        return [line]
-    begin, end, commas = place
-    cuts = [begin, *commas, end]
-    pieces = [line[a + 1 : b].strip() for a, b in pairwise(cuts)]
-    pieces = [piece for piece in pieces if piece]
-    inner = [f"{indent}    {piece}," for piece in pieces]
-    return [
-        line[: begin + 1],
-        *(one for piece in inner for one in _wrap(piece)),
-        indent + line[end:],
-    ]
-
-
-def _brackets(line: str) -> tuple[int, int, list[int]] | None:
-    """Where the last outermost brackets that hold anything begin and end, and their commas."""
-    found, depth, begin, quote = None, 0, 0, ""
-    commas: list[int] = []
-    for place, sign in enumerate(line):
-        if quote:
-            quote = "" if sign == quote and line[place - 1] != "\\" else quote
-        elif sign in "\"'":
-            quote = sign
-        elif sign in "([{":
-            if not depth:
-                begin, commas = place, []
-            depth += 1
-        elif sign in ")]}":
-            depth -= 1
-            if not depth and place > begin + 1:
-                found = (begin, place, commas)
-        elif sign == "," and depth == 1:
-            commas = [*commas, place]
-    return found

@@ -7,13 +7,9 @@ deep. A variable is used again for what is made of it once its old value is not 
 from __future__ import annotations
 
 import builtins
-import inspect
-import json
 import keyword
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,31 +17,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smash.errors import InvalidValueError
+from smash.exporting.expressions import (
+    INFIX,
+    OPERATORS,
+    Expression,
+    ends,
+    infix,
+    is_default,
+    literal,
+    operand,
+    together,
+)
 from smash.exporting.recording import Batch, Parameter, Part, Step, Value, leaves, map_structure
 
 _DEEPEST = 3  # calls inside each other
 _LONGEST = 76  # letters of what is written inside of something else
 _TAKEN = frozenset({"F", "nn", "n", "self", "torch", *keyword.kwlist, *dir(builtins)})
-_OPERATORS = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "truediv": "/",
-    "floordiv": "//",
-    "mod": "%",
-    "pow": "**",
-    "matmul": "@",
-    "lt": "<",
-    "le": "<=",
-    "gt": ">",
-    "ge": ">=",
-    "eq": "==",
-    "ne": "!=",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-}
-_BINDING = {"**": 4, "-x": 3, "*": 2, "/": 2, "//": 2, "%": 2, "@": 2, "+": 1, "-": 1}
 _WORDS = {
     "add": "total",
     "radd": "total",
@@ -57,39 +44,7 @@ _WORDS = {
 _PLAIN = frozenset(
     {"act", "activation", "bn", "conv", "dropout", "fc", "linear", "norm", "pool", "relu"}
 )
-_METHODS = {"div": "/", "true_divide": "/"}
 _CUTS = ("split", "chunk", "unbind", "tensor_split")
-_DEFAULTS = {"ceil_mode": False, "device": None, "layout": None, "out": None}
-
-
-def _infix_functions() -> dict[Any, tuple[str, bool]]:
-    """Methods of a tensor that are operators: the sign, and whether the tensor is on its right."""
-    found = {getattr(Tensor, name): (sign, False) for name, sign in _METHODS.items()}
-    for word, sign in _OPERATORS.items():
-        for name, right in ((word, False), (f"__{word}__", False), (f"__r{word}__", True)):
-            if hasattr(Tensor, name):
-                found.setdefault(getattr(Tensor, name), (sign, right))
-    return found
-
-
-_INFIX = _infix_functions()
-
-
-@dataclass(frozen=True)
-class _Expression:
-    """Python that gives a value.
-
-    Attributes:
-        text: The code.
-        reads: The values whose variables it reads, in order.
-        depth: How many calls are inside each other.
-        sign: The operator that it is, if it is one and not in brackets.
-    """
-
-    text: str
-    reads: tuple[Value, ...] = ()
-    depth: int = 0
-    sign: str = ""
 
 
 def body_code(part: Part, member: Callable[[str], str]) -> list[str]:
@@ -110,7 +65,7 @@ class _Body:
         self.lines: list[str] = []
         self._part, self._member = part, member
         self._names: dict[Value, str] = {}
-        self._pending: list[tuple[Value, _Expression, int]] = []
+        self._pending: list[tuple[Value, Expression, int]] = []
         self._alias: dict[Value, Value] = {}
         steps = self._needed_steps()
         self._result = map_structure(self._resolve, part.result)
@@ -202,7 +157,7 @@ class _Body:
             for value, expression, made in pending:
                 self._assign(value, expression, made)
 
-    def _assign(self, value: Value, expression: _Expression, index: int) -> None:
+    def _assign(self, value: Value, expression: Expression, index: int) -> None:
         if not self._uses[value]:
             self.lines.append(expression.text)
             return
@@ -210,7 +165,7 @@ class _Body:
         self.lines.append(f"{name} = {expression.text}")
         self._names[value] = name
 
-    def _unpack(self, step: Step, expression: _Expression, index: int) -> None:
+    def _unpack(self, step: Step, expression: Expression, index: int) -> None:
         values = leaves(step.result)
         whole = next(iter(self._values(step)), None)
         if _name(step.function) not in _CUTS or whole is None:
@@ -225,7 +180,7 @@ class _Body:
             names.append(self._names.get(value, "_"))
         self.lines.append(f"{', '.join(names)}{',' * (len(names) == 1)} = {expression.text}")
 
-    def _reused(self, expression: _Expression, index: int) -> str | None:
+    def _reused(self, expression: Expression, index: int) -> str | None:
         free = [
             self._names[value]
             for value in expression.reads
@@ -269,7 +224,7 @@ class _Body:
             expression = self._argument(self._result)
         self.lines.append(f"return {expression.text}")
 
-    def _call(self, step: Step) -> _Expression:
+    def _call(self, step: Step) -> Expression:
         function = step.function
         args = [self._argument(one) for one in step.args]
         if isinstance(function, str):
@@ -277,32 +232,30 @@ class _Body:
         name = _name(function)
         plain = name.strip("_")
         if torch.overrides.resolve_name(function) == f"torch.Tensor.{name}.__get__":
-            return _Expression(f"{_operand(args[0])}.{name}", args[0].reads, args[0].depth)
+            return Expression(f"{operand(args[0])}.{name}", args[0].reads, args[0].depth)
         if name in ("__getitem__", "__setitem__"):
-            text = f"{_operand(args[0])}[{self._index(step.args[1])}]"
-            expression = _together(text, [args[0], self._argument(step.args[1])])
+            text = f"{operand(args[0])}[{self._index(step.args[1])}]"
+            expression = together(text, [args[0], self._argument(step.args[1])])
             if name == "__getitem__":
                 return expression
-            return _together(f"{text} = {args[2].text}", args)
+            return together(f"{text} = {args[2].text}", args)
         if _is_augmented(name):
-            sign = _OPERATORS[plain[1:]]
-            return _together(f"{args[0].text} {sign}= {args[1].text}", args)
-        if function in _INFIX and len(args) == 2 and not step.kwargs:
-            sign, right = _INFIX[function]
-            return _infix(sign, args[::-1] if right else args)
+            sign = OPERATORS[plain[1:]]
+            return together(f"{args[0].text} {sign}= {args[1].text}", args)
+        if function in INFIX and len(args) == 2 and not step.kwargs:
+            sign, right = INFIX[function]
+            return infix(sign, args[::-1] if right else args)
         if name in ("__neg__", "neg") and len(args) == 1:
-            return _Expression(f"-{_operand(args[0])}", args[0].reads, args[0].depth, "-x")
+            return Expression(f"-{operand(args[0])}", args[0].reads, args[0].depth, "-x")
         kwargs = {
-            key: value
-            for key, value in step.kwargs.items()
-            if not _is_default(function, key, value)
+            key: value for key, value in step.kwargs.items() if not is_default(function, key, value)
         }
         if getattr(Tensor, name, None) is function:
-            method = f"{_operand(args[0])}.{name}"
+            method = f"{operand(args[0])}.{name}"
             called = self._applied(method, args[1:], kwargs)
             # One method after the other reads as one thing.
             depth = max(args[0].depth + (not step.args[1:]), called.depth)
-            return _Expression(called.text, args[0].reads + called.reads, depth)
+            return Expression(called.text, args[0].reads + called.reads, depth)
         for prefix, home in (("torch", torch), ("F", F)):
             if getattr(home, name, None) is function:
                 return self._applied(f"{prefix}.{name}", args, kwargs)
@@ -312,52 +265,54 @@ class _Body:
         )
 
     def _applied(
-        self, function: str, args: list[_Expression], kwargs: Mapping[str, Any]
-    ) -> _Expression:
+        self, function: str, args: list[Expression], kwargs: Mapping[str, Any]
+    ) -> Expression:
         named = {key: self._argument(value) for key, value in kwargs.items()}
         words = [*(one.text for one in args), *(f"{key}={one.text}" for key, one in named.items())]
         inner = [*args, *named.values()]
-        found = _together(f"{function}({', '.join(words)})", inner)
-        return _Expression(found.text, found.reads, found.depth + 1)
+        found = together(f"{function}({', '.join(words)})", inner)
+        return Expression(found.text, found.reads, found.depth + 1)
 
-    def _argument(self, value: Any) -> _Expression:
+    def _argument(self, value: Any) -> Expression:
         value = self._resolve(value)
         if isinstance(value, Value):
             for waiting, expression, _ in self._pending:
                 if waiting is value:
                     return expression
-            return _Expression(self._names[value], (value,))
+            return Expression(self._names[value], (value,))
         if isinstance(value, Parameter):
-            return _Expression(self._member(value.name))
+            return Expression(self._member(value.name))
         if isinstance(value, Batch):
             return self._count(value)
         if isinstance(value, list | tuple):
             inner = [self._argument(one) for one in value]
             words = ", ".join(one.text for one in inner)
             if isinstance(value, list):
-                return _together(f"[{words}]", inner)
-            return _together(f"({words}{',' * (len(inner) == 1)})", inner)
-        return _Expression(_literal(value))
+                return together(f"[{words}]", inner)
+            return together(f"({words}{',' * (len(inner) == 1)})", inner)
+        return Expression(literal(value))
 
-    def _count(self, value: Batch) -> _Expression:
+    def _count(self, value: Batch) -> Expression:
         times = value.times / self._examples
         if times == 1:
-            return _Expression("n")
+            return Expression("n")
         text = f"n * {value.times // self._examples}" if times >= 1 else f"n // {round(1 / times)}"
-        return _Expression(text, sign="*" if times >= 1 else "//")
+        return Expression(text, sign="*" if times >= 1 else "//")
 
     def _index(self, value: Any) -> str:
         """What stands in square brackets."""
         if isinstance(value, tuple) and value:
             return ", ".join(self._index(one) for one in value) + "," * (len(value) == 1)
         if isinstance(value, slice):
-            ends = ["" if end is None else self._argument(end).text for end in _ends(value)]
-            start = "" if ends[0] == "0" else ends[0]
-            return f"{start}:{ends[1]}" + (f":{ends[2]}" if ends[2] not in ("", "1") else "")
+            start, stop, step = (
+                "" if end is None else self._argument(end).text for end in ends(value)
+            )
+            begin = "" if start == "0" else start
+            return f"{begin}:{stop}" + (f":{step}" if step not in ("", "1") else "")
         return self._argument(value).text
 
 
-def _is_long(expression: _Expression, results: int = 1) -> bool:
+def _is_long(expression: Expression, results: int = 1) -> bool:
     return expression.depth > _DEEPEST or len(expression.text) > _LONGEST - 5 * (results - 1)
 
 
@@ -387,59 +342,4 @@ def _name(function: Callable[..., Any] | str) -> str:
 
 def _is_augmented(name: str) -> bool:
     plain = name.strip("_")
-    return name.startswith("__i") and plain[:1] == "i" and plain[1:] in _OPERATORS
-
-
-def _together(text: str, inner: list[_Expression]) -> _Expression:
-    reads = tuple(value for one in inner for value in one.reads)
-    return _Expression(text, reads, max((one.depth for one in inner), default=0))
-
-
-def _infix(sign: str, args: list[_Expression]) -> _Expression:
-    left, right = args[:2]
-    binding = _BINDING.get(sign, 0)
-    # From the left, but for powers and comparisons, which are put in brackets.
-    before = binding if binding in (1, 2) else math.inf
-    first = left.text if _BINDING.get(left.sign, 0) >= before else _operand(left)
-    second = right.text if _BINDING.get(right.sign, 0) > binding else _operand(right)
-    found = _together(f"{first} {sign} {second}", [left, right])
-    return _Expression(found.text, found.reads, found.depth, sign)
-
-
-def _operand(expression: _Expression) -> str:
-    return f"({expression.text})" if expression.sign else expression.text
-
-
-def _ends(value: slice) -> tuple[Any, Any, Any]:
-    return value.start, value.stop, value.step
-
-
-def _literal(value: Any) -> str:
-    if value is Ellipsis:
-        return "..."
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
-    if isinstance(value, str):
-        return json.dumps(value)
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    if isinstance(value, torch.dtype | torch.memory_format | torch.layout):
-        return str(value)
-    if isinstance(value, torch.device):
-        return f'torch.device("{value}")'
-    if isinstance(value, slice):
-        return f"slice({', '.join(map(_literal, _ends(value)))})"
-    raise InvalidValueError(
-        f"a {type(value).__name__} is used in a forward, which cannot be written as code: export "
-        "it as .onnx or .safetensors"
-    )
-
-
-def _is_default(function: Callable[..., Any], name: str, value: Any) -> bool:
-    if name == "device" and isinstance(value, torch.device):
-        return value.type == "cpu"
-    try:
-        default = inspect.signature(function).parameters[name].default
-    except (ValueError, TypeError, KeyError):  # written in C
-        default = _DEFAULTS.get(name, inspect.Parameter.empty)
-    return default is value or (isinstance(value, int | float | str) and default == value)
+    return name.startswith("__i") and plain[:1] == "i" and plain[1:] in OPERATORS
