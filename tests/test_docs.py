@@ -39,6 +39,13 @@ SMALLER: Mapping[str, float] = {
     "minutes": 0.01,
 }
 
+SPACE = {"depth": 1, "max_width": 16}  # of memory banks
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "smash.train": {"options": SPACE},
+    "smash.search": {"perturb": 1, "markov": 1},
+    "smash.retrain": {"epochs": 1},
+}
+
 
 def page(name: str) -> list[Block]:
     """The blocks of a page."""
@@ -52,7 +59,14 @@ def python(name: str) -> list[str]:
 
 
 class _Smaller(ast.NodeTransformer):
-    """Gives arguments such as ``epochs=20`` a value that takes no time."""
+    """Gives arguments such as ``epochs=20``, and some that are left out, values of no time."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        given = {one.arg for one in node.keywords}
+        for name, value in ADDED.get(ast.unparse(node.func), {}).items():
+            if name not in given:
+                node.keywords.append(ast.keyword(name, ast.parse(repr(value), mode="eval").body))
+        return self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> ast.keyword:
         smaller = SMALLER.get(node.arg or "")
@@ -261,6 +275,8 @@ def smaller(command: str, words: Sequence[str]) -> list[str]:
     names = {"train": ["epochs"], "retrain": ["epochs"], "correlate": ["train", "epochs"]}
     names["search"] = ["random", "perturb", "markov", "examples"]
     added = [part for name in names.get(command, []) for part in (f"--{name}", f"{SMALLER[name]}")]
+    if command == "train":
+        added += [part for item in SPACE.items() for part in ("-o", "{}={}".format(*item))]
     return parsed + added
 
 
@@ -278,7 +294,7 @@ def test_the_commands_of_the_quickstart_run(workplace, monkeypatch):
 
 def test_the_python_of_the_quickstart_and_after_it_runs(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    names: dict[str, Any] = {}
+    names = {}
     for source in [*python("quickstart.md"), *python("trust.md")]:
         execute(source, names)
     assert names["child"].result["test"]["examples"] == 269
