@@ -26,7 +26,7 @@ from tests.documents import PAGES, ROOT, Block, blocks, spans
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.language in ("sh", "console")]
-PAGES_OF_PYTHON = {"README.md", "quickstart.md", "trust.md", "own-space.md", "deploy.md"}
+PAGES_OF_PYTHON = {"README.md", "quickstart.md", "trust.md", "data.md", "own-space.md", "deploy.md"}
 SMALLER: Mapping[str, float] = {
     "epochs": 1,
     "random": 3,
@@ -85,6 +85,9 @@ def execute(source: str, names: dict[str, Any]) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_looked_at():
+    for path in PAGES:
+        fences = re.findall(r"^\s*(?:```|~~~)", path.read_text(), flags=re.MULTILINE)
+        assert len(fences) == 2 * len(blocks(path)), f"{path.name}: a block that is not found"
     known = {"python", "sh", "console", "text"}
     assert {block.language for block in BLOCKS} <= known, [
         str(block) for block in BLOCKS if block.language not in known
@@ -295,7 +298,7 @@ def test_the_commands_of_the_quickstart_run(workplace, monkeypatch):
 def test_the_python_of_the_quickstart_and_after_it_runs(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     names = {}
-    for source in [*python("quickstart.md"), *python("trust.md")]:
+    for source in [*python("quickstart.md"), *python("trust.md"), *python("data.md")]:
         execute(source, names)
     assert names["child"].result["test"]["examples"] == 269
     assert names["trust"].n == SMALLER["train"]
