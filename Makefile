@@ -15,9 +15,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site, in build/site. No link may be broken, and nothing is fetched once it is installed.
+# The site, in build/site. No link may be broken, and no page may load anything from elsewhere.
 docs: .venv/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	! grep -rE '<(script|link|img)[^>]*="?(https?:)?//' build/site --include='*.html'
 
 install: .venv/installed
 
@@ -31,4 +32,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv
+	rm -rf .venv build
