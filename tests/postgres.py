@@ -52,15 +52,18 @@ class Postgres:
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        command = [self._bin / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-F"]
-        command += ["-h", "127.0.0.1", "-c", "unix_socket_directories="]
-        log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen(command, stderr=log, **self._as)
-        log.close()
+        command = f"postgres -D {self.folder}/data -p {self.port} -F -h 127.0.0.1"
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                f"{self._bin}/{command} -c unix_socket_directories=".split(),
+                stderr=log,
+                **self._as,
+            )
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                return self.connect("postgres").close()
+                self.connect("postgres").close()
+                return
             except OSError:
                 assert self._process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < deadline
