@@ -42,7 +42,7 @@ _CONNECTION = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-_LET_GO = (
+_KEEPALIVES = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
 """So that the server notices as soon when the machine of a worker has lost its power."""
@@ -83,7 +83,8 @@ class Server:
         # Copies of a run on several machines share a study, and copies of another name do not.
         with (run / NETWORK).open("rb") as file:
             network = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        asked = cls(url, f"{run.resolve().name}-{network}", known=False)
+        name = "".join(sign for sign in run.resolve().name if sign.isprintable())
+        asked = cls(url, f"{name}-{network}", known=False)
         if kept is not None and str(kept) != str(asked):
             raise RunStateError(
                 f"the study of run {str(run)!r} is in {kept}, got {asked}: leave out --storage, "
@@ -109,6 +110,8 @@ class Server:
             return None
         kept = read_json(path)
         require(kept, path, url=str, name=str)
+        if not kept["name"].isprintable():
+            raise RunStateError(f"{path} is damaged: 'name' is {kept['name']!r:.60}")
         try:
             return cls(parse_url(kept["url"]), kept["name"], known=True)
         except InvalidValueError as error:
@@ -125,9 +128,9 @@ class Server:
         """
         from sqlalchemy import create_engine
 
-        engine = create_engine(self._url, pool_pre_ping=True, connect_args=_CONNECTION)
         # Optuna makes its tables where they are not there, which two must not do at once.
         with self.reaching(), self._lock("tables", wait=True):
+            engine = create_engine(self._url, pool_pre_ping=True, connect_args=_CONNECTION)
             try:
                 storage = optuna.storages.RDBStorage(
                     self._url.render_as_string(), {"pool": engine.pool}
@@ -166,14 +169,14 @@ class Server:
 
         digest = hashlib.sha256(f"smash {name}".encode()).digest()
         key = int.from_bytes(digest[:8], signed=True)
-        engine = create_engine(
-            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECTION
-        )
         function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-        with self.reaching(), engine.connect() as connection:  # whose end lets go
-            connection.execute(text(_LET_GO))
-            got = connection.scalar(text(f"SELECT {function}(:key)"), {"key": key})
-            yield wait or bool(got)
+        options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
+        with self.reaching():
+            engine = create_engine(self._url, connect_args=_CONNECTION, **options)
+            with engine.connect() as connection:  # whose end lets go
+                connection.execute(text(_KEEPALIVES))
+                got = connection.scalar(text(f"SELECT {function}(:key)"), {"key": key})
+                yield wait or bool(got)
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
@@ -182,7 +185,7 @@ class Server:
 
         try:
             yield
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, UnicodeError) as error:
             reason = _reason(error)
         else:
             return
@@ -208,7 +211,9 @@ def parse_url(given: str) -> URL:
         url = make_url(given)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+    parts = (given, url.username or "", url.database or "") if url else ()
+    drivers = ("postgresql", "postgres", "postgresql+psycopg")
+    if not url or url.drivername not in drivers or not "".join(parts).isprintable():
         scheme, mark, _ = given.partition("://")
         raise InvalidValueError(f"storage must be {_FORM}, got {scheme[:20] + mark + '…'!r}")
     faults = [
