@@ -22,18 +22,18 @@ class Ensemble:
     after that. What is kept of other candidates than those of the study is not used.
 
     Args:
-        path: Where the sum is kept.
+        path: Where the sum is kept; None keeps it nowhere.
         labels: Classes of the examples that are predicted, (examples,).
         ids: The candidates of the study with a full score, in their order.
 
     """
 
-    def __init__(self, path: Path, labels: Tensor, ids: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, labels: Tensor, ids: Sequence[str]) -> None:
         self._path, self._labels = path, labels
         self._sum: Tensor | None = None
         self._ids: list[str] = []
         self._kept = 0
-        if not path.exists():
+        if path is None or not path.exists():
             return
         try:
             tensors, about = load_tensors(path)
@@ -74,6 +74,6 @@ class Ensemble:
 
     def save(self) -> None:
         """Writes the sum, where it has changed."""
-        if self._sum is not None and self.count > self._kept:
+        if self._path and self._sum is not None and self.count > self._kept:
             save_tensors(self._path, {"probabilities": self._sum}, {"ids": self._ids})
             self._kept = self.count

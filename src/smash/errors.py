@@ -70,6 +70,12 @@ class LostProcessError(SmashError, ConnectionError):
     exit_code = 1
 
 
+class ServerError(SmashError, ConnectionError):
+    """A server that keeps a study, and can no longer be reached or fails."""
+
+    exit_code = 1
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Words the fault of an unknown name, with the likely meant one.
 

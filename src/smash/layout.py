@@ -5,6 +5,7 @@ runs/NAME/
   network.safetensors  state.*        weights; all that an exact resume needs
   metrics.jsonl                       training curves
   study.journal                       candidates and scores
+  storage.json                        where they are instead, if on a server
   children/NAME/                      trained candidates
 """
 
@@ -21,6 +22,7 @@ NETWORK = "network.safetensors"
 CHECKPOINT = "state.safetensors"
 METRICS = "metrics.jsonl"
 STUDY = "study.journal"
+STORAGE = "storage.json"
 CHILDREN = "children"
 COPIES = "copies"
 SNAPSHOTS = "snapshots"
@@ -112,6 +114,8 @@ def check_searched(path: Path) -> None:
     Raises:
         NotFoundError: It is not there.
     """
+    if (path.parent / STORAGE).is_file():
+        return  # what is there, the server says
     if not path.is_file() or not path.stat().st_size:
         raise NotFoundError(
             f"run {str(path.parent)!r} has no candidates: rank some with "

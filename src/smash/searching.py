@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 from smash.config import refuse_changes
@@ -11,6 +12,7 @@ from smash.device import Precision, choose_device
 from smash.errors import InvalidValueError, unknown
 from smash.interruption import hear_interruption
 from smash.latency import LATENCIES, Stopwatch, check_feasible, describe_sizes, sizes_of
+from smash.layout import STORAGE, check_trained
 from smash.ledger import Ledger
 from smash.locking import hold
 from smash.objectives import check_objectives, quality_of, to_setting
@@ -21,6 +23,7 @@ from smash.racing import KEEP
 from smash.run import Run
 from smash.scoring import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
 from smash.searching_loop import Loop
+from smash.storage import Server
 from smash.strategies import (
     GradientPerturbation,
     MarkovChain,
@@ -60,6 +63,7 @@ def search(
     precision: Precision = "fp32",
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
+    storage: str | None = None,
     progress: Progress = silent,
     announce: Callable[[list[str]], None] | None = None,
 ) -> Study:
@@ -102,6 +106,10 @@ def search(
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
         batch_size: Examples that are predicted at once; scores differ by rounding at most.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        storage: Where the study is kept instead of in the run folder, as
+            ``postgresql://USER@HOST/DATABASE``; the run remembers it. Several searches may work at
+            it at once, in this folder or in copies of it under the same name, in no repeatable
+            order. A password belongs into ``~/.pgpass`` or ``PGPASSWORD``.
         progress: Shows how far it is.
         announce: Called before the search, with lines on how large architectures of the space are.
 
@@ -110,8 +118,9 @@ def search(
 
     Raises:
         InvalidValueError: A setting is wrong, or no architecture is within the limits.
-        RunStateError: Training has not finished, the study was made with other settings, or another
-            process searches this run.
+        RunStateError: Training has not finished, the study was made with other settings or
+            elsewhere, or another process searches this run.
+        ServerError: The server of the study fails.
     """
     if objectives and strategy == "perturbation":
         strategy = "nsga2"
@@ -125,6 +134,8 @@ def search(
     _check(counts, rate, seed, chosen, sizes, prior, faults)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
     budget = Budget(max_params, max_macs, max_latency)
+    check_trained(run.path)
+    server = Server.choose(run.path, storage)
     place = choose_device(device)
     network = run.network(place)
     if announce:
@@ -148,9 +159,10 @@ def search(
         "objectives": to_setting(objectives),
         "max_latency": max_latency,
     }
-    with hold(run.path, "search"):
-        study = Study(run.study_path, create=True)
-        _refuse_changes(study, settings, run)
+    with nullcontext() if server else hold(run.path, "search"):
+        study = Study(run.study_path, create=True, server=server)
+        with study.claim("settings", wait=True):
+            _refuse_changes(study, settings, run)
         scorer = Scorer(
             network,
             run.search_data.to(place),
@@ -276,5 +288,6 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
         _BEFORE_RACES | before,
         settings,
         since=f"the search of {str(run.path)!r} began",
-        mend="give the value it began with, or search in a copy of the run",
+        mend="give the value it began with, or search in a copy of the run"
+        + f" without its {STORAGE}" * study.shared,
     )

@@ -4,11 +4,16 @@ A cohort is the proposals of one strategy with consecutive numbers. All of it is
 was scored before, then it races, and what has settled is committed at once. A search that is
 taken up again finds what has settled in the study, proposes the others anew, to the same
 architectures, and lets them race on: so a kill changes nothing of what comes out.
+
+On a server several searches work at one study. Each claims a cohort that nobody else has, and where
+there is none waits for those that have: a strategy begins when the one before it is done. Whose
+cohort was committed first, it finds in its history; so the order of things is not repeatable.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
@@ -34,6 +39,8 @@ from smash.strategies import RandomSampling, Scored, Strategy
 from smash.study import Candidate, Study
 
 _BYTES = 4  # of a parameter
+_SHARE = 25  # most proposals of a cohort where others wait for work
+_PAUSE = 0.2  # seconds, until it is seen again whether another search has let go of a cohort
 
 
 class Loop:
@@ -68,16 +75,21 @@ class Loop:
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
         self._order = by_score if prior is None else together
         self._ledger = Ledger(run.path / LEDGER)
-        self.candidates = study.candidates()
-        self._history = [self._scored(one) for one in self.candidates]
-        self._by_number = {(one.strategy, one.index): one for one in self.candidates}
+        self.candidates: list[Candidate] = []
+        self._known: set[str] = set()  # their ids
+        self._history: list[Scored[Any]] = []
+        self._by_number: dict[tuple[str, int], Candidate] = {}
+        self._take_in(study.candidates())
         full = [
             (one.id, scored.architecture)
             for one, scored in zip(self.candidates, self._history, strict=True)
-            if not one.partial
+            # What other searches score is not predicted here again.
+            if not one.partial and not study.shared
         ]
         self.ensemble = Ensemble(
-            run.path / ENSEMBLE, scorer.labels, [identity for identity, _ in full]
+            None if study.shared else run.path / ENSEMBLE,
+            scorer.labels,
+            [identity for identity, _ in full],
         )
         for identity, architecture in full[self.ensemble.count :]:
             self.ensemble.add(identity, scorer.predict(architecture))
@@ -93,34 +105,69 @@ class Loop:
         self, strategy: Strategy[Any], count: int, advance: Advance, interruption: Interruption
     ) -> None:
         """Adds candidates until those of `count` proposals of a strategy are there."""
-        for drawn in self._cohorts(strategy, count):
-            settled = [
-                self._by_number[strategy.name, index]
-                for index in drawn
-                if (strategy.name, index) in self._by_number
-            ]
-            wanted = self._wanted(strategy, len(drawn))
-            if len(settled) >= wanted:
-                continue
-            own = {one.id for one in settled}
-            before = [
-                pair
-                for pair in zip(self.candidates, self._history, strict=True)
-                if pair[0].id not in own
-            ]
-            with interruption.at_once():
-                proposals = self._propose(strategy, drawn, [scored for _, scored in before])
-                exhausted = len(proposals) + len(settled) < len(drawn)
-                proposals = self._filtered(strategy, proposals, settled, wanted, advance)
-            self._race(strategy, proposals, settled, before, advance, interruption)
-            interruption.check()
-            if exhausted:
-                return
+        cohorts = list(self._cohorts(strategy, count))
+        while open_ := [drawn for drawn in cohorts if self._is_open(strategy, drawn)]:
+            idle = True
+            for drawn in open_:
+                with self._study.claim(f"{strategy.name} {drawn.start}") as mine:
+                    if not mine:
+                        continue
+                    idle = False
+                    self._catch_up()
+                    if not self._settle(strategy, drawn, advance, interruption):
+                        return
+            if idle:
+                with interruption.at_once():
+                    time.sleep(_PAUSE)
+            self._catch_up()
+
+    def _is_open(self, strategy: Strategy[Any], drawn: range) -> bool:
+        """Whether candidates of a cohort are missing."""
+        return len(self._settled(strategy, drawn)) < self._wanted(strategy, len(drawn))
+
+    def _settled(self, strategy: Strategy[Any], drawn: range) -> list[Candidate]:
+        numbers = [(strategy.name, index) for index in drawn]
+        return [self._by_number[number] for number in numbers if number in self._by_number]
+
+    def _settle(
+        self, strategy: Strategy[Any], drawn: range, advance: Advance, interruption: Interruption
+    ) -> bool:
+        """Adds what is missing of a cohort; False where the space has no more."""
+        settled = self._settled(strategy, drawn)
+        wanted = self._wanted(strategy, len(drawn))
+        if len(settled) >= wanted:
+            return True
+        own = {one.id for one in settled}
+        before = [
+            pair
+            for pair in zip(self.candidates, self._history, strict=True)
+            if pair[0].id not in own
+        ]
+        with interruption.at_once():
+            proposals = self._propose(strategy, drawn, [scored for _, scored in before])
+            exhausted = len(proposals) + len(settled) < len(drawn)
+            proposals = self._filtered(strategy, proposals, settled, wanted, advance)
+        self._race(strategy, proposals, settled, before, advance, interruption)
+        interruption.check()
+        return not exhausted
+
+    def _catch_up(self) -> None:
+        """Takes in what other searches have committed."""
+        if self._study.shared:
+            self._take_in(self._study.candidates())
+
+    def _take_in(self, candidates: Sequence[Candidate]) -> None:
+        for one in candidates:
+            if one.id not in self._known:
+                self._known.add(one.id)
+                self.candidates.append(one)
+                self._by_number[one.strategy, one.index] = one
+                self._history.append(self._scored(one))
 
     def _cohorts(self, strategy: Strategy[Any], count: int) -> Iterator[range]:
         """Numbers of the proposals of each cohort."""
         prefilter = self._filter_of(strategy)
-        size = strategy.cohort
+        size = min(strategy.cohort, _SHARE) if self._study.shared else strategy.cohort
         if prefilter is not None:  # so that as many are scored
             size = round(size / prefilter.share)
         for begin in range(0, count, size):
@@ -139,7 +186,7 @@ class Loop:
         self, strategy: Strategy[Any], drawn: range, history: Sequence[Scored[Any]]
     ) -> list[Proposal]:
         """Those of a cohort that have not settled; fewer where the space has no more."""
-        seen = {one.id for one in self.candidates}
+        seen = set(self._known)
         proposals: list[Proposal] = []
         for index in drawn:
             if (strategy.name, index) in self._by_number:
@@ -286,11 +333,12 @@ class Loop:
             proxy=tuple(one.proxy),
             latency=self._latency(proposal),
         )
-        self._study.add(candidate, space.readable(proposal.architecture))
-        ensemble.keep()
-        self.candidates.append(candidate)
-        self._by_number[candidate.strategy, candidate.index] = candidate
-        self._history.append(self._scored(candidate))
+        self._catch_up()
+        if candidate.id not in self._known:
+            self._study.add(candidate, space.readable(proposal.architecture))
+            ensemble.keep()
+            # Of two in the same instant the study says which one counts.
+            self._take_in(self._study.candidates() if self._study.shared else [candidate])
         return candidate
 
     def _latency(self, proposal: Proposal) -> float | None:

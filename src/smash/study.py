@@ -1,7 +1,9 @@
 """Candidates and their scores, in an Optuna storage: committed the moment they exist.
 
 The journal is written by one search at a time, which mends it when it opens it; readers pass over a
-last line that is not written to its end, and wait for nobody.
+last line that is not written to its end, and wait for nobody. Or the study is on a server, where
+several searches extend it at once; see `smash.storage`. There two may commit one architecture in
+the same instant, or one may repeat what was answered by silence: the first counts, for all readers.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from smash.durable import naming, parse_json
 from smash.errors import RunStateError
 from smash.layout import check_searched
 from smash.proxies import alone, together
+from smash.storage import Server
 
 _NAME = "smash"
 _SETTINGS = "settings"
@@ -46,7 +50,8 @@ class Candidate:
         value: What ranks; lower is better.
         error: Share of examples classified wrongly, 0…1.
         top5_error: Share whose class is not among the five most likely, 0…1.
-        ensemble_error: Share that all candidates up to this one classify wrongly together.
+        ensemble_error: Share that all candidates up to this one classify wrongly together; on a
+            server, all that were scored in the same process.
         loss: Mean cross-entropy, in nats.
         split: Which examples these are of.
         examples: How many.
@@ -111,16 +116,29 @@ class Study:
     """All candidates of a run.
 
     Args:
-        path: The journal, in the run folder.
+        path: The journal, in the run folder, which may name a server in its place.
         create: Whether to make it where it is not there.
+        server: The server that keeps it; the one that the run folder names, if any.
 
     Raises:
         NotFoundError: It is not there.
         RunStateError: It is damaged.
+        ServerError: The server cannot be reached.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, server: Server | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._path = path
+        self._server = server or Server.of(path.parent)
+        self.where = path if self._server is None else self._server
+        self._found: dict[str, Candidate] = {}  # by id, of the first trials
+        self._read = 0  # how many those are
+        if self._server is None:
+            self._study = self._open(path, create)
+        else:
+            self._study = self._server.open(path.parent, create=create)
+
+    def _open(self, path: Path, create: bool) -> optuna.Study:
         lock = JournalFileSymlinkLock(str(path), grace_period=_PATIENCE)
         if create and path.exists():
             _mend(path, lock)
@@ -131,16 +149,29 @@ class Study:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
             # Not load_if_exists, which adds a line to the journal each time.
             if made:
-                self._study = optuna.load_study(storage=storage, study_name=_NAME)
-            else:
-                self._study = optuna.create_study(
-                    storage=storage, study_name=_NAME, direction="minimize"
-                )
+                return optuna.load_study(storage=storage, study_name=_NAME)
+            return optuna.create_study(storage=storage, study_name=_NAME, direction="minimize")
         except OSError:
             raise
         except Exception as error:  # Optuna raises whatever a damaged line leads it to
             raise _damaged(path, error) from None
-        self._path = path
+
+    @property
+    def shared(self) -> bool:
+        """Whether several searches may extend it at once."""
+        return self._server is not None
+
+    def claim(self, work: str, *, wait: bool = False) -> AbstractContextManager[bool]:
+        """Claims a piece of work, and gives whether no other search has it; see `Server.claim`."""
+        return self._server.claim(work, wait=wait) if self._server else nullcontext(True)
+
+    def _reaching(self) -> AbstractContextManager[None]:
+        """Lets an error name the journal or the server."""
+        return self._server.reaching() if self._server else naming(self._path)
+
+    def _trials(self) -> list[FrozenTrial]:
+        with self._reaching():
+            return self._study.get_trials(deepcopy=False)
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -149,15 +180,17 @@ class Study:
         Raises:
             RunStateError: They are damaged.
         """
-        value = self._study.user_attrs.get(_SETTINGS)
+        with self._reaching():
+            value = self._study.user_attrs.get(_SETTINGS)
         try:
             return None if value is None else dict(parse_json(value))
         except (ValueError, TypeError) as error:
-            raise _damaged(self._path, error) from None
+            raise _damaged(self.where, error) from None
 
     @settings.setter
     def settings(self, value: Mapping[str, Any]) -> None:
-        self._study.set_user_attr(_SETTINGS, json.dumps(value))
+        with self._reaching():
+            self._study.set_user_attr(_SETTINGS, json.dumps(value))
 
     @property
     def prior(self) -> str | None:
@@ -190,20 +223,23 @@ class Study:
             },
             user_attrs=attributes,
         )
-        with naming(self._path):
+        with self._reaching():
             self._study.add_trial(trial)
 
     def candidates(self) -> list[Candidate]:
-        """All candidates, in the order in which they were committed.
+        """All candidates, in the order in which they were committed; each architecture once.
 
         Raises:
             RunStateError: A candidate lacks what this program writes.
         """
-        trials = self._study.get_trials(deepcopy=False)
+        trials = self._trials()
         try:
-            return [_candidate(trial) for trial in trials]
+            for trial in trials[self._read :]:
+                self._found.setdefault(trial.user_attrs["id"], _candidate(trial))
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise _damaged(self._path, error) from None
+            raise _damaged(self.where, error) from None
+        self._read = len(trials)
+        return list(self._found.values())
 
     def readable(self) -> dict[str, dict[str, float]]:
         """What `add` was given as readable features, by the candidate's id."""
@@ -211,7 +247,7 @@ class Study:
             trial.user_attrs["id"]: {
                 name: value for name, value in trial.params.items() if name not in _COSTS
             }
-            for trial in self._study.get_trials(deepcopy=False)
+            for trial in self._trials()
         }
 
     def ranked(self) -> list[Candidate]:
@@ -226,7 +262,7 @@ class Study:
         try:
             return rank(self.candidates(), self.prior)
         except (KeyError, ValueError) as error:
-            raise _damaged(self._path, error) from None
+            raise _damaged(self.where, error) from None
 
 
 def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Ranked]:
@@ -285,9 +321,9 @@ def _candidate(trial: FrozenTrial) -> Candidate:
     )
 
 
-def _damaged(path: Path, error: Exception) -> RunStateError:
+def _damaged(where: Path | Server, error: Exception) -> RunStateError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return RunStateError(f"{path} is damaged ({reason}): restore it, or search anew without it")
+    return RunStateError(f"{where} is damaged ({reason}): restore it, or search anew without it")
 
 
 def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:

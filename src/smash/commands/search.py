@@ -80,6 +80,13 @@ def search(
     ] = "fp32",
     batch_size: Annotated[int, typer.Option(help="Examples that are predicted at once.")] = 250,
     device: DeviceOption = "auto",
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Keep the study on a server, for several searches at once: postgresql://….",
+        ),
+    ] = None,
 ) -> None:
     """Rank architectures."""
     find_run(run)
@@ -113,6 +120,7 @@ def search(
         precision=precision,  # type: ignore[arg-type] # checked there
         batch_size=batch_size,
         device=device,
+        storage=storage,
         progress=on_terminal,
         announce=announce,
     )
@@ -122,6 +130,10 @@ def search(
     if limit is not None or "latency" in (objectives or ""):
         print_latencies(opened, study)
     candidates = study.candidates()
+    if study.shared:
+        say(f"the study is in {study.where}; others may search it, in copies of this folder")
+        say(f"Next: smash retrain {run}")
+        return
     last, members = candidates[-1], sum(not one.partial for one in candidates)
     say(f"the ensemble of {members} full scores: error {last.ensemble_error:.2%} ({last.split})")
     say(f"Next: smash retrain {run}")
