@@ -9,6 +9,7 @@ from smash.config import refuse_changes
 from smash.cost import Budget
 from smash.device import Precision, choose_device
 from smash.errors import InvalidValueError, unknown
+from smash.fleet import gather
 from smash.interruption import hear_interruption
 from smash.latency import LATENCIES, Stopwatch, check_feasible, describe_sizes, sizes_of
 from smash.ledger import Ledger
@@ -60,6 +61,7 @@ def search(
     precision: Precision = "fp32",
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress = silent,
     announce: Callable[[list[str]], None] | None = None,
 ) -> Study:
@@ -102,6 +104,8 @@ def search(
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
         batch_size: Examples that are predicted at once; scores differ by rounding at most.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        ray: Score on the machines of a Ray cluster: its address, or ``auto``; see `smash.fleet`.
+            At the same number of threads the results are those of this process alone.
         progress: Shows how far it is.
         announce: Called before the search, with lines on how large architectures of the space are.
 
@@ -148,7 +152,7 @@ def search(
         "objectives": to_setting(objectives),
         "max_latency": max_latency,
     }
-    with hold(run.path, "search"):
+    with gather(ray, device) as fleet, hold(run.path, "search"):
         study = Study(run.study_path, create=True)
         _refuse_changes(study, settings, run)
         scorer = Scorer(
@@ -170,6 +174,7 @@ def search(
             None if full else keep,
             prior,
             wanted,
+            fleet,
             place,
             objectives,
         )

@@ -8,6 +8,7 @@ import typer
 
 from smash.commands.common import (
     DeviceOption,
+    RayOption,
     RunArgument,
     announce,
     open_run,
@@ -80,6 +81,7 @@ def search(
     ] = "fp32",
     batch_size: Annotated[int, typer.Option(help="Examples that are predicted at once.")] = 250,
     device: DeviceOption = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Rank architectures."""
     find_run(run)
@@ -113,6 +115,7 @@ def search(
         precision=precision,  # type: ignore[arg-type] # checked there
         batch_size=batch_size,
         device=device,
+        ray=ray,
         progress=on_terminal,
         announce=announce,
     )
