@@ -29,6 +29,7 @@ app.command()(commands.export.export)
 app.command()(commands.predict.predict)
 app.command()(commands.correlate.correlate)
 app.command()(commands.report.report)
+app.command()(commands.bench.bench)
 app.add_typer(commands.data.app, name="data")
 
 

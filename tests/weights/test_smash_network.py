@@ -158,7 +158,7 @@ def test_a_slope_is_the_finite_difference_along_the_change(hypernet):
     slope = network.slope(base, images, labels)
     assert slope(base) == 0
     source = network.source
-    child = network._batch_child(base)
+    child = network.batch_child(base)
 
     def loss(code):
         weights = source(base, child, code)

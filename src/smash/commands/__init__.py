@@ -4,6 +4,7 @@ What is heavy is imported in the commands: help and usage errors answer at once.
 """
 
 from smash.commands import (
+    bench,
     correlate,
     data,
     demo,
@@ -18,6 +19,7 @@ from smash.commands import (
 )
 
 __all__ = [
+    "bench",
     "correlate",
     "data",
     "demo",

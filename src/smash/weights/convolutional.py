@@ -17,23 +17,19 @@ from torch import Tensor, nn
 
 from smash.spaces.base import Task
 from smash.spaces.memory_bank import MemoryBankArchitecture, MemoryBankSpace
+from smash.weights.dense import activate, dense_group
 from smash.weights.encoding import GridEncoding
+from smash.weights.fused import over_norm, take
 from smash.weights.shared import SharedWeights
-
-_SLOPE = 0.02  # of LeakyReLU
 
 
 class _Filter(nn.Module):
-    """A convolution whose filter tensor is divided by its whole norm."""
+    """Holds the filter tensor of a convolution, which is used divided by its whole norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, generator: torch.Generator) -> None:
         super().__init__()
         weight = torch.empty(outputs, inputs, kernel, kernel)
         self.weight = nn.Parameter(nn.init.orthogonal_(weight, generator=generator))
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight / self.weight.norm()
-        return F.conv2d(x, weight, padding=self.weight.shape[-1] // 2)
 
 
 class Hypernetwork(nn.Module):
@@ -73,13 +69,14 @@ class Hypernetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps 1×inputs×k×S to 1×outputs×k×S."""
-        x = torch.cat([x, self.entry(x)], dim=1)
+        filters = [self.entry, *self.bottlenecks, self.exit]
+        entry, *bottlenecks, last = over_norm([of.weight for of in filters])
+        x = torch.cat([x, F.conv2d(x, entry, padding=1)], dim=1)
         for number, group in enumerate(self.groups):
-            for layer in group:  # type: ignore[attr-defined]
-                x = torch.cat([x, layer(F.leaky_relu(x, _SLOPE))], dim=1)
-            if number < len(self.bottlenecks):
-                x = self.bottlenecks[number](F.leaky_relu(x, _SLOPE))
-        return self.exit(F.leaky_relu(x, _SLOPE))  # type: ignore[no-any-return]
+            x = dense_group(activate(x), [layer.weight for layer in group])  # type: ignore[attr-defined]
+            if number < len(bottlenecks):
+                x = F.conv2d(x, bottlenecks[number], padding=1)
+        return F.conv2d(x, last)
 
 
 class ConvolutionalWeights(nn.Module):
@@ -124,11 +121,15 @@ class ConvolutionalWeights(nn.Module):
         """
         weights: dict[str, Tensor] = self.shared(child)
         matrix_IO = self._generate(self.encode(architecture) if code is None else code)
-        for place in self.encoding.places(architecture):
-            shape = child.get_parameter(place.parameter).shape
-            start = place.start * self._rows
-            weight_IO = matrix_IO[start : place.stop * self._rows, : shape[0]]
-            weights[place.parameter] = (weight_IO / weight_IO.norm()).T.reshape(shape)
+        places = self.encoding.places(architecture)
+        shapes = [child.get_parameter(place.parameter).shape for place in places]
+        rows = [slice(place.start * self._rows, place.stop * self._rows) for place in places]
+        parts = take(
+            [matrix_IO],
+            [(0, (of_op, slice(shape[0]))) for of_op, shape in zip(rows, shapes, strict=True)],
+        )
+        for place, shape, weight_IO in zip(places, shapes, over_norm(parts), strict=True):
+            weights[place.parameter] = weight_IO.T.reshape(shape)
         return weights
 
     def encode(self, architecture: MemoryBankArchitecture) -> Tensor:

@@ -90,22 +90,31 @@ class GridEncoding:
 
     def encode(self, architecture: MemoryBankArchitecture) -> Tensor:
         """Gives the encoding, shape (C, k, S), with S the positions that the architecture uses."""
-        codes_SC: list[np.ndarray] = []
-        marked_S: list[np.ndarray] = []
+        costs: list[int] = []
+        outputs: list[int] = []
+        true: tuple[list[int], list[int]] = [], []  # channels that hold all over an op, and the op
+        read: tuple[list[int], list[int]] = [], []  # channels that hold at a position, and that
+        start = 0
         for index, block in enumerate(architecture.blocks):
             for op in block.ops:
-                code_C = np.full(self.channels, -1, np.float32)
-                code_C[self._true(index, op)] = 1
-                cost = self._options.cost(len(op.reads), block.bank_size)
-                code_SC = np.repeat(code_C[None], cost, axis=0)
+                columns = self._true(index, op)
+                true[0].extend(columns)
+                true[1].extend([len(costs)] * len(columns))
                 positions, banks = self._read_positions(op, block)
-                code_SC[positions, [self._columns["reads", bank] for bank in banks]] = 1
-                codes_SC.append(code_SC)
-                marked_S.append(np.full(cost, op.outputs))
-        code_CS = torch.from_numpy(np.concatenate(codes_SC).T.copy())
+                read[0].extend(self._columns["reads", bank] for bank in banks)
+                read[1].extend(start + position for position in positions)
+                costs.append(self._options.cost(len(op.reads), block.bank_size))
+                outputs.append(op.outputs)
+                start += costs[-1]
+        holds_CO = np.zeros((self.channels, len(costs)), bool)
+        holds_CO[true] = True
+        op_S = np.repeat(np.arange(len(costs)), costs)
+        holds_CS = holds_CO[:, op_S]
+        holds_CS[read] = True
         # Only the first G rows of an op are marked: the others are columns that it does not use.
-        marked = np.arange(self.rows)[:, None] < np.concatenate(marked_S)[None]
-        return torch.where(torch.from_numpy(marked), code_CS[:, None], -1.0)
+        marked_kS = np.arange(self.rows)[:, None] < np.asarray(outputs)[op_S]
+        holds_CkS = torch.from_numpy(holds_CS)[:, None] & torch.from_numpy(marked_kS)
+        return holds_CkS.float().mul_(2).sub_(1)
 
     def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
         """Gives what `other` changes in the encoding of `base`, of the shape of the latter.

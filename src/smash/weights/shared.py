@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smash.spaces.base import Shape, corner
+from smash.weights.fused import take
 
 
 class SharedWeights(nn.Module):
@@ -44,13 +45,17 @@ class SharedWeights(nn.Module):
 
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
         """Gives `{name: tensor}` for the parameters of `child` that have a shared tensor."""
-        weights = {}
+        names, places = [], []
+        numbers: dict[str, int] = {}
         for name, parameter in child.named_parameters():
             key = self._keys.get(self._shared_name(name))
             if key is not None:
-                tensor = self.tensors[key]
-                weights[name] = tensor[corner(tuple(tensor.shape), tuple(parameter.shape))]
-        return weights
+                number = numbers.setdefault(key, len(numbers))
+                whole = tuple(self.tensors[key].shape)
+                places.append((number, corner(whole, tuple(parameter.shape))))
+                names.append(name)
+        parts = take([self.tensors[key] for key in numbers], places)
+        return dict(zip(names, parts, strict=True))
 
 
 def _initial(name: str, shape: Shape, generator: torch.Generator) -> nn.Parameter:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import SearchSpace, Task
+from smash.spaces.dilation import quicken
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.weights.convolutional import ConvolutionalWeights
 from smash.weights.lowrank import LowRankWeights
@@ -84,23 +85,34 @@ class SmashNetwork(nn.Module):
         self.task = task
         self.source = HYPERNETS[hypernet](space, task, torch.Generator().manual_seed(seed))
 
-    def forward(self, architecture: Any, images: Tensor) -> Tensor:
+    def forward(self, architecture: Any, images: Tensor, child: nn.Module | None = None) -> Tensor:
         """Computes logits, N×classes, with the batch's own BatchNorm statistics; keeps none.
 
         Args:
             architecture: An architecture of the space.
             images: N×channels×spatial, normalised.
+            child: What `batch_child` gave for the architecture, where it was built before.
         """
-        child = self._batch_child(architecture)
-        logits: Tensor = functional_call(child, self.source(architecture, child), (images,))
+        if child is None:
+            child = self.batch_child(architecture)
+        with torch.autocast(images.device.type, enabled=False):  # a child casts what it reads
+            weights = self.source(architecture, child)
+        logits: Tensor = functional_call(child, weights, (images,))
         return logits
 
-    def _batch_child(self, architecture: Any) -> nn.Module:
-        """The child, whose BatchNorms take the batch's own statistics and keep none."""
+    def batch_child(self, architecture: Any) -> nn.Module:
+        """Builds a child to learn by: BatchNorms take the batch's own statistics and keep none.
+
+        It reads nothing that training changes, so that another thread may build it in advance.
+        """
         child = self.space.build(architecture, self.task)
-        for norm in _norms(child):
-            norm.track_running_stats = False
-            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        for module in child.modules():
+            if isinstance(module, _BatchNorm):
+                module.track_running_stats = False
+                # Not by setattr, which for buffers takes half as long as building the child.
+                module._buffers.update(dict.fromkeys(module._buffers))
+            else:
+                quicken(module)
         return child
 
     def check_slope(self) -> None:
@@ -131,7 +143,7 @@ class SmashNetwork(nn.Module):
         """
         self.check_slope()
         source: Any = self.source
-        child = self._batch_child(architecture)
+        child = self.batch_child(architecture)
         code = source.encode(architecture).requires_grad_()
         logits = functional_call(child, source(architecture, child, code), (images,))
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels), code)

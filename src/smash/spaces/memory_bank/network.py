@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smash.spaces.base import Shape, Task
-from smash.spaces.layers import Linear, average_pool, batch_norm, convolution, fitting_stride
+from smash.spaces.layers import (
+    Linear,
+    average_pool,
+    batch_norm,
+    channels_last,
+    convolution,
+    fitting_stride,
+)
 from smash.spaces.memory_bank.architecture import (
     POSITIONS,
     Block,
@@ -197,7 +204,7 @@ class MemoryBankNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps N×channels×spatial to logits, N×classes."""
-        x = self.stem(images)
+        x = self.stem(channels_last(images))
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index < 2:

@@ -18,6 +18,7 @@ from smash.spaces.layers import (
     average_near,
     average_pool,
     batch_norm,
+    channels_last,
     convolution,
     fitting_stride,
 )
@@ -125,7 +126,7 @@ class CellNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps N×channels×spatial to logits, N×classes."""
-        x = self.stem_norm(self.stem(images))
+        x = self.stem_norm(self.stem(channels_last(images)))
         for index, stage in enumerate(self.stages):
             x = stage(x)
             if index < len(self.reductions):

@@ -1,0 +1,92 @@
+"""A group of DenseNet layers, of which each reads what all before it gave.
+
+A layer gives few channels and reads many. So its convolution is a product of matrices, filters ×
+what it reads, whose results are added up where they belong (`F.fold`); torch's own lays out what is
+read nine times instead. All layers write into one tensor, and their gradients are added to one: in
+the graph of single operations each layer copies all that there is by then.
+
+Legend: k rows, S positions, C channels into the group, L layers, g channels that each gives
+(growth), A = C + L·g channels out of the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_SLOPE = 0.02
+_KERNEL = 3
+
+
+def activate(x: Tensor) -> Tensor:
+    """The hypernetwork's non-linearity, LeakyReLU."""
+    return F.leaky_relu(x, _SLOPE)
+
+
+def dense_group(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Computes a group: layer i convolves all there is by then, and adds its g channels to it.
+
+    Args:
+        x: 1×C×k×S, activated.
+        weights: Of layer i, g×(C + i·g)×3×3; each is used divided by its whole norm.
+
+    Returns:
+        1×A×k×S: `x`, then what each layer gave, activated.
+    """
+    result: Tensor = _DenseGroup.apply(x, *weights)
+    return result
+
+
+class _DenseGroup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
+        grid, read = x.shape[2:], x.shape[1]
+        growth = len(weights[0])
+        norms = [weight.norm() for weight in weights]
+        result = x.new_empty(1, read + growth * len(weights), *grid)
+        result[:, :read] = x
+        flat_AP = result.view(-1, grid.numel())
+        for weight, norm in zip(weights, norms, strict=True):
+            sums = F.fold(_matrix(weight) @ flat_AP[:read], grid, _KERNEL, padding=_KERNEL // 2)
+            result[0, read : read + growth] = activate(sums / norm)
+            read += growth
+        ctx.save_for_backward(result, *weights, *norms)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        result, *saved = ctx.saved_tensors
+        layers = len(saved) // 2
+        growth, read = len(saved[0]), result.shape[1]
+        grid = result.shape[2:]
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        flat_AP, gradient_AP = result.view(-1, grid.numel()), gradient.view(-1, grid.numel())
+        of_weights = []
+        for weight, norm in zip(reversed(saved[:layers]), reversed(saved[layers:]), strict=True):
+            read -= growth
+            given, of_given = (one[0, read : read + growth] for one in (result, gradient))
+            # LeakyReLU keeps the sign, so that what it gave tells its slope; and what the scale
+            # 1 / norm of a layer did is in the product of what it gave and the gradient.
+            of_sums = torch.where(given > 0, of_given, _SLOPE * of_given) / norm
+            columns = F.unfold(of_sums[None], _KERNEL, padding=_KERNEL // 2)[0]
+            gradient_AP[:read].addmm_(_matrix(weight).T, columns)
+            of_matrix = columns @ flat_AP[:read].T
+            of_norm = (given * of_given).sum() / norm**2
+            of_weights.append(torch.addcmul(_filters(of_matrix), weight, of_norm, value=-1))
+        return gradient[:, :read], *reversed(of_weights)
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """The filters g×C×3×3 as a matrix, (g·9)×C, in the order in which `F.fold` adds up."""
+    return weight.flip(2, 3).permute(0, 2, 3, 1).reshape(-1, weight.shape[1])
+
+
+def _filters(matrix: Tensor) -> Tensor:
+    """What `_matrix` made a matrix of."""
+    return matrix.view(-1, _KERNEL, _KERNEL, matrix.shape[1]).permute(0, 3, 1, 2).flip(2, 3)

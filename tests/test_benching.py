@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from smash.benching import FIGURES, QUICK, SIZES, bench, in_turn
+from smash.cli import app
+from smash.errors import InvalidValueError
+
+
+def test_sides_take_turns_and_warm_up_does_not_count():
+    calls = []
+    sides = [lambda number: calls.append(("a", number)), lambda number: calls.append(("b", number))]
+    found = in_turn(sides, 3, warm_up=1)
+    assert calls == [
+        (name, number) for number, names in enumerate(("ab", "ba", "ab", "ba")) for name in names
+    ]
+    assert [len(seconds) for seconds in found] == [3, 3]
+
+
+def test_measures_each_figure_at_the_size_of_the_demo():
+    rows = bench(sizes=["demo"], effort=QUICK)
+    of_size = [name for name in FIGURES if name not in ("study", "start")]
+    assert [row.name for row in rows] == [
+        *of_size, "study add", "study add", "study read", "study read", "start"
+    ]  # fmt: skip
+    assert all(row.ratio > 0 and row.median > 0 for row in rows)
+    found = {row.name: row for row in rows}
+    assert found["step"].ratio > 1  # a step has all that its child's passes have
+    assert found["score"].ratio > 1  # a race looks at less
+    assert found["start"].ratio > 1
+    assert [row.size for row in rows if row.name == "study add"] == ["10", "40"]
+
+
+def test_the_command_prints_json():
+    command = ["bench", "sample", "--size", "demo", "--quick", "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert set(row) == {"name", "size", "device", "ratio", "median", "unit"}
+    assert (row["name"], row["size"], row["device"]) == ("sample", "demo", "cpu")
+
+
+def test_names_that_are_not_known_are_told_at_once():
+    with pytest.raises(InvalidValueError) as error:
+        bench(["steps"], ["demon"])
+    assert "'step'" in str(error.value)
+    assert "'demo'" in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InvalidValueError, match="is not there"):
+        bench(["step"], list(SIZES), "cuda")
