@@ -32,10 +32,7 @@ def place(kills, tmp_path_factory):
     ("command", "sent"),
     [
         ("train", signal.SIGKILL),
-        ("train", signal.SIGINT),
-        ("search", signal.SIGKILL),
         ("search", signal.SIGTERM),
-        ("retrain", signal.SIGKILL),
         ("retrain", signal.SIGINT),
         ("correlate", signal.SIGKILL),
     ],

@@ -217,17 +217,17 @@ def test_what_was_found_last_is_kept_for_the_report(cells, scored, tmp_path):
 
 
 def test_parameters_agree_with_real_accuracies_as_published(cells, tmp_path):
-    """τ 0.578 over the benchmark; of 250 rows within sampling error, and within the interval."""
+    """τ 0.578 over the benchmark; of 100 rows within sampling error, and within the interval."""
     rows = benchmark_rows()
     truths = {row["architecture"]: float(row["cifar10_test_accuracy"]) for row in rows}
     path = write(tmp_path / "x.csv", truths)
     found = smash.correlate(
-        cells, table=path, column="accuracy", limit=250, examples=10, device="cpu"
+        cells, table=path, column="accuracy", limit=100, examples=10, device="cpu"
     )
     tau = found.baselines["params"].kendall_tau
-    assert tau.value == pytest.approx(0.578, abs=0.08)
+    assert tau.value == pytest.approx(0.578, abs=0.12)
     assert tau.low < 0.578 < tau.high
-    assert tau.high - tau.low < 0.15
+    assert tau.high - tau.low < 0.25
 
 
 def test_a_sample_of_candidates_is_trained_and_compared(run):
