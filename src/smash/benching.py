@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from smash.data import Augmentation, Data, epoch_order, load_data, training_batc
 from smash.device import autocast, choose_device
 from smash.errors import InvalidValueError, unknown
 from smash.progress import Progress, silent
-from smash.racing import Entrant, Race
+from smash.racing import Entrant, Promise, Race
 from smash.randomness import generator, torch_generator
 from smash.retraining import initialise
 from smash.scoring import Scorer
@@ -299,7 +300,7 @@ def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
     def racing(_: int) -> None:
         keep = min(_KEEP, candidates // 4)
         Race(scorer.rungs, keep).run(
-            [Entrant(parts=partial(scorer.predict_parts, one)) for one in architectures],
+            [Entrant(parts=partial(_promises, scorer, one)) for one in architectures],
             [],
             scorer.each,
             lambda entrant: None,
@@ -435,3 +436,13 @@ FIGURES = (*_OF_SIZE, *_OF_HOST)
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as plain values."""
     return [asdict(row) for row in rows]
+
+
+def _promises(scorer: Scorer, architecture: Any, first: int) -> Iterator[Promise]:
+    """Logits part by part, as a race on this machine alone gets them."""
+    for logits in islice(scorer.predict_parts(architecture), first, None):
+        yield partial(_same, logits)
+
+
+def _same(logits: Tensor) -> Tensor:
+    return logits

@@ -19,7 +19,7 @@ from smash.locking import hold
 from smash.objectives import check_objectives, quality_of, to_setting
 from smash.progress import Progress, silent
 from smash.proposing import Proposer
-from smash.proxies import Prefilter, check_companion
+from smash.proxies import Prefilter, check_companion, choose_prior
 from smash.racing import KEEP
 from smash.run import Run
 from smash.scoring import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
@@ -102,7 +102,8 @@ def search(
             the best few; see `smash.racing`.
         keep: How many the best few are.
         prior: Rank by score and this proxy at once (``params``, ``macs``, ``naswot``, ``synflow``
-            or ``az-nas``); proposals still follow the score.
+            or ``az-nas``); proposals still follow the score. By default what the space has in
+            `smash.proxies.PRIORS`; ``none`` for the score alone.
         prefilter: Score only the best of the random architectures by such a proxy, a quarter of
             them, or another share: ``az-nas:0.1``.
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
@@ -135,6 +136,8 @@ def search(
         rank_by, full = quality_of(objectives), True
     chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
     sizes = {"examples": examples, "keep": keep, "batch_size": batch_size}
+    if prior is not None or not objectives:  # what is best by several is not ranked by one
+        prior = choose_prior(prior, run.space.name)
     _check(counts, rate, seed, chosen, sizes, prior, faults)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
     budget = Budget(max_params, max_macs, max_latency)

@@ -28,7 +28,15 @@ from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
 from smash.measuring import LEDGER, measure_companion
 from smash.progress import Progress, silent
-from smash.proxies import COSTS, PROXIES, Numbers, alone, check_companion, together
+from smash.proxies import (
+    COSTS,
+    PROXIES,
+    Numbers,
+    alone,
+    check_companion,
+    choose_prior,
+    together,
+)
 from smash.run import Run
 from smash.scatter import scatter
 from smash.scoring import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
@@ -111,8 +119,8 @@ def correlate(
         train: Train this many candidates from scratch instead, drawn from all over the ranking, and
             judge them on examples that are taken out of the training split for that.
         proxies: Names of proxies to compare with.
-        prior: A proxy, ``params`` or ``macs`` to join the score with; of candidates by default
-            that of the search.
+        prior: A proxy, ``params`` or ``macs`` to join the score with, or ``none``; by default that
+            of the search, and for a table what the space has in `smash.proxies.PRIORS`.
         rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``; if None, by loss, or of
             candidates by what the search ranked by.
         examples: Validation examples to score a table's architectures on.
@@ -162,7 +170,7 @@ def correlate(
         study = Study(run.study_path)
         searched = study.settings or {}
         rank_by = rank_by or searched.get("rank_by", "loss")
-        prior = prior or searched.get("prior")
+        prior = prior or searched.get("prior") or "none"
         sample = stratified(study.candidates(), int(train or 0))
         _check_enough(len(sample), "train")
         with gather(ray, device) as fleet:
@@ -171,6 +179,7 @@ def correlate(
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
         on_all = max(one.examples for one in study.candidates())
         scored_on = f"{rank_by} on {on_all:,} {sample[0].split} examples"
+    prior = choose_prior(prior, run.space.name)
     sign = -1 if lower_is_better else 1
     names = dict.fromkeys([*COSTS, *proxies, *([prior] if prior else [])])
     numbers = {
@@ -224,7 +233,7 @@ def _check(
     if recipe.get("init", "scratch") != "scratch":
         faults.append(f"init must be 'scratch' where accuracies are real, got {recipe['init']!r}")
     faults += [unknown("proxy", name, PROXIES) for name in proxies if name not in PROXIES]
-    faults += [] if prior is None else check_companion("prior", prior)
+    faults += [] if prior in (None, "none") else check_companion("prior", str(prior))
     if faults:
         raise InvalidValueError(*faults)
 

@@ -54,8 +54,8 @@ def correlate(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Join the score with params, macs, naswot, synflow or az-nas; by default with "
-            "what the search had."
+            help="Join the score with params, macs, naswot, synflow or az-nas, or none; by default "
+            "with what the search had, or of a table of cells with synflow."
         ),
     ] = None,
     rank_by: Annotated[str | None, typer.Option(help="loss or error of the score.")] = None,

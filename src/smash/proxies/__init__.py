@@ -5,11 +5,13 @@ from smash.proxies.base import Proxy, Subject
 from smash.proxies.companions import (
     COMPANIONS,
     COSTS,
+    PRIORS,
     PROXIES,
     Numbers,
     Prefilter,
     alone,
     check_companion,
+    choose_prior,
     together,
 )
 from smash.proxies.naswot import Naswot
@@ -18,6 +20,7 @@ from smash.proxies.synflow import Synflow
 __all__ = [
     "COMPANIONS",
     "COSTS",
+    "PRIORS",
     "PROXIES",
     "AzNas",
     "Naswot",
@@ -28,5 +31,6 @@ __all__ = [
     "Synflow",
     "alone",
     "check_companion",
+    "choose_prior",
     "together",
 ]

@@ -23,6 +23,11 @@ PROXIES: Mapping[str, Proxy] = {proxy.name: proxy for proxy in (Naswot(), Synflo
 COSTS = ("params", "macs")
 COMPANIONS = (*COSTS, *PROXIES)
 PREFILTER_SHARE = 0.25
+PRIORS = {"nas-bench-201": "synflow"}
+"""What joins the score where nothing else is asked for, by space.
+
+Chosen on 200 cells of the first half of a table, with one network; see docs/findings.md.
+"""
 
 Numbers = tuple[float, ...]
 """What a companion says of one architecture, higher is better; what is not finite is −∞."""
@@ -43,6 +48,17 @@ def together(scores: Floats, numbers: Sequence[Sequence[float]]) -> Floats:
     """
     parts = list(np.asarray(numbers, dtype=np.float64).T)
     return -log_ranks([-scores, *parts])
+
+
+def choose_prior(asked: str | None, space: str) -> str | None:
+    """The companion that joins the score: what is asked for, else the space's own.
+
+    Args:
+        asked: A companion, or ``none`` for the score alone.
+        space: The name of the search space.
+    """
+    chosen = PRIORS.get(space) if asked is None else asked
+    return None if chosen == "none" else chosen
 
 
 def check_companion(what: str, name: str) -> list[str]:
