@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ class Losses:
             for part in range(first, len(self.ends)):
                 self.computed.append((number, part))
                 begin = 0 if part == 0 else self.ends[part - 1]
-                yield self.losses[number, begin : self.ends[part]]
+                yield partial(self.losses.__getitem__, (number, slice(begin, self.ends[part])))
 
         return Entrant(parts=parts, **fields)
 

@@ -30,6 +30,7 @@ taken up again knows how its settled candidates did, and runs the others anew to
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ CONFIDENCE = 0.95
 SHARE = 1 / 3
 _MOST_BYTES = 2**30  # of states of children that wait for the next part
 
+Promise = Callable[[], Tensor]
+"""Gives logits, once they are computed."""
+
 Order = Callable[[Floats, Sequence[Sequence[float]]], Floats]
 """Gives what ranks, lower is better, from the scores of several candidates and their proxies."""
 
@@ -61,7 +65,9 @@ class Entrant:
     """A candidate on its way through a race.
 
     Attributes:
-        parts: Gives logits part by part from the part of that number on, when asked for.
+        parts: Gives promises of logits part by part, from the part of that number on. All of a
+            cohort are asked for a part before the first is waited for, so that several machines
+            can be at it.
         size: Bytes of the state that is kept for the parts to come.
         proxy: What a proxy says of it, where the search has a prior.
         trace: The mean of what ranks after each part it has seen.
@@ -70,7 +76,7 @@ class Entrant:
         values: What ranks for each example it has seen, (examples,).
     """
 
-    parts: Callable[[int], Iterator[Tensor]] = lambda first: iter(())
+    parts: Callable[[int], Iterator[Promise]] = lambda first: iter(())
     size: int = 0
     proxy: Sequence[float] = ()
     trace: list[float] = field(default_factory=list)
@@ -144,9 +150,11 @@ class Race:
         waiting = _Waiting()
         for number, end in enumerate(self.rungs):
             running = [one for one in entrants if not one.settled]
+            promises = deque(waiting.next_part(one, number) for one in running)
             for one in running:
+                promise = promises.popleft()  # and with it what it holds on to
                 with working():
-                    logits = waiting.next_part(one, number)
+                    logits = promise()
                 values = judge(logits, len(one.values)).double()
                 one.seen.append(logits)
                 one.values = torch.cat([one.values.to(values.device), values])
@@ -216,18 +224,18 @@ class _Waiting:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[int, tuple[Iterator[Tensor], int]] = {}
+        self._parts: dict[int, tuple[Iterator[Promise], int]] = {}
 
-    def next_part(self, one: Entrant, number: int) -> Tensor:
-        """Logits of the part of that number."""
+    def next_part(self, one: Entrant, number: int) -> Promise:
+        """Asks for the part of that number."""
         parts, _ = self._parts.get(id(one), (None, 0))
         if parts is None:
             parts = one.parts(number)
-        logits = next(parts)
+        promise = next(parts)
         held = sum(size for key, (_, size) in self._parts.items() if key != id(one))
         if held + one.size <= _MOST_BYTES:
             self._parts[id(one)] = parts, one.size
-        return logits
+        return promise
 
     def forget(self, one: Entrant) -> None:
         """Lets go of the state of one that has settled."""

@@ -7,20 +7,21 @@ neither on what was scored before nor on how examples are batched.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.data import Data, Split, batches
+from smash.data import Data, Split, batches, normalise
 from smash.device import Precision, autocast
 from smash.randomness import torch_generator
 from smash.weights import SmashNetwork
+from smash.weights.smash_network import State
 
 RankBy = Literal["loss", "error", "top5_error"]
 
@@ -113,7 +114,8 @@ class Scorer:
         self._snapshots = snapshots
         self.states = 1 + len(snapshots)
         self.split, self.precision = split, precision
-        self._network, self._data = network, data
+        self._network = network
+        self._normalise = partial(normalise, mean=data.mean, std=data.std)
         self._rank_by, self._batch_size = rank_by, batch_size
         self._scored = getattr(data, split).first_views
         # So that the first of them are a fair sample too, whatever their number.
@@ -135,7 +137,7 @@ class Scorer:
 
     @cached_property
     def _calibration_images(self) -> Tensor:
-        return self._data.normalise(self._calibration.images)
+        return self._normalise(self._calibration.images)
 
     def predict(self, architecture: Any) -> Tensor:
         """Gives logits for the scored examples, examples×classes.
@@ -144,27 +146,45 @@ class Scorer:
         """
         return torch.cat(list(self.predict_parts(architecture)))
 
-    def predict_parts(self, architecture: Any, first: int = 0) -> Iterator[Tensor]:
-        """Gives logits up to each of `rungs`, each part computed when it is asked for.
+    def predict_parts(self, architecture: Any) -> Iterator[Tensor]:
+        """Gives logits up to each of `rungs`, each part computed when it is asked for."""
+        states = self.states_of(architecture)
+        children = self._children(architecture, states)
+        return (self._predict(children, number) for number in range(len(self.rungs)))
 
-        The state is computed once and kept while there are parts left.
+    def predict_part(self, architecture: Any, states: Sequence[State], number: int) -> Tensor:
+        """Gives logits of one part, the one up to that of `rungs`.
 
         Args:
             architecture: An architecture of the space.
-            first: Which part is wanted first.
+            states: What `states_of` gives for it.
+            number: Which part.
         """
-        children = [
-            network.child(architecture, network.state(architecture, self._calibration_images))
-            for network in (self._network, *self._snapshots)
+        return self._predict(self._children(architecture, states), number)
+
+    def states_of(self, architecture: Any) -> list[State]:
+        """The states that an architecture is scored with, of the network and of each snapshot."""
+        networks = (self._network, *self._snapshots)
+        return [network.state(architecture, self._calibration_images) for network in networks]
+
+    def _children(
+        self, architecture: Any, states: Sequence[State]
+    ) -> list[Callable[[Tensor], Tensor]]:
+        networks = (self._network, *self._snapshots)
+        return [
+            network.child(architecture, state)
+            for network, state in zip(networks, states, strict=True)
         ]
-        for begin, end in list(pairwise([0, *self.rungs]))[first:]:
-            parts = batches(self._scored, self._batch_size, self._order[begin:end])
-            with torch.no_grad(), autocast(self.labels.device, self.precision):
-                logits = [
-                    _together([child(images).float() for child in children])
-                    for images in (self._data.normalise(batch.images) for batch in parts)
-                ]
-            yield torch.cat(logits)
+
+    def _predict(self, children: Sequence[Callable[[Tensor], Tensor]], number: int) -> Tensor:
+        begin, end = [0, *self.rungs][number : number + 2]
+        parts = batches(self._scored, self._batch_size, self._order[begin:end])
+        with torch.no_grad(), autocast(self.labels.device, self.precision):
+            logits = [
+                _together([child(images).float() for child in children])
+                for images in (self._normalise(batch.images) for batch in parts)
+            ]
+        return torch.cat(logits)
 
     def each(self, logits: Tensor, begin: int = 0) -> Tensor:
         """What ranks, for each example; the mean of all is the score.
@@ -190,10 +210,22 @@ class Scorer:
             examples=len(labels),
         )
 
+    def to(self, device: torch.device) -> Self:
+        """A scorer that gives the same on another device, with those examples alone it looks at."""
+        other = copy.copy(self)
+        other.__dict__.pop("_calibration_images", None)
+        other._network = copy.deepcopy(self._network).to(device)
+        other._snapshots = [copy.deepcopy(each).to(device) for each in self._snapshots]
+        other._scored = self._scored.subset(self._order).to(device)
+        other._order = torch.arange(len(self.labels))
+        other._calibration = self._calibration.to(device)
+        other.labels = self.labels.to(device)
+        return other
+
     def slope(self, architecture: Any) -> Callable[[Any], float]:
         """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
         batch = self._scored.subset(self._order[:BATCH_SIZE])
-        images = self._data.normalise(batch.images)
+        images = self._normalise(batch.images)
         return self._network.slope(architecture, images, batch.labels)
 
 

@@ -10,6 +10,7 @@ from smash.config import refuse_changes
 from smash.cost import Budget
 from smash.device import Precision, choose_device
 from smash.errors import InvalidValueError, unknown
+from smash.fleet import gather
 from smash.interruption import hear_interruption
 from smash.latency import LATENCIES, Stopwatch, check_feasible, describe_sizes, sizes_of
 from smash.layout import STORAGE, check_trained
@@ -64,6 +65,7 @@ def search(
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
     storage: str | None = None,
+    ray: str | None = None,
     progress: Progress = silent,
     announce: Callable[[list[str]], None] | None = None,
 ) -> Study:
@@ -110,6 +112,8 @@ def search(
             ``postgresql://USER@HOST/DATABASE``; the run remembers it. Several searches may work at
             it at once, in this folder or in copies of it under the same name, in no repeatable
             order. A password belongs into ``~/.pgpass`` or ``PGPASSWORD``.
+        ray: Score on the machines of a Ray cluster: its address, or ``auto``; see `smash.fleet`.
+            At the same number of threads the results are those of this process alone.
         progress: Shows how far it is.
         announce: Called before the search, with lines on how large architectures of the space are.
 
@@ -159,7 +163,7 @@ def search(
         "objectives": to_setting(objectives),
         "max_latency": max_latency,
     }
-    with nullcontext() if server else hold(run.path, "search"):
+    with gather(ray, device) as fleet, nullcontext() if server else hold(run.path, "search"):
         study = Study(run.study_path, create=True, server=server)
         with study.claim("settings", wait=True):
             _refuse_changes(study, settings, run)
@@ -182,6 +186,7 @@ def search(
             None if full else keep,
             prior,
             wanted,
+            fleet,
             place,
             objectives,
         )

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from smash.ensemble import ENSEMBLE, Ensemble
+from smash.fleet import Fleet
 from smash.interruption import Interruption
 from smash.latency import measure_latency
 from smash.ledger import Ledger
@@ -32,11 +33,12 @@ from smash.objectives import values
 from smash.progress import Advance
 from smash.proposing import Proposal, Proposer
 from smash.proxies import Numbers, Prefilter, together
-from smash.racing import Entrant, Leader, Race, by_score
+from smash.racing import Entrant, Leader, Promise, Race, by_score
 from smash.run import Run
 from smash.scoring import Scorer
 from smash.strategies import RandomSampling, Scored, Strategy
 from smash.study import Candidate, Study
+from smash.weights.smash_network import State
 
 _BYTES = 4  # of a parameter
 _SHARE = 25  # most proposals of a cohort where others wait for work
@@ -54,6 +56,7 @@ class Loop:
         keep: How many the best few are that a race tells apart; None for full scores of all.
         prior: The companion that joins the score in the ranking, if any.
         prefilter: Which random architectures are scored at all; None for all of them.
+        fleet: Where candidates are scored.
         device: Where companions are computed, and latencies are measured.
         objectives: Several objectives that strategies weigh; empty for the score alone.
     """
@@ -67,12 +70,14 @@ class Loop:
         keep: int | None,
         prior: str | None,
         prefilter: Prefilter | None,
+        fleet: Fleet,
         device: torch.device,
         objectives: Sequence[str] = (),
     ) -> None:
         self._objectives = objectives
         self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
+        self._fleet, self._far_scorer = fleet, fleet.share(scorer)
         self._order = by_score if prior is None else together
         self._ledger = Ledger(run.path / LEDGER)
         self.candidates: list[Candidate] = []
@@ -277,11 +282,14 @@ class Loop:
 
         race.run(list(entrants.values()), leaders, self._scorer.each, settle, working)
 
-    def _parts(self, architecture: Any, first: int) -> Iterator[Tensor]:
-        """Logits part by part, all in one part where there is no race."""
-        if self._keep:
-            return self._scorer.predict_parts(architecture, first)
-        return iter([self._scorer.predict(architecture)])
+    def _parts(self, architecture: Any, first: int) -> Iterator[Promise]:
+        """Promises of logits part by part, all in one part where there is no race."""
+        submit = partial(self._fleet.submit, _part, self._far_scorer, architecture)
+        states = None
+        for number in range(first, len(self._scorer.rungs)) if self._keep else [None]:
+            job = submit(number, states)
+            yield job.result
+            states = job.kept
 
     def _returning(self, one: Candidate, rungs: Sequence[int]) -> Entrant:
         """A candidate that settled when this race ran before."""
@@ -356,3 +364,14 @@ class Loop:
         value = math.inf if candidate.partial else candidate.value
         weighed = values(candidate, self._objectives)
         return Scored(architecture, value, candidate.strategy, slope, candidate.index, weighed)
+
+
+def _part(
+    scorer: Scorer, architecture: Any, number: int | None, states: list[State] | None
+) -> tuple[Tensor, list[State] | None]:
+    """Logits of one part, and the states for the parts to come; of all parts if it is None."""
+    if number is None:
+        return scorer.predict(architecture), None
+    states = scorer.states_of(architecture) if states is None else states
+    is_last = number == len(scorer.rungs) - 1
+    return scorer.predict_part(architecture, states, number), None if is_last else states

@@ -8,6 +8,7 @@ import typer
 
 from smash.commands.common import (
     DeviceOption,
+    RayOption,
     RunArgument,
     announce,
     open_run,
@@ -87,6 +88,7 @@ def search(
             help="Keep the study on a server, for several searches at once: postgresql://….",
         ),
     ] = None,
+    ray: RayOption = None,
 ) -> None:
     """Rank architectures."""
     find_run(run)
@@ -121,6 +123,7 @@ def search(
         batch_size=batch_size,
         device=device,
         storage=storage,
+        ray=ray,
         progress=on_terminal,
         announce=announce,
     )
