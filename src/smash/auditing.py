@@ -12,25 +12,26 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from smash.children import Child, child_name
+import torch
+
+from smash.children import child_name
 from smash.config import RetrainSettings
 from smash.data import Data, Split
 from smash.data.base import first_lines
 from smash.data.splitting import cut
-from smash.device import choose_device
-from smash.durable import read_json
 from smash.errors import DataError, InvalidValueError, NotFoundError, unknown
-from smash.layout import ARCHITECTURE, RESULT
+from smash.fleet import HERE, Fleet
 from smash.progress import Progress, silent
 from smash.randomness import generator
-from smash.retraining import about_candidate, train_child
+from smash.retraining import about_candidate
 from smash.run import Run
+from smash.siblings import Order, train_children
 from smash.spaces import SearchSpace
 from smash.study import Candidate
 
@@ -219,6 +220,7 @@ def train_sample(
     settings: RetrainSettings,
     device: str = "auto",
     progress: Progress = silent,
+    fleet: Fleet = HERE,
 ) -> list[Known]:
     """Trains candidates from scratch and judges them on the audit split.
 
@@ -231,27 +233,26 @@ def train_sample(
         settings: How they are trained.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows how far it is.
+        fleet: Where they are trained.
     """
-    data, audit = audit_cut(run.data)
-    place = choose_device(device)
-    data = data.to(place)
-    audit = audit.on(place, data.train.stored)  # they share their images
+    orders = [
+        Order(
+            run.child_path(f"{child_name(one.id, settings)}-{AUDIT}"),
+            about_candidate(one),
+            settings,
+        )
+        for one in sample
+    ]
+    children = train_children(run, orders, _with_audit, device, progress, fleet)
     known = []
-    for candidate in sample:
-        path = run.child_path(f"{child_name(candidate.id, settings)}-{AUDIT}")
-        if (path / RESULT).is_file():
-            child = Child(path, run, read_json(path / ARCHITECTURE))
-        else:
-            child = train_child(
-                run,
-                path,
-                about_candidate(candidate),
-                settings,
-                data,
-                {"val": data.val, AUDIT: audit},
-                place,
-                progress,
-            )
+    for candidate, child in zip(sample, children, strict=True):
         architecture = run.space.from_json(candidate.architecture)
         known.append(Known(candidate.id, architecture, 1 - child.result[AUDIT]["error"]))
     return known
+
+
+def _with_audit(data: Data, place: torch.device) -> tuple[Data, Mapping[str, Split]]:
+    """Trains on what the audit split leaves, and judges on validation and audit."""
+    data, audit = audit_cut(data)
+    data = data.to(place)
+    return data, {"val": data.val, AUDIT: audit.on(place, data.train.stored)}  # they share images

@@ -54,7 +54,7 @@ class Fleet(Protocol):
         """Gives the number and the result of each job, as soon as it is there."""
 
 
-class Here:
+class _Here:
     """This process. A piece of work is done when its result is asked for."""
 
     def share(self, value: Movable) -> Movable:
@@ -68,6 +68,9 @@ class Here:
     def as_done(self, jobs: Sequence[Job[R]]) -> Iterator[tuple[int, R]]:
         """Does one after the other."""
         return ((number, job.result()) for number, job in enumerate(jobs))
+
+
+HERE = _Here()
 
 
 class _Later(Generic[R]):
@@ -100,7 +103,7 @@ def gather(ray: str | None, device: str) -> Iterator[Fleet]:
         MissingExtraError: Ray is not installed.
     """
     if ray is None:
-        yield Here()
+        yield HERE
         return
     from smash.cluster import join
 

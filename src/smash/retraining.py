@@ -79,7 +79,7 @@ def retrain(
         return _retrain(run, about, asked, name, device, test, progress)
     ranked = Study(run.study_path).ranked()
     if top is None:
-        about = about_candidate(_pick(ranked, rank))
+        about = about_candidate(pick(ranked, rank))
         return _retrain(run, about, asked, name, device, test, progress)
     if not 1 <= top <= len(ranked):
         raise InvalidValueError(
@@ -155,10 +155,15 @@ def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
             f"baseline {family!r} takes its size from a candidate, and run {str(run.path)!r} has "
             "none: name one of a size, such as wrn-16-2 or resnet-20-16"
         ) from None
-    return _pick(ranked, rank)
+    return pick(ranked, rank)
 
 
-def _pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
+def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
+    """The candidate of a rank.
+
+    Raises:
+        NotFoundError: There is none.
+    """
     if not ranked:
         raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
     if not 0 <= rank < len(ranked):

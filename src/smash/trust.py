@@ -23,6 +23,7 @@ from smash.config import RetrainSettings
 from smash.device import choose_device
 from smash.durable import write_atomically, write_json
 from smash.errors import InvalidValueError, unknown
+from smash.fleet import gather
 from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
 from smash.measuring import LEDGER, measure_companion
@@ -92,6 +93,7 @@ def correlate(
     rank_by: RankBy | None = None,
     examples: int | None = None,
     device: str = "auto",
+    ray: str | None = None,
     progress: Progress = silent,
     **recipe: Any,
 ) -> Trust:
@@ -115,6 +117,8 @@ def correlate(
             candidates by what the search ranked by.
         examples: Validation examples to score a table's architectures on.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        ray: Train on the machines of a Ray cluster, with `train`: its address, or ``auto``; see
+            `smash.fleet`.
         progress: Shows how far it is.
         **recipe: Fields of `RetrainSettings`, with `train`.
 
@@ -135,6 +139,7 @@ def correlate(
         rank_by,
         proxies,
         prior,
+        ray,
         recipe,
     )
     place = choose_device(device)
@@ -160,7 +165,8 @@ def correlate(
         prior = prior or searched.get("prior")
         sample = stratified(study.candidates(), int(train or 0))
         _check_enough(len(sample), "train")
-        known = train_sample(run, sample, settings, device, progress)
+        with gather(ray, device) as fleet:
+            known = train_sample(run, sample, settings, device, progress, fleet)
         scores = _full_scores(run, sample, known, searched, rank_by, ledger, place, progress)
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
         on_all = max(one.examples for one in study.candidates())
@@ -184,6 +190,7 @@ def _check(
     rank_by: str | None,
     proxies: Sequence[str],
     prior: str | None,
+    ray: str | None,
     recipe: Mapping[str, Any],
 ) -> None:
     faults = []
@@ -194,7 +201,8 @@ def _check(
         if column is None:
             faults.append(f"column is missing: name the column of {table} with real accuracies")
         faults += [
-            f"{name} is for what is trained, not for a table: leave it out" for name in recipe
+            f"{name} is for what is trained, not for a table: leave it out"
+            for name in (*recipe, *(["ray"] if ray else []))
         ]
     else:
         of_tables = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smash.commands.common import DeviceOption, JsonOption, RunArgument, open_run, say
+from smash.commands.common import DeviceOption, JsonOption, RayOption, RunArgument, open_run, say
 from smash.layout import find_run
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def correlate(
         int | None, typer.Option(help="Validation examples to score a table on; 2000.")
     ] = None,
     device: DeviceOption = "auto",
+    ray: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the ranking with real accuracies, of a table or of a sample that is trained."""
@@ -89,6 +90,7 @@ def correlate(
         rank_by=rank_by,  # type: ignore[arg-type] # checked there
         examples=examples,
         device=device,
+        ray=ray,
         progress=on_terminal,
         **{name: value for name, value in recipe.items() if value is not None},
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from smash.commands.common import (
     DeviceOption,
+    RayOption,
     RunArgument,
     TensorboardOption,
     announce,
@@ -16,12 +18,17 @@ from smash.commands.common import (
     print_child,
     print_export,
 )
+from smash.errors import InvalidValueError
 from smash.layout import STUDY, check_searched, find_run
 
 
 def retrain(
     run: RunArgument,
     rank: Annotated[int, typer.Option(help="Which candidate; 0 is the best.")] = 0,
+    ranks: Annotated[
+        str | None,
+        typer.Option(help="Train several instead, such as 0-4 or 0,2,5; what is there is kept."),
+    ] = None,
     top: Annotated[
         int | None, typer.Option(help="Train this many briefly, then the best of them fully.")
     ] = None,
@@ -74,6 +81,7 @@ def retrain(
         typer.Option(help="Then write it as 'smash export' does: .onnx, .safetensors or .py."),
     ] = None,
     device: DeviceOption = "auto",
+    ray: RayOption = None,
 ) -> None:
     """Train a candidate, or a reference network, and evaluate it on the test split."""
     find_run(run)
@@ -83,12 +91,46 @@ def retrain(
         check_place(export)  # now, and not once it is trained
     if baseline is None:
         check_searched(run / STUDY)
+    several = _ranks(
+        ranks,
+        ray,
+        {
+            "rank": rank or None,
+            "top": top,
+            "baseline": baseline,
+            "name": name,
+            "export": export,
+            "tensorboard": tensorboard or None,
+        },
+    )
     from smash.progress import on_terminal
     from smash.retraining import retrain as retrain_run
+    from smash.siblings import retrain_several
 
     opened = open_run(run)
     if tensorboard:
         opened.show_in_tensorboard()
+    settings: dict[str, Any] = {
+        "init": init,
+        "recipe": recipe,
+        "epochs": epochs,
+        "patience": patience,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "seed": seed,
+        "augment": augment,
+        "class_weights": class_weights,
+        "precision": precision,
+        "validate_every": validate_every,
+        "keep_every": keep_every,
+    }
+    if several:
+        for each in retrain_several(
+            opened, several, device=device, ray=ray, progress=on_terminal, **settings
+        ):
+            print_child(each)
+        return
     child = retrain_run(
         opened,
         rank,
@@ -99,22 +141,43 @@ def retrain(
         device=device,
         progress=on_terminal,
         announce=announce,
-        init=init,
-        recipe=recipe,
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        seed=seed,
-        augment=augment,
-        class_weights=class_weights,
-        precision=precision,
-        validate_every=validate_every,
-        keep_every=keep_every,
+        **settings,
     )
     print_child(child)
     if export is not None:
         from smash.exporting import export as export_child
 
         print_export(export_child(child, export))
+
+
+def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> list[int]:
+    """Which candidates are meant by ``0-4`` or ``0,2,5``; none where it was not asked for several.
+
+    Args:
+        ranks: What was given.
+        ray: What was given for it.
+        others: Options that are for one child, by name; None where they were not given.
+    """
+    if ranks is None:
+        if ray is not None:
+            raise InvalidValueError(
+                f"ray trains several children at once, got {ray!r} for one: add --ranks, as in "
+                "--ranks 0-4, or leave --ray out"
+            )
+        return []
+    faults = [
+        f"{name} is for one child, got {value!r} with ranks {ranks!r}: leave one of them out"
+        for name, value in others.items()
+        if value is not None
+    ]
+    found: list[int] = []
+    for part in ranks.split(","):
+        first, dash, last = part.strip().partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() and len(end) < 7 for end in ends) or int(ends[1]) < int(ends[0]):
+            faults.append(f"ranks must be numbers and ranges such as 0-4 or 0,2,5, got {ranks!r}")
+            break
+        found += range(int(ends[0]), int(ends[1]) + 1)
+    if faults:
+        raise InvalidValueError(*faults)
+    return found
