@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import platform
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
@@ -38,14 +39,16 @@ def join(address: str, device: str) -> Iterator[Cluster]:
         raise MissingExtraError(
             f"ray {address!r} needs Ray, which is not installed: pip install 'smash-nas[ray]'"
         ) from None
-    joined = not ray.is_initialized()
-    if joined:
-        _join(ray, address)
-    try:
-        yield Cluster(ray, device)
-    finally:
+    # Ray prints what it has to say about lost machines where results are to be.
+    with redirect_stdout(sys.stderr):
+        joined = not ray.is_initialized()
         if joined:
-            ray.shutdown()
+            _join(ray, address)
+        try:
+            yield Cluster(ray, device)
+        finally:
+            if joined:
+                ray.shutdown()
 
 
 def _join(ray: Any, address: str) -> None:

@@ -1,0 +1,146 @@
+"""A cluster of several machines, each a raylet of this one; some are killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+import smash
+from smash import cluster as far
+from smash.errors import DivergedError, InvalidValueError, LostProcessError
+from smash.fleet import HERE, gather
+from smash.run import load_tensors
+from smash.siblings import retrain_several
+from tests.answers import content
+from tests.conftest import TINY
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smash-nas[ray]'")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two machines of one CPU each; the first holds what is shared."""
+    from ray.cluster_utils import Cluster
+
+    size = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=size)
+    del size["include_dashboard"]
+    made.add_node(**size)
+    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A run whose cohorts were raced here; never altered, only copied."""
+    path = tmp_path_factory.mktemp("far")
+    data = smash.load_data("digits", val_fraction=0.4)  # enough of them to race
+    run = smash.train(data, path / "trained", epochs=1, **TINY)
+    shutil.copytree(run.path, path / "here")
+    smash.search(smash.Run.open(path / "here"), **SEARCH)
+    return path
+
+
+SEARCH = {"random": 20, "perturb": 5, "markov": 2, "device": "cpu"}
+TRAIN = {"epochs": 2, "device": "cpu", "augment": False}
+
+
+def killing(cluster, after):
+    """Progress that kills a machine once so many are done."""
+
+    @contextmanager
+    def shown(label, total):
+        def advance(done, words):
+            if done == after:
+                victim = next(iter(cluster.worker_nodes))
+                cluster.remove_node(victim, allow_graceful=False)
+
+        yield advance
+
+    return shown
+
+
+def test_a_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched):
+    shutil.copytree(searched / "trained", searched / "far")
+    run = smash.Run.open(searched / "far")
+    study = smash.search(run, **SEARCH, ray="auto", progress=killing(cluster, after=7))
+    assert not cluster.worker_nodes  # it was killed
+    here = smash.Study(searched / "here" / "study.journal").candidates()
+    assert study.candidates() == here
+    assert len({(one.strategy, one.index) for one in here}) == len(here) == 27
+    assert any(one.partial for one in here)  # there was a race
+    assert content(run.path)["study.journal"].count(b'"op_code":4') == 27  # trials created
+
+
+def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched):
+    for name in ("one", "several"):
+        shutil.copytree(searched / "here", searched / name)
+    here = retrain_several(smash.Run.open(searched / "one"), [0, 1, 2], **TRAIN)
+    run = smash.Run.open(searched / "several")
+    there = retrain_several(run, [0, 1, 2], **TRAIN, ray="auto")
+    for one, other in zip(here, there, strict=True):
+        assert content(one.path).keys() == content(other.path).keys()
+        assert (one.about, one.result) == (other.about, other.result)
+        for name in ("model.safetensors", "state.safetensors"):
+            tensors, others = load_tensors(one.path / name)[0], load_tensors(other.path / name)[0]
+            assert tensors.keys() == others.keys()
+            assert all(torch.equal(tensors[key], others[key]) for key in tensors), name
+    # What is there is kept: nothing is trained, so the machines are not needed.
+    again = retrain_several(run, [2, 0], **TRAIN)
+    assert [child.about["id"] for child in again] == [there[2].about["id"], there[0].about["id"]]
+
+
+def test_what_goes_wrong_far_away_is_said_here(cluster, monkeypatch):
+    monkeypatch.setattr(far, "_TRIES_AGAIN", 0)  # each costs a new process
+
+    def diverge():
+        raise DivergedError("the loss is nan: lower --learning-rate")
+
+    with gather("auto", "cpu") as fleet:
+        with pytest.raises(DivergedError, match="lower --learning-rate"):
+            fleet.submit(diverge).result()
+        with pytest.raises(ZeroDivisionError):
+            fleet.submit(divmod, 1, 0).result()
+        with pytest.raises(LostProcessError, match="was lost on 1 machines or processes"):
+            fleet.submit(os._exit, 1).result()
+
+
+def test_pieces_that_are_asked_for_together_are_done_first_first(cluster):
+    with gather("auto", "cpu") as fleet:
+        jobs = [fleet.submit(divmod, 17, by) for by in (3, 5)]
+        assert sorted(fleet.as_done(jobs)) == [(0, 5), (1, 3)]
+        assert [job.result() for job in jobs] == [5, 3]
+        further = fleet.submit(divmod, 100, jobs[0].kept)  # 17 mod 3, which stayed there
+        assert further.result() == 50
+
+
+def test_a_process_with_more_threads_than_any_machine_is_refused(cluster):
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(InvalidValueError, match=r"3 threads, .* at most 1 CPUs"):
+            gather("auto", "cpu").__enter__()
+    finally:
+        torch.set_num_threads(1)
+    with pytest.raises(InvalidValueError, match="device 'cuda' is on no machine"):
+        gather("auto", "cuda").__enter__()
+
+
+def test_here_work_is_done_when_its_result_is_asked_for():
+    done = []
+
+    def work(value):
+        done.append(value)
+        return value, -value
+
+    jobs = [HERE.submit(work, value) for value in (1, 2, 3)]
+    assert done == []
+    assert jobs[1].result() == 2
+    assert (jobs[1].kept, jobs[1].result(), done) == (-2, 2, [2])  # done once
+    assert list(HERE.as_done(jobs)) == [(0, 1), (1, 2), (2, 3)]
+    assert done == [2, 1, 3]
