@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import smash
 from smash.device import choose_device
@@ -150,10 +152,28 @@ def _work(setting: _Setting, work: Callable[..., Any], *arguments: Any) -> Any:
             f"{setting.versions}: install the same on all"
         )
     torch.set_num_threads(setting.threads)
+    _send_arrays()
     opened = [
         _open(one.ref, setting.device) if isinstance(one, _Shared) else one for one in arguments
     ]
     return work(*opened)
+
+
+@cache
+def _send_arrays() -> None:
+    """Lets what this process gives hold tensors as arrays: torch pickles some hundred slowly."""
+    import ray
+
+    ray.util.register_serializer(torch.Tensor, serializer=_to_array, deserializer=_to_tensor)
+
+
+def _to_array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _to_tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array.copy())  # Ray gives memory that must not be written to
 
 
 @lru_cache(maxsize=_SHARED)

@@ -127,6 +127,12 @@ class Scorer:
             _in_fair_order(train, "calibration")[:CALIBRATION_EXAMPLES]
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self.labels.device
+        return device
+
     def __call__(self, architecture: Any) -> Score:
         """Scores an architecture."""
         return self.judge(self.predict(architecture))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from smash.ensemble import ENSEMBLE, Ensemble
-from smash.fleet import Fleet
+from smash.fleet import Fleet, Job
 from smash.interruption import Interruption
 from smash.latency import measure_latency
 from smash.ledger import Ledger
@@ -85,6 +85,10 @@ class Loop:
         self._history: list[Scored[Any]] = []
         self._by_number: dict[tuple[str, int], Candidate] = {}
         self._take_in(study.candidates())
+        self.candidates = study.candidates()
+        self._history = [self._scored(one) for one in self.candidates]
+        self._least = min((one.value for one in self._history), default=math.inf)
+        self._by_number = {(one.strategy, one.index): one for one in self.candidates}
         full = [
             (one.id, scored.architecture)
             for one, scored in zip(self.candidates, self._history, strict=True)
@@ -274,8 +278,8 @@ class Loop:
             candidate = self._commit(of[id(one)], one, rungs)
             if not candidate.partial and len(rungs) > 1:
                 self._values[candidate.id] = one.values
-            least = min(scored.value for scored in self._history)
-            advance(len(self.candidates), f"{strategy.name}, best {least:.4f}")
+            self._least = min(self._least, self._history[-1].value)
+            advance(len(self.candidates), f"{strategy.name}, best {self._least:.4f}")
 
         def working() -> AbstractContextManager[None]:
             return interruption.at_once()
@@ -288,8 +292,11 @@ class Loop:
         states = None
         for number in range(first, len(self._scorer.rungs)) if self._keep else [None]:
             job = submit(number, states)
-            yield job.result
+            yield partial(self._received, job)
             states = job.kept
+
+    def _received(self, job: Job[Tensor]) -> Tensor:
+        return job.result().to(self._device)
 
     def _returning(self, one: Candidate, rungs: Sequence[int]) -> Entrant:
         """A candidate that settled when this race ran before."""
@@ -372,6 +379,9 @@ def _part(
     """Logits of one part, and the states for the parts to come; of all parts if it is None."""
     if number is None:
         return scorer.predict(architecture), None
-    states = scorer.states_of(architecture) if states is None else states
+    if states is None:
+        states = scorer.states_of(architecture)
+    else:  # which another machine may have computed
+        states = [{name: each.to(scorer.device) for name, each in one.items()} for one in states]
     is_last = number == len(scorer.rungs) - 1
     return scorer.predict_part(architecture, states, number), None if is_last else states
