@@ -46,7 +46,7 @@ class World:
     flops: float = 2 * 1.35e9
     speed: float = 3.0e13
     begin: float = 0.1
-    send: float = 0.002
+    send: float = 0.0013
     cohort: int = 100
     proposers: int = 1
     batch: int = 1
