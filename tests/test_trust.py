@@ -14,6 +14,7 @@ import smash
 from smash.errors import InvalidValueError, RunStateError
 from smash.ledger import Ledger
 from smash.measuring import LEDGER
+from smash.proxies import choose_prior
 from smash.scoring import Scorer
 from smash.trust import FOUND, PICTURE
 from tests.answers import call
@@ -74,7 +75,7 @@ def test_a_perfect_ranking_agrees_and_its_reverse_does_not(cells, scored, tmp_pa
 def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
     rng = np.random.default_rng(1)
     truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
-    found = compare(cells, write(tmp_path / "x.csv", truths))
+    found = compare(cells, write(tmp_path / "x.csv", truths), prior="none")
     truth = list(truths.values())
     params = [
         sum(p.numel() for p in cells.space.build(cell, cells.data.task).parameters())
@@ -122,6 +123,16 @@ def test_a_prior_is_shown_alone_and_joined_with_the_score(cells, scored, tmp_pat
     assert told["together"]["params"]["kendall_tau"]["value"] == pytest.approx(tau.value)
     with pytest.raises(InvalidValueError, match="prior 'size' is not known"):
         compare(cells, path, prior="size")
+
+
+def test_cells_have_a_prior_of_their_own(cells, scored, tmp_path):
+    truths = {text: -loss for text, (_, loss) in scored.items()}
+    path = write(tmp_path / "x.csv", truths)
+    found = compare(cells, path)
+    assert (found.prior, set(found.together)) == ("synflow", {"synflow"})
+    assert compare(cells, path, prior="synflow").as_json() == found.as_json()
+    assert compare(cells, path, prior="none").prior is None
+    assert choose_prior(None, "memory-bank") is None
 
 
 def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
