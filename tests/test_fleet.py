@@ -51,6 +51,7 @@ def _free_port():
         ),
         (f"127.0.0.1:{_free_port()}", "is no Ray cluster that can be joined: start one with"),
     ],
+    ids=["word", "port", "scheme", "nobody there"],  # the same in each process: the port is not
 )
 def test_a_wrong_address_is_one_line(command, copied, address, words):
     before = content(copied)
