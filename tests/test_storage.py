@@ -76,6 +76,7 @@ def work(line: str, log: Path) -> None:
     """Runs a command in a process of its own."""
     os.dup2(os.open(f"{log}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     torch.set_num_threads(1)
+    os.environ["PGPASSWORD"] = PASSWORD  # the server of forks may have begun before it was set
     sys.argv = ["smash", *line.split()]
     cli.main()
 
