@@ -19,11 +19,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,52 +31,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.config import SpaceSettings, TrainingSettings
-from smash.data import Augmentation, Data, epoch_order, load_data, training_batch
+from smash.benching.setting import BATCH, SIZES, Setting
+from smash.benching.turns import WARM_UP, in_turn, ratio_of
+from smash.data import Augmentation, epoch_order, training_batch
 from smash.device import autocast, choose_device
 from smash.errors import InvalidValueError, unknown
 from smash.progress import Progress, silent
 from smash.racing import Entrant, Promise, Race
-from smash.randomness import generator, torch_generator
+from smash.randomness import torch_generator
 from smash.retraining import initialise
 from smash.scoring import Scorer
-from smash.spaces import make_space
-from smash.spaces.base import Task
 from smash.spaces.dilation import quicken
 from smash.study import Candidate, Study
-from smash.training_loop import make_optimizer
-from smash.weights import SmashNetwork
 
-_BATCH = 50
-_CLASSES = 10
 _KEEP = 10
-_WARM_UP = 2  # rounds that do not count
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large the network is, and how much is scored with it.
-
-    Attributes:
-        preset: Of memory banks.
-        side: Of an image, in pixels.
-        channels: Of an image.
-        candidates: In a race.
-        examples: That a candidate is scored on.
-    """
-
-    preset: str
-    side: int
-    channels: int
-    candidates: int
-    examples: int
-
-
-SIZES: Mapping[str, Size] = {
-    "demo": Size(preset="tiny", side=8, channels=1, candidates=60, examples=2000),
-    "cifar-small": Size(preset="small", side=32, channels=3, candidates=40, examples=1000),
-    "cifar-default": Size(preset="original", side=32, channels=3, candidates=12, examples=500),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +73,7 @@ class Row:
         name: Which.
         size: Of the network, or of what it is about.
         device: Where it was measured.
-        ratio: What `smash.benching` says of the figure: the median of the ratios of all rounds.
+        ratio: What `smash.benching.figures` says of it: the median of the ratios of all rounds.
         median: Of the measured side, in `unit`.
         unit: Of `median`.
     """
@@ -160,113 +127,10 @@ def bench(
     return rows
 
 
-class Setting:
-    """A SMASH network of one size with what it learns from."""
-
-    def __init__(self, name: str, device: torch.device) -> None:
-        self.name, self.size, self.device = name, SIZES[name], device
-        self.task = Task(channels=self.size.channels, size=(self.size.side,) * 2, classes=_CLASSES)
-        self.space = make_space(SpaceSettings(name="memory-bank", preset=self.size.preset), dims=2)
-
-    @cached_property
-    def network(self) -> SmashNetwork:
-        """Untrained: time does not depend on the weights."""
-        return SmashNetwork(self.space, self.task).to(self.device)
-
-    @cached_property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """As training has it."""
-        return make_optimizer(self.network, TrainingSettings(steps=1))
-
-    @cached_property
-    def data(self) -> Data:
-        """Synthetic, enough to score on."""
-        return synthetic(self.size, 2 * self.size.examples).to(self.device)
-
-    def architecture(self, number: int) -> Any:
-        """One as in the middle of training."""
-        rng = generator(0, "bench", number)
-        return self.space.sample_for_training(rng, 0.5)
-
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Images and labels."""
-        shape = (_BATCH, self.task.channels, *self.task.size)
-        images = torch.randn(shape, generator=torch_generator(0, "bench images"))
-        labels = torch.arange(_BATCH) % _CLASSES
-        return images.to(self.device), labels.to(self.device)
-
-    def step(self, number: int, images: Tensor, labels: Tensor) -> None:
-        """A step of SMASH training."""
-        with autocast(self.device):
-            logits = self.network(self.architecture(number), images)
-        self.optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits.float(), labels).backward()
-        self.optimizer.step()
-
-
-def synthetic(size: Size, examples: int) -> Data:
-    """Noise as images, with labels in turn; padded crops and flips as for photos.
-
-    Args:
-        size: Of the images.
-        examples: Of which half are to validate on.
-    """
-    shape = (examples, size.channels, size.side, size.side)
-    rng = generator(0, "bench data")
-    images = rng.integers(256, size=shape, dtype="uint8")
-    source = {"data": images, "labels": torch.arange(examples).numpy() % _CLASSES}
-    data = load_data(source, dims=2, channels="first", val_fraction=0.6, test_fraction=0.1)
-    return replace(data, augmentation=Augmentation(min(4, size.side // 8), flip=True))
-
-
-def in_turn(
-    sides: Sequence[Callable[[int], None]],
-    rounds: int,
-    device: torch.device | None = None,
-    warm_up: int = _WARM_UP,
-) -> list[list[float]]:
-    """Measures each side once a round; who begins changes from round to round.
-
-    Args:
-        sides: What is measured, called with the number of the round.
-        rounds: Measurements of each.
-        device: Where they compute; on a GPU its own clock is read.
-        warm_up: Rounds before these, which do not count.
-
-    Returns:
-        Of each side the seconds of each round.
-    """
-    seconds: list[list[float]] = [[] for _ in sides]
-    for number in range(-warm_up, rounds):
-        numbers = range(len(sides))
-        for side in numbers if number % 2 else reversed(numbers):
-            taken = _seconds(partial(sides[side], number + warm_up), device)
-            if number >= 0:
-                seconds[side].append(taken)
-    return seconds
-
-
-def _seconds(work: Callable[[], None], device: torch.device | None) -> float:
-    if device is None or device.type != "cuda":
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-    work()
-    last.record()
-    last.synchronize()
-    return float(first.elapsed_time(last)) / 1000
-
-
-def _ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    return statistics.median(a / b for a, b in zip(over, under, strict=True))
-
-
 def _step(setting: Setting, effort: Effort) -> Iterator[Row]:
     images, labels = setting.batch()
     own: dict[int, torch.nn.Module] = {}
-    for number in range(effort.rounds + _WARM_UP):
+    for number in range(effort.rounds + WARM_UP):
         architecture = setting.architecture(number)
         child = setting.space.build(architecture, setting.task, str(setting.device))
         initialise(child, torch_generator(0, "bench child"))
@@ -283,7 +147,9 @@ def _step(setting: Setting, effort: Effort) -> Iterator[Row]:
         setting.step(number, images, labels)
 
     steps, alone = in_turn((smash, child_alone), effort.rounds, setting.device)
-    yield _row("step", setting, _ratio(steps, alone), 1000 * statistics.median(steps), "ms a step")
+    yield _row(
+        "step", setting, ratio_of(steps, alone), 1000 * statistics.median(steps), "ms a step"
+    )
 
 
 def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
@@ -310,7 +176,7 @@ def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
     rounds = 1 if few else 3
     whole, raced = in_turn((full, racing), rounds, setting.device, warm_up=0)
     a_minute = 60 * candidates / statistics.median(raced)
-    yield _row("score", setting, _ratio(whole, raced), a_minute, "architectures a minute")
+    yield _row("score", setting, ratio_of(whole, raced), a_minute, "architectures a minute")
 
 
 def _sample(setting: Setting, effort: Effort) -> Iterator[Row]:
@@ -327,7 +193,7 @@ def _sample(setting: Setting, effort: Effort) -> Iterator[Row]:
 
     drawn, steps = in_turn((draw, step), effort.rounds, setting.device)
     median = 1000 * statistics.median(drawn)
-    yield _row("sample", setting, _ratio(drawn, steps), median, "ms an architecture")
+    yield _row("sample", setting, ratio_of(drawn, steps), median, "ms an architecture")
 
 
 def _data(setting: Setting, effort: Effort) -> Iterator[Row]:
@@ -336,15 +202,15 @@ def _data(setting: Setting, effort: Effort) -> Iterator[Row]:
 
     def load(number: int) -> None:
         order = epoch_order(len(data.train), 0, number // 10)
-        batch = training_batch(data.train, order[:_BATCH], 0, number)
+        batch = training_batch(data.train, order[:BATCH], 0, number)
         data.normalise(data.augmentation(batch.images, torch_generator(0, "bench", number)))
 
     def step(number: int) -> None:
         setting.step(number, images, labels)
 
     loads, steps = in_turn((load, step), effort.rounds, setting.device)
-    a_second = _BATCH / statistics.median(loads)
-    yield _row("data", setting, _ratio(steps, loads), a_second, "images a second")
+    a_second = BATCH / statistics.median(loads)
+    yield _row("data", setting, ratio_of(steps, loads), a_second, "images a second")
 
 
 def _study(effort: Effort) -> Iterator[Row]:
@@ -366,7 +232,7 @@ def _study(effort: Effort) -> Iterator[Row]:
     for name, taken in (("study add", adds), ("study read", reads)):
         for count, seconds in zip(effort.candidates, taken, strict=True):
             median = 1000 * statistics.median(seconds)
-            ratio = _ratio(seconds, taken[0])
+            ratio = ratio_of(seconds, taken[0])
             yield Row(
                 name=name, size=f"{count:,}", device="cpu", ratio=ratio, median=median, unit="ms"
             )
@@ -381,7 +247,7 @@ def _start(effort: Effort) -> Iterator[Row]:
     helps, bare = in_turn(sides, effort.rounds, warm_up=1)
     median = statistics.median(helps)
     yield Row(
-        name="start", size="--help", device="cpu", ratio=_ratio(helps, bare), median=median,
+        name="start", size="--help", device="cpu", ratio=ratio_of(helps, bare), median=median,
         unit="s",
     )  # fmt: skip
 
@@ -401,7 +267,7 @@ def _augment(setting: Setting, effort: Effort) -> Iterator[Row]:
     seconds, copies = in_turn((augment, copy), 3, setting.device, warm_up=1)
     unit = f"s for {effort.images:,} images"
     median = statistics.median(seconds)
-    yield _row("augment", setting, _ratio(seconds, copies), median, unit)
+    yield _row("augment", setting, ratio_of(seconds, copies), median, unit)
 
 
 def _row(name: str, setting: Setting, ratio: float, median: float, unit: str) -> Row:
