@@ -256,7 +256,7 @@ def test_a_sample_of_candidates_is_trained_and_compared(run):
     assert "error on" in found.scored_on
 
 
-def test_wrong_settings_are_all_told(cells, tmp_path):
+def test_wrong_settings_are_all_told(cells, scored, tmp_path):
     with pytest.raises(InvalidValueError) as error:
         smash.correlate(
             cells, train=3, half="first", limit=3, proxies=["naswot2"], init="generated"
@@ -267,7 +267,7 @@ def test_wrong_settings_are_all_told(cells, tmp_path):
         compare(cells, path)
     with pytest.raises(InvalidValueError, match="epochs is for what is trained"):
         compare(cells, path, epochs=3)
-    (cells.path / LEDGER).with_name("copy").write_bytes((cells.path / LEDGER).read_bytes())
+    compare(cells, write(tmp_path / "y.csv", dict.fromkeys(scored, 1.0)))  # so that it is there
     text = (cells.path / LEDGER).read_bytes()
     try:
         (cells.path / LEDGER).write_bytes(b"damaged\n" + text)
