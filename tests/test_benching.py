@@ -28,10 +28,6 @@ def test_measures_each_figure_at_the_size_of_the_demo():
         *of_size, "study add", "study add", "study read", "study read", "start"
     ]  # fmt: skip
     assert all(row.ratio > 0 and row.median > 0 for row in rows)
-    found = {row.name: row for row in rows}
-    assert found["step"].ratio > 1  # a step has all that its child's passes have
-    assert found["score"].ratio > 1  # a race looks at less
-    assert found["start"].ratio > 1
     assert [row.size for row in rows if row.name == "study add"] == ["10", "40"]
 
 
