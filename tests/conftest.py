@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -30,10 +31,18 @@ def digits():
     return smash.load_data("digits")
 
 
+@pytest.fixture(scope="session")
+def trained(digits, tmp_path_factory):
+    """A run whose network was trained for an epoch; never altered, only copied."""
+    return smash.train(digits, tmp_path_factory.mktemp("trained") / "run", epochs=1, **TINY)
+
+
 @pytest.fixture
-def run(digits, tmp_path):
-    """A run whose network was trained for an epoch."""
-    return smash.train(digits, tmp_path / "run", epochs=1, **TINY)
+def run(trained, digits, tmp_path):
+    """A copy of the trained run."""
+    run = smash.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    run.data = digits
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -23,9 +24,19 @@ from smash.training import begin
 from tests.conftest import TINY
 
 
-@pytest.fixture
-def ranked(run):
+@pytest.fixture(scope="module")
+def searched(trained, digits, tmp_path_factory):
+    """The trained run with three candidates; never altered, only copied."""
+    run = smash.Run.open(shutil.copytree(trained.path, tmp_path_factory.mktemp("searched") / "run"))
+    run.data = digits
     smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    return run.path
+
+
+@pytest.fixture
+def ranked(searched, digits, tmp_path):
+    run = smash.Run.open(shutil.copytree(searched, tmp_path / "run"))
+    run.data = digits
     return run
 
 
