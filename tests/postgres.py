@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PASSWORD = "s3cret-of-tests"  # noqa: S105 # of a server that lives for seconds
-_PATIENCE = 20.0  # seconds
+_PATIENCE = 300.0  # seconds
 
 
 def programs() -> Path | None:

@@ -9,23 +9,31 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 _PRELOADED = ["torch._dynamo", "sklearn.datasets", "smash.searching", "smash.trust", "smash.cli"]
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 600.0  # seconds: what hangs fails, and the slowest of machines does not
+
+
+def preload() -> None:
+    """Says what the process that others are forked from imports, once in a session."""
+    get_context("forkserver").set_forkserver_preload(_PRELOADED)
 
 
 def begin(work: Callable[..., object], *arguments: Any) -> BaseProcess:
     """Starts a process."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    process = context.Process(target=work, args=arguments, daemon=True)
+    preload()
+    process = get_context("forkserver").Process(target=work, args=arguments, daemon=True)
     process.start()
     return process
 
 
-def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
-    """Works in a process, and gives its exit code; 1 where it raises."""
-    process = begin(work, *arguments)
+def ended(process: BaseProcess) -> int | None:
+    """Waits until a process ends, and gives its exit code; 1 where it raised."""
     process.join(_PATIENCE)
     return process.exitcode
+
+
+def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
+    """Works in a process, and gives its exit code."""
+    return ended(begin(work, *arguments))
 
 
 def without_rights() -> None:

@@ -1,24 +1,28 @@
-"""Two processes on the CPU, joined as `torchrun` joins them."""
+"""Two processes on the CPU, joined as `torchrun` joins them.
+
+That `torchrun` itself starts them is shown in `tests.test_original`.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 
 import smash
+from smash import cli
 from smash.errors import RunStateError
 from smash.processes import ALONE, Processes, join
 from smash.run import load_tensors
 from smash.training_loop import TrainingLoop
+from tests.processes import begin, ended
 
 TRAIN = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 2 --seed 3"
 
@@ -29,11 +33,24 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def exchange(rank: int, port: int, folder: str) -> None:
-    """What one process does in the test of the exchanges."""
+def join_two(rank: int, port: int) -> None:
+    """Tells this process which of two it is, as `torchrun` does."""
+    torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
+
+
+def in_two(work: Callable[..., object], *arguments: Any) -> list[int | None]:
+    """Works in two processes, and gives their exit codes."""
+    port = free_port()
+    processes = [begin(work, rank, port, *arguments) for rank in range(2)]
+    return [ended(process) for process in processes]
+
+
+def exchange(rank: int, port: int, folder: str) -> None:
+    """What one process does in the test of the exchanges."""
+    join_two(rank, port)
     with join(torch.device("cpu")) as processes:
         used, half_used, unused = (torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
         used.grad = torch.full((2, 3), float(1 + rank))
@@ -54,7 +71,7 @@ def exchange(rank: int, port: int, folder: str) -> None:
 
 
 def test_exchanges_give_every_process_the_same(tmp_path):
-    torch.multiprocessing.spawn(exchange, (free_port(), str(tmp_path)), nprocs=2)
+    assert in_two(exchange, str(tmp_path)) == [0, 0]
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert torch.equal(found["used"], torch.full((2, 3), 1.5))
@@ -71,67 +88,64 @@ def test_alone_nothing_is_exchanged():
     assert ALONE.gather(3.0) == [3.0]
 
 
-def torchrun(out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(free_port()), "-m", "smash", *TRAIN.split(), "--out", str(out)]
-    return subprocess.Popen(
-        [*command, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> None:
+    """One of two processes that train; the second may kill itself before a step."""
+    join_two(rank, port)
+    file = os.open(out.with_suffix(f".{rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    if rank == 1 and killed_at is not None:
+        step, take_step = 0, TrainingLoop.take_step
+
+        def counted(self: TrainingLoop) -> Any:
+            nonlocal step
+            if step == killed_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            step += 1
+            return take_step(self)
+
+        TrainingLoop.take_step = counted  # type: ignore[method-assign]
+    sys.argv = ["smash", *TRAIN.split(), "--out", str(out), *more.split()]
+    cli.main()
 
 
-def workers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children]
+def said(out: Path) -> str:
+    """What the two processes printed."""
+    return "".join(out.with_suffix(f".{rank}").read_text() for rank in range(2))
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes through /proc")
 def test_two_processes_train_and_resume_exactly_after_one_is_killed(tmp_path):
-    whole = torchrun(tmp_path / "whole")
-    said, _ = whole.communicate(timeout=300)
-    assert whole.returncode == 0, said
-    assert said.count("nominal budget") == 1  # one process speaks
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert in_two(train, whole, "", None) == [0, 0], said(whole)
+    assert said(whole).count("nominal budget") == 1  # one process speaks
 
-    cut = torchrun(tmp_path / "cut")
-    checkpoint = tmp_path / "cut" / "state.safetensors"
-    deadline = time.monotonic() + 240
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        assert cut.poll() is None, cut.communicate()[0]
-        time.sleep(0.02)
-    os.kill(workers_of(cut.pid)[1], signal.SIGKILL)
-    said, _ = cut.communicate(timeout=120)
-    assert cut.returncode == 1
-    assert not (tmp_path / "cut" / "network.safetensors").exists(), "killed too late"
-    _, about = load_tensors(checkpoint)
-    assert about["step"] > 0
+    # An epoch is 13 steps; its end is the checkpoint.
+    assert in_two(train, cut, "", 20) == [1, -signal.SIGKILL], said(cut)
+    assert "another process of this training is gone" in said(cut)
+    _, about = load_tensors(cut / "state.safetensors")
+    assert about["step"] == 13
 
     with pytest.raises(RunStateError, match="begun by 2 processes, got 1"):
-        smash.train(None, tmp_path / "cut", resume=True)
-    again = torchrun(tmp_path / "cut", "--resume")
-    said, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, said
-    expected, _ = load_tensors(tmp_path / "whole" / "network.safetensors")
-    found, _ = load_tensors(tmp_path / "cut" / "network.safetensors")
+        smash.train(None, cut, resume=True)
+    assert in_two(train, cut, "--resume", None) == [0, 0], said(cut)
+    expected, _ = load_tensors(whole / "network.safetensors")
+    found, _ = load_tensors(cut / "network.safetensors")
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     keys = ("step", "train_loss", "val_loss", "val_error")
     rows = [
-        [{key: row[key] for key in keys} for row in smash.Run.open(tmp_path / name).metrics.rows()]
-        for name in ("whole", "cut")
+        [{key: row[key] for key in keys} for row in smash.Run.open(path).metrics.rows()]
+        for path in (whole, cut)
     ]
     assert rows[0] == rows[1]
 
 
 def test_a_fault_of_the_first_process_ends_all(tmp_path):
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "file").touch()
-    run = torchrun(tmp_path / "taken")
-    said, _ = run.communicate(timeout=120)
-    assert run.returncode != 0
-    assert said.count("already exists and is kept") == 1
-    assert "Traceback" not in said.split("already exists")[0]
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "file").touch()
+    assert in_two(train, taken, "", None) == [2, 2]
+    assert said(taken).count("already exists and is kept") == 1
+    assert "Traceback" not in said(taken)
 
 
 class Pretend(Processes):
