@@ -1,7 +1,5 @@
 import hashlib
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -297,13 +295,3 @@ def test_all_faults_of_an_architecture_are_told_at_once_with_their_place():
     told = str(caught.value)
     assert "block 0, op 0: reads (9,)" in told
     assert "block 2, op 0: outputs 3" in told
-
-
-def test_id_is_the_same_in_another_process():
-    code = (
-        "import numpy as np; from smash import MemoryBankSpace as S; "
-        "print(S().identify(S().sample(np.random.default_rng(3))))"
-    )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    space = MemoryBankSpace()
-    assert other.stdout.strip() == space.identify(space.sample(rng_of(3)))
