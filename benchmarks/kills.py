@@ -36,6 +36,7 @@ COMMANDS = {
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",
 }
 _PATIENCE = 300.0  # seconds for a command that takes some
+_PROMPT = 5.0  # seconds that a command may go on after a signal
 _PRELOADED = ["torch._dynamo", "sklearn.datasets", "smash.searching", "smash.trust"]
 
 
@@ -203,7 +204,7 @@ def _kill(
         outcome.faults.append(
             f"{sent.name}: exit code {process.exitcode}: {log.read_text()[-900:]}"
         )
-    if (waited := time.monotonic() - asked) > 5:
+    if (waited := time.monotonic() - asked) > _PROMPT:
         outcome.faults.append(f"{sent.name}: {waited:.1f} s until it ended")
     if scores(run) < before:
         outcome.faults.append(f"{before - scores(run)} scores are gone")

@@ -62,7 +62,7 @@ def test_it_shows_candidates_as_they_come(tmp_path):
         assert notes["id"] == one.id
     for one in found[5:]:
         study.add(one, readable[one.id])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while len(get(app, address)["trials"]) < 8:  # it looks again every two seconds
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -18,7 +18,7 @@ from tests.processes import begin
 def _hold(folder, work):
     with hold(folder, work):
         (folder / "held").touch()
-        time.sleep(60)
+        time.sleep(600)  # until it is killed
 
 
 @pytest.fixture
