@@ -8,7 +8,7 @@ demo: install
 	$(BIN)/smash demo
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: install
 	$(BIN)/ruff check .
