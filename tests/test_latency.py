@@ -2,26 +2,35 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+import smash
 from smash.cost import Budget, measure, survey
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, RunStateError
 from smash.latency import (
+    CHILD,
+    GRAPH,
+    Latency,
     Stopwatch,
     check_feasible,
     describe_sizes,
     measure_latency,
     parse_latency,
+    read_latencies,
     sizes_of,
     time_network,
+    times_in_words,
 )
 from smash.ledger import Ledger
 from smash.proposing import Proposer
 from smash.spaces import MemoryBankSpace, Task
 from smash.strategies import RandomSampling
+from smash.study import Study
+from tests.reporting.made import candidates
 from tests.spaces.cases import OPTIONS
 
 TASK = Task(channels=1, size=(8, 8), classes=3)
@@ -83,6 +92,26 @@ def test_what_was_timed_is_kept(tmp_path):
     again = Stopwatch(space, TASK, CPU, Ledger(tmp_path / "latency.jsonl"))
     assert again(space.smallest()) == seconds == first(space.smallest())
     assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
+
+
+def test_times_are_read_again_by_what_was_timed(tmp_path):
+    ledger = Ledger(tmp_path / "latency.jsonl")
+    ledger.add("latency device=cpu threads=2", "a", {"seconds": 0.004, "spread": 0.001})
+    ledger.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
+    ledger.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
+    ledger.flush()
+    assert read_latencies(tmp_path, CHILD) == {"a": Latency(0.002, 0.0002, 1, 2, "cuda")}
+    assert read_latencies(tmp_path, GRAPH) == {"b": Latency(0.003, 0.0004, 1, 2, "onnxruntime")}
+    one = candidates(1)[0][0]
+    ranked = [replace(one, id="a"), replace(one, id="b", latency=0.005), replace(one, id="c")]
+    assert times_in_words(tmp_path, ranked) == [
+        ("0", "a", "2.00 ± 0.10", "cuda", "2", "", ""),
+        ("1", "b", "5.00", "", "", "3.00 ± 0.20", "2"),
+    ]
+    ledger.add("latency device=cpu", "a", {"seconds": 0.004, "spread": 0.001})
+    ledger.flush()
+    with pytest.raises(RunStateError, match=r"latency\.jsonl is damaged.*delete the file"):
+        read_latencies(tmp_path, CHILD)
 
 
 def test_sizes_go_up_and_are_told_in_words():
@@ -155,6 +184,17 @@ def test_a_search_keeps_the_times_of_its_candidates(run, command):
     rows = json.loads(command("show", path, "--json").out)
     assert len(rows) == 1
     assert all(0 < row["latency"] <= 10 for row in rows)
+    for one in rows:
+        child, graph = one["child_time"], one["graph_time"]
+        assert child["seconds"] == one["latency"]
+        assert (child["device"], graph["device"]) == ("cpu", "onnxruntime")
+        assert all(time["seconds"] > 0 and time["spread"] >= 0 for time in (child, graph))
+        assert (child["batch"], child["threads"]) == (1, torch.get_num_threads())
+    times = times_in_words(run.path, Study(run.study_path).ranked())
+    assert [row[1] for row in times] == [rows[0]["id"]]
+    page = smash.report(run).read_text()
+    for words in (command("show", path).out, found.out, page):
+        assert all(cell in words for cell in times[0])
     kept = (run.path / "latency.jsonl").read_text()
     again = command("search", path, *counts, "--max-latency", "10s")
     assert again.code == 0

@@ -10,6 +10,7 @@ import pytest
 import smash
 from smash.cli import app
 from smash.errors import InvalidValueError
+from smash.latency import CHILD, read_latencies
 from smash.objectives import check_objectives, front, of_study, quality_of, values
 from smash.randomness import generator
 from smash.strategies import Nsga2, Scored
@@ -140,6 +141,10 @@ def test_latency_is_measured_where_it_is_an_objective(run):
     asked = {"random": 3, "evolve": 2, "objectives": ("loss", "latency"), "device": "cpu"}
     candidates = smash.search(run, **asked).candidates()
     assert all(0 < one.latency < 1 for one in candidates)
+    kept = read_latencies(run.path, CHILD)
+    assert {one.id: one.latency for one in candidates} == {
+        name: time.seconds for name, time in kept.items()
+    }
     assert smash.search(run, **asked).candidates() == candidates  # kept, and not measured again
 
 

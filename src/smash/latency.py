@@ -6,22 +6,30 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from smash.cost import Budget, Cost, draw_by_size, measure
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, RunStateError
 from smash.ledger import Ledger, kind_of
 from smash.randomness import torch_generator
 from smash.retraining import initialise
 from smash.spaces.base import SearchSpace, Task
+from smash.study import Candidate
 
 LATENCIES = "latency.jsonl"
 """The file in a run folder that keeps times."""
+
+CHILD, GRAPH = "latency", "graphs"
+"""What is timed there: the child while searching, the exported graph of the best afterwards."""
+
+TIMED = 10
+"""How many of the best are timed as exported graphs."""
 
 _WARM_UP = 5
 _RUNS = 10
@@ -137,7 +145,7 @@ class Stopwatch:
         self, space: SearchSpace[Any], task: Task, device: torch.device, ledger: Ledger
     ) -> None:
         self._space, self._task, self._device, self._ledger = space, task, device, ledger
-        self._kind = kind_of("latency", device=device, threads=torch.get_num_threads())
+        self._kind = kind_of(CHILD, device=device, threads=torch.get_num_threads())
 
     def __call__(self, architecture: Any) -> float:
         """Seconds of its child for one input."""
@@ -149,6 +157,39 @@ class Stopwatch:
             self._ledger.add(self._kind, identity, known)
             self._ledger.flush()  # now: what is refused is nowhere else
         return known["seconds"]
+
+
+def read_latencies(run: Path, what: str) -> dict[str, Latency]:
+    """Times that a run keeps, by the architecture's id; of several of one, the last.
+
+    Args:
+        run: Folder of the run.
+        what: `CHILD` or `GRAPH`.
+
+    Raises:
+        RunStateError: The file that keeps them is damaged.
+    """
+    found = {}
+    path = run / LATENCIES
+    for kind, identity, values in Ledger(path):
+        try:
+            timed, *pairs = kind.split()
+            if timed != what:
+                continue
+            how = dict(pair.split("=", 1) for pair in pairs)
+            found[identity] = Latency(
+                values["seconds"],
+                values["spread"],
+                1,
+                int(how["threads"]),
+                how.get("device", "onnxruntime"),
+            )
+        except (ValueError, KeyError, AttributeError):
+            raise RunStateError(
+                f"{path} is damaged, it says {kind!r:.60}: delete the file, and what it held is "
+                "measured again"
+            ) from None
+    return found
 
 
 @dataclass(frozen=True)
@@ -198,7 +239,40 @@ def describe_sizes(sizes: list[Size]) -> list[str]:
 
 def in_words(latency: Latency) -> str:
     """A latency for people: ``1.23 ± 0.04 ms``."""
-    return f"{1000 * latency.seconds:.2f} ± {500 * latency.spread:.2f} ms"
+    return f"{_ms(latency)} ms"
+
+
+def _ms(latency: Latency) -> str:
+    return f"{1000 * latency.seconds:.2f} ± {500 * latency.spread:.2f}"
+
+
+def times_in_words(run: Path, ranked: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    """What a run keeps of the times of its best candidates, for a table.
+
+    Args:
+        run: Folder of the run.
+        ranked: The candidates, best first.
+
+    Returns:
+        Of each that was timed: rank, id; the child's milliseconds, device and threads; those of the
+        exported graph and threads, which ONNX Runtime runs on the CPU. What is not known is empty.
+    """
+    children, graphs = read_latencies(run, CHILD), read_latencies(run, GRAPH)
+    rows: list[tuple[str, ...]] = []
+    for rank, one in enumerate(ranked):
+        child, graph = children.get(one.id), graphs.get(one.id)
+        if child is None and graph is None and one.latency is None:
+            continue
+        elsewhere = "" if one.latency is None else f"{1000 * one.latency:.2f}"
+        rows.append(
+            (
+                str(rank),
+                one.id,
+                *((_ms(child), child.device, str(child.threads)) if child else (elsewhere, "", "")),
+                *((_ms(graph), str(graph.threads)) if graph else ("", "")),
+            )
+        )
+    return rows
 
 
 def check_feasible(

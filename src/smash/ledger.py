@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,11 @@ class Ledger:
     def get(self, kind: str, identity: str) -> Numbers | None:
         """What is known of an architecture; a number that is not finite is NaN."""
         return self._found.get((kind, identity))
+
+    def __iter__(self) -> Iterator[tuple[str, str, Numbers]]:
+        """Kind, architecture's id and numbers, in the order in which they were first kept."""
+        for (kind, identity), values in self._found.items():
+            yield kind, identity, values
 
     def add(self, kind: str, identity: str, values: Numbers) -> None:
         """Keeps numbers, on the disk after at most ten more, or `flush`."""

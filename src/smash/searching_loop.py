@@ -26,7 +26,7 @@ from torch import Tensor
 from smash.ensemble import ENSEMBLE, Ensemble
 from smash.fleet import Fleet, Job
 from smash.interruption import Interruption
-from smash.latency import measure_latency
+from smash.latency import LATENCIES, Stopwatch
 from smash.ledger import Ledger
 from smash.measuring import LEDGER, measure_companion
 from smash.objectives import values
@@ -80,6 +80,8 @@ class Loop:
         self._fleet, self._far_scorer = fleet, fleet.share(scorer)
         self._order = by_score if prior is None else together
         self._ledger = Ledger(run.path / LEDGER)
+        times = Ledger(run.path / LATENCIES)
+        self._stopwatch = Stopwatch(run.space, run.data.task, device, times)
         self.candidates: list[Candidate] = []
         self._known: set[str] = set()  # their ids
         self._history: list[Scored[Any]] = []
@@ -356,10 +358,7 @@ class Loop:
     def _latency(self, proposal: Proposal) -> float | None:
         if proposal.latency is not None or "latency" not in self._objectives:
             return proposal.latency
-        run = self._run
-        return measure_latency(
-            run.space, proposal.architecture, run.data.task, self._device
-        ).seconds
+        return self._stopwatch(proposal.architecture)
 
     def _scored(self, candidate: Candidate) -> Scored[Any]:
         architecture = self._run.space.from_json(candidate.architecture)

@@ -76,6 +76,7 @@ def contents_of(found: list[Candidate]) -> Contents:
         readable={},
         children=[],
         trust=None,
+        times=[],
     )
 
 

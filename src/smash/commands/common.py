@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from smash.run import Run
     from smash.study import Study
 
-_TIMED = 10  # of the best, as exported graphs
-
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
 TensorboardOption = Annotated[
@@ -175,29 +173,39 @@ def print_front(study: Study) -> None:
 
 def print_latencies(run: Run, study: Study) -> None:
     """Times the ONNX graphs of the ten best, and prints them beside the times of the children."""
+    from smash.errors import MissingExtraError
+    from smash.exporting.timing import time_graphs
+    from smash.latency import TIMED
+    from smash.progress import on_terminal
+
+    best = [one.candidate for one in study.ranking()[:TIMED]]
+    try:
+        time_graphs(run, best, on_terminal)
+    except MissingExtraError as error:
+        say(f"times of exported graphs are left out: {error}")
+    show_latencies(run.path, study)
+
+
+def show_latencies(run: Path, study: Study) -> None:
+    """Prints times of the ten best that the run keeps; nothing where there are none."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from smash.errors import MissingExtraError
-    from smash.exporting.timing import time_graphs
-    from smash.progress import on_terminal
+    from smash.latency import TIMED, times_in_words
 
-    best = [one.candidate for one in study.ranking()[:_TIMED]]
-    try:
-        graphs = time_graphs(run, best, on_terminal)
-    except MissingExtraError as error:
-        say(f"times of exported graphs are left out: {error}")
+    rows = times_in_words(run, [one.candidate for one in study.ranking()[:TIMED]])
+    if not rows:
         return
-    table = Table(title="Milliseconds for one input on this machine", box=box.SIMPLE)
-    table.add_column("rank", justify="right")
-    table.add_column("id")
-    for name in ("child while searching", "ONNX Runtime, CPU"):
-        table.add_column(name, justify="right")
-    for rank, (one, graph) in enumerate(zip(best, graphs, strict=True)):
-        child = "" if one.latency is None else f"{1000 * one.latency:.2f}"
-        words = f"{1000 * graph.seconds:.2f} ± {500 * graph.spread:.2f}"
-        table.add_row(str(rank), one.id, child, words)
+    table = Table(
+        title="Milliseconds for one input: child while searching, exported graph",
+        box=box.SIMPLE,
+        collapse_padding=True,
+    )
+    for name in ("rank", "id", "child", "device", "threads", "ONNX Runtime", "threads"):
+        table.add_column(name, justify="left" if name in ("id", "device") else "right")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -13,6 +13,7 @@ from smash.commands.common import (
     open_study,
     print_candidates,
     print_front,
+    show_latencies,
 )
 from smash.errors import InvalidValueError
 
@@ -51,10 +52,19 @@ def show(
             print_candidates(study, top)
         if front or (study.settings or {}).get("objectives"):
             print_front(study)
+        if not front:
+            show_latencies(run, study)
         return
+    from dataclasses import asdict
+
+    from smash.latency import CHILD, GRAPH, read_latencies
     from smash.objectives import front as front_of
     from smash.objectives import of_study
 
+    times = {
+        "child_time": read_latencies(run, CHILD),
+        "graph_time": read_latencies(run, GRAPH),
+    }
     ids = {one.id for one in front_of(study.candidates(), of_study(study.settings))}
     shown = [
         (rank, one)
@@ -68,6 +78,10 @@ def show(
             "score_rank": one.score_rank,
             "proxy_rank": one.proxy_rank,
             "pareto": one.candidate.id in ids,
+            **{
+                name: (time := kept.get(one.candidate.id)) and asdict(time)
+                for name, kept in times.items()
+            },
         }
         for rank, one in shown
     ]

@@ -13,7 +13,7 @@ from smash.children import describe_input
 from smash.exporting.checking import example_images
 from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.signature import Signature
-from smash.latency import LATENCIES, Latency, time_call
+from smash.latency import GRAPH, LATENCIES, Latency, time_call
 from smash.ledger import Ledger, kind_of
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
@@ -40,7 +40,7 @@ def time_graphs(
     threads = torch.get_num_threads()
     pairs = [(one.id, one.architecture) for one in candidates]
     found = Ledger(run.path / LATENCIES).measure(
-        kind_of("graphs", threads=threads), pairs, lambda one: _timed(run, one, threads), progress
+        kind_of(GRAPH, threads=threads), pairs, lambda one: _timed(run, one, threads), progress
     )
     return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
 

@@ -12,6 +12,7 @@ from smash.auditing import AUDIT
 from smash.config import RunSettings
 from smash.durable import read_json
 from smash.errors import NotFoundError
+from smash.latency import TIMED, times_in_words
 from smash.layout import ARCHITECTURE, CHILDREN, ENVIRONMENT, METRICS, RESULT, STUDY
 from smash.run import MetricsLog, Run
 from smash.study import Candidate, Study
@@ -60,6 +61,7 @@ class Contents:
         readable: A few features of each candidate by name, by the candidate's id.
         children: Trained children, the best by validation error first.
         trust: What the last check of the ranking found; None where there was none.
+        times: How long the best take, as `smash.latency.times_in_words` says it.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Contents:
     readable: Mapping[str, Mapping[str, float]]
     children: Sequence[TrainedChild]
     trust: Mapping[str, Any] | None
+    times: Sequence[tuple[str, ...]]
 
     @property
     def rank_by(self) -> str:
@@ -111,6 +114,7 @@ def read_contents(path: Path) -> Contents:
     except NotFoundError:
         study = None  # a report of what there is: the search may come later
     found = path / FOUND
+    ranked = study.ranked() if study else []
     return Contents(
         name=path.resolve().name,
         settings=run.settings,
@@ -118,10 +122,11 @@ def read_contents(path: Path) -> Contents:
         curves=run.metrics.rows(),
         search=(study.settings if study else None) or {},
         candidates=study.candidates() if study else [],
-        ranked=study.ranked() if study else [],
+        ranked=ranked,
         readable=study.readable() if study else {},
         children=_children(path / CHILDREN),
         trust=read_json(found) if found.is_file() else None,
+        times=times_in_words(path, ranked[:TIMED]),
     )
 
 
