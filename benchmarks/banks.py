@@ -1,0 +1,129 @@
+"""Does the score rank memory banks? Beside parameters, and the noise of training itself.
+
+Trains a SMASH network for each hypernetwork, for the same minutes, scores random candidates with
+the first of them, trains a stratified sample from scratch, once with each seed, and tells how far
+each ranking agrees with the mean of those trainings::
+
+    python benchmarks/banks.py FOLDER --out RUNS
+
+The *noise ceiling* is the rank correlation of two trainings of the same candidates. What is trained
+is judged on the audit split, so no test example is looked at. A repeated command goes on where it
+was cut; the last lines are the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import smash
+from smash.agreement import Bootstrap, Floats, interval, kendall_tau
+from smash.auditing import Known, stratified, train_sample
+from smash.config import RetrainSettings
+from smash.device import choose_device
+from smash.ledger import Ledger
+from smash.measuring import LEDGER, measure_companion
+from smash.progress import on_terminal
+from smash.proxies import COSTS, PROXIES, alone, together
+from smash.scoring import Scorer
+from smash.study import Study
+
+OPTIONS = {"variable_nonlinearity": True, "bank_width": 4, "max_width": 16, "max_groups": 4}
+"""Narrow networks, so that 60 of them can be trained twice, whose ops differ in more than size."""
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--image-size", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each SMASH network")
+    parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "lowrank"])
+    parser.add_argument("--candidates", type=int, default=240)
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--sample", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=1, help="of each candidate")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of candidates")
+    given = parser.parse_args()
+    data = smash.load_data(given.data, image_size=given.image_size)
+    runs = {hypernet: network(data, hypernet, given) for hypernet in given.hypernets}
+    first = runs[given.hypernets[0]]
+    counts = {"random": given.candidates, "perturb": 0, "markov": 0, "full": True}
+    smash.search(first, examples=given.examples, progress=on_terminal, **counts)
+    sample = stratified(Study(first.study_path).candidates(), given.sample)
+    trainings = [
+        train_sample(
+            first, sample, RetrainSettings(epochs=given.epochs, seed=seed), progress=on_terminal
+        )
+        for seed in given.seeds
+    ]
+    known = trainings[0]
+    truths = np.asarray([[one.truth for one in training] for training in trainings])
+    scores = {name: scored(run, known, given.examples) for name, run in runs.items()}
+    tell(truths, scores, companions(first, known))
+
+
+def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash.Run:
+    """A SMASH network; one that is there is not trained again."""
+    folder = given.out / hypernet
+    return smash.train(
+        data,
+        folder,
+        preset="small",
+        options=OPTIONS,
+        hypernet=hypernet,
+        minutes=given.minutes,
+        resume=folder.exists(),
+        progress=on_terminal,
+    )
+
+
+def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
+    """Scores of the sample, lower is better."""
+    scorer = Scorer(run.network(choose_device("auto")), run.search_data, examples=examples)
+    return np.asarray([scorer(one.architecture).loss for one in known])
+
+
+def companions(run: smash.Run, known: list[Known]) -> dict[str, Any]:
+    """What rankings without training say of the sample."""
+    pairs = [(one.id, one.architecture) for one in known]
+    ledger = Ledger(run.path / LEDGER)
+    place = choose_device("auto")
+    return {
+        name: measure_companion(run, name, pairs, ledger, place, on_terminal)
+        for name in (*COSTS, *PROXIES)
+    }
+
+
+def tell(truths: Floats, scores: Mapping[str, Floats], numbers: Mapping[str, Any]) -> None:
+    """Prints the table."""
+    spread, accuracy = truths.mean(0).std(), truths.mean()
+    print(f"{truths.shape[1]} candidates, accuracy {accuracy:.1%}, deviation {spread:.1%}")
+    for one, other in combinations(range(len(truths)), 2):
+        print(f"noise ceiling: τ {kendall_tau(truths[one], truths[other]):.3f} between trainings")
+    real = truths.mean(0)
+    bootstrap = Bootstrap(real)
+    rankings = {name: alone(name, each) for name, each in numbers.items()}
+    for hypernet, each in scores.items():
+        rankings[f"{hypernet}: score"] = -each
+        for name, of_companion in numbers.items():
+            rankings[f"{hypernet}: score and {name}"] = -together(each, of_companion)
+    of_params = bootstrap.kendall_tau(rankings["params"])
+    params = kendall_tau(rankings["params"], real)
+    print("| ranked by | τ | τ − τ of the parameters |")
+    print("| --- | --- | --- |")
+    for name, values in rankings.items():
+        taus, tau = bootstrap.kendall_tau(values), kendall_tau(values, real)
+        alike, ahead = interval(tau, taus), interval(tau - params, taus - of_params)
+        cells = [f"{one.value:.3f} ({one.low:.3f} … {one.high:.3f})" for one in (alike, ahead)]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
