@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -37,37 +36,49 @@ TASK = Task(channels=1, size=(8, 8), classes=3)
 CPU = torch.device("cpu")
 
 
-class _Sleeping(nn.Module):
-    """Takes as long as it is told; the first calls take longer, as those of networks do."""
+class _Slow(nn.Module):
+    """Takes as long as it is told, by a clock of its own; the first calls take longer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.calls, self.now = 0, 0.0
         self.shapes: set[tuple[int, ...]] = set()
 
     def forward(self, images):
         self.shapes.add(tuple(images.shape))
         self.calls += 1
-        time.sleep(0.05 if self.calls <= 3 else 0.002)
+        self.now += 0.05 if self.calls <= 3 else 0.002
         return images
 
 
-def test_the_median_is_told_and_the_first_runs_are_not_counted():
-    network = _Sleeping()
+def test_the_median_is_told_and_the_first_runs_are_not_counted(monkeypatch):
+    network = _Slow()
+    monkeypatch.setattr("smash.latency.time.perf_counter", lambda: network.now)
     found = time_network(network, TASK, CPU, batch=2, runs=9)
     assert network.shapes == {(2, 1, 8, 8)}
     assert network.calls > 9
-    assert 0.002 <= found.seconds < 0.02
+    assert found.seconds == pytest.approx(0.002)
     assert (found.batch, found.device, found.threads) == (2, "cpu", torch.get_num_threads())
-    assert found.spread >= 0
+    assert found.spread == pytest.approx(0, abs=1e-9)
 
 
-def test_a_child_is_timed():
+def test_a_child_is_timed(monkeypatch):
+    """By a clock that goes on with each convolution: the machine's says what it likes."""
+    done = 0
+
+    def convolved(module, given, result):
+        nonlocal done
+        done += isinstance(module, nn.Conv2d)
+
+    monkeypatch.setattr("smash.latency.time.perf_counter", lambda: 1e-3 * done)
     space = MemoryBankSpace(OPTIONS["tiny"])
-    small = measure_latency(space, space.smallest(), TASK, CPU)
-    large = measure_latency(space, space.largest(), TASK, CPU)
-    assert 0 < small.seconds < large.seconds
-    assert small.batch == 1
+    with nn.modules.module.register_module_forward_hook(convolved):
+        for architecture in (space.smallest(), space.largest()):
+            child = space.build(architecture, TASK)
+            convolutions = sum(isinstance(module, nn.Conv2d) for module in child.modules())
+            found = measure_latency(space, architecture, TASK, CPU)
+            assert found.seconds == pytest.approx(1e-3 * convolutions)
+            assert found.batch == 1
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ class Browser:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def wait_for(self, script: str, seconds: float = 20) -> Any:
+    def wait_for(self, script: str, seconds: float = 300) -> Any:
         """Waits until an expression is true, and gives its value."""
         waiting = (
             "new Promise((done, fail) => { const begun = performance.now(); const look = () => {"
