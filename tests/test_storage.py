@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -72,20 +73,35 @@ def rows(server, database):
         return [json.loads(value) for (value,) in connection.execute(query)]
 
 
-def work(line: str, log: Path) -> None:
-    """Runs a command in a process of its own."""
+def work(line: str, log: Path, halt_at: int = 0) -> None:
+    """Runs a command in a process of its own, which halts before it adds candidate `halt_at`."""
     os.dup2(os.open(f"{log}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     torch.set_num_threads(1)
     os.environ["PGPASSWORD"] = PASSWORD  # the server of forks may have begun before it was set
     sys.argv = ["smash", *line.split()]
+    add, calls = Study.add, itertools.count(1)
+
+    def halting(*arguments, **named):
+        if next(calls) == halt_at:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return add(*arguments, **named)
+
+    Study.add = halting
     cli.main()
 
 
-def wait_for(server, database, count, process):
+def guests(server, database):
+    """How many connections the server has, this one among them."""
+    with server.connect(database) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        return connection.execute(query, [database]).fetchone()[0]
+
+
+def wait_for(process, count, what):
     deadline = time.monotonic() + 300
     while True:
         try:
-            if len(rows(server, database)) >= count:
+            if what() >= count:
                 return
         except Exception as error:  # the tables are not there yet
             assert "does not exist" in str(error)
@@ -128,10 +144,12 @@ def test_workers_share_a_study_and_a_killed_one_costs_its_own_cohort(
 ):
     folders = [fresh("here"), fresh("there")]
     lines = [f"search {folder} {SEARCH} --storage {storage}" for folder in folders]
-    workers = [begin(work, line, tmp_path / str(i)) for i, line in enumerate(lines)]
-    wait_for(server, database, 6, workers[0])
-    before = rows(server, database)
-    workers[0].kill()
+    halted = begin(work, lines[0], tmp_path / "0", 6)
+    wait_for(halted, 5, lambda: len(rows(server, database)))
+    before, alone = rows(server, database), guests(server, database)
+    workers = [halted, begin(work, lines[1], tmp_path / "1")]
+    wait_for(workers[1], alone + 1, lambda: guests(server, database))
+    halted.kill()
     assert [ended(worker) for worker in workers] == [-signal.SIGKILL, 0]
     found = rows(server, database)
     assert len(found) == len(set(found)) == 11  # nothing lost, nothing twice
@@ -178,10 +196,11 @@ def test_a_server_that_goes_is_one_line_and_the_search_goes_on_when_it_is_back(
 ):
     run = fresh()
     line = f"search {run} {SEARCH}"
-    worker = begin(work, f"{line} --storage {storage}", tmp_path / "log")
-    wait_for(server, database, 3, worker)
+    worker = begin(work, f"{line} --storage {storage}", tmp_path / "log", 4)
+    wait_for(worker, 3, lambda: len(rows(server, database)))
     before = rows(server, database)
     server.stop()
+    os.kill(worker.pid, signal.SIGCONT)
     code = ended(worker)
     said = Path(f"{tmp_path / 'log'}.err").read_text()
     assert code == 1, said
