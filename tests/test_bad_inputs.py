@@ -407,6 +407,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "child nested": (put(ABOUT, DEEP), EVALUATE, 2, (ABOUT, "damaged")),
     "child huge": (huge(ABOUT), EVALUATE, 2, (ABOUT, "at most")),
     "child without an id": (say(ABOUT, id=None), EVALUATE, 2, (ABOUT, "'id' is missing")),
+    "child of an endless input": (say(ABOUT, channels=2**70), EVALUATE, 2, (ABOUT, "channels")),
     "child of nothing": (
         say(ABOUT, architecture={"blocks": []}),
         EVALUATE,
@@ -554,6 +555,19 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         ("data.png",),
     ),
     "report of a damaged study": (put(JOURNAL, "x\n\n"), "report RUN", 2, (JOURNAL, "damaged")),
+    "report of a child that is none": (put(ABOUT, "{}"), "report RUN", 2, (ABOUT, "'id'")),
+    "report of a result that is none": (
+        put(RESULT, '{"val": 1}'),
+        "report RUN",
+        2,
+        (RESULT, "val"),
+    ),
+    "report of a trust that is none": (
+        put("trust.json", '{"n": "three", "baselines": {"params": 1}}'),
+        "report RUN",
+        2,
+        ("trust.json", "baselines.params", "kendall_tau", "smash correlate"),
+    ),
     "report of damaged curves": (put(METRICS, "{\n{}\n"), "report RUN", 2, (METRICS, "line 1")),
     # The world.
     "a file in the way": (

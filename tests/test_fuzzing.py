@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("datasets")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("trimesh")
+
 READERS = [
-    *("json", "result", "toml", "csv", "journal", "safetensors", "npz", "metrics", "ledger"),
-    "images",
+    *("json", "result", "toml", "journal", "metrics", "ledger", "safetensors", "ensemble"),
+    *("storage", "storage URL", "trust", "environment", "child of a report"),
+    *("csv", "cell", "npz", "ModelNet", "class names", "mesh", "images"),
+    *("parquet", "arrow", "state of a table", "features of a table"),
+    *("shipped", "onnx", "npy"),
 ]
+INPUTS = 30
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +41,9 @@ def folder(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def readers(fuzzing, folder):
-    return fuzzing.readers(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMASH_CACHE", str(folder / "cache"))
+        yield fuzzing.readers(folder)
 
 
 def test_all_readers_are_fed(readers):
@@ -42,11 +52,10 @@ def test_all_readers_are_fed(readers):
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_damaged_is_read_or_refused(fuzzing, readers, folder, name):
-    tally = fuzzing.fuzz(name, readers[name], folder, inputs=200, seed=1)
+    tally = fuzzing.fuzz(name, readers[name], folder, INPUTS, seed=1)
     assert tally.crashes == []
-    assert tally.read + tally.refused == 200
-    assert tally.read > 0
-    assert name == "images" or tally.refused > 50  # of images, a fault is a finding
+    assert tally.read + tally.refused == INPUTS
+    assert readers[name].forgiving or tally.refused > INPUTS / 4
 
 
 def test_the_same_number_is_the_same_input(fuzzing, readers, folder):

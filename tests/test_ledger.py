@@ -114,3 +114,13 @@ def test_a_damaged_line_is_named(tmp_path, line):
     path.write_text('{"kind": "k", "id": "a", "values": {"x": 1}}\n' + line + "\n")
     with pytest.raises(RunStateError, match=r"trust\.jsonl is damaged in line 2"):
         Ledger(path)
+
+
+def test_a_number_that_is_asked_for_and_not_there_is_a_fault_of_the_file(tmp_path):
+    path = tmp_path / "trust.jsonl"
+    path.write_text('{"kind": "k", "id": "a", "values": {"x": 1}}\n')
+    found = Ledger(path).get("k", "a")
+    assert found is not None
+    assert found["x"] == 1
+    with pytest.raises(RunStateError, match=r"trust\.jsonl is damaged: 'y' is missing: delete"):
+        found["y"]

@@ -247,7 +247,7 @@ def train_sample(
     known = []
     for candidate, child in zip(sample, children, strict=True):
         architecture = run.space.from_json(candidate.architecture)
-        known.append(Known(candidate.id, architecture, 1 - child.result[AUDIT]["error"]))
+        known.append(Known(candidate.id, architecture, 1 - child.error(AUDIT)))
     return known
 
 

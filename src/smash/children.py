@@ -30,6 +30,8 @@ from smash.spaces import Task, make_space
 _BATCH_SIZE = 250
 _MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
 _SPLITS = ("train", "val", "test")
+_NUMBER = int | float
+_LONGEST = 2**31 - 1  # channels or extent of an input
 _ONLY_WATCHED = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
 
 
@@ -82,12 +84,7 @@ class Child:
         """
         path = Path(path)
         check_child(path)
-        about = read_json(path / ARCHITECTURE)
-        network = {"baseline": str} if "baseline" in about else {"architecture": dict}
-        numbers = {"params": int, "macs": int, "mean": list, "std": list}
-        takes = {"channels": int, "size": list, "scaled": bool} if "size" in about else {}
-        require(about, path / ARCHITECTURE, id=str, classes=list, **numbers, **network, **takes)
-        return cls(path, Run.open(path.absolute().parent.parent), about)
+        return cls(path, Run.open(path.absolute().parent.parent), read_about(path))
 
     @property
     def takes(self) -> dict[str, Any]:
@@ -104,12 +101,17 @@ class Child:
         Raises:
             RunStateError: The file is damaged.
         """
-        found = read_json(self.path / RESULT)
-        require(found, self.path / RESULT, **dict.fromkeys(found, dict))
-        for split in found.values():
-            number = (int, float)
-            require(split, self.path / RESULT, error=number, loss=number, examples=int)
-        return found
+        return read_result(self.path)
+
+    def error(self, split: str) -> float:
+        """The error that retraining found at its end, 0…1.
+
+        Raises:
+            RunStateError: It was not found for this split, or the file is damaged.
+        """
+        found = self.result
+        require(found, self.path / RESULT, **{split: dict})
+        return float(found[split]["error"])
 
     def model(self, device: torch.device) -> nn.Module:
         """The network with its trained weights, in eval mode; it takes normalised images.
@@ -136,6 +138,47 @@ class Child:
             raise InvalidValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
         data = self.run.data.to(device)
         return evaluate(self.model(device), getattr(data, split), data, split)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a child's ``architecture.json`` says.
+
+    Args:
+        path: The child's folder.
+
+    Raises:
+        RunStateError: It is damaged.
+    """
+    file = path / ARCHITECTURE
+    about = read_json(file)
+    network = {"baseline": str} if "baseline" in about else {"architecture": dict}
+    takes = {"channels": int, "size": list[int], "scaled": bool} if "size" in about else {}
+    recipe = {"recipe": dict} if "recipe" in about else {}
+    numbers = {"params": int, "macs": int, "mean": list[_NUMBER], "std": list[_NUMBER]}
+    require(about, file, id=str, classes=list[str], **numbers, **network, **takes, **recipe)
+    if takes:
+        extents = (about["channels"], *about["size"])
+        if not (2 <= len(extents) <= 4 and all(1 <= each <= _LONGEST for each in extents)):
+            raise RunStateError(f"{file} is damaged: 'channels' and 'size' are {extents!r:.60}")
+    return about
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What a child's ``result.json`` says: what was found at the end, by split.
+
+    Args:
+        path: The child's folder.
+
+    Raises:
+        RunStateError: It is damaged.
+    """
+    file = path / RESULT
+    found = read_json(file)
+    require(found, file, **dict.fromkeys(found, dict))
+    for split in found.values():
+        recall = {"recall": list[_NUMBER]} if "recall" in split else {}
+        require(split, file, error=_NUMBER, loss=_NUMBER, examples=int, **recall)
+    return found
 
 
 def build(run: Run, about: Mapping[str, Any], device: torch.device) -> nn.Module:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from smash.errors import RunStateError
 
@@ -200,13 +200,14 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def require(value: Mapping[str, Any], path: Path, /, **kinds: type | tuple[type, ...]) -> None:
+def require(value: Mapping[str, Any], path: Path, /, **kinds: Any) -> None:
     """Makes sure that an object from a file has what is needed.
 
     Args:
         value: The object.
         path: The file.
-        **kinds: The type of each entry by its name.
+        **kinds: The type of each entry by its name; several as a tuple, and of what a list holds
+            in brackets.
 
     Raises:
         RunStateError: Entries are missing or of another type; all of them.
@@ -216,10 +217,17 @@ def require(value: Mapping[str, Any], path: Path, /, **kinds: type | tuple[type,
         if name not in value
         else f"{path} is damaged: {name!r} is {value[name]!r:.60}"
         for name, kind in kinds.items()
-        if not isinstance(value.get(name), kind)
+        if not _is(value.get(name), kind)
     ]
     if faults:
         raise RunStateError(*faults)
+
+
+def _is(value: object, kind: Any) -> bool:
+    if get_origin(kind) is list:
+        (inner,) = get_args(kind)
+        return isinstance(value, list) and all(_is(each, inner) for each in value)
+    return isinstance(value, kind)
 
 
 def _content(path: Path, mend: str) -> bytes:

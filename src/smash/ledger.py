@@ -20,6 +20,7 @@ from smash.progress import Progress, silent
 A = TypeVar("A")
 Numbers = Mapping[str, float]
 
+_MEND = "delete the file, and what it held is measured again"
 _LINES_A_WRITE = 10  # as many are lost by a kill; a sync for each would cost more than a score
 
 
@@ -37,16 +38,15 @@ class Ledger:
         self._path = path
         self._found: dict[tuple[str, str], Numbers] = {}
         self._new: list[str] = []
-        mend = "delete the file, and what it held is measured again"
-        for number, entry in enumerate(read_lines(path, mend), start=1):
+        for number, entry in enumerate(read_lines(path, _MEND), start=1):
             try:
                 values = {
                     name: math.nan if value is None else float(value)
                     for name, value in entry["values"].items()
                 }
-                self._found[entry["kind"], entry["id"]] = values
+                self._found[entry["kind"], entry["id"]] = _Line(values, path)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                raise RunStateError(f"{path} is damaged in line {number}: {mend}") from None
+                raise RunStateError(f"{path} is damaged in line {number}: {_MEND}") from None
 
     def get(self, kind: str, identity: str) -> Numbers | None:
         """What is known of an architecture; a number that is not finite is NaN."""
@@ -61,9 +61,10 @@ class Ledger:
         """Keeps numbers, on the disk after at most ten more, or `flush`."""
         # JSON has no infinity: all that is not finite becomes null.
         plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._found[kind, identity] = {
-            name: value if math.isfinite(value) else math.nan for name, value in values.items()
-        }
+        self._found[kind, identity] = _Line(
+            {name: value if math.isfinite(value) else math.nan for name, value in values.items()},
+            self._path,
+        )
         self._new.append(json.dumps({"kind": kind, "id": identity, "values": plain}) + "\n")
         if len(self._new) >= _LINES_A_WRITE:
             self.flush()
@@ -119,6 +120,17 @@ class Ledger:
                     interruption.check()
             finally:
                 self.flush()
+
+
+class _Line(dict[str, float]):
+    """Numbers as they were read: one that is asked for and not there is a fault of the file."""
+
+    def __init__(self, values: Numbers, path: Path) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, name: str) -> float:
+        raise RunStateError(f"{self._path} is damaged: {name!r} is missing: {_MEND}")
 
 
 def kind_of(name: str, **settings: Any) -> str:

@@ -62,8 +62,9 @@ def measure_companion(
 
     kind = kind_of(proxy.name, examples=len(images), seed=_SEED)
     rows = ledger.measure(kind, architectures, found, progress)
+    parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
-        tuple(value if math.isfinite(value) else -math.inf for value in row.values())
+        tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)
         for row in rows
     ]
 

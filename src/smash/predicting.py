@@ -7,6 +7,7 @@ is to run it, so it is run only where it is the model that was asked for.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,9 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
     """An array of examples, N×channels×spatial, still on the disk."""
     try:
         # Mapped, so that what the header promises must be there, and pickled objects cannot be.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that are old, or damaged
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises whatever a damaged header leads it to
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path} must be a plain array, and cannot be read ({reason})") from None

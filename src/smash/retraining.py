@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from smash.baselines import FITTED, fit_baseline, full_name, make_baseline
-from smash.children import Child, as_json, build, child_name, describe_input, evaluate
+from smash.children import Child, as_json, build, child_name, describe_input, evaluate, read_about
 from smash.config import RetrainSettings, refuse_changes
 from smash.cost import count_macs, count_parameters
 from smash.data import Data, Split
@@ -91,11 +91,11 @@ def retrain(
         path = run.child_path(child_name(candidate.id, brief))
         done = (path / RESULT).is_file()
         child = (
-            Child(path, run, read_json(path / ARCHITECTURE))
+            Child(path, run, read_about(path))
             if done
             else _retrain(run, about_candidate(candidate), brief, None, device, False, progress)
         )
-        errors[candidate.id] = child.result["val"]["error"]
+        errors[candidate.id] = child.error("val")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
     return _retrain(run, about_candidate(winner), asked, name, device, test, progress)
 
@@ -232,7 +232,7 @@ def train_child(
     make_folder(path)
     with hold(path, "retrain"):
         if (path / RESULT).is_file():  # by another process, until just now
-            return Child(path, run, read_json(path / ARCHITECTURE))
+            return Child(path, run, read_about(path))
         return _train_held(run, path, about, settings, data, judged, place, progress)
 
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from smash.children import Child, child_name
+from smash.children import Child, child_name, read_about
 from smash.config import RetrainSettings, RunSettings
 from smash.data import Data, Split
 from smash.device import choose_device
-from smash.durable import make_folder, read_json, write_atomically
+from smash.durable import make_folder, write_atomically
 from smash.fleet import HERE, Fleet, gather
 from smash.interruption import hear_interruption
-from smash.layout import ARCHITECTURE, NETWORK, RESULT
+from smash.layout import NETWORK, RESULT
 from smash.locking import hold
 from smash.progress import Progress, silent
 from smash.retraining import about_candidate, pick, train_child
@@ -129,7 +129,7 @@ def train_children(
             train_child(run, one.path, one.about, one.settings, data, judged, place, progress)
     elif open_:
         _train_far(run, open_, parting, progress, fleet)
-    return [Child(one.path, run, read_json(one.path / ARCHITECTURE)) for one in orders]
+    return [Child(one.path, run, read_about(one.path)) for one in orders]
 
 
 def _train_far(

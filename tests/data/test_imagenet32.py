@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smash.data.imagenet32 import read_imagenet32
+from smash.data.imagenet32 import class_names, read_imagenet32
 from smash.errors import DataError
 
 EACH = 300  # examples a batch: three a class in ten batches
@@ -98,6 +98,15 @@ def test_classes_have_the_published_names_where_these_lie_beside(tmp_path):
     names.write_text("\n".join(lines[:-1]))
     with pytest.raises(DataError, match="for each number from 1 to 1000, has 999"):
         read_imagenet32(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [(b"n01 1 a\n", "has 1 of them"), (b"\xff 1", "utf-8")]
+)
+def test_another_list_of_names_is_a_fault(tmp_path, content, line):
+    (tmp_path / "map_clsloc.txt").write_bytes(content)
+    with pytest.raises(DataError, match=line):
+        class_names(tmp_path / "map_clsloc.txt")
 
 
 def test_missing_files_are_named_with_where_to_get_them(tmp_path):

@@ -208,3 +208,40 @@ def test_a_saved_data_set_whose_splits_lie_elsewhere_is_refused(tmp_path):
     path.write_text(json.dumps({"splits": ["train", "../train"]}))
     with pytest.raises(DataError, match=r"must name files of its own folder, names '\.\./train'"):
         load_data(tmp_path / "saved")
+
+
+def _offset(saved):
+    """Lets an image lie 2 GB behind the end of the file."""
+    (path,) = saved.glob("*.arrow")
+    rows = datasets.load_from_disk(str(saved)).with_format("arrow")[:]["image"].to_pylist()
+    ends = np.cumsum([0, *(len(row["bytes"]) for row in rows)]).astype(np.int32)
+    wrong = ends.copy()
+    wrong[2] = 2**31 - 1
+    assert path.read_bytes().count(ends.tobytes()) == 1
+    path.write_bytes(path.read_bytes().replace(ends.tobytes(), wrong.tobytes()))
+
+
+def _says(name, **said):
+    def damage(saved):
+        path = saved / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _offset,
+        _says("state.json", _split=[1]),
+        _says("state.json", _data_files=[]),
+        _says("state.json", _data_files=[{"filename": "nowhere.arrow"}]),
+        _says("dataset_info.json", features="image"),
+        _says("dataset_info.json", features={"image": 1}),
+    ],
+)
+def test_a_damaged_data_set_is_refused_in_words(tmp_path, damage):
+    table(pixels(6)).save_to_disk(str(tmp_path / "saved"))
+    damage(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"cannot be read as a table \(.+\): save it again"):
+        load_data(tmp_path / "saved")

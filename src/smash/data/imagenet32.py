@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from smash.data.base import Source, Split, times
 from smash.data.published import absent, data_folder, find_files, read_array, resized
 from smash.data.splitting import check_classes
-from smash.errors import DataError
+from smash.durable import read_text
+from smash.errors import DataError, RunStateError
 
 _CLASSES = 1000
 _SHAPE = (3, 32, 32)
@@ -51,10 +52,10 @@ def read_imagenet32(data_dir: str | Path | None = None, image_size: int | None =
     """
     train_paths, test_path, folder = _paths(data_folder(data_dir))
     labels = [_labels(path) for path in (*train_paths, test_path)]
-    first = min(int(part.min()) for part in labels if part.size)
+    first = min((int(part.min()) for part in labels if part.size), default=0)
     train = _split(train_paths, labels[:-1], first, image_size)
     test = _split([test_path], labels[-1:], first, image_size)
-    classes = _class_names(folder)
+    classes = class_names(folder / _NAMES)
     check_classes(classes, {"train": train.labels, "test": test.labels}, "get the whole data set")
     return Source(
         classes=classes,
@@ -130,17 +131,25 @@ def _images(path: Path, count: int) -> NDArray[np.uint8]:
     )
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
+def class_names(path: Path) -> tuple[str, ...]:
     """Names from the published list where it lies beside the files, else the published numbers.
 
     Words alone are no names: the list has two cranes and two maillots.
+
+    Args:
+        path: Where the list may be.
+
+    Raises:
+        DataError: It is another list.
     """
-    path = folder / _NAMES
-    if not path.is_file():
-        return tuple(str(number) for number in range(1, _CLASSES + 1))
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = {line[1]: f"{line[0]} {line[2]}" for line in lines if len(line) == 3}
     numbers = [str(number) for number in range(1, _CLASSES + 1)]
+    if not path.is_file():
+        return tuple(numbers)
+    try:
+        lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    except RunStateError as error:
+        raise DataError(*error.faults) from None
+    names = {line[1]: f"{line[0]} {line[2]}" for line in lines if len(line) == 3}
     if set(names) != set(numbers):
         raise DataError(
             f"{path} must have a line 'wnid number word' for each number from 1 to {_CLASSES}, has "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 MAX_SIDE = 4096
 """The longest side that images are resized to, in pixels."""
+
+# What Pillow has to say of a damaged file, a fault says; a program may listen all the same.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _LARGEST_COMMON_SIDE = 64
 _THREADS = 2

@@ -75,11 +75,11 @@ def read_table(path: Path, image_size: int | None) -> Source:
         )
         pictures = _Pictures(list(tables.values()), image)
         images, notes = cache.images(partial(Decoder, pictures, image_size))
-    except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        # What pyarrow says of a damaged file is an error of the system too, but without a number.
+        if isinstance(error, DataError) or getattr(error, "errno", None):
             raise
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as a table ({reason}): save it again") from None
+        raise _unreadable(path, error) from None
     splits = share_out(images, labels)
     return Source(
         classes=classes,
@@ -91,6 +91,11 @@ def read_table(path: Path, image_size: int | None) -> Source:
         notes=notes,
         facts=cache,
     )
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(f"{path} cannot be read as a table ({reason}): save it again")
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,7 @@ def _check_names(path: Path) -> None:
             ),
         ]
     except (RunStateError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as a table ({reason}): save it again") from None
+        raise _unreadable(path, error) from None
     if odd := [name for name in names if not _is_plain(name)]:
         raise DataError(
             *first_lines(
@@ -182,7 +186,12 @@ def _saved_tables(path: Path) -> dict[str, _Table]:
     import datasets
 
     _check_names(path)
-    found = datasets.load_from_disk(str(path))
+    try:
+        found = datasets.load_from_disk(str(path))
+    except Exception as error:  # it raises whatever a damaged description leads it to
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
+        raise _unreadable(path, error) from None
     splits = found if isinstance(found, dict) else {"train": found}
     tables = {}
     for given, rows in splits.items():
@@ -203,6 +212,7 @@ def _saved_tables(path: Path) -> dict[str, _Table]:
 
 def _saved_rows(rows: Any, column: str) -> Iterator[list[Any]]:
     for some in rows.select_columns([column]).with_format("arrow").iter(_ROWS):
+        some.validate(full=True)  # the file is mapped: a wrong offset would lead out of it
         yield some[column].to_pylist()
 
 
@@ -229,6 +239,7 @@ def _parquet_rows(files: Sequence[Path], column: str) -> Iterator[list[Any]]:
     for file in files:
         with pq.ParquetFile(file) as table:
             for some in table.iter_batches(_ROWS, columns=[column]):
+                some.validate(full=True)
                 yield some.column(0).to_pylist()
 
 

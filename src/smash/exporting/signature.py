@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from smash.errors import DataError
 from smash.spaces.base import Task
 
+_LONGEST = 2**31 - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
@@ -49,6 +51,8 @@ class Signature:
             faults.append("classes must name at least one class, got none")
         if not 1 <= len(self.size) <= 3 or min(self.size, default=0) < 1:
             faults.append(f"size must be 1 to 3 extents of at least 1, got {self.size}")
+        if max(self.channels, *self.size, 0) > _LONGEST:
+            faults.append(f"channels and size must be at most {_LONGEST:,}")
         if len(lengths) > 1 or self.channels < 1:
             faults.append(
                 f"mean and std must have a number for each of the {self.channels} channels, got "

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from smash.auditing import AUDIT
+from smash.children import read_about, read_result
 from smash.config import RunSettings
 from smash.durable import read_json
-from smash.errors import NotFoundError
+from smash.errors import NotFoundError, RunStateError
 from smash.latency import TIMED, times_in_words
 from smash.layout import ARCHITECTURE, CHILDREN, ENVIRONMENT, METRICS, RESULT, STUDY
 from smash.run import MetricsLog, Run
@@ -125,18 +128,54 @@ def read_contents(path: Path) -> Contents:
         ranked=ranked,
         readable=study.readable() if study else {},
         children=_children(path / CHILDREN),
-        trust=read_json(found) if found.is_file() else None,
+        trust=_read_trust(found) if found.is_file() else None,
         times=times_in_words(path, ranked[:TIMED]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Interval:
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Agreement:
+    kendall_tau: _Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trust(_Agreement):
+    """What is shown of ``trust.json``; runs of earlier releases lack what has a default."""
+
+    n: int
+    truth: str
+    score: str
+    baselines: Mapping[str, _Agreement]
+    together: Mapping[str, _Agreement] = field(default_factory=dict)
+    points: Sequence[tuple[str, float | None, float | None]] = ()
+
+
+def _read_trust(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    try:
+        TypeAdapter(_Trust).validate_python(found)
+    except ValidationError as error:
+        places = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
+        raise RunStateError(
+            f"{path} is damaged: {', '.join(places):.200}: repeat 'smash correlate'"
+        ) from None
+    return found
 
 
 def _children(folder: Path) -> list[TrainedChild]:
     children = [
         TrainedChild(
             name=path.name,
-            about=read_json(path / ARCHITECTURE),
+            about=read_about(path),
             epochs=MetricsLog(path / METRICS).rows(),
-            result=read_json(path / RESULT) if (path / RESULT).is_file() else {},
+            result=read_result(path) if (path / RESULT).is_file() else {},
         )
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
         if (path / ARCHITECTURE).is_file()
