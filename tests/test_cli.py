@@ -249,6 +249,57 @@ def test_all_faults_of_a_training_are_told_before_its_data_is_loaded(smash, tmp_
     assert "training" not in answer.err  # nothing was loaded that could be described
 
 
+EARLY_ROWS = {
+    "search": (
+        "search {run} --prior synflo --strategy gradent --max-latency 5 --prefilter naswot:2 "
+        "--device gpu --storage sqlite:///x --max-params 0 --ray nowhere --rate 2",
+        (
+            *("'synflow'", "'gradient'", "max_latency", "share of a prefilter", "device 'gpu'"),
+            *("storage", "max_params", "ray", "rate"),
+        ),
+    ),
+    "several objectives": (
+        "search {run} --objectives error,parms --precision fp8 --device gpu",
+        ("'params'", "precision", "device"),
+    ),
+    "correlate, trained": (
+        "correlate {run} --train 3 --epochs 0 --proxy nasvot --prior macz --device gpu --ray x",
+        ("epochs", "'naswot'", "'macs'", "device", "ray"),
+    ),
+    "correlate with a table": (
+        "correlate {run} --table x.csv --column y --half third --limit 0 --examples 0",
+        ("half", "limit", "examples"),
+    ),
+    "a table that is not there": ("correlate {run} --table x.csv --column y", ("x.csv",)),
+    "retrain": (
+        "retrain {run} --epochs 0 --init zero --device gpu --name a/b",
+        ("epochs", "init", "device", "a/b"),
+    ),
+    "a reference network": (
+        "retrain {run} --baseline resnet19 --epochs 0",
+        ("'resnet18'", "epochs"),
+    ),
+    "several children": (
+        "retrain {run} --ranks 0-1 --ray nowhere --epochs 0 --device gpu",
+        ("epochs", "device", "ray"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "named"), EARLY_ROWS.values(), ids=EARLY_ROWS)
+def test_all_wrong_options_are_told_before_data_is_opened(smash, run, line, named):
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('"digits"', '"/nowhere/data"'))
+    answer = smash(*line.format(run=run).split())
+
+    check_refused(answer)
+    assert len(answer.faults) == len(named)
+    assert all(any(word in fault for fault in answer.faults) for word in named)
+
+    answer = smash("search", str(run), "--random", "9", "--device", "cpu")
+    assert "/nowhere/data" in answer.faults[0]  # which it would be told of
+
+
 def test_a_finished_search_repeated_changes_nothing_and_a_larger_one_extends_it(smash, run):
     journal = run / "study.journal"
     before = Study(journal).candidates()

@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 
 import pytest
+from typer.main import get_command
 
+from smash import cli
 from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.interruption import Terminated
 from smash.leaving import leave
 from tests.processes import in_process
+
+GOING_ON = ("search", "retrain", "correlate", "evaluate.py")
+CHANGING_NOTHING = ("show", "evaluate", "export", "predict", "report", "bench", "data")
 
 
 @pytest.mark.parametrize(
@@ -17,8 +22,8 @@ from tests.processes import in_process
     [
         (InvalidValueError("a must be b"), 2, "p: a must be b"),
         (DivergedError("the loss is\nnan"), 1, "p: the loss is nan"),
-        (KeyboardInterrupt(), 130, "p: interrupted; the state is saved"),
-        (Terminated(), 143, "p: interrupted; the state is saved"),
+        (KeyboardInterrupt(), 130, "p: interrupted; nothing was changed"),
+        (Terminated(), 143, "p: interrupted; nothing was changed"),
         (OSError(errno.ENOSPC, "No space left", "a/b"), 1, "p: a/b: No space left: what was saved"),
         (OSError(errno.EIO, "Input/output error"), 1, "p: output: Input/output error"),
         (MemoryError(), 1, "p: out of memory: a smaller --batch-size"),
@@ -36,6 +41,26 @@ def test_each_end_has_a_code_and_one_line(capsys, error, code, line):
     assert left.value.code == code
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train", "the state is saved, and the same command goes on, with --resume"),
+        ("train.py", "the state is saved, and the same command goes on, with --resume"),
+        *((name, "the state is saved, and the same command goes on\n") for name in GOING_ON),
+        ("demo", "what was made is kept in its run folder"),
+        *((name, "nothing was changed: repeat the command\n") for name in CHANGING_NOTHING),
+    ],
+)
+def test_an_interruption_says_what_the_command_leaves(capsys, command, words):
+    with pytest.raises(SystemExit):
+        leave("smash", KeyboardInterrupt(), command)
+    assert capsys.readouterr().err.startswith(f"smash: interrupted; {words}")
+
+
+def test_each_command_says_what_it_leaves():
+    assert {*GOING_ON, *CHANGING_NOTHING, "train", "demo"} >= set(get_command(cli.app).commands)
 
 
 def test_a_fault_of_the_program_shows_where_it_is():

@@ -72,6 +72,20 @@ def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[K
         NotFoundError: There is no such file.
         DataError: There is no such column, or a row is not an architecture and a number.
     """
+    return _read_rows(Path(path), column, read_columns(path, column), space)
+
+
+def read_columns(path: str | Path, column: str) -> list[tuple[int, str, str]]:
+    """The rows of a table as they stand there: line, architecture and real accuracy.
+
+    Args:
+        path: The file.
+        column: The column of the real accuracies.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: There is no such column, or no row.
+    """
     path = Path(path)
     if not path.is_file():
         raise NotFoundError(f"table {str(path)!r} is not there: name a CSV file")
@@ -89,7 +103,7 @@ def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[K
         raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from None
     if not rows:
         raise DataError(f"{path} has no rows under its first line: add architectures")
-    return _read_rows(path, column, rows, space)
+    return rows
 
 
 def _read_rows(
@@ -123,6 +137,21 @@ def _read_rows(
     return known
 
 
+def check_part(half: str | None, limit: int | None) -> None:
+    """Makes sure that there is such a part of a table.
+
+    Raises:
+        InvalidValueError: There is no such half, or `limit` is not positive.
+    """
+    faults = []
+    if half is not None and half not in get_args(Half):
+        faults.append(f"half must be one of {', '.join(get_args(Half))}, got {half!r}")
+    if limit is not None and limit < 1:
+        faults.append(f"limit must be at least 1, got {limit}")
+    if faults:
+        raise InvalidValueError(*faults)
+
+
 def part_of(
     known: Sequence[Known],
     space: SearchSpace[Any],
@@ -143,13 +172,7 @@ def part_of(
     Raises:
         InvalidValueError: There is no such half, or `limit` is not positive.
     """
-    faults = []
-    if half is not None and half not in get_args(Half):
-        faults.append(f"half must be one of {', '.join(get_args(Half))}, got {half!r}")
-    if limit is not None and limit < 1:
-        faults.append(f"limit must be at least 1, got {limit}")
-    if faults:
-        raise InvalidValueError(*faults)
+    check_part(half, limit)
 
     def mark(one: Known) -> float:
         """A number in 0…1 that looks random."""

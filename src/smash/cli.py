@@ -35,6 +35,7 @@ app.add_typer(commands.data.app, name="data")
 
 def main() -> None:
     """Runs the command and turns errors into exit codes: 1 failed, 2 wrong use, 130 interrupted."""
+    command = next(iter(sys.argv[1:]), "")
     try:
         with hear_termination():
             code = app(standalone_mode=False)
@@ -42,9 +43,9 @@ def main() -> None:
     except typer.TyperException as error:
         fail("smash", [f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
     except (*ENDINGS, typer.Abort) as error:
-        leave("smash", error)
+        leave("smash", error, command)
     if code == INTERRUPTED:  # what the parser makes of Ctrl-C
-        leave("smash", KeyboardInterrupt())
+        leave("smash", KeyboardInterrupt(), command)
     sys.exit(code if isinstance(code, int) else 0)
 
 

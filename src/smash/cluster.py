@@ -24,7 +24,7 @@ from torch import Tensor
 import smash
 from smash.device import choose_device
 from smash.errors import InvalidValueError, LostProcessError, MissingExtraError, RunStateError
-from smash.fleet import Job, Movable
+from smash.fleet import Job, Movable, check_address
 
 R = TypeVar("R")
 
@@ -55,7 +55,7 @@ def join(address: str, device: str) -> Iterator[Cluster]:
 
 def _join(ray: Any, address: str) -> None:
     if address != "local":
-        _check_address(address)
+        _check_there(address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     options = {"include_dashboard": False} if address == "local" else {}
     try:
@@ -206,17 +206,14 @@ def _check_room(ray: Any, threads: int) -> None:
         )
 
 
-def _check_address(address: str) -> None:
-    """Makes sure that an address is one, and that somebody listens: Ray waits long, or ends."""
+def _check_there(address: str) -> None:
+    """Makes sure that somebody listens at an address: Ray waits long, or ends."""
+    check_address(address)
     if address == "auto":
         return
     import socket
 
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InvalidValueError(
-            f"ray must be auto, local or HOST:PORT of a Ray cluster, got {address!r}"
-        )
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:

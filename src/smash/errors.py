@@ -8,7 +8,7 @@ names the value, the rule and the mend. The command line prints the lines and le
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class SmashError(Exception):
@@ -74,6 +74,21 @@ class ServerError(SmashError, ConnectionError):
     """A server that keeps a study, and can no longer be reached or fails."""
 
     exit_code = 1
+
+
+def faults_of(*checks: Callable[[], object]) -> list[str]:
+    """The faults that checks find, one after the other: what one refuses, others do not hide.
+
+    Args:
+        *checks: Each returns, or raises `InvalidValueError`; what else they raise is raised.
+    """
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except InvalidValueError as error:
+            faults += error.faults
+    return faults
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

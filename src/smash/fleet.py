@@ -14,6 +14,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
+from smash.errors import InvalidValueError
+
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
@@ -87,6 +89,21 @@ class _Later(Generic[R]):
     @property
     def kept(self) -> Any:
         return self._done[1]
+
+
+def check_address(ray: str | None) -> None:
+    """Makes sure that an address of a Ray cluster is one; whether it is there, `gather` says.
+
+    Raises:
+        InvalidValueError: It is none.
+    """
+    if ray is None or ray in ("auto", "local"):
+        return
+    host, _, port = ray.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InvalidValueError(
+            f"ray must be auto, local or HOST:PORT of a Ray cluster, got {ray!r}"
+        )
 
 
 @contextmanager

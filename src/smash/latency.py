@@ -129,6 +129,11 @@ def parse_latency(text: str) -> float:
     return seconds
 
 
+def in_seconds(limit: float | str | None) -> float | None:
+    """A limit in seconds, which may be given as a number of them or as `parse_latency` reads it."""
+    return parse_latency(limit) if isinstance(limit, str) else limit
+
+
 class Stopwatch:
     """Times architectures of a space, each once: what was measured is kept, and not repeatable.
 

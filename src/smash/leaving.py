@@ -17,6 +17,14 @@ ENDINGS = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, Runt
 
 INTERRUPTED = 128 + signal.SIGINT
 
+_GOES_ON = "the state is saved, and the same command goes on"
+_INTERRUPTED = {
+    **dict.fromkeys(("search", "retrain", "correlate", "evaluate.py"), _GOES_ON),
+    **dict.fromkeys(("train", "train.py"), f"{_GOES_ON}, with --resume where it trains a network"),
+    "demo": "what was made is kept in its run folder; the same command makes another",
+}
+"""What an interruption leaves, by command; others change nothing before they are done."""
+
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 _MENDS = {
     errno.ENOSPC: "what was saved before is kept; free some space and repeat the command",
@@ -33,12 +41,13 @@ def speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def leave(program: str, error: BaseException) -> NoReturn:
+def leave(program: str, error: BaseException, command: str = "") -> NoReturn:
     """Ends the program: 1 failed, 2 wrong use, 130 interrupted, 143 interrupted by SIGTERM.
 
     Args:
         program: Its name, which begins each line.
         error: Why it ends, one of `ENDINGS`.
+        command: Which of its commands it was.
     """
     if isinstance(error, SmashError):
         # Of several processes the first speaks, unless it is the one that is gone.
@@ -54,8 +63,12 @@ def leave(program: str, error: BaseException) -> NoReturn:
         fail(program, [f"{_of_memory(error)}: a smaller --batch-size or --preset needs less"], 1)
     if isinstance(error, RuntimeError):
         raise error
-    words = "interrupted; the state is saved, and the same command goes on (train: --resume)"
-    fail(program, [words], Terminated().code if isinstance(error, Terminated) else INTERRUPTED)
+    left = _INTERRUPTED.get(command, "nothing was changed: repeat the command")
+    fail(
+        program,
+        [f"interrupted; {left}"],
+        Terminated().code if isinstance(error, Terminated) else INTERRUPTED,
+    )
 
 
 def _of_memory(error: BaseException) -> str:

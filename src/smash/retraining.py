@@ -23,8 +23,10 @@ from smash.errors import (
     AlreadyExistsError,
     InvalidValueError,
     NotFoundError,
+    faults_of,
 )
-from smash.layout import ARCHITECTURE, MODEL, RESULT
+from smash.fleet import check_address
+from smash.layout import ARCHITECTURE, MODEL, RESULT, child_path
 from smash.locking import hold
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
@@ -73,7 +75,7 @@ def retrain(
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
     """
-    asked = RetrainSettings(**settings)
+    asked = check_asked(settings, device, baseline=baseline, name=name)
     if baseline is not None:
         about = _about_baseline(run, baseline, asked, rank, top, announce)
         return _retrain(run, about, asked, name, device, test, progress)
@@ -98,6 +100,32 @@ def retrain(
         errors[candidate.id] = child.error("val")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
     return _retrain(run, about_candidate(winner), asked, name, device, test, progress)
+
+
+def check_asked(
+    settings: Mapping[str, Any],
+    device: str,
+    *,
+    baseline: str | None = None,
+    name: str | None = None,
+    ray: str | None = None,
+) -> RetrainSettings:
+    """Looks at what was asked for before data is loaded, which may take its time.
+
+    Raises:
+        InvalidValueError: Settings are wrong; all faults.
+    """
+    named = baseline is not None and baseline.lower() not in FITTED
+    faults = faults_of(
+        lambda: RetrainSettings(**settings),
+        lambda: choose_device(device),
+        lambda: not named or full_name(str(baseline)),
+        lambda: name is None or child_path(Path(), name),
+        lambda: check_address(ray),
+    )
+    if faults:
+        raise InvalidValueError(*faults)
+    return RetrainSettings(**settings)
 
 
 def about_candidate(candidate: Candidate) -> dict[str, Any]:

@@ -9,10 +9,17 @@ from typing import Any, Literal, get_args
 from smash.config import refuse_changes
 from smash.cost import Budget
 from smash.device import Precision, choose_device
-from smash.errors import InvalidValueError, unknown
-from smash.fleet import gather
+from smash.errors import InvalidValueError, faults_of, unknown
+from smash.fleet import check_address, gather
 from smash.interruption import hear_interruption
-from smash.latency import LATENCIES, Stopwatch, check_feasible, describe_sizes, sizes_of
+from smash.latency import (
+    LATENCIES,
+    Stopwatch,
+    check_feasible,
+    describe_sizes,
+    in_seconds,
+    sizes_of,
+)
 from smash.layout import STORAGE, check_trained
 from smash.ledger import Ledger
 from smash.locking import hold
@@ -24,7 +31,7 @@ from smash.racing import KEEP
 from smash.run import Run
 from smash.scoring import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
 from smash.searching_loop import Loop
-from smash.storage import Server
+from smash.storage import Server, parse_url
 from smash.strategies import (
     GradientPerturbation,
     MarkovChain,
@@ -56,7 +63,7 @@ def search(
     objectives: Sequence[str] = (),
     max_params: int | None = None,
     max_macs: int | None = None,
-    max_latency: float | None = None,
+    max_latency: float | str | None = None,
     full: bool = False,
     keep: int = KEEP,
     prior: str | None = None,
@@ -96,8 +103,8 @@ def search(
             one. None is dropped early then: who is not among the best may be the best of its size.
         max_params: Most parameters of a child; checked before scoring.
         max_macs: Most multiply-accumulates of a child for one input; checked before scoring.
-        max_latency: Most seconds of a child for one input, measured on this machine and `device`
-            before scoring; each architecture is timed once.
+        max_latency: Most seconds of a child for one input, or a time such as ``5ms``; measured on
+            this machine and `device` before scoring; each architecture is timed once.
         full: Score all candidates on all examples, instead of dropping those that are not among
             the best few; see `smash.racing`.
         keep: How many the best few are.
@@ -137,8 +144,20 @@ def search(
     chosen = {"rank_by": rank_by, "split": split, "strategy": strategy, "precision": precision}
     sizes = {"examples": examples, "keep": keep, "batch_size": batch_size}
     if prior is not None or not objectives:  # what is best by several is not ranked by one
-        prior = choose_prior(prior, run.space.name)
-    _check(counts, rate, seed, chosen, sizes, prior, faults)
+        prior = choose_prior(prior, run.settings.space.name)
+    faults += _wrong(counts, rate, seed, chosen, sizes, prior)
+    # All that was asked for is looked at before data is loaded, which may take its time.
+    faults += faults_of(
+        lambda: Budget(max_params, max_macs),
+        lambda: Budget(max_latency=in_seconds(max_latency)),
+        lambda: prefilter is None or Prefilter.parse(prefilter),
+        lambda: choose_device(device),
+        lambda: storage is None or parse_url(storage),
+        lambda: check_address(ray),
+    )
+    if faults:
+        raise InvalidValueError(*faults)
+    max_latency = in_seconds(max_latency)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
     budget = Budget(max_params, max_macs, max_latency)
     check_trained(run.path)
@@ -256,17 +275,15 @@ def _fitting(strategy: str, objectives: Sequence[str], rank_by: str) -> list[str
     return faults
 
 
-def _check(
+def _wrong(
     counts: Mapping[str, int],
     rate: float,
     seed: int,
     chosen: Mapping[str, str],
     sizes: Mapping[str, int],
     prior: str | None,
-    faults: Sequence[str],
-) -> None:
-    faults = [*faults]
-    faults += [
+) -> list[str]:
+    faults = [
         f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
     ]
     if not sum(max(0, count) for count in counts.values()) and not faults:
@@ -283,9 +300,7 @@ def _check(
         if choice not in _CHOICES[name]
     ]
     faults += [f"{name} must be at least 1, got {size}" for name, size in sizes.items() if size < 1]
-    faults += [] if prior is None else check_companion("prior", prior)
-    if faults:
-        raise InvalidValueError(*faults)
+    return faults + ([] if prior is None else check_companion("prior", prior))
 
 
 def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None:

@@ -26,7 +26,7 @@ from smash.interruption import hear_interruption
 from smash.layout import NETWORK, RESULT
 from smash.locking import hold
 from smash.progress import Progress, silent
-from smash.retraining import about_candidate, pick, train_child
+from smash.retraining import about_candidate, check_asked, pick, train_child
 from smash.run import Run
 from smash.study import Study
 
@@ -85,7 +85,7 @@ def retrain_several(
         NotFoundError: There is no candidate of a rank.
         DivergedError: A loss is no longer finite.
     """
-    asked = RetrainSettings(**settings)
+    asked = check_asked(settings, device, ray=ray)
     ranked = Study(run.study_path).ranked()
     chosen = [pick(ranked, rank) for rank in dict.fromkeys(ranks)]
     orders = [

@@ -19,7 +19,7 @@ from smash.curves import check_tensorboard
 from smash.data import Data
 from smash.device import choose_device
 from smash.durable import make_folder
-from smash.errors import InvalidValueError, RunStateError, unknown
+from smash.errors import InvalidValueError, RunStateError, faults_of, unknown
 from smash.layout import check_free
 from smash.locking import hold
 from smash.processes import join
@@ -262,8 +262,8 @@ def check_settings(*, epochs: int | None = None, **given: Any) -> None:
     if epochs is not None and epochs < 1:
         faults.append(f"epochs must be at least 1, got {epochs}")
     recipe = {name: value for name, value in given.items() if name in fields}
-    faults += _faults_of(lambda: TrainingSettings(**{"steps": 1, **recipe}))
-    faults += _faults_of(lambda: choose_device(given.get("device", "auto")))
+    faults += faults_of(lambda: TrainingSettings(**{"steps": 1, **recipe}))
+    faults += faults_of(lambda: choose_device(given.get("device", "auto")))
     if (hypernet := given.get("hypernet", "none")) not in HYPERNETS:
         faults.append(unknown("hypernet", hypernet, HYPERNETS))
     if (seed := given.get("seed", 0)) < 0:
@@ -272,17 +272,9 @@ def check_settings(*, epochs: int | None = None, **given: Any) -> None:
         # Else the preset, from which options differ, follows from the data.
         named = {"name": given.get("space", "memory-bank"), "preset": given.get("preset")}
         options = dict(given.get("options", {}))
-        faults += _faults_of(lambda: make_space(SpaceSettings(**named, options=options), dims=2))
+        faults += faults_of(lambda: make_space(SpaceSettings(**named, options=options), dims=2))
     if faults:
         raise InvalidValueError(*faults)
-
-
-def _faults_of(make: Callable[[], object]) -> tuple[str, ...]:
-    try:
-        make()
-    except InvalidValueError as error:
-        return error.faults
-    return ()
 
 
 def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSettings:

@@ -17,13 +17,23 @@ import numpy as np
 import torch
 
 from smash.agreement import Floats
-from smash.auditing import AUDIT, Half, Known, part_of, read_table, stratified, train_sample
+from smash.auditing import (
+    AUDIT,
+    Half,
+    Known,
+    check_part,
+    part_of,
+    read_columns,
+    read_table,
+    stratified,
+    train_sample,
+)
 from smash.comparison import Agreement, Comparison
 from smash.config import RetrainSettings
 from smash.device import choose_device
 from smash.durable import write_atomically, write_json
-from smash.errors import InvalidValueError, unknown
-from smash.fleet import gather
+from smash.errors import InvalidValueError, faults_of, unknown
+from smash.fleet import check_address, gather
 from smash.layout import NETWORK
 from smash.ledger import Ledger, kind_of
 from smash.measuring import LEDGER, measure_companion
@@ -147,6 +157,7 @@ def correlate(
         rank_by,
         proxies,
         prior,
+        device,
         ray,
         recipe,
     )
@@ -199,9 +210,11 @@ def _check(
     rank_by: str | None,
     proxies: Sequence[str],
     prior: str | None,
+    device: str,
     ray: str | None,
     recipe: Mapping[str, Any],
 ) -> None:
+    """Looks at all that was asked for before data is loaded, which may take its time."""
     faults = []
     if (table is None) == (train is None):
         given = "both" if train is not None else "neither"
@@ -234,8 +247,15 @@ def _check(
         faults.append(f"init must be 'scratch' where accuracies are real, got {recipe['init']!r}")
     faults += [unknown("proxy", name, PROXIES) for name in proxies if name not in PROXIES]
     faults += [] if prior in (None, "none") else check_companion("prior", str(prior))
+    if table is not None:
+        faults += faults_of(lambda: check_part(half, limit))
+    else:
+        faults += faults_of(lambda: RetrainSettings(**recipe))
+    faults += faults_of(lambda: choose_device(device), lambda: check_address(ray))
     if faults:
         raise InvalidValueError(*faults)
+    if table is not None:
+        read_columns(table, str(column))
 
 
 def _check_enough(count: int, what: str) -> None:

@@ -94,11 +94,9 @@ def search(
     """Rank architectures."""
     find_run(run)
     check_trained(run)
-    from smash.latency import parse_latency
     from smash.progress import on_terminal
     from smash.searching import search as search_run
 
-    limit = None if max_latency is None else parse_latency(max_latency)
     opened = open_run(run)
     study = search_run(
         opened,
@@ -114,7 +112,7 @@ def search(
         examples=examples,
         max_params=max_params,
         max_macs=max_macs,
-        max_latency=limit,
+        max_latency=max_latency,
         full=full,
         keep=keep,
         prior=prior,
@@ -131,7 +129,7 @@ def search(
     print_candidates(study, 5)
     if objectives:
         print_front(study)
-    if limit is not None or "latency" in (objectives or ""):
+    if max_latency is not None or "latency" in (objectives or ""):
         print_latencies(opened, study)
     candidates = study.candidates()
     if study.shared:

@@ -61,7 +61,7 @@ def _run(program: str, work: Callable[[], None]) -> None:
         with hear_termination():
             work()
     except ENDINGS as error:
-        leave(program, error)
+        leave(program, error, program)
 
 
 def _train(arguments: Sequence[str] | None) -> None:
