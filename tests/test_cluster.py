@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +16,14 @@ from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.fleet import HERE, gather
 from smash.run import load_tensors
 from smash.siblings import retrain_several
+from smash.trust import correlate
 from tests.answers import content
 from tests.conftest import TINY
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smash-nas[ray]'")
+
+
+MACHINE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +31,8 @@ def cluster():
     """Two machines of one CPU each; the first holds what is shared."""
     from ray.cluster_utils import Cluster
 
-    size = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=size)
-    del size["include_dashboard"]
-    made.add_node(**size)
+    made = Cluster(initialize_head=True, head_node_args={**MACHINE, "include_dashboard": False})
+    made.add_node(**MACHINE)
     ray.init(made.address, log_to_driver=False, logging_level="ERROR")
     yield made
     ray.shutdown()
@@ -51,13 +54,21 @@ SEARCH = {"random": 20, "perturb": 5, "markov": 2, "device": "cpu"}
 TRAIN = {"epochs": 2, "device": "cpu", "augment": False}
 
 
+def equal(one, other):
+    """Whether two files hold the same tensors, bit by bit; what is said of them has no order."""
+    tensors, others = load_tensors(one)[0], load_tensors(other)[0]
+    return tensors.keys() == others.keys() and all(
+        torch.equal(value, others[name]) for name, value in tensors.items()
+    )
+
+
 def killing(cluster, after):
     """Progress that kills a machine once so many are done."""
 
     @contextmanager
     def shown(label, total):
         def advance(done, words):
-            if done == after:
+            if done == after and cluster.worker_nodes:
                 victim = next(iter(cluster.worker_nodes))
                 cluster.remove_node(victim, allow_graceful=False)
 
@@ -88,12 +99,32 @@ def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched
         assert content(one.path).keys() == content(other.path).keys()
         assert (one.about, one.result) == (other.about, other.result)
         for name in ("model.safetensors", "state.safetensors"):
-            tensors, others = load_tensors(one.path / name)[0], load_tensors(other.path / name)[0]
-            assert tensors.keys() == others.keys()
-            assert all(torch.equal(tensors[key], others[key]) for key in tensors), name
+            assert equal(one.path / name, other.path / name), name
     # What is there is kept: nothing is trained, so the machines are not needed.
     again = retrain_several(run, [2, 0], **TRAIN)
     assert [child.about["id"] for child in again] == [there[2].about["id"], there[0].about["id"]]
+
+
+def test_a_check_of_the_ranking_that_loses_a_machine_finds_the_same(cluster, searched):
+    if not cluster.worker_nodes:  # another test has killed it
+        cluster.add_node(**MACHINE)
+    runs = [
+        Path(shutil.copytree(searched / "here", searched / name))
+        for name in ("checked", "checked far")
+    ]
+    here = correlate(smash.Run.open(runs[0]), train=4, **TRAIN)
+    lost = killing(cluster, after=1)
+    there = correlate(smash.Run.open(runs[1]), train=4, **TRAIN, ray="auto", progress=lost)
+    assert not cluster.worker_nodes  # it was killed
+    assert there.points == here.points
+    one, other = map(content, runs)
+    assert one.keys() == other.keys()
+    for name in one:
+        if name.endswith(("trust.json", "trust.jsonl", "trust.svg", "result.json")):
+            assert one[name] == other[name], name
+    models = [name for name in one if name.endswith("model.safetensors")]
+    assert len(models) == 4
+    assert all(equal(runs[0] / name, runs[1] / name) for name in models)
 
 
 def test_what_goes_wrong_far_away_is_said_here(cluster, monkeypatch):
