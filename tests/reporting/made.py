@@ -141,6 +141,8 @@ def child(
         "macs": one.macs,
         "recipe": {"epochs": 3, "init": "scratch"},
         "classes": ["cat", name],
+        "mean": [0.5],
+        "std": [0.25],
     }
     (path / ARCHITECTURE).write_text(json.dumps(about))
     rows = [{"step": n, "epoch": n, "train_loss": 1 / n, "val_error": 0.4 / n} for n in (1, 2)]
