@@ -86,7 +86,7 @@ def work(line: str, log: Path, halt_at: int = 0) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return add(*arguments, **named)
 
-    Study.add = halting
+    Study.add = halting  # type: ignore[method-assign]
     cli.main()
 
 
