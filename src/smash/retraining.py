@@ -87,7 +87,7 @@ def retrain(
         raise InvalidValueError(
             f"top must be from 1 to {len(ranked)}, the number of candidates, got {top}"
         )
-    brief = asked.replaced(epochs=top_epochs or max(1, asked.epochs // 5))
+    brief = asked.replaced(epochs=max(1, asked.epochs // 5) if top_epochs is None else top_epochs)
     errors = {}
     for candidate in ranked[:top]:
         path = run.child_path(child_name(candidate.id, brief))

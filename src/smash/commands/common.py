@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from smash.durable import parse_json
 from smash.errors import InvalidValueError, NotFoundError
 from smash.layout import STUDY, check_searched, find_run
 from smash.leaving import speaks
@@ -93,8 +93,8 @@ def key_values(pairs: list[str]) -> dict[str, Any]:
 
 def _plain(value: str) -> Any:
     try:
-        return json.loads(value)
-    except json.JSONDecodeError:
+        return parse_json(value)
+    except ValueError:
         return value
 
 
