@@ -15,6 +15,25 @@ import torch
 from torch import nn
 
 
+class Part(nn.Module):
+    """A module that a child is made of; it reads and trains as any other.
+
+    For each attribute that is set, torch looks for parameters, modules and buffers one after the
+    other, which took a seventh of building a child. Here that is left out where nothing is found.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute, or a module of the part."""
+        if isinstance(value, nn.Module) and name not in self.__dict__:
+            self._modules[name] = value
+        elif isinstance(value, nn.Module | torch.Tensor) or (
+            name in self._modules or name in self._parameters or name in self._buffers
+        ):
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+
 class _Conv1d(nn.Conv1d):
     def reset_parameters(self) -> None:
         pass

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smash.spaces.memory_bank.architecture import (
@@ -113,8 +114,7 @@ class GridEncoding:
         holds_CS[read] = True
         # Only the first G rows of an op are marked: the others are columns that it does not use.
         marked_kS = np.arange(self.rows)[:, None] < np.asarray(outputs)[op_S]
-        holds_CkS = torch.from_numpy(holds_CS)[:, None] & torch.from_numpy(marked_kS)
-        return holds_CkS.float().mul_(2).sub_(1)
+        return torch.minimum(_signs(holds_CS)[:, None], _signs(marked_kS))
 
     def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
         """Gives what `other` changes in the encoding of `base`, of the shape of the latter.
@@ -156,6 +156,11 @@ class GridEncoding:
                 positions.append(position)
                 banks.append(bank)
         return positions, banks
+
+
+def _signs(holds: NDArray[np.bool_]) -> Tensor:
+    """+1 where something holds, −1 elsewhere."""
+    return torch.from_numpy(holds).float().mul_(2).sub_(1)
 
 
 def _statements(position: int, conv: Convolution) -> Iterator[tuple[object, ...]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from smash.spaces.base import Shape, Task
 from smash.spaces.layers import (
     Linear,
+    Part,
     average_pool,
     batch_norm,
     channels_last,
@@ -38,7 +39,7 @@ _NONLINEARITIES: Mapping[str, Callable[[Tensor], Tensor]] = {
 _STEM_KERNEL = 7
 
 
-class GridConvolution(nn.Module):
+class GridConvolution(Part):
     """A convolution of an op's grid, with its non-linearity and maybe a BatchNorm before it."""
 
     def __init__(
@@ -71,7 +72,7 @@ class GridConvolution(nn.Module):
         return self.nonlinearity(self.conv(x))
 
 
-class MemoryOp(nn.Module):
+class MemoryOp(Part):
     """Reads banks, then a 1×1 convolution, then the grid: path A and path B, added or gated."""
 
     def __init__(self, block: Block, op: Op, options: MemoryBankOptions, device: str) -> None:
@@ -130,7 +131,7 @@ def _join(a: Tensor, b: Tensor, gate: Gate) -> Tensor:
     return torch.tanh(a) * torch.sigmoid(b)
 
 
-class MemoryBlock(nn.Module):
+class MemoryBlock(Part):
     """Banks at one resolution, and the ops that read and write them."""
 
     def __init__(self, block: Block, options: MemoryBankOptions, device: str) -> None:
@@ -155,7 +156,7 @@ class MemoryBlock(nn.Module):
         return torch.cat(banks, dim=1)
 
 
-class Transition(nn.Module):
+class Transition(Part):
     """BatchNorm, ReLU, 1×1 convolution and 2× average pooling."""
 
     def __init__(self, inputs: int, outputs: int, dims: int, device: str) -> None:
@@ -168,7 +169,7 @@ class Transition(nn.Module):
         return average_pool(self.conv(F.relu(self.norm(x))), 2)
 
 
-class MemoryBankNetwork(nn.Module):
+class MemoryBankNetwork(Part):
     """Stem, three blocks with a transition after the first two, and a head."""
 
     def __init__(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from smash.spaces.base import Task
 from smash.spaces.layers import (
     Linear,
+    Part,
     average_near,
     average_pool,
     batch_norm,
@@ -29,7 +30,7 @@ _STAGES = 3
 _POOL_EXTENT = 3
 
 
-class ReluConvNorm(nn.Module):
+class ReluConvNorm(Part):
     """ReLU, convolution, BatchNorm."""
 
     def __init__(
@@ -44,7 +45,7 @@ class ReluConvNorm(nn.Module):
         return self.norm(self.conv(F.relu(x)))  # type: ignore[no-any-return]
 
 
-class Cell(nn.Module):
+class Cell(Part):
     """The nodes of a cell, one after the other.
 
     A convolution is named after its operation and its edge, so that what children share is told
@@ -81,7 +82,7 @@ def _layer_name(source: int, target: int, operation: str) -> str:
     return f"{operation}_{source}_{target}"
 
 
-class Reduction(nn.Module):
+class Reduction(Part):
     """A residual block that halves the extents: two 3×3 convolutions, and a pooled shortcut."""
 
     def __init__(self, inputs: int, outputs: int, dims: int, device: str) -> None:
@@ -97,7 +98,7 @@ class Reduction(nn.Module):
         return shortcut + self.second(self.first(x))  # type: ignore[no-any-return]
 
 
-class CellNetwork(nn.Module):
+class CellNetwork(Part):
     """Stem, stages and head around copies of one cell, each with its own weights."""
 
     def __init__(
