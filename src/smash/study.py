@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from smash.agreement import Floats
 from smash.durable import naming, parse_json
 from smash.errors import RunStateError
+from smash.journal import Entry, Journal
 from smash.layout import check_searched
 from smash.proxies import alone, together
 from smash.storage import Server
@@ -88,7 +90,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("value", "error", "top5_error", "ensemble_error", "loss"), _NUMBER),
     **dict.fromkeys(("index", "examples", "params", "macs"), int),
     **dict.fromkeys(("id", "strategy", "split"), str),
-    "architecture": dict,
+    "architecture": str,  # as it is kept
     "partial": bool,
 }
 
@@ -128,23 +130,37 @@ class Study:
 
     def __init__(self, path: Path, *, create: bool = False, server: Server | None = None) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._path = path
+        self._path, self._create = path, create
         self._server = server or Server.of(path.parent)
         self.where = path if self._server is None else self._server
         self._found: dict[str, Candidate] = {}  # by id, of the first trials
         self._read = 0  # how many those are
-        if self._server is None:
-            self._study = self._open(path, create)
-        else:
-            self._study = self._server.open(path.parent, create=create)
+        self._journal: Journal | None = None
+        if self._server is None and not create:
+            check_searched(path)
+            self._journal = Journal(path, _NAME)
+        self._current()
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        if self._server is not None:
+            return self._server.open(self._path.parent, create=self._create)
+        return self._open(self._path, self._create)
+
+    def _current(self) -> Journal | optuna.Study:
+        """What reads the study: the journal's lines, or Optuna where these do not suffice."""
+        if self._journal is not None:
+            with naming(self._path):
+                if self._journal.read_on():
+                    return self._journal
+            self._journal = None
+        return self._study
 
     def _open(self, path: Path, create: bool) -> optuna.Study:
         lock = JournalFileSymlinkLock(str(path), grace_period=_PATIENCE)
         if create and path.exists():
             _mend(path, lock)
         made = path.exists() and path.stat().st_size > 0
-        if not create:
-            check_searched(path)
         try:
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
             # Not load_if_exists, which adds a line to the journal each time.
@@ -169,9 +185,12 @@ class Study:
         """Lets an error name the journal or the server."""
         return self._server.reaching() if self._server else naming(self._path)
 
-    def _trials(self) -> list[FrozenTrial]:
+    def _trials(self) -> Sequence[FrozenTrial | Entry]:
+        current = self._current()
+        if isinstance(current, Journal):
+            return current.entries
         with self._reaching():
-            return self._study.get_trials(deepcopy=False)
+            return current.get_trials(deepcopy=False)
 
     @property
     def settings(self) -> dict[str, Any] | None:
@@ -180,8 +199,12 @@ class Study:
         Raises:
             RunStateError: They are damaged.
         """
-        with self._reaching():
-            value = self._study.user_attrs.get(_SETTINGS)
+        current = self._current()
+        if isinstance(current, Journal):
+            value = current.attributes.get(_SETTINGS)
+        else:
+            with self._reaching():
+                value = current.user_attrs.get(_SETTINGS)
         try:
             return None if value is None else dict(parse_json(value))
         except (ValueError, TypeError) as error:
@@ -206,7 +229,7 @@ class Study:
         """
         costs = {name: float(getattr(candidate, name)) for name in _COSTS}
         attributes = {name: getattr(candidate, name) for name in _ATTRIBUTES} | {
-            "architecture": json.dumps(candidate.architecture, separators=(",", ":"))
+            "architecture": json.dumps(dict(candidate.architecture), separators=(",", ":"))
         }
         if candidate.proxy:  # JSON has no infinity
             attributes["proxy"] = [one if math.isfinite(one) else None for one in candidate.proxy]
@@ -235,7 +258,7 @@ class Study:
         trials = self._trials()
         try:
             for trial in trials[self._read :]:
-                self._found.setdefault(trial.user_attrs["id"], _candidate(trial))
+                self._found.setdefault(trial.user_attrs["id"], _candidate(trial, self.where))
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise _damaged(self.where, error) from None
         self._read = len(trials)
@@ -303,9 +326,34 @@ def _ranks(values: Floats) -> list[int]:
     return ranks
 
 
-def _candidate(trial: FrozenTrial) -> Candidate:
+class _Unread(Mapping[str, Any]):
+    """An architecture as it is kept, which is parsed when it is looked into.
+
+    A ranking looks into none of them; parsing all took longer than all else.
+    """
+
+    def __init__(self, text: str, where: Path | Server) -> None:
+        self._text, self._where = text, where
+
+    @cached_property
+    def _value(self) -> dict[str, Any]:
+        try:
+            return dict(parse_json(self._text))
+        except (TypeError, ValueError) as error:
+            raise _damaged(self._where, error) from None
+
+    def __getitem__(self, key: str) -> Any:
+        return self._value[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._value)
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+
+def _candidate(trial: FrozenTrial | Entry, where: Path | Server) -> Candidate:
     values = {name: trial.user_attrs[name] for name in _ATTRIBUTES}
-    values["architecture"] = parse_json(values["architecture"])
     for name, kind in _KINDS.items():
         if not isinstance(values[name], kind) or (
             isinstance(values[name], bool) and kind is not bool
@@ -313,6 +361,7 @@ def _candidate(trial: FrozenTrial) -> Candidate:
             raise TypeError(f"{name} of a candidate is {values[name]!r:.60}")
     proxy = (-math.inf if one is None else float(one) for one in trial.user_attrs.get("proxy", ()))
     latency = trial.user_attrs.get("latency")
+    values["architecture"] = _Unread(values["architecture"], where)
     return Candidate(
         **values,
         trace=trial.intermediate_values,
