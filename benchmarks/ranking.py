@@ -24,8 +24,12 @@ import smash
 from smash.agreement import Bootstrap, interval, kendall_tau, log_ranks, regret
 from smash.auditing import part_of, read_table
 from smash.cost import measure
+from smash.device import choose_device
 from smash.durable import write_atomically
+from smash.ledger import Ledger
+from smash.measuring import LEDGER, measure_companion
 from smash.progress import on_terminal
+from smash.proxies import PRIORS, together
 from smash.run import Run, load_tensors
 from smash.scoring import Scorer
 
@@ -109,6 +113,9 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
     params = np.asarray([float(cost.params) for cost in costs])
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
     scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}
+    pairs = [(one.id, one.architecture) for one in known]
+    prior = PRIORS[run.space.name]
+    numbers = measure_companion(run, prior, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
     curve = []
     losses: list[np.ndarray[Any, Any]] = []
     for epoch, found in sorted(scores.items()):
@@ -122,6 +129,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
                 "error": tau(-found[:, 1], real),
                 "margin": tau(found[:, 2], real),
                 "mean loss of copies": tau(recent, real),
+                f"with {prior}": tau(-together(-recent, numbers), real),
             }
         )
     best = real >= np.quantile(real, 0.9)
