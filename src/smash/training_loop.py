@@ -267,9 +267,11 @@ def make_optimizer(network: SmashNetwork, settings: TrainingSettings) -> torch.o
         {"params": shared, "weight_decay": settings.weight_decay},
         {"params": hypernetwork, "weight_decay": 0.0},
     ]
+    rate = settings.learning_rate
     if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate, betas=(0.5, 0.999), eps=1e-4)
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
+        return torch.optim.Adam(groups, lr=rate, betas=(0.5, 0.999), eps=1e-4, fused=True)
+    # Not fused: torch's fails where a shared tensor gets its first gradient after the others.
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
