@@ -1,6 +1,6 @@
 """How many candidates a minute two Ray workers score, against one; and what a killed one costs.
 
-    python benchmarks/ray_workers.py RUN [--random 60]
+    python benchmarks/ray_workers.py RUN [--random 60] [--full]
 
 RUN is a trained run, of which copies are searched on a cluster of this machine: one worker of one
 thread, two, and two of which one is killed in the middle. All three must end in the same study. The
@@ -48,7 +48,7 @@ def warm(workers: int) -> list[int]:
     return sorted(found)
 
 
-def search(run: Path, workers: int, random: int, kill_at: int = -1) -> dict[str, Any]:
+def search(run: Path, workers: int, random: int, full: bool, kill_at: int = -1) -> dict[str, Any]:
     """Searches a copy of a run, and says how long it took once all was loaded."""
     ray.init(num_cpus=workers, object_store_memory=300 * 2**20, include_dashboard=False)
     victims = warm(workers)
@@ -74,6 +74,7 @@ def search(run: Path, workers: int, random: int, kill_at: int = -1) -> dict[str,
                 random=random,
                 perturb=0,
                 markov=0,
+                full=full,
                 device="cpu",
                 ray="auto",
                 progress=shown,
@@ -90,11 +91,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--random", type=int, default=60)
+    parser.add_argument("--full", action="store_true", help="no race, whose parts wait for all")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    one = search(given.run, 1, given.random)
-    two = search(given.run, 2, given.random)
-    killed = search(given.run, 2, given.random, kill_at=given.random // 4)
+    one = search(given.run, 1, given.random, given.full)
+    two = search(given.run, 2, given.random, given.full)
+    killed = search(given.run, 2, given.random, given.full, kill_at=given.random // 4)
     minutes = {
         name: each["seconds"] / 60 for name, each in zip("12k", (one, two, killed), strict=True)
     }

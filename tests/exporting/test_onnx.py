@@ -80,7 +80,7 @@ def test_a_network_that_torch_cannot_write_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_onnx_of_ours_is_refused(tmp_path):
+def test_what_is_no_onnx_of_ours_is_refused(tmp_path, capfd):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08" * 1000)
     with pytest.raises(DataError, match="cannot be run as ONNX"):
@@ -100,6 +100,10 @@ def test_what_is_no_onnx_of_ours_is_refused(tmp_path):
     onnx.save(model, path)
     with pytest.raises(DataError, match=r"model\.onnx: classes"):
         OnnxNetwork(path)
+    path.write_bytes(path.read_bytes().replace(b"smash.signature", b"smash.s\xffgnature"))
+    with pytest.raises(DataError, match="cannot be run as ONNX"):
+        OnnxNetwork(path)
+    assert capfd.readouterr() == ("", "")  # only our own line is told
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):

@@ -85,17 +85,20 @@ class OnnxNetwork:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what is wrong is told below, in a line
         try:
             self._session = runtime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                path.read_bytes(),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # to the same provider once more, with lines of its own
             )
+            found = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # of types of its own for each thing that can be wrong
             if isinstance(error, OSError):
                 raise
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"{path} cannot be run as ONNX ({reason}): export it again") from None
-        found = self._session.get_modelmeta().custom_metadata_map
         if _SIGNATURE not in found:
             raise DataError(
                 f"{path} does not say what its classes are: it was not written by 'smash export'"
