@@ -124,7 +124,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
 
     def journal(path: Path) -> object:
         study = Study(path)
-        return study.settings, [dict(one.architecture) for one in study.ranked()]
+        return study.settings, study.ranked()
 
     def tensors(path: Path) -> object:
         module = nn.Linear(3, 2)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +66,12 @@ def test_what_another_program_wrote_is_left_to_optuna(path: Path) -> None:
     assert Study(path).readable() == {"one": READABLE, "two": READABLE}
 
 
-def test_an_architecture_that_is_damaged_is_found_when_it_is_looked_into(path: Path) -> None:
+def test_an_architecture_that_is_damaged_is_found(path: Path) -> None:
     path.write_text(path.read_text().replace(r"{\"blocks\"", r"{\"blocks"))
-    (one, _) = Study(path).candidates()
     with pytest.raises(RunStateError, match=r"study\.journal is damaged"):
-        dict(one.architecture)
+        Study(path).candidates()
+
+
+def test_architectures_are_plain_json(path: Path) -> None:
+    (one, *_) = Study(path).candidates()
+    assert json.loads(json.dumps(one.architecture)) == ONE.architecture

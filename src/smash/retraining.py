@@ -132,7 +132,7 @@ def about_candidate(candidate: Candidate) -> dict[str, Any]:
     """What is said of a child that is a candidate."""
     return {
         "id": candidate.id,
-        "architecture": dict(candidate.architecture),
+        "architecture": candidate.architecture,
         "params": candidate.params,
         "macs": candidate.macs,
     }

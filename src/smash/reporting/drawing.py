@@ -51,8 +51,7 @@ def draw_plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Dra
     """
     words = ", ".join(f"{name} {decimal(number)}" for name, number in readable.items())
     return Drawing(
-        words or json.dumps(dict(value), ensure_ascii=False)[:120],
-        partial(_plainly, value, readable),
+        words or json.dumps(value, ensure_ascii=False)[:120], partial(_plainly, value, readable)
     )
 
 
@@ -61,7 +60,7 @@ def _plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Markup:
         element("div", element("dt", name), element("dd", decimal(number)))
         for name, number in readable.items()
     ]
-    document = json.dumps(dict(value), indent=2, ensure_ascii=False)
+    document = json.dumps(value, indent=2, ensure_ascii=False)
     if len(document) > _LONGEST:
         document = f"{document[:_LONGEST]}\n… and {len(document) - _LONGEST:,} letters more"
     parts = [element("dl", *features, class_="features")] if features else []
