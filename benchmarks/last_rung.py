@@ -67,7 +67,7 @@ def main() -> None:
                 truths = [one.truth for one in few[:k]]
                 picked = truths[found.index(min(found[:k]))]
                 tau = kendall_tau([-value for value in found[:k]], truths)
-                words = f"{given.epochs} epochs, {init}, by {by}"
+                words = f"{given.epochs} epoch{'s' * (given.epochs > 1)}, {init}, by {by}"
                 print(
                     f"| {k} | {words} | {best - picked:.2f} | {sum(spent[:k]):.1f} | {tau:.2f} |",
                     flush=True,
