@@ -11,6 +11,7 @@ runs/NAME/
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from smash.config import RunSettings
@@ -103,6 +104,12 @@ def check_trained(path: Path) -> None:
             f"run {str(path)!r} has not finished training: "
             f"go on with 'smash train --resume --out {path}'"
         )
+
+
+def network_digest(path: Path) -> str:
+    """Twelve digits that tell the SMASH network of a run from any other."""
+    with (path / NETWORK).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def check_searched(path: Path) -> None:

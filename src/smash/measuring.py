@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from smash.cost import measure
 from smash.data import batches
+from smash.layout import network_digest
 from smash.ledger import Ledger, kind_of
 from smash.progress import Progress, silent
 from smash.proxies import COSTS, PROXIES, Numbers, Subject
 from smash.randomness import torch_generator
 from smash.retraining import initialise
 from smash.run import Run
+from smash.weights import SmashNetwork
 
 LEDGER = "trust.jsonl"
 _SEED = 0
@@ -31,6 +34,7 @@ def measure_companion(
     ledger: Ledger,
     device: torch.device,
     progress: Progress = silent,
+    network: SmashNetwork | None = None,
 ) -> list[Numbers]:
     """Measures architectures by a companion; what the ledger knows is not measured again.
 
@@ -41,27 +45,39 @@ def measure_companion(
         ledger: Where numbers are kept.
         device: Where proxies are computed.
         progress: Shows how far it is.
+        network: The run's network on that device, where it is at hand; read where it is needed.
     """
     if name in COSTS:
         rows = ledger.measure("cost", architectures, lambda one: _cost(run, one))
         return [(row[name],) for row in rows]
     proxy = PROXIES[name]
-    data, space = run.data, run.space
+    data, space = run.search_data if proxy.trained else run.data, run.space
     first = data.train.first_views
     order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
     sample = next(batches(first, proxy.examples, order[: proxy.examples]))
     images = data.normalise(sample.images).to(device)
+    kind = partial(kind_of, proxy.name, examples=len(images))
+    if proxy.trained:
+        source = (network or run.network(device)).source
+        kind = partial(kind, network=network_digest(run.path))
+    else:
+        source = None
+        kind = partial(kind, seed=_SEED)
 
     def found(architecture: Any) -> Mapping[str, float]:
         child = space.build(architecture, data.task, str(device))
-        initialise(child, torch_generator(_SEED, "proxy weights"))
+        if source is None:
+            initialise(child, torch_generator(_SEED, "proxy weights"))
+        else:
+            with torch.no_grad():
+                weights = source(architecture, child)
+            child.load_state_dict(weights, strict=False)  # buffers stay as they are built
         macs = measure(space, architecture, data.task).macs
         subject = Subject(child=child, stages=space.stages(child), macs=macs)
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
 
-    kind = kind_of(proxy.name, examples=len(images), seed=_SEED)
-    rows = ledger.measure(kind, architectures, found, progress)
+    rows = ledger.measure(kind(), architectures, found, progress)
     parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)

@@ -93,6 +93,7 @@ class Scorer:
             logarithmic probabilities.
 
     Attributes:
+        network: The SMASH network.
         labels: Classes of the scored examples, in the order in which they are seen, (examples,).
         rungs: How many have been seen after each part.
         split: Which examples these are.
@@ -114,7 +115,7 @@ class Scorer:
         self._snapshots = snapshots
         self.states = 1 + len(snapshots)
         self.split, self.precision = split, precision
-        self._network = network
+        self.network = network
         self._normalise = partial(normalise, mean=data.mean, std=data.std)
         self._rank_by, self._batch_size = rank_by, batch_size
         self._scored = getattr(data, split).first_views
@@ -139,7 +140,7 @@ class Scorer:
 
     def state(self, architecture: Any) -> dict[str, Tensor]:
         """The weights and BatchNorm statistics that an architecture is scored with."""
-        return self._network.state(architecture, self._calibration_images)
+        return self.network.state(architecture, self._calibration_images)
 
     @cached_property
     def _calibration_images(self) -> Tensor:
@@ -170,13 +171,13 @@ class Scorer:
 
     def states_of(self, architecture: Any) -> list[State]:
         """The states that an architecture is scored with, of the network and of each snapshot."""
-        networks = (self._network, *self._snapshots)
+        networks = (self.network, *self._snapshots)
         return [network.state(architecture, self._calibration_images) for network in networks]
 
     def _children(
         self, architecture: Any, states: Sequence[State]
     ) -> list[Callable[[Tensor], Tensor]]:
-        networks = (self._network, *self._snapshots)
+        networks = (self.network, *self._snapshots)
         return [
             network.child(architecture, state)
             for network, state in zip(networks, states, strict=True)
@@ -220,7 +221,7 @@ class Scorer:
         """A scorer that gives the same on another device, with those examples alone it looks at."""
         other = copy.copy(self)
         other.__dict__.pop("_calibration_images", None)
-        other._network = copy.deepcopy(self._network).to(device)
+        other.network = copy.deepcopy(self.network).to(device)
         other._snapshots = [copy.deepcopy(each).to(device) for each in self._snapshots]
         other._scored = self._scored.subset(self._order).to(device)
         other._order = torch.arange(len(self.labels))
@@ -232,7 +233,7 @@ class Scorer:
         """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
         batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._normalise(batch.images)
-        return self._network.slope(architecture, images, batch.labels)
+        return self.network.slope(architecture, images, batch.labels)
 
 
 def _together(logits: Sequence[Tensor]) -> Tensor:

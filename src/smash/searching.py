@@ -108,9 +108,9 @@ def search(
         full: Score all candidates on all examples, instead of dropping those that are not among
             the best few; see `smash.racing`.
         keep: How many the best few are.
-        prior: Rank by score and this proxy at once (``params``, ``macs``, ``naswot``, ``synflow``
-            or ``az-nas``); proposals still follow the score. By default what the space has in
-            `smash.proxies.PRIORS`; ``none`` for the score alone.
+        prior: Rank by score and this proxy at once (``params``, ``macs``, ``naswot``, ``synflow``,
+            ``generated-synflow`` or ``az-nas``); proposals still follow the score. By default what
+            the space has in `smash.proxies.PRIORS`; ``none`` for the score alone.
         prefilter: Score only the best of the random architectures by such a proxy, a quarter of
             them, or another share: ``az-nas:0.1``.
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.

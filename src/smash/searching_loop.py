@@ -239,7 +239,7 @@ class Loop:
             yield lambda done, _: advance(there, f"{label} of {done}/{total} proposals")
 
         return measure_companion(
-            self._run, companion, pairs, self._ledger, self._device, progress=shown
+            self._run, companion, pairs, self._ledger, self._device, shown, self._scorer.network
         )
 
     def _race(

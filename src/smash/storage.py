@@ -25,7 +25,7 @@ from smash.errors import (
     RunStateError,
     ServerError,
 )
-from smash.layout import NETWORK, STORAGE, STUDY
+from smash.layout import STORAGE, STUDY, network_digest
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -81,10 +81,8 @@ class Server:
             return kept
         url = parse_url(given)
         # Copies of a run on several machines share a study, and copies of another name do not.
-        with (run / NETWORK).open("rb") as file:
-            network = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         name = "".join(sign for sign in run.resolve().name if sign.isprintable())
-        asked = cls(url, f"{name}-{network}", known=False)
+        asked = cls(url, f"{name}-{network_digest(run)}", known=False)
         if kept is not None and str(kept) != str(asked):
             raise RunStateError(
                 f"the study of run {str(run)!r} is in {kept}, got {asked}: leave out --storage, "

@@ -6,7 +6,6 @@ report, and as a picture in ``RUN/trust.svg``.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from smash.device import choose_device
 from smash.durable import write_atomically, write_json
 from smash.errors import InvalidValueError, faults_of, unknown
 from smash.fleet import check_address, gather
-from smash.layout import NETWORK
+from smash.layout import network_digest
 from smash.ledger import Ledger, kind_of
 from smash.measuring import LEDGER, measure_companion
 from smash.progress import Progress, silent
@@ -274,10 +273,9 @@ def _scores(
     progress: Progress,
 ) -> list[float]:
     """SMASH scores, lower is better."""
-    content = (run.path / NETWORK).read_bytes()
     kind = kind_of(
         "score",
-        network=hashlib.sha256(content).hexdigest()[:12],
+        network=network_digest(run.path),
         examples=len(scorer.labels),
         calibration=CALIBRATION_EXAMPLES,
         order="fair",

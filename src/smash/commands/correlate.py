@@ -49,13 +49,17 @@ def correlate(
     ] = None,
     proxy: Annotated[
         list[str] | None,
-        typer.Option(help="Compare with naswot, synflow or az-nas; repeatable, or with commas."),
+        typer.Option(
+            help="Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with "
+            "commas."
+        ),
     ] = None,
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Join the score with params, macs, naswot, synflow or az-nas, or none; by default "
-            "with what the search had, or of a table of cells with synflow."
+            help="Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, "
+            "or none; by default with what the search had, or of a table of cells with "
+            "generated-synflow."
         ),
     ] = None,
     rank_by: Annotated[str | None, typer.Option(help="loss or error of the score.")] = None,

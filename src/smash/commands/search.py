@@ -63,8 +63,8 @@ def search(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Rank by score and proxy at once: params, macs, naswot, synflow or az-nas; by "
-            "default synflow for cells; none for the score alone."
+            help="Rank by score and proxy at once: params, macs, naswot, synflow, az-nas or "
+            "generated-synflow, the default for cells; none for the score alone."
         ),
     ] = None,
     prefilter: Annotated[

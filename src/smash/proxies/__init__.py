@@ -1,4 +1,4 @@
-"""Training-free scores of child networks, for any search space: baselines and companions."""
+"""Scores of children that are not trained for it, for any space: baselines and companions."""
 
 from smash.proxies.az_nas import AzNas
 from smash.proxies.base import Proxy, Subject
@@ -15,7 +15,7 @@ from smash.proxies.companions import (
     together,
 )
 from smash.proxies.naswot import Naswot
-from smash.proxies.synflow import Synflow
+from smash.proxies.synflow import GeneratedSynflow, Synflow
 
 __all__ = [
     "COMPANIONS",
@@ -23,6 +23,7 @@ __all__ = [
     "PRIORS",
     "PROXIES",
     "AzNas",
+    "GeneratedSynflow",
     "Naswot",
     "Numbers",
     "Prefilter",

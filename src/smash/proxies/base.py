@@ -1,8 +1,9 @@
-"""What a proxy is: a score of a child network that needs no training.
+"""What a proxy is: a score of a child network that needs no example's class.
 
 It goes like this: a child is built, initialised and given to the proxy with a batch of images; the
-proxy gives one number, or several that are joined over a set of architectures by `join`. All
-numbers are higher for better children. What is not finite ranks last.
+proxy gives one number, or several that are joined over a set of architectures by `join`. A proxy of
+a trained SMASH network is given a child with generated weights instead. All numbers are higher for
+better children. What is not finite ranks last.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from smash.agreement import Floats, log_ranks
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A child at initialisation.
+    """A child to look at.
 
     Attributes:
-        child: The network, on a real device, its parameters drawn. It is the proxy's own: its
-            BatchNorm statistics may change.
+        child: The network, on a real device, its parameters drawn or generated. It is the proxy's
+            own: its BatchNorm statistics may change.
         stages: Parts of it whose outputs are its features, from `SearchSpace.stages`.
         macs: Its multiply-accumulates for one input.
     """
@@ -36,11 +37,13 @@ class Subject:
 
 
 class Proxy(ABC):
-    """A training-free score."""
+    """A score that takes a child and a few images, and no training of that child."""
 
     name: str
     examples: int
     """How many images it looks at."""
+    trained = False
+    """Whether it looks at weights that a trained SMASH network generates, not at initial ones."""
 
     @abstractmethod
     def __call__(

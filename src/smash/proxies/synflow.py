@@ -1,4 +1,4 @@
-"""SynFlow: how much flows through an untrained child, over all its paths.
+"""SynFlow: how much flows through a child, over all its paths.
 
 Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, for pruning; summed over all parameters
 to compare networks: Abdelfattah, Mehrotra, Dudziak and Lane 2021, arXiv 2101.08134.
@@ -63,6 +63,17 @@ class Synflow(Proxy):
             if gradient is not None
         ]
         return (torch.stack(parts).sum().item(),)
+
+
+class GeneratedSynflow(Synflow):
+    """SynFlow of a child with the weights that the SMASH network gives it.
+
+    So a path counts by what training made of it. It is as independent of the score as SynFlow is,
+    which sees no example, and ranks cells a little better beside it: see docs/findings.md.
+    """
+
+    name = "generated-synflow"
+    trained = True
 
 
 class _PathsOnly(Overheard):
