@@ -31,8 +31,10 @@ def demo(
     from smash.reporting import report as write_report
     from smash.retraining import retrain as retrain_run
     from smash.searching import search as search_run
+    from smash.training import check_settings
     from smash.training import train as train_network
 
+    check_settings(seed=seed, device=device)  # before the digits are read
     run = train_network(
         load("digits"),
         out,
