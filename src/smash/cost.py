@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ class Budget:
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """Passes over functions that keep their input's shape: on the meta device they cost most."""
+    """Passes over functions whose result's shape is plain: on the meta device they cost most."""
 
     _passed = frozenset({F.batch_norm, F.relu, torch.tanh, torch.sigmoid})
     _added = frozenset({torch.Tensor.add, torch.Tensor.__add__, torch.add})
@@ -101,7 +102,16 @@ class _ShapesOnly(TorchFunctionMode):
             return args[0]
         if func in self._added and getattr(args[1], "shape", None) == args[0].shape:
             return args[0]
+        if func is torch.cat and set(kwargs or ()) <= {"tensors", "dim"}:
+            return _joined(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+def _joined(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """What `torch.cat` gives, but for its values."""
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return tensors[0].new_empty(shape)
 
 
 def measure(space: SearchSpace[Any], architecture: Any, task: Task) -> Cost:
