@@ -14,6 +14,7 @@ looked at. A repeated command goes on where it was cut; the last lines are the t
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--image-size", type=int, default=16)
+    parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each SMASH network")
     parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "lowrank"])
     parser.add_argument("--candidates", type=int, default=240)
@@ -73,7 +75,7 @@ def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash
         data,
         folder,
         preset="small",
-        options=OPTIONS,
+        options=given.options,
         hypernet=hypernet,
         minutes=given.minutes,
         resume=folder.exists(),
