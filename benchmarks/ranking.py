@@ -29,13 +29,14 @@ from smash.durable import write_atomically
 from smash.ledger import Ledger
 from smash.measuring import LEDGER, measure_companion
 from smash.progress import on_terminal
-from smash.proxies import PRIORS, together
+from smash.proxies import together
 from smash.run import Run, load_tensors
 from smash.scoring import Scorer
 
 Row = dict[str, Any]
 
 SIZE: Row = {"channels": 16, "cells": 1}
+PRIOR = "synflow"  # the same for each copy: what training changes is the score alone
 RECIPES: dict[str, Row] = {
     "none": {},
     "lowrank": {"hypernet": "lowrank"},
@@ -114,8 +115,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
     scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}
     pairs = [(one.id, one.architecture) for one in known]
-    prior = PRIORS[run.space.name]
-    numbers = measure_companion(run, prior, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
+    numbers = measure_companion(run, PRIOR, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
     curve = []
     losses: list[np.ndarray[Any, Any]] = []
     for epoch, found in sorted(scores.items()):
@@ -129,7 +129,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
                 "error": tau(-found[:, 1], real),
                 "margin": tau(found[:, 2], real),
                 "mean loss of copies": tau(recent, real),
-                f"with {prior}": tau(-together(-recent, numbers), real),
+                f"with {PRIOR}": tau(-together(-recent, numbers), real),
             }
         )
     best = real >= np.quantile(real, 0.9)
