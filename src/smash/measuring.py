@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -56,13 +55,11 @@ def measure_companion(
     order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
     sample = next(batches(first, proxy.examples, order[: proxy.examples]))
     images = data.normalise(sample.images).to(device)
-    kind = partial(kind_of, proxy.name, examples=len(images))
+    source, weights_of = None, {"seed": str(_SEED)}
     if proxy.trained:
         source = (network or run.network(device)).source
-        kind = partial(kind, network=network_digest(run.path))
-    else:
-        source = None
-        kind = partial(kind, seed=_SEED)
+        weights_of = {"network": network_digest(run.path)}
+    kind = kind_of(proxy.name, examples=len(images), **weights_of)
 
     def found(architecture: Any) -> Mapping[str, float]:
         child = space.build(architecture, data.task, str(device))
@@ -77,7 +74,7 @@ def measure_companion(
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
 
-    rows = ledger.measure(kind(), architectures, found, progress)
+    rows = ledger.measure(kind, architectures, found, progress)
     parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)

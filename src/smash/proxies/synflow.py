@@ -68,8 +68,8 @@ class Synflow(Proxy):
 class GeneratedSynflow(Synflow):
     """SynFlow of a child with the weights that the SMASH network gives it.
 
-    So a path counts by what training made of it. It is as independent of the score as SynFlow is,
-    which sees no example, and ranks cells a little better beside it: see docs/findings.md.
+    So a path counts by what training made of it. It looks at no example, as SynFlow, and beside the
+    score it ranks cells a little better: see docs/findings.md.
     """
 
     name = "generated-synflow"
