@@ -223,7 +223,11 @@ def test_a_prior_ranks_together_with_the_score(fresh, capsys):
         assert row["score_rank"] == 10 - goodness[position]
         assert row["proxy_rank"] == pytest.approx(10 - size[position], abs=3)  # equals share a size
     assert call("show", str(run.path)) == 0
-    assert "ranked by score and params" in capsys.readouterr().out
+    shown = capsys.readouterr().out  # 80 columns, where there is no terminal
+    assert "ranked by score and params" in shown
+    for each in study.ranked()[:5]:
+        for text in (each.id, f"{each.macs:,}", each.strategy):
+            assert text in shown
     child = smash.retrain(run, epochs=1, device="cpu", test=False)
     assert child.about["id"] == best_first[0]
     with pytest.raises(RunStateError, match="prior was params"):

@@ -119,8 +119,10 @@ def print_candidates(study: Study, top: int) -> None:
         title=f"{len(best)} best of {len(ranking)} candidates ({ranked_by}"
         f"{first.examples:,} {first.split} examples, generated weights)",
         box=box.SIMPLE,
+        padding=(0, 1, 0, 0),  # so that all of it fits into 80 columns
+        show_edge=False,
     )
-    ranks = ("rank", "by score", f"by {prior}") if prior else ("rank",)
+    ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
     for name in (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"):
         table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
     for rank, each in enumerate(best):

@@ -116,12 +116,12 @@ def _print(trust: Trust) -> None:
         f"SMASH score: {trust.scored_on}; below each number its 95% interval"
     )
     # As Text: what stands in brackets, such as a part of a path, is no markup.
-    shown = Table(title=Text(title), box=box.SIMPLE)
-    shown.add_column("ranked by", no_wrap=True)
+    shown = Table(title=Text(title), box=box.SIMPLE, padding=(0, 1, 0, 0))
+    shown.add_column("ranked by", min_width=max(map(len, trust.baselines)))
     for name in ("Kendall τ", "Spearman ρ", "τ within best tenth", "τ of score minus τ"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", min_width=len("-1.00…-0.50"))
     for among in trust.score.regret:
-        shown.add_column(f"regret {among}", justify="right")
+        shown.add_column(f"regret\n{among}", justify="right")
     shown.add_row("SMASH score", *_cells(trust.score), style="bold")
     for name, found in trust.baselines.items():
         shown.add_row(name, *_cells(found))
