@@ -186,7 +186,8 @@ def correlate(
         with gather(ray, device) as fleet:
             known = train_sample(run, sample, settings, device, progress, fleet)
         scores = _full_scores(run, sample, known, searched, rank_by, ledger, place, progress)
-        truth = f"accuracy on the {AUDIT} split after {settings.epochs} epochs"
+        many = "s" * (settings.epochs != 1)
+        truth = f"accuracy on the {AUDIT} split after {settings.epochs} epoch{many}"
         on_all = max(one.examples for one in study.candidates())
         scored_on = f"{rank_by} on {on_all:,} {sample[0].split} examples"
     prior = choose_prior(prior, run.space.name)
