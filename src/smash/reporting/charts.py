@@ -296,8 +296,9 @@ class Estimate:
 
 def intervals(estimates: Sequence[Estimate], x: Scale, label: str) -> Markup:
     """Numbers with their intervals, one below the other."""
-    row = 30
-    frame = Frame(height=row * len(estimates) + 62, left=150, top=8)
+    row, letter = 30, 7  # letter: the width of one in a name, at most on average
+    longest = max((len(one.name) for one in estimates), default=0)
+    frame = Frame(height=row * len(estimates) + 62, left=max(150, 10 + letter * longest), top=8)
     ends = [each for one in estimates for each in (one.low, one.high, one.value)]
     across = frame.across([0.0, *ends])
     drawn = []
