@@ -12,14 +12,15 @@ from scipy import stats
 from smash.agreement import (
     Bootstrap,
     Interval,
-    at_random,
     best_tenth,
     interval,
+    kendall_at_random,
     kendall_tau,
     log_ranks,
     order_of,
     regret,
     spearman,
+    spearman_at_random,
 )
 from smash.randomness import generator
 
@@ -152,14 +153,24 @@ def test_regret_with_equal_scores_is_the_mean_over_all_choices(among):
     assert regret(scores, truth, among) == pytest.approx(np.mean(found))
 
 
-def test_random_orders_are_about_zero_as_wide_as_theory_says():
-    n = 50
-    found = at_random(kendall_tau, np.random.default_rng(5).normal(size=n))
-    deviation = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
-    assert found.value == 0
-    assert found.high == pytest.approx(1.96 * deviation, rel=0.12)
-    assert found.low == pytest.approx(-1.96 * deviation, rel=0.12)
-    assert math.isnan(at_random(kendall_tau, [1, 1]).low)
+@pytest.mark.parametrize("values", [1000, 12])  # few values: many are equal
+def test_random_orders_spread_as_those_that_are_drawn(values):
+    rng = np.random.default_rng(5)
+    truth = rng.integers(values, size=60)
+    drawn = [rng.permutation(60) for _ in range(500)]
+    for found, statistic in (
+        (kendall_at_random(truth), stats.kendalltau),
+        (spearman_at_random(truth), stats.spearmanr),
+    ):
+        deviation = np.std([statistic(one, truth).statistic for one in drawn])
+        assert (found.value, -found.low) == (0, found.high)
+        assert found.high == pytest.approx(1.96 * deviation, rel=0.12)
+
+
+def test_random_orders_of_few_or_equal_ones():
+    assert vars(kendall_at_random([1, 2])) == {"value": 0, "low": -1, "high": 1}
+    assert math.isnan(kendall_at_random([1, 1]).low)
+    assert math.isnan(spearman_at_random([]).high)
 
 
 def test_log_ranks_by_hand():

@@ -11,7 +11,7 @@ Legend: B resamples, n architectures, G groups of equal values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -188,22 +188,42 @@ def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
     return float(np.dot(chances, lost))
 
 
-def at_random(
-    statistic: Callable[[ArrayLike, ArrayLike], float], truth: ArrayLike, draws: int = RESAMPLES
-) -> Interval:
-    """What a statistic is for random orders: 0 on average, and where 95% of them lie.
+def kendall_at_random(truth: ArrayLike) -> Interval:
+    """Kendall's τ-b of random orders without equal scores: 0 on average, and where 95% of them lie.
+
+    By the normal approximation, with the exact variance where some of the truth is equal
+    (Kendall 1970, chapter 5).
 
     Args:
-        statistic: Of scores and truth, such as `kendall_tau`.
         truth: Shape ``(n,)``.
-        draws: How many orders are drawn, always the same ones.
     """
     places = order_of(truth)
     if _constant(places):
-        return Interval(math.nan, math.nan, math.nan)
-    rng = generator(0, "random order")
-    found = [statistic(rng.permutation(len(places)), places) for _ in range(draws)]
-    return interval(0.0, np.asarray(found))
+        return _UNDEFINED
+    sizes = np.array([len(places), *np.bincount(places)])  # of all, and of groups of equal ones
+    pairs, *equal_pairs = sizes * (sizes - 1) / 2
+    variance, *of_equal = sizes * (sizes - 1) * (2 * sizes + 5) / 18
+    return _around_zero((variance - sum(of_equal)) / (pairs * (pairs - sum(equal_pairs))))
+
+
+def spearman_at_random(truth: ArrayLike) -> Interval:
+    """Spearman's ρ of random orders: 0 on average, and where 95% of them lie.
+
+    By the normal approximation; the variance, 1 / (n − 1), is exact.
+
+    Args:
+        truth: Shape ``(n,)``.
+    """
+    places = order_of(truth)
+    return _UNDEFINED if _constant(places) else _around_zero(1 / (len(places) - 1))
+
+
+def _around_zero(variance: float) -> Interval:
+    reach = min(1.0, float(stats.norm.ppf((1 + _LEVEL) / 2)) * math.sqrt(variance))
+    return Interval(0.0, -reach, reach)
+
+
+_UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
 def log_ranks(parts: Sequence[ArrayLike]) -> Floats:

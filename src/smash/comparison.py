@@ -13,12 +13,13 @@ from smash.agreement import (
     Bootstrap,
     Floats,
     Interval,
-    at_random,
     best_tenth,
     interval,
+    kendall_at_random,
     kendall_tau,
     regret,
     spearman,
+    spearman_at_random,
 )
 
 AMONG = (1, 10, 100)
@@ -89,9 +90,9 @@ class Comparison:
     def at_random(self) -> Agreement:
         """Agreement of a random order: the mean of what may come out."""
         return Agreement(
-            kendall_tau=at_random(kendall_tau, self._truth),
-            spearman=at_random(spearman, self._truth),
-            top_tenth_tau=at_random(kendall_tau, self._truth[self._best]),
+            kendall_tau=kendall_at_random(self._truth),
+            spearman=spearman_at_random(self._truth),
+            top_tenth_tau=kendall_at_random(self._truth[self._best]),
             regret=self._regret(np.zeros_like(self._truth)),
         )
 
