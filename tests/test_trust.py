@@ -50,8 +50,10 @@ def write(path: Path, truths: dict[str, float]) -> Path:
     return path
 
 
-def compare(run, path, **options):
-    return smash.correlate(run, table=path, column="accuracy", examples=60, device="cpu", **options)
+def compare(run, path, prior="none", **options):
+    return smash.correlate(
+        run, table=path, column="accuracy", examples=60, device="cpu", prior=prior, **options
+    )
 
 
 def test_a_perfect_ranking_agrees_and_its_reverse_does_not(cells, scored, tmp_path):
@@ -75,7 +77,7 @@ def test_a_perfect_ranking_agrees_and_its_reverse_does_not(cells, scored, tmp_pa
 def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
     rng = np.random.default_rng(1)
     truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
-    found = compare(cells, write(tmp_path / "x.csv", truths), prior="none")
+    found = compare(cells, write(tmp_path / "x.csv", truths))
     truth = list(truths.values())
     params = [
         sum(p.numel() for p in cells.space.build(cell, cells.data.task).parameters())
@@ -128,10 +130,10 @@ def test_a_prior_is_shown_alone_and_joined_with_the_score(cells, scored, tmp_pat
 def test_cells_have_a_prior_of_their_own(cells, scored, tmp_path):
     truths = {text: -loss for text, (_, loss) in scored.items()}
     path = write(tmp_path / "x.csv", truths)
-    found = compare(cells, path)
+    found = compare(cells, path, prior=None)
     assert (found.prior, set(found.together)) == ("generated-synflow", {"generated-synflow"})
     assert compare(cells, path, prior="generated-synflow").as_json() == found.as_json()
-    assert compare(cells, path, prior="none").prior is None
+    assert compare(cells, path).prior is None
     assert choose_prior(None, "memory-bank") is None
 
 
@@ -139,7 +141,7 @@ def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
     rng = np.random.default_rng(2)
     truths = {text: float(rng.normal()) for text in scored}
     path = write(tmp_path / "x.csv", truths)
-    found = compare(cells, path, proxies=["naswot", "synflow", "az-nas"], limit=12)
+    found = compare(cells, path, prior=None, proxies=["naswot", "synflow", "az-nas"], limit=12)
     asked, prior = {"naswot", "synflow", "az-nas"}, {"generated-synflow"}
     assert set(found.baselines) == {"params", "macs", "random"} | asked | prior
     assert set(found.together) == asked | prior
@@ -232,17 +234,17 @@ def test_what_was_found_last_is_kept_for_the_report(cells, scored, tmp_path):
 
 
 def test_parameters_agree_with_real_accuracies_as_published(cells, tmp_path):
-    """τ 0.578 over the benchmark; of 100 rows within sampling error, and within the interval."""
+    """τ 0.578 over the benchmark; of 50 rows within sampling error, and within the interval."""
     rows = benchmark_rows()
     truths = {row["architecture"]: float(row["cifar10_test_accuracy"]) for row in rows}
     path = write(tmp_path / "x.csv", truths)
     found = smash.correlate(
-        cells, table=path, column="accuracy", limit=100, examples=10, device="cpu"
+        cells, table=path, column="accuracy", limit=50, examples=10, prior="none", device="cpu"
     )
     tau = found.baselines["params"].kendall_tau
-    assert tau.value == pytest.approx(0.578, abs=0.12)
+    assert tau.value == pytest.approx(0.578, abs=0.15)
     assert tau.low < 0.578 < tau.high
-    assert tau.high - tau.low < 0.25
+    assert tau.high - tau.low < 0.35
 
 
 def test_a_sample_of_candidates_is_trained_and_compared(run):
