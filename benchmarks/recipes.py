@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--side", type=int, default=16)
+    parser.add_argument("--test-fraction", type=float, default=0.15, help="of the digits")
+    parser.add_argument("--val-fraction", type=float, default=0.1, help="of the digits")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=25, help="of the SMASH network")
     parser.add_argument("--random", type=int, default=150)
@@ -58,7 +60,8 @@ def main() -> None:
     parser.add_argument("--child-epochs", type=int, default=15)
     parser.add_argument("--recipes", nargs="+", default=["published", "modern"])
     given = parser.parse_args()
-    data = load(given.data, given.per_class, given.side)
+    fractions = {"test_fraction": given.test_fraction, "val_fraction": given.val_fraction}
+    data = load(given.data, given.per_class, given.side, **fractions)
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in given.seeds:
         out = given.out / f"s{seed}"

@@ -13,7 +13,7 @@ import smash
 from smash.data import Data
 
 
-def load(source: str, per_class: int, side: int) -> Data:
+def load(source: str, per_class: int, side: int, **fractions: float) -> Data:
     """Loads a registered data set whole, or the first images of each class of a folder.
 
     Args:
@@ -21,10 +21,12 @@ def load(source: str, per_class: int, side: int) -> Data:
         per_class: Training images of each class; as many images are tested on in all classes
             together as half of the training images, but at most all there are.
         side: Images of a folder are averaged over squares of pixels to side×side.
+        fractions: ``test_fraction`` and ``val_fraction`` of `smash.load_data`, of a data set that
+            is loaded whole.
     """
     folder = Path(source)
     if not (folder / "train").is_dir():
-        return smash.load_data(source)
+        return smash.load_data(source, **fractions)
     data, labels = _read(folder / "train", per_class, side)
     test_data, test_labels = _read(folder / "test", per_class // 2, side)
     return smash.load_data(
