@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def _own_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def digits():
     return smash.load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits):
+    """The digits, but only 200 to learn from: an epoch has four steps."""
+    return replace(digits, train=digits.train.subset(slice(200)))
 
 
 @pytest.fixture(scope="session")

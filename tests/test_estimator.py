@@ -16,8 +16,8 @@ from smash.errors import AlreadyExistsError, DataError, InvalidValueError
 from smash.estimator import SmashClassifier
 
 QUICK: dict[str, Any] = {
-    "epochs": 2,
-    "candidates": 2,
+    "epochs": 1,
+    "candidates": 1,
     "preset": "tiny",
     "device": "cpu",
     "random_state": 0,

@@ -146,7 +146,8 @@ def test_a_child_may_have_a_name_of_its_own(ranked):
         smash.retrain(ranked, 1, epochs=1, name="mine", device="cpu")
 
 
-def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked):
+def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked, few_digits):
+    ranked.data = few_digits
     never = smash.retrain(ranked, 0, epochs=3, validate_every=0, device="cpu")
     assert ["val_error" in row for row in rows_of(never)] == [False, False, True]
     # It changes no weight, so the child is the same.
@@ -162,7 +163,8 @@ def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked):
     assert last["val_top5_error"] == each.result["test"]["top5_error"]
 
 
-def test_copies_are_kept_every_so_many_epochs(ranked):
+def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
+    ranked.data = few_digits
     child = smash.retrain(ranked, 0, epochs=5, keep_every=2, device="cpu")
     copies = sorted(path.name for path in (child.path / "copies").iterdir())
     assert copies == ["epoch-2.safetensors", "epoch-4.safetensors"]

@@ -96,9 +96,9 @@ def test_settings_come_back_from_the_folder(run):
     assert Run.open(run.path).settings == run.settings
 
 
-def test_copies_of_the_network_are_kept_where_they_are_asked_for(digits, tmp_path):
+def test_copies_of_the_network_are_kept_where_they_are_asked_for(few_digits, tmp_path):
     run = smash.train(
-        digits,
+        few_digits,
         tmp_path / "run",
         epochs=3,
         preset="tiny",

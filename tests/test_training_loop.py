@@ -40,10 +40,10 @@ def test_class_weights_matter_where_classes_are_unequal(tmp_path, rare):
         assert losses[0] != pytest.approx(losses[1], rel=1e-2)
 
 
-def test_validation_is_as_often_as_asked_and_at_the_end(digits, tmp_path):
+def test_validation_is_as_often_as_asked_and_at_the_end(few_digits, tmp_path):
     rows = {
         every: smash.train(
-            digits, tmp_path / str(every), epochs=3, validate_every=every, **TINY
+            few_digits, tmp_path / str(every), epochs=3, validate_every=every, **TINY
         ).metrics.rows()
         for every in (0, 2)
     }
@@ -71,14 +71,14 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
     assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
 
 
-def test_snapshots_of_the_second_half_rank_together(tmp_path):
-    data = smash.load_data("digits")
-    run = smash.train(data, tmp_path / "run", epochs=1, snapshots=4, **TINY)
+def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
+    data = few_digits
+    run = smash.train(data, tmp_path / "run", epochs=4, snapshots=4, **TINY)
     steps = run.settings.training.steps
     kept = sorted(int(path.stem.split("-")[1]) for path in (run.path / "snapshots").iterdir())
     assert kept == [steps - 3 * steps // 8, steps - 2 * steps // 8, steps - steps // 8]
     # What is kept after a step is what a run has that ends there, at a constant rate.
-    shorter = begin(data, tmp_path / "shorter", epochs=1, snapshots=4, **TINY)
+    shorter = begin(data, tmp_path / "shorter", epochs=4, snapshots=4, **TINY)
     loop = TrainingLoop(shorter, shorter.new_network(), data)
     for _ in range(kept[0]):
         loop.take_step()
