@@ -302,6 +302,16 @@ def test_all_wrong_options_are_told_before_data_is_opened(smash, run, line, name
     assert "/nowhere/data" in answer.faults[0]  # which it would be told of
 
 
+@pytest.mark.parametrize("option", ["depth=NaN", "depth=0", "depht=3"])
+def test_options_that_no_preset_takes_are_told_before_data_is_opened(smash, tmp_path, option):
+    empty, out = tmp_path / "empty", tmp_path / "out"
+    empty.mkdir()
+    check_refused(smash("train", str(empty), "-o", option, "--out", str(out)), "depth")
+    taken = smash("train", str(empty), "-o", "depth=3", "--out", str(out))
+    check_refused(taken, str(empty))  # of which it is told now
+    assert not out.exists()
+
+
 def test_a_finished_search_repeated_changes_nothing_and_a_larger_one_extends_it(smash, run):
     journal = run / "study.journal"
     before = Study(journal).candidates()

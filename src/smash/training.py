@@ -219,7 +219,7 @@ def _choices(run: Run) -> list[str]:
     epochs = training.steps / steps_per_epoch(len(run.data.train), size)
     lines.append(
         f"{_named(settings.space)}, {training.steps:,} steps of {size} "
-        f"({epochs:.3g} epochs) on {settings.device}"
+        f"({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on {settings.device}"
     )
     if epochs < 1:
         lines.append(
@@ -268,11 +268,18 @@ def check_settings(*, epochs: int | None = None, **given: Any) -> None:
         faults.append(unknown("hypernet", hypernet, HYPERNETS))
     if (seed := given.get("seed", 0)) < 0:
         faults.append(f"seed must be at least 0, got {seed}")
-    if given.get("preset") or given.get("space", "memory-bank") != "memory-bank":
-        # Else the preset, from which options differ, follows from the data.
-        named = {"name": given.get("space", "memory-bank"), "preset": given.get("preset")}
-        options = dict(given.get("options", {}))
-        faults += faults_of(lambda: make_space(SpaceSettings(**named, options=options), dims=2))
+    space, preset = given.get("space", "memory-bank"), given.get("preset")
+    options = dict(given.get("options", {}))
+
+    def faults_with(preset: str | None) -> list[str]:
+        named = {"name": space, "preset": preset, "options": options}
+        return faults_of(lambda: make_space(SpaceSettings(**named), dims=2))
+
+    # Without a preset it follows from the data; what is wrong with each of them is wrong.
+    open_ = space == "memory-bank" and preset is None
+    found = [faults_with(each) for each in (_SUITABLE if open_ else (preset,))]
+    if all(found):
+        faults += found[0]
     if faults:
         raise InvalidValueError(*faults)
 
@@ -345,6 +352,9 @@ def _refuse_changes(run: Run, given: Mapping[str, Any]) -> None:
         since=f"run {str(run.path)!r} was made",
         mend="leave it out to resume, or choose another --out",
     )
+
+
+_SUITABLE = ("tiny", "small", "v2")
 
 
 def suitable_preset(size: tuple[int, ...], device: str) -> str:
