@@ -185,7 +185,8 @@ def test_augmentation_follows_the_data_unless_it_is_left_out(untrained):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_trains_nearly_the_same(untrained, precision):
+def test_half_precision_trains_nearly_the_same(untrained, few_digits, precision):
+    untrained.data = few_digits
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 0.01}
     whole = smash.retrain(untrained, precision="fp32", **recipe)
     half = smash.retrain(untrained, precision=precision, **recipe)

@@ -52,12 +52,12 @@ def test_an_interrupted_run_resumes_to_the_same_result(digits, tmp_path, monkeyp
 
 
 def test_same_seed_same_run_in_another_process(run, tmp_path):
-    study = smash.search(run, random=4, perturb=2, markov=2, device="cpu")
+    study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
     code = f"""
 import json, torch, smash
 torch.set_num_threads(1)
 run = smash.train(smash.load_data("digits"), {str(tmp_path / "other")!r}, epochs=1, **{TINY!r})
-study = smash.search(run, random=4, perturb=2, markov=2, device="cpu")
+study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
 rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in run.metrics.rows()]
 print(json.dumps([rows, [[one.id, one.loss, one.error] for one in study.candidates()]]))
 """
