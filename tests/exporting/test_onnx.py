@@ -106,6 +106,52 @@ def test_what_is_no_onnx_of_ours_is_refused(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")  # only our own line is told
 
 
+def _foreign(path, signature, given=("images", ["N", 1, 4]), gives=("logits", ["N", 4]), axis=1):
+    """A graph of other hands that sums over an axis, with a signature that is right in itself."""
+    node = onnx.helper.make_node("ReduceSum", [given[0], "axes"], [gives[0]], keepdims=0)
+    axes = onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [1], [axis])
+    ends = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
+        for name, shape in (given, gives)
+    ]
+    graph = onnx.helper.make_graph([node], "other", *ends, [axes])
+    opset = onnx.helper.make_opsetid("", 20)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    onnx.helper.set_model_props(model, {"smash.signature": signature.to_json()})
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"given": ("x", ["N", 1, 4])}, r"must take 'images', .* of Nx1x4 .* has 'x', .* Nx1x4:"),
+        ({"given": ("images", ["N", 1, 5]), "gives": ("logits", ["N", 5])}, "has .* Nx1x5:"),
+        ({"given": ("images", ["N", 1, 4, 4]), "gives": ("logits", ["N", 4, 4])}, "Nx1x4x4:"),
+        ({"given": ("images", [2, 1, 4]), "gives": ("logits", [2, 4])}, "has .* of 2x1x4:"),
+        ({"gives": ("scores", ["N", 4])}, "must give 'logits', .* has 'scores'"),
+    ],
+)
+def test_a_graph_that_does_not_fit_its_signature_is_refused(tmp_path, wrong, words):
+    path = tmp_path / "model.onnx"
+    signature = signature_for(Task(channels=1, size=(4,), classes=4))
+    _foreign(path, signature)
+    assert OnnxNetwork(path)(torch.ones(3, 1, 4)).tolist() == [[1.0] * 4] * 3
+    _foreign(path, signature, **wrong)
+    with pytest.raises(DataError, match=words):
+        OnnxNetwork(path)
+
+
+def test_a_graph_that_fails_or_gives_no_logits_is_refused(tmp_path):
+    """What it does not tell of its extents is seen when it is run."""
+    path, images = tmp_path / "model.onnx", torch.ones(3, 1, 4)
+    signature = signature_for(Task(channels=1, size=(4,), classes=4))
+    _foreign(path, signature, ("images", ["N", "c", "w"]), ("logits", ["N", "w"]), axis=2)
+    with pytest.raises(DataError, match=r"must give logits of shape 3x4, got 3x1: export it again"):
+        OnnxNetwork(path)(images)
+    with pytest.raises(DataError, match=r"cannot be run on 3x4 .*: export it again"):
+        OnnxNetwork(path)(images[:, 0])
+
+
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"smash-nas\[onnx\]"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smash.data.base import times
 from smash.errors import DataError, InvalidValueError, MissingExtraError
 from smash.exporting.checking import example_images
 from smash.exporting.signature import ShippedNetwork, Signature
@@ -21,6 +22,9 @@ IMAGES, LOGITS = "images", "logits"
 """Names of what goes in and what comes out."""
 
 _SIGNATURE, _ABOUT = "smash.signature", "smash.about"
+
+_End = tuple[str, str, tuple[int | str | None, ...]]
+"""What goes into a graph or comes out: name, type, and extents where they are fixed."""
 
 
 def write_onnx(
@@ -76,7 +80,7 @@ class OnnxNetwork:
         threads: How many it may use; as many as torch uses if None.
 
     Raises:
-        DataError: The file is not one that `write_onnx` wrote.
+        DataError: The file is not one that `write_onnx` wrote, or is damaged.
         MissingExtraError: ONNX Runtime is not installed.
     """
 
@@ -94,6 +98,10 @@ class OnnxNetwork:
                 enable_fallback=0,  # to the same provider once more, with lines of its own
             )
             found = self._session.get_modelmeta().custom_metadata_map
+            given, gives = (
+                [(end.name, end.type, tuple(end.shape)) for end in ends]
+                for ends in (self._session.get_inputs(), self._session.get_outputs())
+            )
         except Exception as error:  # of types of its own for each thing that can be wrong
             if isinstance(error, OSError):
                 raise
@@ -107,11 +115,65 @@ class OnnxNetwork:
             self.signature = Signature.from_json(found[_SIGNATURE])
         except DataError as error:
             raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+        self._path = path
+        self._check_ends(given, gives)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Maps N×channels×spatial, as the signature says, to logits, N×classes."""
-        (logits,) = self._session.run([LOGITS], {IMAGES: images.numpy()})
+        """Maps N×channels×spatial, as the signature says, to logits, N×classes.
+
+        Raises:
+            DataError: The graph cannot be run, or gives something else.
+        """
+        try:
+            (logits,) = self._session.run([LOGITS], {IMAGES: images.numpy()})
+        except Exception as error:  # of types of its own; a graph fits only as far as it says
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{self._path} cannot be run on {times(images.shape)} ({reason}): export it again"
+            ) from None
+        wanted = (len(images), len(self.signature.classes))
+        if logits.shape != wanted:
+            raise DataError(
+                f"{self._path} must give logits of shape {times(wanted)}, got "
+                f"{times(logits.shape)}: export it again"
+            )
         return torch.from_numpy(logits)
+
+    def _check_ends(self, given: Sequence[_End], gives: Sequence[_End]) -> None:
+        """Whether the graph takes and gives what the signature says, as far as it tells."""
+        signature = self.signature
+        ends = (
+            ("take", IMAGES, given, (signature.channels, *signature.size)),
+            ("give", LOGITS, gives, (len(signature.classes),)),
+        )
+        faults = [
+            f"{self._path} must {does} {name!r}, float32 of Nx{times(wanted)} as its signature "
+            f"says, and its graph has {'; '.join(map(_in_words, found)) or 'nothing'}: export it "
+            "again"
+            for does, name, found, wanted in ends
+            if len(found) != 1 or not _fits(found[0], name, wanted)
+        ]
+        if faults:
+            raise DataError(*faults)
+
+
+def _fits(end: _End, name: str, wanted: tuple[int, ...]) -> bool:
+    """Whether an end of a graph is this one, for any number of examples."""
+    found, kind, shape = end
+    return (
+        (found, kind, len(shape)) == (name, "tensor(float)", 1 + len(wanted))
+        and not isinstance(shape[0], int)
+        and not any(
+            isinstance(extent, int) and extent != want
+            for extent, want in zip(shape[1:], wanted, strict=True)
+        )
+    )
+
+
+def _in_words(end: _End) -> str:
+    name, kind, shape = end
+    extents = (str(extent) if isinstance(extent, int) else "N" for extent in shape)
+    return f"{name!r:.60}, {kind} of {'x'.join(extents) or 'no axes'}"
 
 
 def _package(name: str) -> ModuleType:
