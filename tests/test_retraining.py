@@ -87,6 +87,35 @@ def test_top_trains_briefly_and_then_the_best(ranked):
     assert errors[child.about["id"]]["val"]["error"] == best
 
 
+def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeypatch):
+    asked = {"top": 2, "epochs": 2, "device": "cpu"}
+    child = smash.retrain(ranked, **asked)
+    monkeypatch.setattr(RetrainingLoop, "go_on", None)
+    assert smash.retrain(ranked, **asked).result == child.result
+    # One that was trained to choose by, for as long, has not seen the test split yet.
+    whole = json.loads((child.path / "result.json").read_text())
+    (child.path / "result.json").write_text(json.dumps({"val": whole["val"]}))
+    assert "test" not in smash.retrain(ranked, test=False, **asked).result
+    assert smash.retrain(ranked, **asked).result == whole
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"top": 2, "top_epochs": 3, "epochs": 3}, "less than the 3 epochs .* got 3: choose fewer"),
+        ({"top": 2, "top_epochs": 9, "epochs": 3}, "less than the 3 epochs .* got 9: choose fewer"),
+        ({"top": 2, "top_epochs": 0}, "from 1 to less than the 30 epochs .* got 0"),
+        ({"top": 2, "epochs": 1}, "epochs must be at least 2 with top 2, got 1"),
+        ({"top_epochs": 2}, "got 2 without top: leave it out"),
+        ({"top": 2, "rank": 1}, "got top 2 with rank 1: leave one of them out"),
+    ],
+)
+def test_the_best_are_trained_for_less_and_nothing_is_ignored(ranked, asked, words):
+    with pytest.raises(InvalidValueError, match=words):
+        smash.retrain(ranked, device="cpu", **asked)
+    assert not (ranked.path / "children").exists()
+
+
 def test_a_rank_that_is_not_there_is_refused(ranked):
     with pytest.raises(NotFoundError, match="ranks go from 0, the best, to 2"):
         smash.retrain(ranked, 3)

@@ -56,7 +56,7 @@ def retrain(
         run: A run with ranked candidates; for a reference network any run, trained or not.
         rank: Which candidate: 0 is the best.
         top: Train this many of the best briefly, keep the one with the lowest validation error,
-            and train that fully; `rank` is then not used.
+            and train that fully, unless that was done already; `rank` must then be left out.
         top_epochs: How long the brief trainings are; a fifth of the full one where None.
         baseline: Train this reference network instead (`make_baseline` says which there are);
             ``resnet`` or ``wrn`` alone is the one of that family that is nearest to the candidate
@@ -75,7 +75,9 @@ def retrain(
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
     """
-    asked = check_asked(settings, device, baseline=baseline, name=name)
+    asked = check_asked(
+        settings, device, baseline=baseline, name=name, rank=rank, top=top, top_epochs=top_epochs
+    )
     if baseline is not None:
         about = _about_baseline(run, baseline, asked, rank, top, announce)
         return _retrain(run, about, asked, name, device, test, progress)
@@ -99,7 +101,9 @@ def retrain(
         )
         errors[candidate.id] = child.error("val")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
-    return _retrain(run, about_candidate(winner), asked, name, device, test, progress)
+    return _retrain(
+        run, about_candidate(winner), asked, name, device, test, progress, kept_is_fine=True
+    )
 
 
 def check_asked(
@@ -108,6 +112,9 @@ def check_asked(
     *,
     baseline: str | None = None,
     name: str | None = None,
+    rank: int = 0,
+    top: int | None = None,
+    top_epochs: int | None = None,
     ray: str | None = None,
 ) -> RetrainSettings:
     """Looks at what was asked for before data is loaded, which may take its time.
@@ -122,10 +129,38 @@ def check_asked(
         lambda: not named or full_name(str(baseline)),
         lambda: name is None or child_path(Path(), name),
         lambda: check_address(ray),
+        lambda: _check_top(rank, top, top_epochs),
     )
     if faults:
         raise InvalidValueError(*faults)
-    return RetrainSettings(**settings)
+    asked = RetrainSettings(**settings)
+    if top is not None and top_epochs is None and asked.epochs < 2:
+        raise InvalidValueError(
+            f"epochs must be at least 2 with top {top}, got {asked.epochs}: brief trainings choose "
+            "which is trained for longer"
+        )
+    if top_epochs is not None and not 1 <= top_epochs < asked.epochs:
+        raise InvalidValueError(
+            f"top_epochs must be from 1 to less than the {asked.epochs} epochs of the full "
+            f"training, got {top_epochs}: choose fewer, or more epochs"
+        )
+    return asked
+
+
+def _check_top(rank: int, top: int | None, top_epochs: int | None) -> None:
+    """Whether what is for the K best alone, and what is for one, are apart."""
+    faults = []
+    if top is None and top_epochs is not None:
+        faults.append(
+            f"top_epochs is for the brief trainings of top, got {top_epochs} without top: leave it "
+            "out, or add top"
+        )
+    if top is not None and rank:
+        faults.append(
+            f"top begins at rank 0, got top {top} with rank {rank}: leave one of them out"
+        )
+    if faults:
+        raise InvalidValueError(*faults)
 
 
 def about_candidate(candidate: Candidate) -> dict[str, Any]:
@@ -209,8 +244,12 @@ def _retrain(
     device: str,
     test: bool,
     progress: Progress,
+    *,
+    kept_is_fine: bool = False,
 ) -> Child:
     path = run.child_path(name or child_name(about["id"], settings))
+    if (path / RESULT).is_file() and kept_is_fine:
+        return _with_test(Child(path, run, read_about(path)), device, test)
     if (path / RESULT).is_file():
         raise AlreadyExistsError(
             f"child {path.name!r} was trained already and is kept: see it with "
@@ -229,6 +268,15 @@ def _retrain(
     data = run.data.to(place)
     judged = {"val": data.val, "test": data.test} if test else {"val": data.val}
     return train_child(run, path, about, settings, data, judged, place, progress)
+
+
+def _with_test(child: Child, device: str, test: bool) -> Child:
+    """A finished child; one that was trained to choose by has not seen the test split yet."""
+    result = child.result
+    if test and "test" not in result:
+        found = child.evaluate("test", choose_device(device))
+        write_json(child.path / RESULT, {**result, "test": as_json(found)})
+    return child
 
 
 def train_child(

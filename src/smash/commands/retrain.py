@@ -32,7 +32,10 @@ def retrain(
     top: Annotated[
         int | None, typer.Option(help="Train this many briefly, then the best of them fully.")
     ] = None,
-    top_epochs: Annotated[int | None, typer.Option(help="Length of the brief trainings.")] = None,
+    top_epochs: Annotated[
+        int | None,
+        typer.Option(help="Length of the brief trainings; a fifth of --epochs by default."),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +100,7 @@ def retrain(
         {
             "rank": rank or None,
             "top": top,
+            "top_epochs": top_epochs,
             "baseline": baseline,
             "name": name,
             "export": export,
