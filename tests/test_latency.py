@@ -105,6 +105,20 @@ def test_what_was_timed_is_kept(tmp_path):
     assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_load_that_has_gone_refuses_nothing(tmp_path, monkeypatch):
+    space, path = MemoryBankSpace(OPTIONS["tiny"]), tmp_path / "latency.jsonl"
+    times = iter([0.009, 0.004])
+    monkeypatch.setattr(
+        "smash.latency.measure_latency", lambda *_: Latency(next(times), 0.0, 1, 1, "cpu")
+    )
+    budget = Budget(max_latency=0.005)
+    with pytest.raises(InvalidValueError, match=r"takes 9 ms .* search while nothing else runs"):
+        check_feasible(budget, space, Stopwatch(space, TASK, CPU, Ledger(path)))
+    check_feasible(budget, space, Stopwatch(space, TASK, CPU, Ledger(path)))
+    # It is kept now, so that a search that is taken up again is not refused.
+    check_feasible(budget, space, Stopwatch(space, TASK, CPU, Ledger(path)))
+
+
 def test_times_are_read_again_by_what_was_timed(tmp_path):
     ledger = Ledger(tmp_path / "latency.jsonl")
     ledger.add("latency device=cpu threads=2", "a", {"seconds": 0.004, "spread": 0.001})
@@ -140,11 +154,15 @@ def test_sizes_go_up_and_are_told_in_words():
 
 def test_a_limit_that_cannot_be_met_is_refused():
     space = MemoryBankSpace(OPTIONS["tiny"])
-    times = {space.smallest(): 0.004}
-    check_feasible(Budget(max_latency=0.004), space, TASK, times.__getitem__)
-    check_feasible(Budget(), space, TASK, times.__getitem__)
+
+    def stopwatch(architecture, within):
+        assert architecture == space.smallest()
+        return 0.004
+
+    check_feasible(Budget(max_latency=0.004), space, stopwatch)
+    check_feasible(Budget(), space, stopwatch)
     with pytest.raises(InvalidValueError, match=r"3 ms cannot be met: .* takes 4 ms"):
-        check_feasible(Budget(max_latency=0.003), space, TASK, times.__getitem__)
+        check_feasible(Budget(max_latency=0.003), space, stopwatch)
     with pytest.raises(InvalidValueError, match="more than 0"):
         Budget(max_latency=0.0)
 

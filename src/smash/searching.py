@@ -168,7 +168,7 @@ def search(
         announce(describe_sizes(sizes_of(run.space, run.data.task, place)))
     budget.check_feasible(run.space, run.data.task)
     stopwatch = Stopwatch(run.space, run.data.task, place, Ledger(run.path / LATENCIES))
-    check_feasible(budget, run.space, run.data.task, stopwatch)
+    check_feasible(budget, run.space, stopwatch)
     if strategy == "gradient":
         network.check_slope()  # now, and not once all random architectures are scored
     settings = {
