@@ -5,7 +5,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import smash
-from smash.device import autocast, choose_device, gradient_scaler
+from smash.device import autocast, choose_device, gradient_scaler, machine_name
 from smash.errors import InvalidValueError
 from smash.run import load_tensors
 from smash.training_loop import TrainingLoop
@@ -94,3 +94,8 @@ def test_an_unknown_device_is_refused(name):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(InvalidValueError, match="device 'cuda' is not there"):
         choose_device("cuda")
+
+
+def test_the_machine_has_a_name():
+    assert machine_name(torch.device("cpu")).strip()
+    assert "\n" not in machine_name(torch.device("cpu"))

@@ -105,6 +105,22 @@ def test_what_was_timed_is_kept(tmp_path):
     assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
 
 
+def test_times_of_another_machine_are_not_this_ones(tmp_path, monkeypatch):
+    space, path = MemoryBankSpace(OPTIONS["tiny"]), tmp_path / "latency.jsonl"
+    smallest = space.smallest()
+    times = iter([0.001, 0.004])
+    monkeypatch.setattr(
+        "smash.latency.measure_latency", lambda *_: Latency(next(times), 0.0, 1, 1, "cpu")
+    )
+    monkeypatch.setattr("smash.latency.machine_name", lambda device: "A fast  CPU=1")
+    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.001
+    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.001
+    monkeypatch.setattr("smash.latency.machine_name", lambda device: "Another")
+    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.004
+    (found,) = read_latencies(tmp_path, CHILD).values()
+    assert (found.seconds, found.device) == (0.004, "cpu")
+
+
 def test_a_load_that_has_gone_refuses_nothing(tmp_path, monkeypatch):
     space, path = MemoryBankSpace(OPTIONS["tiny"]), tmp_path / "latency.jsonl"
     times = iter([0.009, 0.004])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -32,6 +36,21 @@ def choose_device(name: str = "auto") -> torch.device:
     if not present[kind]:
         raise InvalidValueError(f"device {name!r} is not there: use --device cpu, or auto")
     return torch.device(name)
+
+
+def machine_name(device: torch.device) -> str:
+    """The name of the GPU, or of the CPU, that computes on a device: ``AMD EPYC``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+
+
+@cache
+def _cpu_name() -> str:
+    """On Linux `platform` knows the architecture alone."""
+    try:
+        found = re.search(r"^model name\s*:\s*(\S.*)", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from smash.cost import Budget, Cost, draw_by_size, measure
+from smash.device import machine_name
 from smash.errors import InvalidValueError, RunStateError
 from smash.ledger import Ledger, kind_of
 from smash.randomness import torch_generator
@@ -134,10 +135,22 @@ def in_seconds(limit: float | str | None) -> float | None:
     return parse_latency(limit) if isinstance(limit, str) else limit
 
 
+def kind_of_time(what: str, place: torch.device, **settings: Any) -> str:
+    """Names a kind of time with this machine and its threads: another's times are not this one's.
+
+    Args:
+        what: `CHILD` or `GRAPH`.
+        place: Where it is computed.
+        **settings: What else changes it.
+    """
+    machine = "_".join(machine_name(place).split())  # a kind's words are apart by spaces
+    return kind_of(what, machine=machine, threads=torch.get_num_threads(), **settings)
+
+
 class Stopwatch:
     """Times architectures of a space, each once: what was measured is kept, and not repeatable.
 
-    So a search that is taken up again decides as it did before.
+    So a search that is taken up again decides as it did before. On another machine it times anew.
 
     Args:
         space: The search space.
@@ -150,7 +163,7 @@ class Stopwatch:
         self, space: SearchSpace[Any], task: Task, device: torch.device, ledger: Ledger
     ) -> None:
         self._space, self._task, self._device, self._ledger = space, task, device, ledger
-        self._kind = kind_of(CHILD, device=device, threads=torch.get_num_threads())
+        self._kind = kind_of_time(CHILD, device, device=device)
 
     def __call__(self, architecture: Any, within: float = math.inf) -> float:
         """Seconds of its child for one input.

@@ -13,8 +13,8 @@ from smash.children import describe_input
 from smash.exporting.checking import example_images
 from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.signature import Signature
-from smash.latency import GRAPH, LATENCIES, Latency, time_call
-from smash.ledger import Ledger, kind_of
+from smash.latency import GRAPH, LATENCIES, Latency, kind_of_time, time_call
+from smash.ledger import Ledger
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
 from smash.retraining import initialise
@@ -40,7 +40,10 @@ def time_graphs(
     threads = torch.get_num_threads()
     pairs = [(one.id, one.architecture) for one in candidates]
     found = Ledger(run.path / LATENCIES).measure(
-        kind_of(GRAPH, threads=threads), pairs, lambda one: _timed(run, one, threads), progress
+        kind_of_time(GRAPH, torch.device("cpu")),
+        pairs,
+        lambda one: _timed(run, one, threads),
+        progress,
     )
     return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
 
