@@ -20,6 +20,7 @@ from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, R
 from smash.randomness import torch_generator
 from smash.retraining import initialise
 from smash.retraining_loop import RetrainingLoop
+from smash.siblings import retrain_several
 from smash.training import begin
 from tests.conftest import TINY
 
@@ -253,6 +254,24 @@ def test_the_name_of_a_child_says_what_changes_its_weights():
     settings = RetrainSettings(epochs=7, seed=3, precision="fp16", augment=False, keep_every=5)
     assert child_name("abc", settings) == "abc-e7-s3-unaugmented-fp16"
     assert child_name("abc", RetrainSettings(validate_on="test", validate_every=0)) == "abc"
+
+
+def test_seeds_of_many_digits_have_names_of_their_own():
+    names = {child_name("abc", RetrainSettings(seed=seed)) for seed in (1_000_001, 1_000_002)}
+    assert names == {"abc-s1000001", "abc-s1000002"}
+    assert child_name("abc", RetrainSettings(learning_rate=0.1234567)) == "abc-lr0.123457"
+
+
+def test_a_name_that_two_recipes_share_is_of_the_first(ranked):
+    asked = {"epochs": 1, "device": "cpu"}
+    child = smash.retrain(ranked, 0, learning_rate=0.1234567, **asked)
+    for again in (
+        lambda: smash.retrain(ranked, 0, learning_rate=0.1234568, **asked),
+        lambda: retrain_several(ranked, [0], learning_rate=0.1234568, **asked),
+    ):
+        with pytest.raises(RunStateError, match=r"learning_rate was 0\.1234567 .* choose another"):
+            again()
+    assert retrain_several(ranked, [0], learning_rate=0.1234567, **asked)[0].path == child.path
 
 
 def test_initial_weights_are_of_the_seed_alone(digits):

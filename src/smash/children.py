@@ -276,16 +276,22 @@ def child_name(identity: str, settings: RetrainSettings) -> str:
     marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
-    # How often is looked says when training stops, if it may stop early.
-    watched = _ONLY_WATCHED - {"validate_every"} if settings.patience else _ONLY_WATCHED
-    for name, value in settings.model_dump(exclude=watched).items():
+    for name, value in of_weights(settings).items():
         if value == default[name]:
             continue
-        numbered = isinstance(value, int | float)
-        parts.append(
-            words.get(name) or (f"{marks.get(name, name)}{value:g}" if numbered else value)
-        )
+        if isinstance(value, str):
+            parts.append(value)
+        else:
+            number = f"{value:g}" if isinstance(value, float) else str(value)
+            parts.append(words.get(name) or f"{marks.get(name, name)}{number}")
     return "-".join(parts)
+
+
+def of_weights(settings: RetrainSettings) -> dict[str, Any]:
+    """The settings that change a child's weights."""
+    # How often is looked says when training stops, if it may stop early.
+    watched = _ONLY_WATCHED - {"validate_every"} if settings.patience else _ONLY_WATCHED
+    return settings.model_dump(exclude=watched)
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

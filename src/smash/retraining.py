@@ -13,7 +13,16 @@ import torch
 from torch import nn
 
 from smash.baselines import FITTED, fit_baseline, full_name, make_baseline
-from smash.children import Child, as_json, build, child_name, describe_input, evaluate, read_about
+from smash.children import (
+    Child,
+    as_json,
+    build,
+    child_name,
+    describe_input,
+    evaluate,
+    of_weights,
+    read_about,
+)
 from smash.config import RetrainSettings, refuse_changes
 from smash.cost import count_macs, count_parameters
 from smash.data import Data, Split
@@ -92,12 +101,8 @@ def retrain(
     brief = asked.replaced(epochs=max(1, asked.epochs // 5) if top_epochs is None else top_epochs)
     errors = {}
     for candidate in ranked[:top]:
-        path = run.child_path(child_name(candidate.id, brief))
-        done = (path / RESULT).is_file()
-        child = (
-            Child(path, run, read_about(path))
-            if done
-            else _retrain(run, about_candidate(candidate), brief, None, device, False, progress)
+        child = _retrain(
+            run, about_candidate(candidate), brief, None, device, False, progress, kept_is_fine=True
         )
         errors[candidate.id] = child.error("val")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
@@ -248,26 +253,47 @@ def _retrain(
     kept_is_fine: bool = False,
 ) -> Child:
     path = run.child_path(name or child_name(about["id"], settings))
-    if (path / RESULT).is_file() and kept_is_fine:
+    finished = (path / RESULT).is_file()
+    check_begun(path, about, settings, of_that_name=name is not None and not finished)
+    if finished and kept_is_fine:
         return _with_test(Child(path, run, read_about(path)), device, test)
-    if (path / RESULT).is_file():
+    if finished:
         raise AlreadyExistsError(
             f"child {path.name!r} was trained already and is kept: see it with "
             f"'smash evaluate {path}', or choose other --epochs or another --seed"
-        )
-    if name and (path / ARCHITECTURE).is_file():
-        begun = read_json(path / ARCHITECTURE)
-        require(begun, path / ARCHITECTURE, id=str, recipe=dict)
-        refuse_changes(
-            {"id": begun["id"], **begun["recipe"]},
-            {"id": about["id"], **settings.model_dump()},
-            since=f"child {name!r} was begun",
-            mend="go on as it was begun, or choose another name",
         )
     place = choose_device(device)
     data = run.data.to(place)
     judged = {"val": data.val, "test": data.test} if test else {"val": data.val}
     return train_child(run, path, about, settings, data, judged, place, progress)
+
+
+def check_begun(
+    path: Path, about: Mapping[str, Any], settings: RetrainSettings, *, of_that_name: bool = False
+) -> None:
+    """Makes sure that what is in a child's folder was begun as is asked now.
+
+    Args:
+        path: The folder; there may be nothing yet.
+        about: What the child is.
+        settings: How it is to be trained.
+        of_that_name: Whether the user named it: then settings that change no weight count too.
+
+    Raises:
+        RunStateError: It is another child, was begun otherwise, or is damaged.
+    """
+    file = path / ARCHITECTURE
+    if not file.is_file():
+        return
+    begun = read_json(file)
+    recipe = {"recipe": dict} if "recipe" in begun else {}  # of earlier releases
+    require(begun, file, id=str, **recipe)
+    refuse_changes(
+        {"id": begun["id"], **RetrainSettings().model_dump(), **begun.get("recipe", {})},
+        {"id": about["id"], **(settings.model_dump() if of_that_name else of_weights(settings))},
+        since=f"child {path.name!r} was begun",
+        mend="go on as it was begun, or choose another name",
+    )
 
 
 def _with_test(child: Child, device: str, test: bool) -> Child:

@@ -26,7 +26,7 @@ from smash.interruption import hear_interruption
 from smash.layout import NETWORK, RESULT
 from smash.locking import hold
 from smash.progress import Progress, silent
-from smash.retraining import about_candidate, check_asked, pick, train_child
+from smash.retraining import about_candidate, check_asked, check_begun, pick, train_child
 from smash.run import Run
 from smash.study import Study
 
@@ -119,8 +119,10 @@ def train_children(
 
     Raises:
         DivergedError: A loss is no longer finite.
-        RunStateError: A child is damaged, or another process is training it.
+        RunStateError: A child is damaged or was begun otherwise, or another process is training it.
     """
+    for one in orders:
+        check_begun(one.path, one.about, one.settings)
     open_ = [one for one in orders if not (one.path / RESULT).is_file()]
     if open_ and fleet is HERE:
         place = choose_device(device)
