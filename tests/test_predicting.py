@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -236,14 +237,20 @@ def test_the_command_tells_how_near_an_export_comes(finished, tmp_path, command)
     assert command("export", str(tmp_path)).code == 2
 
 
-def test_a_child_is_exported_as_soon_as_it_is_trained(finished, tmp_path, command):
+def test_a_child_is_exported_as_soon_as_it_is_trained(finished, tmp_path, command, monkeypatch):
     """The last of the three commands from a folder of photographs to a model."""
     run = shutil.copytree(finished, tmp_path / "run")
     to = tmp_path / "model.safetensors"
     asked = ["retrain", str(run), "--epochs", "1", "--seed", "1", "--device", "cpu"]
     refused = command(*asked, "--export", "model.pt")
     assert refused.code == 2
-    assert len(list((run / "children").iterdir())) == 1  # nothing was trained for it
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxscript", None)
+        patch.setitem(sys.modules, "onnxruntime", None)
+        refused = command(*asked, "--export", str(tmp_path / "model.onnx"))
+    assert refused.code == 2
+    assert "'onnxscript', 'onnxruntime': install it with pip install" in refused.faults[0]
+    assert len(list((run / "children").iterdir())) == 1  # nothing was trained for them
     made = command(*asked, "--export", str(to))
     assert made.code == 0
     assert str(to) in made.out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ IMAGES, LOGITS = "images", "logits"
 
 _SIGNATURE, _ABOUT = "smash.signature", "smash.about"
 
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _End = tuple[str, str, tuple[int | str | None, ...]]
 """What goes into a graph or comes out: name, type, and extents where they are fixed."""
 
@@ -176,11 +177,26 @@ def _in_words(end: _End) -> str:
     return f"{name!r:.60}, {kind} of {'x'.join(extents) or 'no axes'}"
 
 
+def check_packages() -> None:
+    """Looks whether what writes and runs ONNX is installed; imports nothing, which takes seconds.
+
+    Raises:
+        MissingExtraError: A package is not.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise _missing(", ".join(map(repr, missing)))
+
+
 def _package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise MissingExtraError(
-            f"ONNX needs the package {name!r}, which is not installed: install it with "
-            "pip install 'smash-nas[onnx]'"
-        ) from None
+        raise _missing(repr(name)) from None
+
+
+def _missing(packages: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"ONNX needs what is not installed, {packages}: install it with "
+        "pip install 'smash-nas[onnx]'"
+    )

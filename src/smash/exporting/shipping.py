@@ -17,7 +17,7 @@ from smash.children import Child
 from smash.durable import make_folder, sync_folder
 from smash.errors import AlreadyExistsError, InvalidValueError
 from smash.exporting.checking import Parity, check_parity, run_apart
-from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.exporting.onnx import OnnxNetwork, check_packages, write_onnx
 from smash.exporting.safetensors import read_safetensors, write_safetensors, write_weights
 from smash.exporting.signature import Signature
 from smash.exporting.standalone import write_code
@@ -107,8 +107,11 @@ def check_place(
     Raises:
         AlreadyExistsError: A file is there already.
         InvalidValueError: There is no such format.
+        MissingExtraError: The packages for it are not installed.
     """
     files = files_of(path)
+    if path.suffix == ".onnx":
+        check_packages()
     there = [str(file) for file in files if file.exists() and file not in kept]
     if there and not force:
         raise AlreadyExistsError(
