@@ -192,6 +192,14 @@ def test_a_run_without_a_search_is_shown_as_far_as_it_is(tmp_path):
     assert "Training of the SMASH network" in Page(smash.report(tmp_path / "new").read_text()).words
 
 
+def test_commands_name_no_folder_that_is_elsewhere(contents):
+    """The page may be opened anywhere, and the name of the folder is not its path."""
+    words = Page(page(contents)).words
+    for command in ("correlate RUN --train 30", "retrain RUN"):
+        assert f"smash {command}" in words
+    assert f" {contents.name}" not in words.split("Winner", 1)[1]
+
+
 def test_a_search_whose_scores_are_all_partial_has_no_winner(tmp_path):
     folder = tmp_path / "partial"
     begin(folder)
