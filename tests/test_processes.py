@@ -86,6 +86,8 @@ def test_alone_nothing_is_exchanged():
     ALONE.average_gradients([parameter])
     assert parameter.grad is None
     assert ALONE.gather(3.0) == [3.0]
+    away = Processes(device=torch.device("meta"))  # a tensor there cannot be looked at
+    assert [away.any(True), away.any(False)] == [True, False]
 
 
 def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> None:

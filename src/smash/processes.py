@@ -83,7 +83,9 @@ class Processes:
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether a flag is raised anywhere."""
+        """Whether a flag is raised anywhere; alone, a GPU is not asked, which would wait for it."""
+        if self.count == 1:
+            return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
     def gather(self, number: float) -> list[float]:

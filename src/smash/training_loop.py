@@ -114,9 +114,10 @@ class TrainingLoop:
         epoch, index = divmod(self.step, self.per_epoch)
         place = index * processes.count + processes.rank
         number = self.step * processes.count + processes.rank
-        order = epoch_order(len(self.data.train), self.seed, epoch)
+        train = self.data.train
+        order = epoch_order(len(train), self.seed, epoch, train.stored.device)
         rows = order[place * settings.batch_size : (place + 1) * settings.batch_size]
-        batch = training_batch(self.data.train, rows, self.seed, number)
+        batch = training_batch(train, rows, self.seed, number)
         images = batch.images
         if settings.augment:
             images = self.data.augmentation(

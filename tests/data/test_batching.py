@@ -23,6 +23,7 @@ def test_epoch_order_is_a_permutation_of_seed_and_epoch_alone():
     torch.rand(3)
     assert torch.equal(order, epoch_order(100, seed=3, epoch=5))
     assert order.sort().values.tolist() == list(range(100))
+    assert epoch_order(100, 3, 5, torch.device("meta")).device.type == "meta"
     others = [epoch_order(100, 5, 3), epoch_order(100, 3, 6), epoch_order(100, 4, 5)]
     assert not any(torch.equal(order, other) for other in others)
 

@@ -33,6 +33,7 @@ def test_what_does_not_fit_stays_and_its_batches_go(data, monkeypatch):
         *batches(moved.val, 3),
         *batches(moved.train, 7, torch.tensor([3, 1])),
         moved.train.subset(torch.tensor([2])),
+        moved.train.subset_of_views(torch.tensor([2]), torch.tensor([0])),
         moved.test.part(torch.tensor([1, 0])),
         moved.test.first_views,
     ]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from smash.data.placing import send
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -36,7 +38,7 @@ class Augmentation:
         n, channels, *size = images.shape
         shifts = torch.randint(2 * self.padding + 1, (n, len(size)), generator=generator)
         mirrored = torch.randint(2, (n, 1), generator=generator) == 1
-        shifts, mirrored = shifts.to(images.device), mirrored.to(images.device)
+        shifts, mirrored = send(shifts, images.device), send(mirrored, images.device)
 
         # One index into the flattened padded example for each pixel of the result: a single
         # gather then does crop and flip of all examples.

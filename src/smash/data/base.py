@@ -17,7 +17,7 @@ from torch import Tensor
 from smash.config import DataSettings
 from smash.data.augmentation import Augmentation
 from smash.data.normalising import normalise
-from smash.data.placing import place
+from smash.data.placing import place, send
 from smash.errors import DataError
 from smash.spaces.base import Task
 
@@ -87,19 +87,21 @@ class Split:
             start, stop, _ = indices.indices(len(self))
             images = self._images(slice(start * self.views, stop * self.views))
             return Split(images, self.labels[start:stop], self.views)
-        images = self._images(self._views(indices.to(self.stored.device)))
-        return Split(images, self.labels[indices.to(self.labels.device)], self.views)
+        images = self._images(self._views(send(indices, self.stored.device)))
+        return Split(images, self.labels[send(indices, self.labels.device)], self.views)
 
     def subset_of_views(self, indices: Tensor, views: Tensor) -> Split:
         """One view each of the examples at `indices`; both of shape ``(m,)``, int64."""
-        images = self._images((indices * self.views + views).to(self.stored.device))
-        return Split(images, self.labels[indices.to(self.labels.device)])
+        device = self.stored.device
+        images = self._images(send(indices, device) * self.views + send(views, device))
+        return Split(images, self.labels[send(indices, self.labels.device)])
 
     def _views(self, indices: Tensor) -> Tensor:
         """The numbers of all images of examples, counted within the split."""
         if self.views == 1:
             return indices
-        return (indices[:, None] * self.views + torch.arange(self.views).to(indices)).flatten()
+        views = torch.arange(self.views, device=indices.device)
+        return (indices[:, None] * self.views + views).flatten()
 
     def _rows(self, indices: Tensor) -> Tensor:
         images = self._views(indices)
@@ -107,7 +109,7 @@ class Split:
 
     def _images(self, which: Tensor | slice) -> Tensor:
         rows = which if self.rows is None else self.rows[which]
-        return self.stored[rows].to(self.labels.device)
+        return send(self.stored[rows], self.labels.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -11,13 +12,17 @@ from torch import Tensor
 from smash.data.base import Split
 from smash.randomness import torch_generator
 
+_CPU = torch.device("cpu")
 
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+
+@lru_cache(maxsize=2)
+def epoch_order(n: int, seed: int, epoch: int, device: torch.device = _CPU) -> Tensor:
     """A permutation of ``0…n-1``, shape ``(n,)``, that depends on `seed` and `epoch` alone.
 
-    A resumed run therefore needs no random state to see its examples in the same order.
+    A resumed run therefore needs no random state to see its examples in the same order. It is kept
+    for all steps of the epoch, and is not to be changed.
     """
-    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n))
+    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n)).to(device)
 
 
 def training_batch(split: Split, indices: Tensor, seed: int, step: int) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,9 +24,14 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         ``(images - mean) / std``, shape of `images`, float32.
     """
     axes = (-1, *[1] * (images.ndim - 2))
-    shift = torch.tensor(mean, dtype=torch.float32, device=images.device).view(axes)
-    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(axes)
+    shift, scale = (_on(images.device, tuple(one)).view(axes) for one in (mean, std))
     return (images.float() / _unit(images) - shift) / scale
+
+
+@lru_cache(maxsize=64)
+def _on(device: torch.device, numbers: tuple[float, ...]) -> Tensor:
+    """Numbers on a device; kept, since a GPU would have to wait for them at each batch."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device)
 
 
 def channel_statistics(

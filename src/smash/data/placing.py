@@ -32,6 +32,13 @@ def place(stored: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     return [moved[id(images)] for images in stored]
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Moves what was made on the CPU to a device; a GPU's own work goes on meanwhile."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def free_memory(device: torch.device) -> int | None:
     """Memory of a device that nothing uses, in bytes; None where that is of no matter."""
     if device.type == "cuda":

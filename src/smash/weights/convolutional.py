@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smash.data.placing import send
 from smash.spaces.base import Task
 from smash.spaces.memory_bank import MemoryBankArchitecture, MemoryBankSpace
 from smash.weights.dense import activate, dense_group
@@ -134,7 +135,7 @@ class ConvolutionalWeights(nn.Module):
 
     def encode(self, architecture: MemoryBankArchitecture) -> Tensor:
         """Gives the encoding, (C, k, S)."""
-        return self.encoding.encode(architecture).to(self.noise)
+        return send(self.encoding.encode(architecture), self.noise.device).to(self.noise)
 
     def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
         """How the encoding of `other` differs from that of `base`, at the positions of `base`."""
