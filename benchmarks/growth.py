@@ -29,6 +29,7 @@ from smash.randomness import generator, torch_generator
 from smash.scoring import Scorer
 from smash.spaces import make_space
 from smash.spaces.base import Task
+from smash.training import RECIPES
 from smash.training_loop import make_optimizer
 from smash.weights import SmashNetwork
 
@@ -43,7 +44,7 @@ def training_step(depth: int, width: int, batch: int, side: int) -> Work:
     )
     space = make_space(settings, 2)
     network = SmashNetwork(space, Task(channels=3, size=(side, side), classes=10))
-    optimizer = make_optimizer(network, TrainingSettings(steps=1))
+    optimizer = make_optimizer(network, TrainingSettings(steps=1, **RECIPES["small"]))
     images = torch.randn(batch, 3, side, side, generator=torch_generator(0, "growth"))
     labels = torch.arange(batch) % 10
 

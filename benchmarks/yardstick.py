@@ -7,7 +7,7 @@ turns, on the same architectures::
 
     python benchmarks/yardstick.py --rounds 10 --threads 2
 
-- ``faster``: training steps a second, package ÷ plain, the median over rounds;
+- ``faster``: training steps a second, package ÷ plain; see `smash.benching.ratio_of`;
 - ``seconds``, ``plain``: of a step, medians;
 - ``rate``: multiplications and additions a second in passes of a child alone ÷ those of a product
   of matrices of 1024×1024.
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.benching import Setting, in_turn
+from smash.benching import Setting, in_turn, ratio_of
 from smash.cost import measure
 from smash.randomness import torch_generator
 from smash.retraining import initialise
@@ -193,14 +193,14 @@ def main() -> None:
     steps, plainly, passes, products = in_turn(sides, given.rounds, warm_up=1)
     macs = [measure(setting.space, one, setting.task).macs for one in drawn[1:]]
     rates = [6 * len(images) * one / taken for one, taken in zip(macs, passes, strict=True)]
-    ratios = [a / b for a, b in zip(plainly, steps, strict=True)]
+    peaks = [2 * 1024**3 / taken for taken in products]
     row = {
         "rounds": given.rounds,
         "threads": given.threads,
-        "faster": statistics.median(ratios),
+        "faster": ratio_of(plainly, steps),
         "seconds": statistics.median(steps),
         "plain": statistics.median(plainly),
-        "rate": statistics.median(rates) / (2 * 1024**3 / statistics.median(products)),
+        "rate": ratio_of(rates, peaks),
     }
     print(json.dumps(row))
 

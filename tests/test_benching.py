@@ -6,7 +6,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from smash.benching import FIGURES, QUICK, SIZES, bench, in_turn
+from smash.benching import FIGURES, QUICK, SIZES, bench, in_turn, ratio_of
 from smash.cli import app
 from smash.errors import InvalidValueError
 
@@ -19,6 +19,11 @@ def test_sides_take_turns_and_warm_up_does_not_count():
         (name, number) for number, names in enumerate(("ab", "ba", "ab", "ba")) for name in names
     ]
     assert [len(seconds) for seconds in found] == [3, 3]
+
+
+def test_a_ratio_does_not_depend_on_how_often_each_side_begins():
+    assert ratio_of([2, 16, 4], [1, 2, 2]) == pytest.approx(4)  # 2 and 2 of one, 8 of the other
+    assert ratio_of([6], [2]) == pytest.approx(3)
 
 
 def test_measures_each_figure_at_the_size_of_the_demo():

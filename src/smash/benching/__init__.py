@@ -2,7 +2,7 @@
 
 from smash.benching.figures import FIGURES, QUICK, Effort, Row, as_json, bench
 from smash.benching.setting import SIZES, Setting, Size, synthetic
-from smash.benching.turns import in_turn
+from smash.benching.turns import in_turn, ratio_of
 
 __all__ = [
     "FIGURES",
@@ -15,5 +15,6 @@ __all__ = [
     "as_json",
     "bench",
     "in_turn",
+    "ratio_of",
     "synthetic",
 ]

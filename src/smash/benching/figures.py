@@ -73,7 +73,7 @@ class Row:
         name: Which.
         size: Of the network, or of what it is about.
         device: Where it was measured.
-        ratio: What `smash.benching.figures` says of it: the median of the ratios of all rounds.
+        ratio: What `smash.benching.figures` says of it, over all rounds; see `ratio_of`.
         median: Of the measured side, in `unit`.
         unit: Of `median`.
     """

@@ -17,6 +17,7 @@ from smash.device import autocast
 from smash.randomness import generator, torch_generator
 from smash.spaces import make_space
 from smash.spaces.base import Task
+from smash.training import RECIPES
 from smash.training_loop import make_optimizer
 from smash.weights import SmashNetwork
 
@@ -67,8 +68,9 @@ class Setting:
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """As training has it."""
-        return make_optimizer(self.network, TrainingSettings(steps=1))
+        """As the preset's recipe has it."""
+        recipe = TrainingSettings(steps=1, **RECIPES.get(self.size.preset, {}))
+        return make_optimizer(self.network, recipe)
 
     @cached_property
     def data(self) -> Data:
