@@ -79,8 +79,8 @@ def test_drawings_fill_the_room_and_no_more(some):
         return Drawing("", lambda: Markup(one.id * 3))  # noqa: S704
 
     size = len(pack(some[0].id * 3))
-    packed = pack_drawings(some, draw, room=5 * size + 4)
-    assert sum(map(len, packed.values())) <= 5 * size + 4
+    packed = pack_drawings(some, draw, room=5 * (size + 12) + 4)
+    assert sum(12 + len(one) for one in packed.values()) <= 5 * (size + 12) + 4
     assert list(packed) == [one.id for one in some[: len(packed)]]
     assert len(packed) >= 4
     assert unpack(packed[some[0].id]) == some[0].id * 3

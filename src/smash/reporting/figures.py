@@ -25,7 +25,7 @@ from smash.reporting.charts import (
     point_chart,
 )
 from smash.reporting.contents import Contents, TrainedChild
-from smash.reporting.selection import cost_of, costs, front, improvements
+from smash.reporting.selection import MOST_POINTS, cost_of, costs, front, improvements, spread
 from smash.study import Candidate
 from smash.training_loop import SPLITS
 
@@ -261,16 +261,18 @@ def agreement(contents: Contents, shown: Sequence[Candidate]) -> list[Figure]:
         if score is not None and truth is not None
     ]
     if points:
+        shown_points = spread(points, MOST_POINTS)
+        few = f" {len(shown_points):,} of {len(points):,}." if len(points) > MOST_POINTS else ""
         figures.append(
             Figure(
                 title="Score against the truth",
                 picture=point_chart(
-                    points,
+                    shown_points,
                     Scale(name="SMASH score"),
                     Scale(name="real accuracy"),
                     "Real accuracy against SMASH score.",
                 ),
-                note=f"Across: {trust['score']}. Up: {trust['truth']}.",
+                note=f"Across: {trust['score']}. Up: {trust['truth']}.{few}",
             )
         )
     return figures

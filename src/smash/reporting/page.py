@@ -19,7 +19,7 @@ from smash.reporting.banks import BankDrawer
 from smash.reporting.cells import CellDrawer
 from smash.reporting.contents import Contents, TrainedChild, read_contents
 from smash.reporting.drawing import Draw, Drawing, draw_plainly
-from smash.reporting.packing import LARGEST, pack_drawings, room
+from smash.reporting.packing import LARGEST, pack_drawings
 from smash.reporting.selection import (
     cost_of,
     costs,
@@ -62,7 +62,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
 
     Args:
         contents: The run.
-        largest: How many bytes it may have, about; what does not fit is drawings.
+        largest: How many bytes it may have; what does not fit is drawings.
     """
     shown = on_the_page(contents)
     artist = Artist(contents)
@@ -79,7 +79,8 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
     }
     best = contents.complete[0] if contents.complete else None
     winner = _headline(best, trained)
-    return environment.from_string(_asset("page.html.j2")).render(
+    render = partial(
+        environment.from_string(_asset("page.html.j2")).render,
         contents=contents,
         best=best,
         drawing=best and artist(best).html,
@@ -91,7 +92,6 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         recipe=_recipe,
         style=Markup(_asset("page.css")),  # noqa: S704 # our own files
         script=Markup(_asset("page.js")),  # noqa: S704
-        data=_data(contents, shown, artist, room(len(shown), largest)),
         numbers={one.id: number for number, one in enumerate(shown)},
         course=figures.course(contents, shown) if best else None,
         costs=figures.error_against_cost(contents, shown) if best else [],
@@ -105,6 +105,9 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         split=figures.split_in_words(contents),
         version=__version__,
     )
+    data = _data(contents, shown, artist)
+    free = largest - len(render(data=data).encode())
+    return render(data={**data, "drawings": _drawings(contents, shown, artist, free)})
 
 
 def _headline(best: Candidate | None, trained: Sequence[TrainedChild]) -> TrainedChild | None:
@@ -164,22 +167,24 @@ def _dims(architecture: Mapping[str, Any]) -> int:
         return 2
 
 
-def _data(
+def _drawings(
     contents: Contents, shown: Sequence[Candidate], artist: Artist, free: int
-) -> dict[str, Any]:
-    """What the page's program knows: a few words and a drawing of each candidate, and the film."""
+) -> dict[str, str]:
+    """Drawings of candidates by their number, as many as fit into so many bytes."""
+    numbers = {one.id: str(number) for number, one in enumerate(shown)}
+    wanted = (one for one in in_order_of_interest(contents) if one.id in numbers)
+    return {numbers[name]: one for name, one in pack_drawings(wanted, artist, free).items()}
+
+
+def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dict[str, Any]:
+    """What the page's program knows: a few words of each candidate, and the film; no drawings."""
     numbers = {one.id: number for number, one in enumerate(shown)}
     ranks = contents.ranks
-    drawings = pack_drawings(
-        (one for one in in_order_of_interest(contents) if one.id in numbers),
-        artist,
-        free,
-    )
     describe = partial(_described, contents, ranks, costs(contents.candidates), artist)
     places = {one.id: number for number, one in enumerate(contents.candidates)}
     return {
         "candidates": [describe(one) for one in shown],
-        "drawings": {str(numbers[name]): packed for name, packed in drawings.items()},
+        "drawings": {},
         "frames": [
             {
                 "i": numbers[one.id],

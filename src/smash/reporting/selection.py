@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from smash.pareto import fronts
 from smash.reporting.contents import Contents
 from smash.study import Candidate
+
+T = TypeVar("T")
 
 MOST_POINTS = 3000
 _BEST = 1000  # of those, how many are the best at any rate
@@ -69,6 +72,13 @@ def in_order_of_interest(contents: Contents) -> list[Candidate]:
     return list({one.id: one for one in [*first, *contents.complete, *partial]}.values())
 
 
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """So many of some things, evenly from first to last; all, if there are no more."""
+    if len(items) <= most:
+        return list(items)
+    return [items[len(items) * index // most] for index in range(most)]
+
+
 def on_the_page(contents: Contents, most: int = MOST_POINTS) -> list[Candidate]:
     """The candidates that become points, in the order of scoring.
 
@@ -79,7 +89,6 @@ def on_the_page(contents: Contents, most: int = MOST_POINTS) -> list[Candidate]:
     ordered = in_order_of_interest(contents)
     if len(ordered) > most:
         best, rest = ordered[: min(_BEST, most // 2)], ordered[min(_BEST, most // 2) :]
-        room = most - len(best)
-        ordered = best + [rest[len(rest) * index // room] for index in range(room)]
+        ordered = best + spread(rest, most - len(best))
     chosen = {one.id for one in ordered}
     return [one for one in contents.candidates if one.id in chosen]
