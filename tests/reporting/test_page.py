@@ -295,8 +295,8 @@ def test_what_is_written_beside_drawings_counts(some):
 
 
 def test_seven_hundred_candidates_take_less_than_six_megabytes():
-    """The largest drawings that there are: cells are smaller."""
-    found, _ = candidates(20, SpaceSettings(preset="v1"))
+    """Those of the original program have the largest drawings."""
+    found, _ = candidates(20, SpaceSettings(preset="original"))
     many = [replace(found[n % 20], id=f"c{n}", index=n, latency=0.01) for n in range(700)]
     made = page(contents_of(many))
     assert len(made.encode()) < 6_000_000
