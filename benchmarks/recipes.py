@@ -1,8 +1,8 @@
-"""How good is the winner once it is trained? Beside the median, and a ResNet of its size.
+"""How good is the winner once it is trained? Beside the median, a ResNet and a WRN of its size.
 
 For each seed: trains a SMASH network, ranks candidates, and trains alike the winner, from scratch
-and from its generated weights, the candidate in the middle of the ranking, and the ResNet with
-about as many parameters as the winner; by the published recipe and by the modern one::
+and from its generated weights, the candidate in the middle of the ranking, and the ResNet and the
+WRN with about as many parameters as the winner; by the published recipe and by the modern one::
 
     python benchmarks/recipes.py digits --out RUNS
     python benchmarks/recipes.py CIFAR10 --out RUNS --preset small --per-class 500 --side 16
@@ -32,6 +32,7 @@ def networks(candidates: int) -> dict[str, dict[str, Any]]:
         "winner, generated weights": {"rank": 0, "init": "generated"},
         "median": {"rank": candidates // 2},
         "resnet": {"baseline": "resnet"},
+        "wrn": {"baseline": "wrn"},
     }
 
 

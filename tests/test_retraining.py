@@ -356,8 +356,18 @@ def test_a_reference_network_of_the_candidates_size(ranked):
     assert child.about["baseline"] == fit_baseline("resnet", candidate.params, ranked.data.task)
     assert f"{child.about['params']:,}" in lines[0]
     assert f"{candidate.params:,}" in lines[0]
+    assert len(lines) == 1
     with pytest.raises(NotFoundError, match="rank 3 is not there"):
         smash.retrain(ranked, 3, baseline="WRN")
+
+
+def test_a_reference_network_of_another_size_is_told(ranked, monkeypatch):
+    monkeypatch.setattr("smash.retraining.fit_baseline", lambda *_: "wrn-10-1")
+    monkeypatch.setattr("smash.retraining._retrain", lambda *_: None)
+    lines = []
+    smash.retrain(ranked, 0, baseline="wrn", device="cpu", announce=lines.extend)
+    times = 77_562 / smash.Study(ranked.study_path).ranked()[0].params
+    assert f"that is {times:.2g} times as many" in lines[1]
 
 
 def test_without_candidates_a_reference_network_needs_a_size(untrained):

@@ -34,6 +34,7 @@ FITTED = ("resnet", "wrn")
 """Families of which `fit_baseline` finds the member of a size."""
 
 _FAMILIES = ("densenet", "resnet", "resnext", "vgg", "wide_resnet")
+_WRN = r"wrn-?(\d{1,6})-(\d{1,6}(?:\.\d{1,4})?)"
 _STEM_WIDTH = 16
 _FITTED_DEPTH = 20
 
@@ -42,9 +43,10 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
     """Builds a reference network; its convolutions and linear layers are still to be initialised.
 
     Args:
-        name: ``wrn-D-K``, a wide ResNet of depth D and width K; ``resnet-D-W``, CIFAR's ResNet of
-            depth D whose stages have W, 2W and 4W channels (published with W = 16); a ResNet,
-            DenseNet or VGG as torchvision names it, such as ``resnet18``; or one of `ALIASES`.
+        name: ``wrn-D-K``, a wide ResNet of depth D and width K, such as ``wrn-16-2``, or narrow as
+            ``wrn-10-0.5``; ``resnet-D-W``, CIFAR's ResNet of depth D whose stages have W, 2W and 4W
+            channels (published with W = 16); a ResNet, DenseNet or VGG as torchvision names it,
+            such as ``resnet18``; or one of `ALIASES`.
         task: What it is for.
         device: Where its parameters are.
 
@@ -55,9 +57,8 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
         InvalidValueError: The name is not known, or such a network is for images only.
     """
     name = full_name(name)
-    if found := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
-        depth, width = map(int, found.groups())
-        return WideResNet(depth, width, task, device)
+    if found := re.fullmatch(_WRN, name):
+        return WideResNet(int(found[1]), float(found[2]), task, device)
     if found := re.fullmatch(r"resnet-(\d+)-(\d+)", name):
         depth, width = map(int, found.groups())
         return ResNet(depth, width, task, device)
@@ -73,7 +74,8 @@ def fit_baseline(family: str, params: int, task: Task) -> str:
     """Names the member of a family whose number of parameters is nearest, in ratio.
 
     Args:
-        family: ``resnet``, of depth 20 and any width, or ``wrn``, of any depth and width.
+        family: ``resnet``, of depth 20 and any width, or ``wrn``, of any depth and width; below
+            the smallest published kind, WRN-10-1, of depth 10 and narrower.
         params: Parameters to come near to.
         task: What it is for.
     """
@@ -92,6 +94,7 @@ def _members(family: str) -> Iterator[str]:
     if family == "resnet":
         yield from (f"resnet-{_FITTED_DEPTH}-{width}" for width in range(1, 1025))
     else:
+        yield from (f"wrn-10-{channels / _STEM_WIDTH}" for channels in range(1, _STEM_WIDTH))
         yield from (f"wrn-{depth}-{width}" for depth in range(10, 41, 6) for width in range(1, 13))
 
 
@@ -103,14 +106,14 @@ def full_name(name: str) -> str:
     """
     asked, name = name, name.lower()
     name = ALIASES.get(name, name)
-    if found := re.fullmatch(r"wrn-?(\d+)-(\d+)", name):
-        depth, width = map(int, found.groups())
-        if depth < 10 or (depth - 4) % 6 or not width:
+    if found := re.fullmatch(_WRN, name):
+        depth, width = int(found[1]), float(found[2])
+        if depth < 10 or (depth - 4) % 6 or not width or _STEM_WIDTH * width % 1:
             raise InvalidValueError(
                 f"baseline {asked!r}: a wide ResNet's depth must be 6n + 4, such as 16, 28 or 40, "
-                "and its width at least 1: try wrn-16-2"
+                "and its width a whole number, or sixteenths such as 0.5: try wrn-16-2"
             )
-        return f"wrn-{depth}-{width}"
+        return f"wrn-{depth}-{int(width) if width.is_integer() else width}"
     if found := re.fullmatch(r"resnet-?(\d+)-(\d+)", name):
         depth, width = map(int, found.groups())
         if depth < 8 or (depth - 2) % 6 or not width:
@@ -162,12 +165,12 @@ class WideResNet(nn.Module):
 
     Args:
         depth: D, 6n + 4: three stages of n units.
-        width: K: the stages have 16K, 32K and 64K channels.
+        width: K, in sixteenths: the stages have 16K, 32K and 64K channels.
         task: What it is for.
         device: Where its parameters are.
     """
 
-    def __init__(self, depth: int, width: int, task: Task, device: str) -> None:
+    def __init__(self, depth: int, width: float, task: Task, device: str) -> None:
         super().__init__()
         dims, units = task.dims, (depth - 4) // 6
         self.stem = convolution(
@@ -176,7 +179,7 @@ class WideResNet(nn.Module):
         self.units = nn.Sequential()
         inputs = _STEM_WIDTH
         for stage in range(3):
-            outputs = _STEM_WIDTH * width << stage
+            outputs = int(_STEM_WIDTH * width) << stage
             for unit in range(units):
                 stride = 2 if stage and not unit else 1
                 self.units.append(_WideUnit(inputs, outputs, stride, dims, device))

@@ -44,6 +44,8 @@ from smash.run import Run, save_tensors
 from smash.scoring import Scorer
 from smash.study import Candidate, Study
 
+_EQUAL = 1.3  # times as many parameters that a reference network may have, and be of equal size
+
 
 def retrain(
     run: Run,
@@ -205,12 +207,17 @@ def _about_baseline(
     macs = count_macs(network, run.data.task)
     params = count_parameters(network)
     if beside and announce:
-        announce(
-            [
-                f"{baseline}: {params:,} parameters, the nearest of its family to the "
-                f"{beside.params:,} of candidate {beside.id} of rank {rank}"
-            ]
-        )
+        times = params / beside.params
+        lines = [
+            f"{baseline}: {params:,} parameters, the nearest of its family to the "
+            f"{beside.params:,} of candidate {beside.id} of rank {rank}"
+        ]
+        if not 1 / _EQUAL <= times <= _EQUAL:
+            lines.append(
+                f"that is {times:.2g} times as many, so errors compare sizes too: a fairer one may "
+                "be of the other family, --baseline resnet or wrn"
+            )
+        announce(lines)
     return {"id": baseline, "baseline": baseline, "params": params, "macs": macs}
 
 
