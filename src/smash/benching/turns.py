@@ -56,7 +56,7 @@ def _seconds(work: Callable[[], None], device: torch.device | None) -> float:
 
 
 def ratio_of(over: Sequence[float], under: Sequence[float]) -> float:
-    """The geometric mean of two medians: of the ratios of rounds that one side began, and of others.
+    """The geometric mean of the median ratios of the rounds that either side began.
 
     Whoever begins a round pays for what both sides need, such as convolutions of new shapes. So the
     ratios lie in two heaps, and the median of all would be anywhere between.
