@@ -36,9 +36,13 @@ class _Several(nn.Module):
 
 
 def _children(dims):
-    names = {2: ["gates", "op-norm-post"], 3: ["voxels"]}
+    names = {
+        1: ["gates-signal"],
+        2: ["gates", "op-norm-post", "bare-op-norm", "gates-post", "grid-long"],
+        3: ["voxels"],
+    }
     for seed, name in enumerate(names[dims]):
-        space = MemoryBankSpace(OPTIONS[name].replaced(depth=1, stem_stride=2))
+        space = MemoryBankSpace(OPTIONS[name].replaced(depth=1, stem_stride=2 - seed % 2))
         yield space.build(space.sample(rng_of(seed)), task_of(space.options), "cpu")
     cells = NasBench201Space(NasBench201Options(channels=2, cells=1))
     task = Task(channels=2, size=(8,) * dims, classes=3)
@@ -47,7 +51,7 @@ def _children(dims):
         yield ChainSpace(1).build(ChainSpace(1).sample(rng_of(0)), task, "cpu")
 
 
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [1, 2, 3])
 def test_onnx_runtime_computes_what_the_children_compute(dims, tmp_path):
     child = filled(_Several(_children(dims)))
     task = Task(channels=2, size=(8,) * dims, classes=3 * len(child.parts))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from smash.children import Child
+from smash.config import SpaceSettings
 from smash.data.normalising import normalise
 from smash.errors import (
     AlreadyExistsError,
@@ -22,8 +23,9 @@ from smash.exporting.checking import check_parity, run_apart
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.safetensors import read_safetensors
 from smash.exporting.shipping import _WRITERS, export_network, signature_of
-from smash.spaces import Task
-from tests.exporting.answers import assert_same, filled, images_for, signature_for
+from smash.spaces import MemoryBankSpace, Task
+from tests.exporting.answers import assert_same, expected, filled, images_for, signature_for
+from tests.spaces.cases import OPTIONS, SMALL, rng_of, task_of
 
 TASK = Task(channels=1, size=(4, 4), classes=3)
 
@@ -134,6 +136,24 @@ def test_files_that_are_there_are_kept(child, tmp_path):
     with torch.no_grad():
         wanted = child.model(torch.device("cpu"))((images - network.mean) / network.std)
         assert_same(network(images), wanted)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_weights_of_any_option_are_read_back(tmp_path, name):
+    """The architecture beside them is all that says what they are of."""
+    options = OPTIONS[name]
+    space, task = MemoryBankSpace(options), task_of(options)
+    architecture = space.sample(rng_of(len(name)))
+    child = filled(space.build(architecture, task, "cpu"))
+    settings = SpaceSettings(options=options.model_dump(exclude={"dims"}))
+    about = {"architecture": space.to_json(architecture), "space": settings.model_dump()}
+    signature = signature_for(task)
+    export_network(child, signature, about, tmp_path / "model.safetensors")
+    network, found = read_safetensors(tmp_path / "model.safetensors")
+    assert found == signature
+    images = images_for(signature)
+    with torch.no_grad():
+        assert_same(network(images), expected(child, signature, images))
 
 
 def test_formats_are_told_by_their_ending(tmp_path):

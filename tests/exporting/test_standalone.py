@@ -23,10 +23,8 @@ from tests.exporting.answers import (
     run_code,
     signature_for,
 )
-from tests.spaces.cases import BIG, OPTIONS, rng_of, task_of
+from tests.spaces.cases import OPTIONS, SMALL, rng_of, task_of
 from tests.spaces.chain import ChainSpace
-
-SMALL = sorted(set(OPTIONS) - {*BIG, "deep", "gates-deep"})
 
 
 def assert_code_agrees(child, task, folder):

@@ -54,6 +54,8 @@ OPTIONS: Mapping[str, MemoryBankOptions] = {
     "voxels": _TINY.replaced(dims=3, grid="var", variable_nonlinearity=True, max_kernel=5),
 }
 BIG = ("original", "v1", "v2")
+SMALL = sorted(set(OPTIONS) - {*BIG, "deep", "gates-deep"})
+"""Options whose children are cheap."""
 
 
 def task_of(options: MemoryBankOptions) -> Task:
