@@ -87,6 +87,13 @@ def test_code_runs_where_this_package_is_not(tmp_path):
         run_apart(tmp_path / "model.py", torch.zeros(1, 1))
 
 
+def test_code_that_does_not_end_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("smash.exporting.checking._SECONDS", 0.1)
+    (tmp_path / "model.py").write_text("while True: pass\n")
+    with pytest.raises(ParityError, match=r"may run for 0\.1 s .* while nothing else runs"):
+        run_apart(tmp_path / "model.py", torch.zeros(1, 1))
+
+
 def test_a_mismatch_is_an_error_and_leaves_no_file(tmp_path, monkeypatch):
     write = _WRITERS[".safetensors"]
 

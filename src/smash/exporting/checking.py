@@ -140,7 +140,7 @@ def run_apart(path: Path, images: Tensor) -> Tensor:
         Logits, N×classes.
 
     Raises:
-        ParityError: It fails.
+        ParityError: It fails, or takes more than ten minutes.
     """
     with TemporaryDirectory() as name:
         given, gives = Path(name) / "images", Path(name) / "logits"
@@ -151,9 +151,16 @@ def run_apart(path: Path, images: Tensor) -> Tensor:
         ]
         # Isolated, without site: no .pth file leads back to this package.
         command = [sys.executable, "-I", "-S", "-B", "-c", _SCRIPT, *arguments]
-        done = subprocess.run(  # noqa: S603 # what was just written here
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=name
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 # what was just written here
+                command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=name
+            )
+        except subprocess.TimeoutExpired:
+            raise ParityError(
+                f"{path.name} may run for {_SECONDS} s by itself, took longer and was stopped: "
+                "nothing was written; export it while nothing else runs, or as .onnx or "
+                ".safetensors"
+            ) from None
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
             raise ParityError(f"{path.name} does not run by itself ({reason}): nothing was written")
