@@ -167,6 +167,24 @@ def test_hostile_files_are_refused(write, tmp_path, name):
         predict(model_for(4, 4), [path])
 
 
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        *[("nan.npy", "leave the example out"), ("shape.npy", "with the channels first")],
+        *[("text.npy", "write it with numpy"), ("pickle.npy", "without objects")],
+        *[("words.txt", "convert it"), ("gone.png", "look at its name")],
+    ],
+)
+def test_a_fault_of_a_file_says_what_to_do(write, tmp_path, name, mend):
+    path = tmp_path / name
+    if name == "words.txt":
+        path.write_bytes(HOSTILE[name])
+    elif name != "gone.png":
+        np.save(path, HOSTILE[name], allow_pickle=True)
+    with pytest.raises(DataError, match=f": .*{mend}"):
+        predict(model_for(4, 4), [path])
+
+
 def test_all_faults_are_told_at_once(write, tmp_path):
     paths = [write("nan.npy", HOSTILE["nan.npy"]), tmp_path / "gone.png", write("b.png", _bomb())]
     with pytest.raises(DataError) as caught:

@@ -168,7 +168,7 @@ def _batches(
 def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
     """The examples of a file, channels×spatial each."""
     if not path.is_file():
-        raise DataError(f"{path} is not there")
+        raise DataError(f"{path} is not there: look at its name and folder")
     if path.suffix.lower() in EXTENSIONS:
         yield str(path), _image(path, signature)
     elif path.suffix.lower() == ".npy":
@@ -178,7 +178,8 @@ def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
             yield name, _as_input(path, examples[number], signature)
     else:
         raise DataError(
-            f"{path} must be an image ({' '.join(sorted(EXTENSIONS))}) or an array (.npy)"
+            f"{path} must be an image ({' '.join(sorted(EXTENSIONS))}) or an array (.npy): "
+            "convert it"
         )
 
 
@@ -200,9 +201,12 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises whatever a damaged header leads it to
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} must be a plain array, and cannot be read ({reason})") from None
+        raise DataError(
+            f"{path} must be a plain array, and cannot be read ({reason}): write it with "
+            "numpy.save, without objects"
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        raise DataError(f"{path} must be one array of numbers (numpy.save)")
+        raise DataError(f"{path} must be one array of numbers: write it with numpy.save")
     one = (signature.channels, *signature.size)
     if array.shape == one:
         return array[None]
@@ -212,7 +216,10 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
         return array
     if signature.channels == 1 and array.shape[1:] == signature.size and len(array):
         return array[:, None]
-    raise DataError(f"{path} must be of {_takes(signature)}, got shape {times(array.shape)}")
+    raise DataError(
+        f"{path} must be of {_takes(signature)}, got shape {times(array.shape)}: bring its "
+        "examples to that size, with the channels first"
+    )
 
 
 def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor:
@@ -220,7 +227,10 @@ def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor
     with np.errstate(over="ignore"):  # found as infinite values
         values = torch.from_numpy(np.array(example, dtype=np.float32, order="C"))
     if not values.isfinite().all():
-        raise DataError(f"{path} must be finite as float32, and has values that are not")
+        raise DataError(
+            f"{path} must be finite as float32, and has values that are not: replace them, or "
+            "leave the example out"
+        )
     if not signature.scaled:
         return values
     highest = 255 if example.dtype.kind in "iu" else 1
