@@ -61,7 +61,10 @@ def retrain(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 50,
     learning_rate: Annotated[float, typer.Option(help="At the start of the cosine.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="Of all parameters.")] = 1e-4,
+    weight_decay: Annotated[
+        float,
+        typer.Option(help="Of all parameters; with --recipe modern, not of norms and biases."),
+    ] = 1e-4,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     augment: Annotated[
         bool, typer.Option(help="Shift and flip training images where the data says so.")
