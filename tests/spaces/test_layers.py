@@ -1,9 +1,10 @@
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
-from smash.spaces.layers import Part
+from smash.spaces.layers import Part, batch_norm, convolution
 
 
 def fill(module: Any) -> nn.Module:
@@ -36,3 +37,26 @@ def test_part_keeps_what_is_set_as_torch_does() -> None:
     assert not ours.get_submodule("layer").training
     assert torch.equal(ours.get_buffer("seen"), torch.ones(1))
     assert torch.equal(ours.get_parameter("weight"), torch.zeros(2))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "dilation", "groups"), [(1, 1, 1), (2, 3, 2)])
+def test_a_layer_on_the_meta_device_is_as_torch_makes_it(dims, stride, dilation, groups) -> None:
+    made = [
+        convolution(
+            4, 6, (3, 5, 1)[:dims], device=device, stride=stride, dilation=dilation, groups=groups
+        )
+        for device in ("meta", "meta", "cpu")
+    ]
+    made += [batch_norm(5, dims, device=device) for device in ("meta", "meta", "cpu")]
+    for first, second, torchs in (made[:3], made[3:]):
+        ours, theirs = dict(vars(first)), dict(vars(torchs))
+        for kind in ("_parameters", "_buffers"):
+            mine, others, real = ours.pop(kind), vars(second)[kind], theirs.pop(kind)
+            assert mine.keys() == real.keys()
+            for name, tensor in real.items():
+                assert (tensor is None) is (mine[name] is None)
+                if tensor is not None:
+                    assert (type(mine[name]), mine[name].shape) == (type(tensor), tensor.shape)
+                    assert mine[name] is not others[name]
+        assert ours == theirs

@@ -2,17 +2,20 @@
 
 A child network is built on the meta device thousands of times, where values are neither needed nor
 kept, and drawing them would be half of the cost. `smash.retraining` initialises what is trained.
-There each layer is a copy of one made before with the same settings: torch's own constructors cost
-five times as much.
+There each layer is a copy of one made before: torch's own constructors cost five times as much.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import nn
+
+_BARE = vars(nn.Module())
+_OWN = [(name, type(value)) for name, value in _BARE.items() if isinstance(value, dict | set)]
 
 
 class Part(nn.Module):
@@ -21,6 +24,9 @@ class Part(nn.Module):
     For each attribute that is set, torch looks for parameters, modules and buffers one after the
     other, which took a seventh of building a child. Here that is left out where nothing is found.
     """
+
+    def __init__(self) -> None:
+        _fill(self, _BARE)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute, or a module of the part."""
@@ -79,9 +85,30 @@ def convolution(
     groups: int = 1,
 ) -> nn.Module:
     """A convolution without bias that keeps the extent (but for the stride); odd kernels."""
-    make = _meta_convolution if device == "meta" else _make_convolution
-    layer = make(inputs, outputs, kernel, stride, dilation, groups, device)
-    return _copy(layer) if device == "meta" else layer
+    dims = len(kernel)
+    strides, dilations = (
+        (one,) * dims if isinstance(one, int) else one for one in (stride, dilation)
+    )
+    padding = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilations, strict=True))
+    if device != "meta":
+        settings: dict[str, Any] = {"dilation": dilations, "groups": groups, "bias": False}
+        return _CONVOLUTIONS[dims](  # type: ignore[no-any-return]
+            inputs, outputs, kernel, stride=strides, padding=padding, device=device, **settings
+        )
+    layer = _copy(_template(dims))
+    vars(layer).update(
+        in_channels=inputs,
+        out_channels=outputs,
+        kernel_size=kernel,
+        stride=strides,
+        padding=padding,
+        dilation=dilations,
+        groups=groups,
+        _reversed_padding_repeated_twice=tuple(p for p in reversed(padding) for _ in range(2)),
+    )
+    weight = torch.empty(outputs, inputs // groups, *kernel, device="meta")
+    layer._parameters["weight"] = nn.Parameter(weight)
+    return layer
 
 
 def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
@@ -91,47 +118,33 @@ def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
     return _copy(layer) if device == "meta" else layer
 
 
-def _make_convolution(
-    inputs: int,
-    outputs: int,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...] | int,
-    dilation: tuple[int, ...] | int,
-    groups: int,
-    device: str,
-) -> nn.Module:
-    dims = len(kernel)
-    dilations = (dilation,) * dims if isinstance(dilation, int) else dilation
-    layer: nn.Module = _CONVOLUTIONS[dims](
-        inputs,
-        outputs,
-        kernel,
-        stride=stride,
-        padding=tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilations, strict=True)),
-        dilation=dilations,
-        groups=groups,
-        bias=False,
-        device=device,
-    )
-    return layer
-
-
 def _make_norm(channels: int, dims: int, device: str) -> nn.Module:
     layer: nn.Module = _NORMS[dims](channels, device=device)
     return layer
 
 
-_meta_convolution = lru_cache(maxsize=4096)(_make_convolution)
 _meta_norm = lru_cache(maxsize=4096)(_make_norm)
-_OWN = [(name, type(value)) for name, value in vars(nn.Module()).items() if isinstance(value, dict)]
+
+
+@cache
+def _template(dims: int) -> nn.Module:
+    """A convolution, of which others differ by their settings and their weight alone."""
+    layer: nn.Module = _CONVOLUTIONS[dims](1, 1, 1, bias=False, device="meta")
+    del layer._parameters["weight"]
+    return layer
+
+
+def _fill(module: nn.Module, state: Mapping[str, Any]) -> None:
+    """Gives a module the attributes of another, with dictionaries of its own that are empty."""
+    own = vars(module)  # not by setattr, which is most of what a constructor costs
+    own.update(state)
+    own.update([(name, make()) for name, make in _OWN])
 
 
 def _copy(layer: nn.Module) -> nn.Module:
     """A layer like `layer`, on the meta device, with parameters, buffers and hooks of its own."""
     copy = type(layer).__new__(type(layer))
-    state = vars(copy)  # not by setattr, which is most of what a constructor costs
-    state.update(vars(layer))
-    state.update([(name, make()) for name, make in _OWN])
+    _fill(copy, vars(layer))
     for name, parameter in layer._parameters.items():  # with those that are None
         copy._parameters[name] = None if parameter is None else nn.Parameter(parameter.detach())
     for name, buffer in layer._buffers.items():
