@@ -179,6 +179,10 @@ def test_log_ranks_by_hand():
     assert joined == pytest.approx(
         [math.log(1 / 3) + math.log(0.5), 0, math.log(2 / 3) + math.log(0.5)]
     )
+    weighted = log_ranks([[10, 30, 20], [-math.inf, 5, math.nan]], [2, 1])
+    assert weighted == pytest.approx(
+        [2 * math.log(1 / 3) + math.log(0.5), 0, 2 * math.log(2 / 3) + math.log(0.5)]
+    )
 
 
 def test_two_are_enough_for_a_rank_correlation():

@@ -209,7 +209,7 @@ def test_a_prior_ranks_together_with_the_score(fresh, capsys):
     assert [one.proxy for one in candidates] == [(one.params,) for one in candidates]
     goodness = stats.rankdata([-one.loss for one in candidates])
     size = stats.rankdata([one.params for one in candidates])
-    joint = np.log(goodness) + np.log(size)
+    joint = 2 * np.log(goodness) + np.log(size)
     best_first = [candidates[position].id for position in np.argsort(-joint, kind="stable")]
     ranked = [one.id for one in study.ranked()]
     assert joint[[[one.id for one in candidates].index(name) for name in ranked]] == pytest.approx(

@@ -226,17 +226,20 @@ def _around_zero(variance: float) -> Interval:
 _UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
-def log_ranks(parts: Sequence[ArrayLike]) -> Floats:
-    """Joins several scores: Σ log(rank / n), ranks from the worst, 1, to the best, n.
+def log_ranks(parts: Sequence[ArrayLike], weights: Sequence[float] | None = None) -> Floats:
+    """Joins several scores: Σ weight · log(rank / n), ranks from the worst, 1, to the best, n.
 
     It is highest for what is good by all scores at once (Lee and Ham 2024, AZ-NAS).
 
     Args:
         parts: Scores, each of shape ``(n,)``, higher is better; equal ones share a mean rank.
+        weights: How much each counts; by default 1.
 
     Returns:
         Shape ``(n,)``, at most 0.
     """
-    ranks = [stats.rankdata(order_of(part)) for part in parts]
-    joined: Floats = sum((np.log(each / len(each)) for each in ranks), np.zeros(len(ranks[0])))
+    ranks_Pn = np.stack([stats.rankdata(order_of(part)) for part in parts])
+    weights_P = np.asarray([1.0] * len(parts) if weights is None else weights)
+    # Not as a product of matrices, by which equals may differ in their last bit.
+    joined: Floats = (weights_P[:, None] * np.log(ranks_Pn / ranks_Pn.shape[1])).sum(0)
     return joined

@@ -31,6 +31,13 @@ PRIORS = {"nas-bench-201": "generated-synflow"}
 Chosen on 200 cells of the first half of a table, with three networks; see docs/findings.md.
 """
 
+SCORE_WEIGHT = 2.0
+"""How much the score counts in a joint ranking, against 1 for each number of a companion.
+
+Chosen on 200 cells of the first half of a table, where it is best or close to it with each network
+and each companion; see docs/findings.md.
+"""
+
 Numbers = tuple[float, ...]
 """What a companion says of one architecture, higher is better; what is not finite is −∞."""
 
@@ -46,10 +53,10 @@ def together(scores: Floats, numbers: Sequence[Sequence[float]]) -> Floats:
 
     Args:
         scores: SMASH scores, (n,), lower is better.
-        numbers: Those of a companion, n of them; each number ranks like the score.
+        numbers: Those of a companion, n of them; each counts once, the score `SCORE_WEIGHT` times.
     """
     parts = list(np.asarray(numbers, dtype=np.float64).T)
-    return -log_ranks([-scores, *parts])
+    return -log_ranks([-scores, *parts], [SCORE_WEIGHT, *[1.0] * len(parts)])
 
 
 def choose_prior(asked: str | None, space: str) -> str | None:
