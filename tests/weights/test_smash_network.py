@@ -9,6 +9,7 @@ from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.memory_bank import Gate
 from smash.weights import SmashNetwork
 from smash.weights.shared import SharedWeights
+from smash.weights.smash_network import _filled
 from tests.spaces.cases import OPTIONS
 
 # The published sizes take a second each; the options that differ from them are all here.
@@ -138,6 +139,13 @@ def test_a_shared_weight_is_the_corner_and_the_central_crop():
     assert torch.equal(given, tensor[:2, :1, 1:4])
     given.sum().backward()
     assert tensor.grad.nonzero().tolist() == [[o, 0, k] for o in range(2) for k in (1, 2, 3)]
+
+
+def test_parts_that_share_a_parameter_share_what_is_given_for_it():
+    child = torch.nn.Sequential(*(torch.nn.Linear(2, 2, device="meta") for _ in range(2)))
+    child[1].weight = child[0].weight
+    state = {name: torch.ones(p.shape) for name, p in child.named_parameters()}
+    assert torch.equal(_filled(child, state)(torch.ones(1, 2)), torch.full((1, 2), 7.0))
 
 
 @pytest.mark.parametrize("hypernet", ["convolutional", "lowrank"])

@@ -62,8 +62,8 @@ HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], nn.Modu
 class SmashNetwork(nn.Module):
     """One network for all architectures of a space.
 
-    The child is a plain module on the meta device; it runs through `functional_call` with the
-    weights that the weight source gives. So what is scored is what is trained and shipped.
+    The child is a plain module, built on the meta device for one use, and gets the tensors that the
+    weight source gives. So what is scored is what is trained and shipped.
 
     Args:
         space: The search space.
@@ -85,26 +85,21 @@ class SmashNetwork(nn.Module):
         self.task = task
         self.source = HYPERNETS[hypernet](space, task, torch.Generator().manual_seed(seed))
 
-    def forward(self, architecture: Any, images: Tensor, child: nn.Module | None = None) -> Tensor:
+    def forward(self, architecture: Any, images: Tensor) -> Tensor:
         """Computes logits, N×classes, with the batch's own BatchNorm statistics; keeps none.
 
         Args:
             architecture: An architecture of the space.
             images: N×channels×spatial, normalised.
-            child: What `batch_child` gave for the architecture, where it was built before.
         """
-        if child is None:
-            child = self.batch_child(architecture)
+        child = self.batch_child(architecture)
         with torch.autocast(images.device.type, enabled=False):  # a child casts what it reads
             weights = self.source(architecture, child)
-        logits: Tensor = functional_call(child, weights, (images,))
+        logits: Tensor = _filled(child, weights)(images)
         return logits
 
     def batch_child(self, architecture: Any) -> nn.Module:
-        """Builds a child to learn by: BatchNorms take the batch's own statistics and keep none.
-
-        It reads nothing that training changes, so that another thread may build it in advance.
-        """
+        """Builds a child to learn by: BatchNorms take the batch's own statistics and keep none."""
         child = self.space.build(architecture, self.task)
         for module in child.modules():
             if isinstance(module, _BatchNorm):
@@ -173,13 +168,24 @@ class SmashNetwork(nn.Module):
         }
         for norm in _norms(child):
             norm.momentum = None  # a cumulative mean: after one batch, the batch's statistics
-        functional_call(child, (parameters, buffers), (images,))
+        _filled(child, parameters | buffers)(images)
         return {name: tensor.clone() for name, tensor in (parameters | buffers).items()}
 
     def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
         """The child in eval mode with a state that `state` gave: maps images to logits."""
-        child = self.space.build(architecture, self.task).eval()
-        return lambda images: functional_call(child, state, (images,))
+        return _filled(self.space.build(architecture, self.task).eval(), state)
+
+
+def _filled(child: nn.Module, state: State) -> nn.Module:
+    """Puts tensors into a child that was built for them alone; `functional_call` costs more."""
+    given: dict[Tensor, Tensor] = {}  # by what they replace: parts may share a parameter
+    for prefix, module in child.named_modules():
+        for own in (module._parameters, module._buffers):
+            for name, old in own.items():
+                if old is not None:
+                    new = state.get(f"{prefix}.{name}" if prefix else name, old)
+                    own[name] = given.setdefault(old, new)
+    return child
 
 
 def _norms(child: nn.Module) -> Iterator[_BatchNorm]:
