@@ -47,15 +47,16 @@ class _DenseGroup(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
         grid, read = x.shape[2:], x.shape[1]
         growth = len(weights[0])
-        norms = [weight.norm() for weight in weights]
+        norms = torch._foreach_norm(weights)
+        matrices = [_matrix(weight) for weight in weights]
         result = x.new_empty(1, read + growth * len(weights), *grid)
         result[:, :read] = x
         flat_AP = result.view(-1, grid.numel())
-        for weight, norm in zip(weights, norms, strict=True):
-            sums = F.fold(_matrix(weight) @ flat_AP[:read], grid, _KERNEL, padding=_KERNEL // 2)
+        for matrix, norm in zip(matrices, norms, strict=True):
+            sums = F.fold(matrix @ flat_AP[:read], grid, _KERNEL, padding=_KERNEL // 2)
             result[0, read : read + growth] = activate(sums / norm)
             read += growth
-        ctx.save_for_backward(result, *weights, *norms)
+        ctx.save_for_backward(result, *matrices, *norms)
         return result
 
     @staticmethod
@@ -63,22 +64,22 @@ class _DenseGroup(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         result, *saved = ctx.saved_tensors
         layers = len(saved) // 2
-        growth, read = len(saved[0]), result.shape[1]
+        growth, read = len(saved[0]) // _KERNEL**2, result.shape[1]
         grid = result.shape[2:]
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         flat_AP, gradient_AP = result.view(-1, grid.numel()), gradient.view(-1, grid.numel())
         of_weights = []
-        for weight, norm in zip(reversed(saved[:layers]), reversed(saved[layers:]), strict=True):
+        for matrix, norm in zip(reversed(saved[:layers]), reversed(saved[layers:]), strict=True):
             read -= growth
             given, of_given = (one[0, read : read + growth] for one in (result, gradient))
             # LeakyReLU keeps the sign, so that what it gave tells its slope; and what the scale
             # 1 / norm of a layer did is in the product of what it gave and the gradient.
             of_sums = torch.where(given > 0, of_given, _SLOPE * of_given) / norm
             columns = F.unfold(of_sums[None], _KERNEL, padding=_KERNEL // 2)[0]
-            gradient_AP[:read].addmm_(_matrix(weight).T, columns)
+            gradient_AP[:read].addmm_(matrix.T, columns)
             of_matrix = columns @ flat_AP[:read].T
             of_norm = (given * of_given).sum() / norm**2
-            of_weights.append(torch.addcmul(_filters(of_matrix), weight, of_norm, value=-1))
+            of_weights.append(_filters(of_matrix.addcmul_(matrix, of_norm, value=-1)))
         return gradient[:, :read], *reversed(of_weights)
 
 
