@@ -57,7 +57,12 @@ def search(
         typer.Option(help="Most time of a child for one input, such as 5ms; measured here."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Score all candidates on all examples: no racing.")
+        bool,
+        typer.Option(
+            "--full",
+            help="Score all on all examples. A race drops who is surely worse than the best few, "
+            "and all but a third of a cohort after each part; with a prior, by that share alone.",
+        ),
     ] = False,
     keep: Annotated[int, typer.Option(help="How many of the best a race tells apart.")] = 10,
     prior: Annotated[
