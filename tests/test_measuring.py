@@ -11,12 +11,12 @@ from smash.proxies import COMPANIONS, Subject, Synflow
 from smash.scoring import Scorer
 
 CPU = torch.device("cpu")
-TINY = {"channels": 2, "cells": 1}
+TINY = {"channels": 2, "cells": 2}
 
 
 @pytest.fixture(scope="module")
 def cells(digits, tmp_path_factory):
-    """A run of cells, trained for an epoch at a smaller size than that of the data."""
+    """A run of cells, trained for an epoch with smaller images and children than are shipped."""
     path = tmp_path_factory.mktemp("measuring") / "run"
     return smash.train(
         digits, path, epochs=1, space="nas-bench-201", options=TINY, proxy_size=4, device="cpu"
@@ -36,7 +36,7 @@ def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, draw
     )
     scorer = Scorer(cells.network(CPU), cells.search_data)
     for (_, architecture), numbers in zip(drawn, found, strict=True):
-        child = cells.space.build(architecture, cells.search_data.task, "cpu")
+        child = cells.search_space.build(architecture, cells.search_data.task, "cpu")
         child.load_state_dict(scorer.state(architecture))
         subject = Subject(child=child, stages=[], macs=0)
         images = torch.zeros(1, 1, 4, 4)

@@ -373,3 +373,23 @@ def test_a_reference_network_of_another_size_is_told(ranked, monkeypatch):
 def test_without_candidates_a_reference_network_needs_a_size(untrained):
     with pytest.raises(NotFoundError, match="name one of a size, such as wrn-16-2"):
         smash.retrain(untrained, baseline="wrn", epochs=1)
+
+
+def test_a_proxy_ranks_and_the_space_as_asked_is_trained(few_digits, tmp_path):
+    run = smash.train(
+        few_digits, tmp_path / "run", epochs=1, space="nas-bench-201",
+        options={"channels": 2, "cells": 2}, device="cpu",
+    )  # fmt: skip
+    assert run.settings.training.proxy_space
+    names = [name for name, _ in run.network(torch.device("cpu")).named_parameters()]
+    assert any("stages/0/0" in name for name in names)
+    assert not any("stages/0/1" in name for name in names)
+    smash.search(run, random=3, perturb=0, markov=0, examples=50, device="cpu")
+    child = smash.retrain(run, epochs=1, test=False, device="cpu")
+    shipped = run.space.build(run.space.from_json(child.about["architecture"]), run.data.task)
+    assert load_file(child.path / "model.safetensors").keys() == shipped.state_dict().keys()
+    assert child.about["params"] == count_parameters(shipped)
+    with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
+        smash.retrain(run, init="generated", epochs=1)
+    with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
+        retrain_several(run, [0], init="generated", epochs=1)

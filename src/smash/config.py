@@ -143,6 +143,8 @@ class TrainingSettings(Settings):
             the middle of training on. At a constant rate each wobbles, and their mean does not.
         proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
             for that of the data. Children are trained at the size of the data.
+        proxy_space: Whether the SMASH network learns and ranks with the smaller children of
+            `SearchSpace.proxy`. Children are trained as the space builds them.
         augment: Whether training images are shifted and flipped as the data says.
         precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
         class_weights: Whether the loss weighs classes by their inverse frequency.
@@ -163,6 +165,7 @@ class TrainingSettings(Settings):
     fixed_norms: bool = False
     snapshots: Annotated[int, Field(ge=1)] = 1
     proxy_size: Annotated[int, Field(ge=4)] | None = None
+    proxy_space: bool = False
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     class_weights: bool = False

@@ -50,7 +50,9 @@ def measure_companion(
         rows = ledger.measure("cost", architectures, lambda one: _cost(run, one))
         return [(row[name],) for row in rows]
     proxy = PROXIES[name]
-    data, space = run.search_data if proxy.trained else run.data, run.space
+    data, space = run.data, run.space
+    if proxy.trained:
+        data, space = run.search_data, run.search_space
     first = data.train.first_views
     order = torch.randperm(len(first), generator=torch_generator(0, "proxy examples"))
     sample = next(batches(first, proxy.examples, order[: proxy.examples]))

@@ -259,6 +259,7 @@ def _retrain(
     *,
     kept_is_fine: bool = False,
 ) -> Child:
+    check_start(run, settings)
     path = run.child_path(name or child_name(about["id"], settings))
     finished = (path / RESULT).is_file()
     check_begun(path, about, settings, of_that_name=name is not None and not finished)
@@ -273,6 +274,19 @@ def _retrain(
     data = run.data.to(place)
     judged = {"val": data.val, "test": data.test} if test else {"val": data.val}
     return train_child(run, path, about, settings, data, judged, place, progress)
+
+
+def check_start(run: Run, settings: RetrainSettings) -> None:
+    """Makes sure that the SMASH network gives weights to children such as are trained.
+
+    Raises:
+        InvalidValueError: It gives them to the smaller ones of a proxy.
+    """
+    if settings.init == "generated" and run.search_space is not run.space:
+        raise InvalidValueError(
+            f"init must be 'scratch' in run {str(run.path)!r}, got 'generated': its SMASH network "
+            "gives weights to smaller children; train one with --no-proxy-space"
+        )
 
 
 def check_begun(

@@ -289,10 +289,15 @@ class Run:
         """The search space."""
         return make_space(self.settings.space, self.data.task.dims)
 
+    @cached_property
+    def search_space(self) -> SearchSpace[Any]:
+        """The space with the children that the SMASH network learns and ranks with."""
+        return self.space.proxy() if self.settings.training.proxy_space else self.space
+
     def new_network(self) -> SmashNetwork:
         """A SMASH network as it is before the first step."""
-        settings = self.settings
-        return SmashNetwork(self.space, self.search_data.task, settings.hypernet, settings.seed)
+        settings, task = self.settings, self.search_data.task
+        return SmashNetwork(self.search_space, task, settings.hypernet, settings.seed)
 
     @property
     def study_path(self) -> Path:

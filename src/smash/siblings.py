@@ -26,7 +26,14 @@ from smash.interruption import hear_interruption
 from smash.layout import NETWORK, RESULT
 from smash.locking import hold
 from smash.progress import Progress, silent
-from smash.retraining import about_candidate, check_asked, check_begun, pick, train_child
+from smash.retraining import (
+    about_candidate,
+    check_asked,
+    check_begun,
+    check_start,
+    pick,
+    train_child,
+)
 from smash.run import Run
 from smash.study import Study
 
@@ -86,6 +93,7 @@ def retrain_several(
         DivergedError: A loss is no longer finite.
     """
     asked = check_asked(settings, device, ray=ray)
+    check_start(run, asked)
     ranked = Study(run.study_path).ranked()
     chosen = [pick(ranked, rank) for rank in dict.fromkeys(ranks)]
     orders = [

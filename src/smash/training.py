@@ -42,6 +42,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "fixed_norms": True,
         "snapshots": 4,
         "proxy_size": 16,
+        "proxy_space": True,
         "augment": False,
     },
 }

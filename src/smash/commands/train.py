@@ -45,6 +45,10 @@ def train(
     proxy_size: Annotated[
         int | None, typer.Option(help="Longest side of images to search on; by default what suits.")
     ] = None,
+    proxy_space: Annotated[
+        bool | None,
+        typer.Option(help="Search with smaller children than are trained; by default what suits."),
+    ] = None,
     class_weights: Annotated[
         bool | None, typer.Option("--class-weights", help="Weigh rare classes more.")
     ] = None,
@@ -111,6 +115,7 @@ def train(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "proxy_size": proxy_size,
+        "proxy_space": proxy_space,
         "augment": augment or None,  # asked for, it goes before what the space's recipe says
         "class_weights": class_weights,
         "precision": precision,

@@ -138,6 +138,14 @@ class SearchSpace(ABC, Generic[A]):
             raise InvalidValueError(f"architecture {text[:40]!r} must be a JSON object")
         return self.from_json(value)
 
+    def proxy(self) -> SearchSpace[A]:
+        """The space of the same architectures whose children are smaller and rank alike.
+
+        By default this one. A SMASH network may learn and rank with its children; trained and
+        shipped are those of this space.
+        """
+        return self
+
     def reference(self) -> tuple[str, int] | None:
         """A well-known network that the budget of the space is taken from, and its parameters."""
         return None

@@ -225,3 +225,12 @@ def test_convolutions_are_drawn_more_often_in_training_alone():
     assert share(space.sample_for_training) == pytest.approx(0.6, abs=0.03)
     uniform = NasBench201Space(NasBench201Options(weighted=False))
     assert share(uniform.sample_for_training) == pytest.approx(0.4, abs=0.03)
+
+
+def test_the_proxy_has_one_cell_a_stage_and_the_same_architectures():
+    space = space_of(cells=3, channels=4, connected=True)
+    proxy = space.proxy()
+    assert proxy.options == NasBench201Options(cells=1, channels=4, connected=True)
+    assert proxy.proxy() is proxy
+    cell = proxy.sample(rng_of(0))
+    assert space.from_json(proxy.to_json(cell)) == cell

@@ -102,6 +102,12 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         """Builds the child network."""
         return CellNetwork(architecture, self.options, task, device)
 
+    def proxy(self) -> NasBench201Space:
+        """One cell a stage: more of them learn slowly, and rank no better for it."""
+        if self.options.cells == 1:
+            return self
+        return NasBench201Space(self.options.replaced(cells=1))
+
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """The cells and the reductions between them."""
         return [part for part in child.modules() if isinstance(part, Cell | Reduction)]
