@@ -85,6 +85,27 @@ def convolution(
     groups: int = 1,
 ) -> nn.Module:
     """A convolution without bias that keeps the extent (but for the stride); odd kernels."""
+    make = _meta_convolution if device == "meta" else _make_convolution
+    layer = make(inputs, outputs, kernel, stride, dilation, groups, device)
+    return _copy(layer) if device == "meta" else layer
+
+
+def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
+    """A BatchNorm over `dims` spatial axes."""
+    make = _meta_norm if device == "meta" else _make_norm
+    layer = make(channels, dims, device)
+    return _copy(layer) if device == "meta" else layer
+
+
+def _make_convolution(
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...] | int,
+    dilation: tuple[int, ...] | int,
+    groups: int,
+    device: str,
+) -> nn.Module:
     dims = len(kernel)
     strides, dilations = (
         (one,) * dims if isinstance(one, int) else one for one in (stride, dilation)
@@ -111,18 +132,12 @@ def convolution(
     return layer
 
 
-def batch_norm(channels: int, dims: int, *, device: str) -> nn.Module:
-    """A BatchNorm over `dims` spatial axes."""
-    make = _meta_norm if device == "meta" else _make_norm
-    layer = make(channels, dims, device)
-    return _copy(layer) if device == "meta" else layer
-
-
 def _make_norm(channels: int, dims: int, device: str) -> nn.Module:
     layer: nn.Module = _NORMS[dims](channels, device=device)
     return layer
 
 
+_meta_convolution = lru_cache(maxsize=4096)(_make_convolution)
 _meta_norm = lru_cache(maxsize=4096)(_make_norm)
 
 
