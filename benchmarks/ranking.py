@@ -46,7 +46,9 @@ RECIPES: dict[str, Row] = {
     "rate 0.2": {"learning_rate": 0.2},
     "batch 96": {"batch_size": 96},
     "cosine": {"schedule": "cosine"},
-    "16 pixels": {"proxy_size": 16},
+    "8 pixels": {"proxy_size": 8},
+    "32 pixels": {"proxy_size": 32},
+    "3 cells a stage": {"options": {**SIZE, "cells": 3}},
     "augmented": {"augment": True},
     "8 channels": {"options": {**SIZE, "channels": 8}},
     "connected": {"options": {**SIZE, "connected": True}},
@@ -70,10 +72,10 @@ def main() -> None:
     parser.add_argument("--copy-every", type=int, default=2, help="epochs")
     parser.add_argument("--examples", type=int, default=1000)
     given = parser.parse_args()
-    data = smash.load_data(given.data, image_size=16)  # no recipe looks at more
     for seed in given.seeds:
         for name in given.recipes:
-            study(data, name, seed, given)
+            side = max(16, RECIPES[name].get("proxy_size", 16))
+            study(smash.load_data(given.data, image_size=side), name, seed, given)
 
 
 def study(data: smash.Data, name: str, seed: int, given: argparse.Namespace) -> None:
