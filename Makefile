@@ -22,13 +22,14 @@ docs: .venv/docs-installed
 
 install: .venv/installed
 
+# Not compiled: Python does that for what it imports, and pip for all of torch, which takes a minute.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
 	touch $@
 
 .venv/docs-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[docs]'
 	touch $@
 
 clean:
