@@ -432,6 +432,7 @@ def test_the_recipe_is_the_published_one(call, net):
         "fixed_norms": False,
         "snapshots": 1,
         "proxy_size": None,
+        "proxy_space": False,
         "augment": True,
         "precision": "fp32",
         "class_weights": False,

@@ -38,7 +38,7 @@ class _Several(nn.Module):
 def _children(dims):
     names = {
         1: ["gates-signal"],
-        2: ["gates", "op-norm-post", "bare-op-norm", "gates-post", "grid-long"],
+        2: ["gates", "op-norm-post", "bare-op-norm"],
         3: ["voxels"],
     }
     for seed, name in enumerate(names[dims]):
