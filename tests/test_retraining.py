@@ -79,13 +79,20 @@ def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
 
 
 def test_top_trains_briefly_and_then_the_best(ranked):
-    child = smash.retrain(ranked, top=2, top_epochs=1, epochs=2, device="cpu")
+    said = []
+    child = smash.retrain(ranked, top=2, top_epochs=1, epochs=2, device="cpu", announce=said.extend)
     brief = sorted((ranked.path / "children").glob("*-e1"))
     assert len(brief) == 2
     errors = {path.name[:12]: smash.Child.open(path).result for path in brief}
     assert all("test" not in result for result in errors.values())
     best = min(result["val"]["error"] for result in errors.values())
     assert errors[child.about["id"]]["val"]["error"] == best
+    assert said[0] == "val error of each of the 2 best, epochs of training: 1"
+    for line, (name, result) in zip(
+        sorted(said[1:3], key=lambda line: line.split()[2]), sorted(errors.items()), strict=True
+    ):
+        assert f", {name}: {result['val']['error']:.2%}, " in line
+    assert said[3] == f"{child.about['id']} is trained for 2 epochs"
 
 
 def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeypatch):

@@ -101,13 +101,17 @@ def retrain(
             f"top must be from 1 to {len(ranked)}, the number of candidates, got {top}"
         )
     brief = asked.replaced(epochs=max(1, asked.epochs // 5) if top_epochs is None else top_epochs)
-    errors = {}
-    for candidate in ranked[:top]:
+    errors, lines = {}, [f"val error of each of the {top} best, epochs of training: {brief.epochs}"]
+    for place, candidate in enumerate(ranked[:top]):
         child = _retrain(
             run, about_candidate(candidate), brief, None, device, False, progress, kept_is_fine=True
         )
-        errors[candidate.id] = child.error("val")
+        error = errors[candidate.id] = child.error("val")
+        seconds = sum(row["seconds"] for row in run.metrics_of(child.path).rows()[-1:])
+        lines.append(f"rank {place}, {candidate.id}: {error:.2%}, {seconds:.0f} s of training")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
+    if announce:
+        announce([*lines, f"{winner.id} is trained for {asked.epochs} epochs"])
     return _retrain(
         run, about_candidate(winner), asked, name, device, test, progress, kept_is_fine=True
     )
