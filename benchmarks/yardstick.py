@@ -28,8 +28,8 @@ from torch import Tensor
 
 from smash.benching import Setting, in_turn, ratio_of
 from smash.cost import measure
+from smash.initialising import initialise
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 
 _POSITIONS = ("a1", "a2", "b1", "b2")
 

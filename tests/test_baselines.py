@@ -10,7 +10,7 @@ from torchvision import models
 from smash.baselines import fit_baseline, full_name, make_baseline
 from smash.cost import count_macs, count_parameters
 from smash.errors import InvalidValueError
-from smash.retraining import initialise
+from smash.initialising import initialise
 from smash.spaces import MemoryBankSpace, Task
 
 CIFAR = Task(channels=3, size=(32, 32), classes=10)

@@ -17,8 +17,8 @@ from smash.config import RetrainSettings
 from smash.cost import count_macs, count_parameters
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.initialising import initialise
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 from smash.retraining_loop import RetrainingLoop
 from smash.siblings import retrain_several
 from smash.training import begin

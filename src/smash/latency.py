@@ -17,9 +17,9 @@ from torch import nn
 from smash.cost import Budget, Cost, draw_by_size, measure
 from smash.device import machine_name
 from smash.errors import InvalidValueError, RunStateError
+from smash.initialising import initialise
 from smash.ledger import Ledger, kind_of
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 from smash.spaces.base import SearchSpace, Task
 from smash.study import Candidate
 

@@ -13,12 +13,12 @@ import torch
 
 from smash.cost import measure
 from smash.data import batches
+from smash.initialising import initialise
 from smash.layout import network_digest
 from smash.ledger import Ledger, kind_of
 from smash.progress import Progress, silent
 from smash.proxies import COSTS, PROXIES, Numbers, Subject
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 from smash.run import Run
 from smash.weights import SmashNetwork
 

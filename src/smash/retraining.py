@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from smash.baselines import FITTED, fit_baseline, full_name, make_baseline
 from smash.children import (
@@ -35,6 +34,7 @@ from smash.errors import (
     faults_of,
 )
 from smash.fleet import check_address
+from smash.initialising import initialise
 from smash.layout import ARCHITECTURE, MODEL, RESULT, child_path
 from smash.locking import hold
 from smash.progress import Progress, silent
@@ -395,15 +395,3 @@ def _train_held(
     save_tensors(path / MODEL, model.state_dict(), names)
     write_json(path / RESULT, result)  # last: with it the child is finished
     return Child(path, run, about)
-
-
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draws initial weights: He's for convolutions and the classifier, the identity for norms."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            drawn = torch.empty(module.weight.shape)
-            nn.init.kaiming_normal_(drawn, nonlinearity="relu", generator=generator)
-            with torch.no_grad():
-                module.weight.copy_(drawn)
-                if module.bias is not None:
-                    module.bias.zero_()

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from smash.cost import measure
 from smash.errors import InvalidValueError
-from smash.retraining import initialise
+from smash.initialising import initialise
 from smash.spaces.base import SearchSpace, Task, corner
 from smash.strategies import Scored, Strategy
 from smash.weights import SmashNetwork

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from smash.cost import measure
+from smash.initialising import initialise
 from smash.proxies import PROXIES, Subject
 from smash.randomness import generator, torch_generator
-from smash.retraining import initialise
 from smash.spaces import PRESETS, MemoryBankSpace, NasBench201Space, Task
 from smash.spaces.nas_bench_201 import NasBench201Options
 from tests.spaces.chain import ChainSpace

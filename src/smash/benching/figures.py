@@ -36,10 +36,10 @@ from smash.benching.turns import WARM_UP, in_turn, ratio_of
 from smash.data import Augmentation, epoch_order, training_batch
 from smash.device import autocast, choose_device
 from smash.errors import InvalidValueError, unknown
+from smash.initialising import initialise
 from smash.progress import Progress, silent
 from smash.racing import Entrant, Promise, Race
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 from smash.scoring import Scorer
 from smash.spaces.dilation import quicken
 from smash.study import Candidate, Study

@@ -13,11 +13,11 @@ from smash.children import describe_input
 from smash.exporting.checking import example_images
 from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.signature import Signature
+from smash.initialising import initialise
 from smash.latency import GRAPH, LATENCIES, Latency, kind_of_time, time_call
 from smash.ledger import Ledger
 from smash.progress import Progress, silent
 from smash.randomness import torch_generator
-from smash.retraining import initialise
 from smash.run import Run
 from smash.study import Candidate
 

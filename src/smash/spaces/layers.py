@@ -1,7 +1,7 @@
 """Torch's layers by number of spatial axes, made without drawing initial values.
 
 A child network is built on the meta device thousands of times, where values are neither needed nor
-kept, and drawing them would be half of the cost. `smash.retraining` initialises what is trained.
+kept, and drawing them would be half of the cost; `smash.initialising` draws those that are trained.
 There each layer is a copy of one made before: torch's own constructors cost five times as much.
 """
 
