@@ -6,6 +6,9 @@ with what that gave::
 
     python benchmarks/banks.py FOLDER --out RUNS
 
+With ``--table`` nothing is trained from scratch: accuracies are those of a table that
+``benchmarks/trainings.py`` made, such as ``benchmarks/banks.csv``.
+
 The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
 part of them, from another seed. What is trained is judged on the audit split, so no test example is
 looked at. A repeated command goes on where it was cut; the last lines are the table.
@@ -14,8 +17,11 @@ looked at. A repeated command goes on where it was cut; the last lines are the t
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +29,7 @@ import numpy as np
 
 import smash
 from smash.agreement import Bootstrap, Floats, interval, kendall_tau
-from smash.auditing import Known, stratified, train_sample
+from smash.auditing import Known, read_table, stratified, train_sample
 from smash.config import RetrainSettings
 from smash.device import choose_device
 from smash.ledger import Ledger
@@ -42,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", type=Path, help="of candidates that are trained already")
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each SMASH network")
@@ -55,15 +62,7 @@ def main() -> None:
     data = smash.load_data(given.data, image_size=given.image_size)
     runs = {hypernet: network(data, hypernet, given) for hypernet in given.hypernets}
     first = runs[given.hypernets[0]]
-    counts = {"random": given.candidates, "perturb": 0, "markov": 0, "full": True}
-    smash.search(first, examples=given.examples, progress=on_terminal, **counts)
-    sample = stratified(Study(first.study_path).candidates(), given.sample)
-    known, again = (
-        train_sample(
-            first, part, RetrainSettings(epochs=given.epochs, seed=seed), progress=on_terminal
-        )
-        for seed, part in enumerate((sample, sample[:: len(sample) // given.again]))
-    )
+    known, again = tabled(first, given.table) if given.table else trained(first, given)
     scores = {name: scored(run, known, given.examples) for name, run in runs.items()}
     tell(known, again, scores, companions(first, known))
 
@@ -81,6 +80,31 @@ def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash
         resume=folder.exists(),
         progress=on_terminal,
     )
+
+
+def trained(run: smash.Run, given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
+    """Trains the sample, stratified by the score of a network, and a part of it once more."""
+    counts = {"random": given.candidates, "perturb": 0, "markov": 0, "full": True}
+    smash.search(run, examples=given.examples, progress=on_terminal, **counts)
+    sample = stratified(Study(run.study_path).candidates(), given.sample)
+    known, again = (
+        train_sample(
+            run, part, RetrainSettings(epochs=given.epochs, seed=seed), progress=on_terminal
+        )
+        for seed, part in enumerate((sample, sample[:: len(sample) // given.again]))
+    )
+    return known, again
+
+
+def tabled(run: smash.Run, table: Path) -> tuple[list[Known], list[Known]]:
+    """The candidates of a table, and those that it has a second accuracy of."""
+    known = read_table(table, "accuracy", run.space)
+    with table.open(newline="", encoding="utf-8") as file:
+        second = [row["again"] for row in csv.DictReader(file)]
+    again = [
+        replace(one, truth=float(other)) for one, other in zip(known, second, strict=True) if other
+    ]
+    return known, again
 
 
 def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
@@ -111,7 +135,11 @@ def tell(
     real = np.asarray(list(truths.values()))
     print(f"{len(real)} candidates, accuracy {real.mean():.1%}, deviation {real.std():.1%}")
     ceiling = kendall_tau([truths[one.id] for one in again], [one.truth for one in again])
-    print(f"noise ceiling: τ {ceiling:.3f} between two trainings of {len(again)}")
+    apart = np.asarray([truths[one.id] - one.truth for one in again])
+    print(
+        f"noise ceiling: τ {ceiling:.3f} between two trainings of {len(again)}; one training "
+        f"deviates by {math.sqrt((apart**2).mean() / 2):.1%}"
+    )
     bootstrap = Bootstrap(real)
     rankings = {name: alone(name, each) for name, each in numbers.items()}
     for hypernet, each in scores.items():

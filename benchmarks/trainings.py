@@ -1,0 +1,345 @@
+"""Trains many candidates, each twice: real accuracies that rankings of memory banks are judged by.
+
+Candidates are random ones, one of each of equal parts of those drawn, in the order of their
+parameters. Each is trained from scratch by the published recipe with seeds 0 and 1::
+
+    python benchmarks/trainings.py FOLDER --out TABLE.csv
+
+and the table has a line for each: architecture, parameters, MACs, and the accuracy of both
+trainings on examples of the training split that neither of them looked at (no test example is).
+``smash correlate RUN --table TABLE.csv --column accuracy`` reads it, and so does
+``benchmarks/banks.py``. Each training adds a line to ``TABLE.csv.jsonl``, with the mean loss of
+each of its epochs; a repeated command goes on with those that are missing.
+
+Small networks keep a GPU waiting for Python. So there a child's whole step, its batch included, is
+one CUDA graph; several children train side by side, each in a stream of its own, in several
+processes. (Start ``nvidia-cuda-mps-control -d`` before, or processes take turns.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch import multiprocessing as mp
+
+import smash
+from smash.auditing import AUDIT_SEED
+from smash.children import evaluate
+from smash.cost import Cost, measure
+from smash.data import Data, Split, epoch_order
+from smash.data.splitting import cut
+from smash.device import choose_device
+from smash.durable import append, read_lines
+from smash.initialising import initialise
+from smash.randomness import generator, torch_generator
+from smash.recipes import RECIPES, learning_rate
+from smash.spaces import SearchSpace
+from smash.spaces.memory_bank import MemoryBankSpace
+from smash.spaces.memory_bank.presets import PRESETS
+
+OPTIONS = {
+    "depth": 2,
+    "bank_width": 4,
+    "max_width": 16,
+    "max_groups": 4,
+    "grid": "var",
+    "variable_nonlinearity": True,
+}
+"""Narrow networks of few ops, which differ in more than size; the rest is preset ``small``'s."""
+
+COLUMNS = ("accuracy", "again")
+"""Of the trainings with seed 0 and 1."""
+
+_WARM = 3  # steps before a graph is recorded, so that libraries have chosen their algorithms
+_MOMENTUM = 0.9
+_ROUNDS = 50  # steps that are put into a stream before its end is waited for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How children are trained: SGD with Nesterov momentum, and a cosine to 0."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float = 0.1
+    weight_decay: float = 1e-4
+
+
+def main() -> None:
+    """Trains and writes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--image-size", type=int, default=16)
+    parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
+    parser.add_argument("--drawn", type=int, default=480)
+    parser.add_argument("--sample", type=int, default=80)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--audit", type=int, default=10_000, help="examples to judge on")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--side-by-side", type=int, default=4, help="children a process, on a GPU")
+    parser.add_argument("--minutes", type=float, default=1e9, help="after these none is begun")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args()
+    data = smash.load_data(given.data, image_size=given.image_size)
+    space = banks(given.options)
+    sample = stratified_by_parameters(space, data, given.drawn, given.sample)
+    lines = given.out.with_suffix(".csv.jsonl")
+    kept = read_lines(lines, "delete it to train anew")
+    done = {(row["id"], row["seed"]) for row in kept}
+    asked = [
+        (one, seed)
+        for seed in range(len(COLUMNS))
+        for one in sample
+        if (space.identify(one), seed) not in done
+    ]
+    costs = [measure(space, one, data.task) for one in sample]
+    context = mp.get_context("spawn")
+    results = context.Queue()
+    late = time.time() + 60 * given.minutes
+    workers = [
+        context.Process(target=work, args=(given, asked[part :: given.processes], late, results))
+        for part in range(given.processes)
+    ]
+    for worker in workers:
+        worker.start()
+    running, begun = len(workers), time.monotonic()
+    while running:
+        result = results.get()
+        if result is None:
+            running -= 1
+            continue
+        append(lines, json.dumps(result) + "\n")
+        kept.append(result)
+        seconds = time.monotonic() - begun
+        print(f"{result['id']} {result['accuracy']:.1%}, {seconds:.0f} s", flush=True)
+        write_table(given.out, space, zip(sample, costs, strict=True), kept)
+    for worker in workers:
+        worker.join()
+
+
+def work(
+    given: argparse.Namespace, asked: Iterable[tuple[Any, int]], late: float, results: Any
+) -> None:
+    """Trains some of the candidates in a process of its own.
+
+    Args:
+        given: What was asked for.
+        asked: Architectures, and seeds.
+        late: When no other one is begun, in seconds since the epoch.
+        results: Takes what each came to, and None at the end.
+    """
+    torch.set_num_threads(1)
+    try:
+        for result in trained(given, iter(asked), late):
+            results.put(result)
+    finally:
+        results.put(None)
+
+
+def trained(
+    given: argparse.Namespace, waiting: Iterator[tuple[Any, int]], late: float
+) -> Iterator[dict[str, Any]]:
+    """What trainings come to, in the order in which they end."""
+    place = choose_device(given.device)
+    data = smash.load_data(given.data, image_size=given.image_size)
+    rest, audit = cut(data.train, given.audit / len(data.train), AUDIT_SEED, keep=1)
+    rest, audit = rest.to(place), audit.to(place)
+    space = banks(given.options)
+    plan = Plan(given.epochs, given.batch_size)
+    feeds = [Feed(data, rest, seed, plan) for seed in range(len(COLUMNS))]
+    width = given.side_by_side if place.type == "cuda" else 1
+    training: dict[tuple[Any, int], Training] = {}
+    while True:
+        while len(training) < width and time.time() < late and (one := next(waiting, None)):
+            training[one] = Training(space, one[0], feeds[one[1]])
+        if not training:
+            return
+        for _ in range(_ROUNDS):
+            for child in training.values():
+                child.step()
+        for child in training.values():
+            child.wait()
+        for one in [one for one, child in training.items() if child.finished]:
+            child = training.pop(one)
+            accuracy = 1 - evaluate(child.model.eval(), audit, data, "audit").error
+            losses = [round(loss, 4) for loss in child.losses.tolist()]
+            name = space.identify(one[0])
+            yield {"id": name, "seed": one[1], "accuracy": accuracy, "losses": losses}
+
+
+def banks(options: dict[str, Any]) -> MemoryBankSpace:
+    """Preset ``small``, with some options changed."""
+    small = PRESETS["small"]
+    return MemoryBankSpace(type(small).model_validate({**small.model_dump(), **options}))
+
+
+def stratified_by_parameters(
+    space: SearchSpace[Any], data: Data, drawn: int, count: int
+) -> list[Any]:
+    """One architecture of each of `count` equal parts of those drawn, the smallest first."""
+    found = {}
+    for index in range(drawn):
+        architecture = space.sample(generator(0, "banks", index))
+        found[space.identify(architecture)] = architecture
+    ordered = sorted(found, key=lambda name: (measure(space, found[name], data.task).params, name))
+    return [found[ordered[len(ordered) * (2 * part + 1) // (2 * count)]] for part in range(count)]
+
+
+class Feed:
+    """The batches of all steps, on the device: what a graph reads needs no word from Python.
+
+    Args:
+        data: Says how examples are augmented and normalised.
+        train: Examples to learn from, on the device.
+        seed: Seed of their order and augmentation.
+        plan: How long, and in which batches.
+    """
+
+    def __init__(self, data: Data, train: Split, seed: int, plan: Plan) -> None:
+        self.data, self.seed, self.plan = data, seed, plan
+        self.device, n, size = train.labels.device, len(train), plan.batch_size
+        self.per_epoch = n // size
+        self.steps = plan.epochs * self.per_epoch
+        shape = (self.steps, size)
+        orders = [
+            epoch_order(n, seed, epoch)[: self.per_epoch * size] for epoch in range(plan.epochs)
+        ]
+        self.orders = torch.cat(orders).to(self.device).view(shape)
+        padding, draws = data.augmentation.padding, torch_generator(seed, "augmentation")
+        self.images = data.normalise(F.pad(train.images, [padding] * 4))
+        self.labels, self.size = train.labels, tuple(train.stored.shape[2:])
+        self.shifts = torch.randint(2 * padding + 1, (2, *shape), generator=draws).to(self.device)
+        mirrored = torch.randint(2, shape, generator=draws).bool() & data.augmentation.flip
+        self.mirrored = mirrored.to(self.device)
+        rates = [
+            learning_rate(RECIPES["published"], plan.learning_rate, step, self.steps)
+            for step in range(self.steps)
+        ]
+        self.rates = torch.tensor(rates, device=self.device)
+
+    def batch(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels of a step, whose number is a tensor of one element."""
+        rows = self.orders.index_select(0, step)[0]
+        height, width = (torch.arange(extent, device=self.device) for extent in self.size)
+        down, right = self.shifts.index_select(1, step)[:, 0]
+        flipped = self.mirrored.index_select(0, step)[0]
+        across = torch.where(flipped[:, None], width.flip(0), width) + right[:, None]
+        along = height + down[:, None]
+        images = self.images[
+            rows[:, None, None, None],
+            torch.arange(self.images.shape[1], device=self.device)[:, None, None],
+            along[:, None, :, None],
+            across[:, None, None, :],
+        ]
+        return images, self.labels[rows]
+
+
+class Training:
+    """A child that is trained, on a GPU by replaying its step.
+
+    Args:
+        space: The space.
+        architecture: The child's architecture.
+        feed: What it learns from.
+
+    Attributes:
+        model: The child.
+        losses: Mean loss of each epoch, (epochs,); complete at the end.
+    """
+
+    def __init__(self, space: SearchSpace[Any], architecture: Any, feed: Feed) -> None:
+        self.feed = feed
+        self.model = space.build(architecture, feed.data.task, str(feed.device))
+        initialise(self.model, torch_generator(feed.seed, "initial weights"))
+        self.model.train()
+        self.losses = torch.zeros(feed.plan.epochs, device=feed.device)
+        self._parameters = list(self.model.parameters())
+        self._momenta = [torch.zeros_like(each) for each in self._parameters]
+        self._number = torch.zeros(1, dtype=torch.int64, device=feed.device)
+        self._taken = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if feed.device.type == "cuda":
+            self._stream = torch.cuda.Stream()
+            self._stream.wait_stream(torch.cuda.current_stream())  # which fills all of the above
+            with torch.cuda.stream(self._stream):
+                for _ in range(_WARM):
+                    self._learn()
+                self._taken = _WARM
+                self._stream.synchronize()
+                self._graph = torch.cuda.CUDAGraph()
+                # Not by `torch.cuda.graph`, which waits for all that trains beside it.
+                self._graph.capture_begin()
+                self._learn()
+                self._graph.capture_end()
+
+    def _learn(self) -> None:
+        plan, feed = self.feed.plan, self.feed
+        images, labels = feed.batch(self._number)
+        loss = F.cross_entropy(self.model(images), labels)
+        gradients = list(torch.autograd.grad(loss, self._parameters))
+        with torch.no_grad():
+            torch._foreach_add_(gradients, self._parameters, alpha=plan.weight_decay)
+            torch._foreach_mul_(self._momenta, _MOMENTUM)
+            torch._foreach_add_(self._momenta, gradients)
+            torch._foreach_add_(gradients, self._momenta, alpha=_MOMENTUM)
+            torch._foreach_mul_(gradients, feed.rates.index_select(0, self._number)[0])
+            torch._foreach_sub_(self._parameters, gradients)
+            epoch = self._number // feed.per_epoch
+            self.losses.index_add_(0, epoch, loss.detach()[None] / feed.per_epoch)
+            self._number += 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self._taken >= self.feed.steps
+
+    def step(self) -> None:
+        """Takes a step, if one is left; on a GPU it is begun and not waited for."""
+        if self.finished:
+            return
+        self._taken += 1
+        if self._graph is None:
+            self._learn()
+        else:
+            with torch.cuda.stream(self._stream):
+                self._graph.replay()
+
+    def wait(self) -> None:
+        """Waits for the steps that were begun."""
+        if self._graph is not None:
+            self._stream.synchronize()
+
+
+def write_table(
+    path: Path,
+    space: SearchSpace[Any],
+    candidates: Iterable[tuple[Any, Cost]],
+    kept: Iterable[dict[str, Any]],
+) -> None:
+    """Writes a line for each candidate that was trained, once or twice, the smallest first."""
+    found = {(row["id"], row["seed"]): row["accuracy"] for row in kept}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("architecture", "params", "macs", *COLUMNS))
+        for one, cost in candidates:
+            name = space.identify(one)
+            accuracies = [found.get((name, seed), "") for seed in range(len(COLUMNS))]
+            if accuracies[0] != "":
+                text = json.dumps(space.to_json(one), separators=(",", ":"))
+                writer.writerow((text, cost.params, cost.macs, *accuracies))
+
+
+if __name__ == "__main__":
+    main()
