@@ -1,0 +1,100 @@
+"""Trainings for a table: the same steps as torch's own optimiser takes, and the table that is kept.
+
+On a GPU ``benchmarks/trainings.py`` replays steps as graphs; the steps are the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import smash
+from smash.auditing import read_table
+from smash.data import Augmentation
+from smash.initialising import initialise
+from smash.randomness import torch_generator
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TINY = {"depth": 1, "bank_width": 4, "max_width": 8, "max_groups": 4}
+
+
+@pytest.fixture(scope="module")
+def trainings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("trainings")
+
+
+@pytest.fixture
+def data():
+    return replace(smash.load_data("digits"), augmentation=Augmentation())
+
+
+@pytest.fixture
+def plan(trainings):
+    return trainings.Plan(epochs=2, batch_size=400, learning_rate=0.01)  # 0.1 amplifies rounding
+
+
+def test_the_steps_are_those_of_nesterov_momentum_with_a_cosine(trainings, data, plan):
+    space = trainings.banks(TINY)
+    (architecture,) = trainings.stratified_by_parameters(space, data, 3, 1)
+    feed = trainings.Feed(data, data.train, 1, plan)
+    training = trainings.Training(space, architecture, feed)
+    while not training.finished:
+        training.step()
+
+    model = space.build(architecture, data.task, "cpu")
+    initialise(model, torch_generator(1, "initial weights"))
+    optimizer = torch.optim.SGD(
+        model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, feed.steps)
+    losses = []
+    for rows in feed.orders:
+        batch = data.train.subset(rows)
+        loss = F.cross_entropy(model(data.normalise(batch.images)), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    for ours, theirs in zip(training.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    means = torch.tensor(losses).view(plan.epochs, -1).mean(1)
+    torch.testing.assert_close(training.losses, means, rtol=1e-3, atol=1e-4)
+
+
+def test_an_epoch_has_each_example_at_most_once(trainings, data, plan):
+    feed = trainings.Feed(data, data.train, 0, plan)
+    for epoch in feed.orders.view(plan.epochs, -1):
+        assert len(set(epoch.tolist())) == len(epoch) == feed.per_epoch * plan.batch_size
+
+
+def test_examples_are_shifted_and_flipped(trainings, data, plan):
+    moved = replace(data, augmentation=Augmentation(padding=1, flip=True))
+    feed = trainings.Feed(moved, data.train, 0, plan)
+    step = torch.tensor([1])
+    images, labels = feed.batch(step)
+    for place in range(8):
+        row = feed.orders[1, place]
+        image = F.pad(data.train.images[row], [1] * 4)
+        down, right = feed.shifts[:, 1, place]
+        cropped = image[:, down : down + 8, right : right + 8]
+        if feed.mirrored[1, place]:
+            cropped = cropped.flip(2)
+        torch.testing.assert_close(images[place], data.normalise(cropped[None])[0])
+        assert labels[place] == data.train.labels[row]
+    assert 0.3 < feed.mirrored.float().mean() < 0.7
+    assert set(feed.shifts.unique().tolist()) == {0, 1, 2}
+
+
+def test_the_table_of_memory_banks_holds_architectures_of_the_space(trainings):
+    space = trainings.banks(trainings.OPTIONS)
+    known = read_table(BENCHMARKS / "banks.csv", "accuracy", space)
+    assert len(known) == 38
+    assert all(0.5 < one.truth < 0.6 for one in known)
