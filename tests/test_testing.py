@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from dataclasses import replace
@@ -108,6 +109,39 @@ class _Growing(ChainSpace):
         return super().features(architecture)[: 10 + architecture.blocks[0].width]
 
 
+class _Negative(ChainSpace):
+    def readable(self, architecture):
+        return {"shift": -1.0}
+
+
+class _Constant(ChainSpace):
+    def build(self, architecture, task, device="meta"):
+        child = super().build(architecture, task, device)
+        child.blocks[0].register_buffer("gain", torch.full((1,), 2.0, device=device))
+        return child
+
+
+class _Dropping(ChainSpace):
+    """Drops half of what the classifier reads, which a state must not depend on."""
+
+    def build(self, architecture, task, device="meta"):
+        child = super().build(architecture, task, device)
+        child.blocks.append(torch.nn.Dropout(0.5))
+        norm = torch.nn.BatchNorm2d(architecture.blocks[-1].width, affine=False, device=device)
+        child.blocks.append(norm)
+        return child
+
+
+class _Noisy(_Dropping):
+    """Drops in eval mode too, as `F.dropout` does where nobody thinks of it."""
+
+    def build(self, architecture, task, device="meta"):
+        child = super().build(architecture, task, device)
+        drop = child.blocks[-2]
+        drop.forward = functools.partial(torch.nn.functional.dropout, p=0.5)
+        return child
+
+
 _CALLS = itertools.count()
 
 
@@ -130,11 +164,18 @@ class _Drifting(ChainSpace):
         (_Cheaper, testing.check_extremes, "must not cost more"),
         (_Growing, testing.check_features, "as many features"),
         (_Drifting, testing.check_features, "equal features"),
+        (_Negative, testing.check_features, "must be in 0…1,048,576"),
+        (_Constant, testing.check_children, "built without values.*blocks.0.gain"),
+        (_Noisy, testing.check_generated_state, "must always be the same"),
     ],
 )
 def test_a_broken_space_is_found_out(space, check, words):
     with pytest.raises((AssertionError, ValueError), match=words):
         check(space(), IMAGES)
+
+
+def test_dropout_leaves_scores_repeatable():
+    testing.check_generated_state(_Dropping(), IMAGES)
 
 
 def test_all_checks_run_in_one_call():

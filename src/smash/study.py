@@ -31,11 +31,12 @@ from smash.errors import RunStateError
 from smash.journal import Entry, Journal
 from smash.layout import check_searched
 from smash.proxies import alone, together
+from smash.spaces.base import MOST_READABLE
 from smash.storage import Server
 
 _NAME = "smash"
 _SETTINGS = "settings"
-_READABLE = FloatDistribution(0, 2.0**20)
+_READABLE = FloatDistribution(0, float(MOST_READABLE))
 _COST = FloatDistribution(1, 2.0**50, log=True)
 _COSTS = ("params", "macs")
 _PATIENCE = 3  # seconds until a lock is one that a killed process left: a line takes milliseconds
@@ -228,7 +229,8 @@ class Study:
             candidate: The candidate.
             readable: A few features of its architecture by name, for dashboards.
         """
-        costs = {name: float(getattr(candidate, name)) for name in _COSTS}
+        # An architecture without a weight or a product costs nothing, which has no logarithm.
+        costs = {name: max(1.0, float(getattr(candidate, name))) for name in _COSTS}
         attributes = {name: getattr(candidate, name) for name in _ATTRIBUTES} | {
             "architecture": json.dumps(candidate.architecture, separators=(",", ":"))
         }

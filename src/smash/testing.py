@@ -14,7 +14,6 @@ the same for a strategy.
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from smash.cost import measure
 from smash.errors import InvalidValueError
 from smash.initialising import initialise
-from smash.spaces.base import SearchSpace, Task, corner
+from smash.spaces.base import MOST_READABLE, SearchSpace, Task, corner
 from smash.strategies import Scored, Strategy
 from smash.weights import SmashNetwork
 
@@ -148,6 +148,13 @@ def check_children(space: Space, task: Task) -> None:
         again = {id(value) for value in _tensors(space.build(architecture, task))}
         own = again.isdisjoint(id(value) for value in _tensors(meta))
         _require(own, "each child must have parameters of its own:", architecture)
+        constant = _constants(child)
+        _require(
+            not constant,
+            "only BatchNorms may have buffers, for a child is built without values and its buffers "
+            "are zeros; compute in forward what is constant:",
+            *constant,
+        )
         initialise(child, generator)
         logits = child(images)
         expected = (len(images), task.classes)
@@ -182,8 +189,8 @@ def check_features(space: Space, task: Task) -> None:
         _require(features.ndim == 1, "features must have the shape (F,):", architecture)
         _require(features.is_floating_point(), "features must be floats:", architecture)
         _require(bool(torch.isfinite(features).all()), "features must be finite:", architecture)
-        finite = all(math.isfinite(value) for value in readable.values())
-        _require(finite, "readable features must be finite:", architecture)
+        fit = all(0 <= value <= MOST_READABLE for value in readable.values())
+        _require(fit, f"readable features must be in 0…{MOST_READABLE:,}:", architecture, readable)
         copy = space.from_json(space.to_json(architecture))
         same = torch.equal(space.features(copy), features) and space.readable(copy) == readable
         _require(same, "equal architectures must have equal features:", architecture)
@@ -219,7 +226,12 @@ def check_generated_state(
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
         for architecture in _architectures(space, count=3):
-            state = network.state(architecture, batches[0])
+            with torch.no_grad():
+                learned = network(architecture, batches[0])  # as a step of training does
+            _require(bool(torch.isfinite(learned).all()), f"{hypernet}: not finite:", architecture)
+            state, again = (network.state(architecture, batches[0]) for _ in range(2))
+            alike = all(torch.equal(state[name], again[name]) for name in state)
+            _require(alike, f"{hypernet}: a state must always be the same:", architecture)
             child = space.build(architecture, task, "cpu")
             child.load_state_dict(state)
             with torch.no_grad():
@@ -283,6 +295,16 @@ def _require(condition: bool, rule: str, *seen: Any) -> None:
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
+
+
+def _constants(module: nn.Module) -> list[str]:
+    """Names of buffers that are not a BatchNorm's."""
+    return [
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, part in module.named_modules()
+        if not isinstance(part, _BatchNorm)
+        for name, _ in part.named_buffers(recurse=False)
+    ]
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -31,6 +31,10 @@ A = TypeVar("A")
 Shape = tuple[int, ...]
 
 
+MOST_READABLE = 2**20
+"""The largest value that a readable feature may have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a child network is for.
@@ -88,7 +92,10 @@ class SearchSpace(ABC, Generic[A]):
 
     @abstractmethod
     def readable(self, architecture: A) -> Mapping[str, float]:
-        """A few features by name, such as depth and width, for tables and dashboards."""
+        """A few features by name, such as depth and width, for tables and dashboards.
+
+        Each is from 0 to `MOST_READABLE`.
+        """
 
     @abstractmethod
     def to_json(self, architecture: A) -> dict[str, Any]:

@@ -160,13 +160,15 @@ class SmashNetwork(nn.Module):
         Returns:
             Parameters and buffers by name.
         """
-        child = self.space.build(architecture, self.task)
+        # Nothing but a BatchNorm learns from this batch: dropout would make states differ.
+        child = self.space.build(architecture, self.task).eval()
         parameters = self.source(architecture, child)
         buffers = {
             name: torch.zeros(buffer.shape, dtype=buffer.dtype, device=images.device)
             for name, buffer in child.named_buffers()
         }
         for norm in _norms(child):
+            norm.train()
             norm.momentum = None  # a cumulative mean: after one batch, the batch's statistics
         _filled(child, parameters | buffers)(images)
         return {name: tensor.clone() for name, tensor in (parameters | buffers).items()}
