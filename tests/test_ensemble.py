@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -55,3 +57,9 @@ def test_it_is_written_now_and_then_and_only_where_it_has_changed(tmp_path):
     assert again.count == 50
     again.save()
     assert path.stat().st_mtime_ns == before
+
+
+def test_who_predicts_no_numbers_changes_nothing(tmp_path):
+    ensemble = Ensemble(tmp_path / "ensemble.safetensors", LABELS, [])
+    error = ensemble.add("a", LOGITS[0])
+    assert ensemble.add("b", torch.full_like(LOGITS[0], math.nan)) == error < 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_a_finished_search_changes_nothing_and_larger_numbers_extend_it(run):
 
 def test_other_settings_are_refused(run):
     smash.search(run, random=2, perturb=0, markov=0, device="cpu")
-    with pytest.raises(RunStateError, match="seed was 0"):
+    with pytest.raises(RunStateError, match=r"seed was 0.* without its study\.journal"):
         smash.search(run, random=2, perturb=0, markov=0, seed=1, device="cpu")
 
 
@@ -66,6 +67,25 @@ def test_scores_are_repeatable_and_independent(run):
         assert (score.error, score.loss) == (one.error, one.loss)
         assert score.split == "val"
         assert score.examples == len(run.data.val)
+
+
+def test_a_child_whose_numbers_overflow_ranks_last(run, monkeypatch):
+    broken = []
+    predict = Scorer._predict
+
+    def overflowing(self, children, number):
+        logits = predict(self, children, number)
+        if len(broken) < 2:
+            broken.append(number)
+            return torch.full_like(logits, math.nan if len(broken) == 1 else math.inf)
+        return logits
+
+    monkeypatch.setattr(Scorer, "_predict", overflowing)
+    study = smash.search(run, random=5, perturb=0, markov=0, full=True, device="cpu")
+    ranked = Study(run.study_path).ranked()
+    assert [one.value for one in ranked] == [one.value for one in study.ranked()]
+    assert [one.loss > 1e29 for one in ranked] == [False, False, False, True, True]
+    assert all(0 < one.ensemble_error < 1 for one in ranked[:3])
 
 
 @pytest.mark.parametrize("rank_by", ["loss", "error"])

@@ -58,7 +58,8 @@ class Ensemble:
             identity: Its id.
             logits: Its predictions, examples×classes.
         """
-        probabilities = logits.double().softmax(1)
+        # Predictions that are no numbers say nothing, as equal probabilities do.
+        probabilities = logits.double().softmax(1).nan_to_num(nan=1 / logits.shape[1])
         self._sum = probabilities if self._sum is None else self._sum + probabilities
         self._ids.append(identity)
         return self.error()

@@ -29,6 +29,7 @@ CALIBRATION_EXAMPLES = 250
 SCORED_EXAMPLES = 2000
 BATCH_SIZE = 250
 FIRST_RUNG = 100
+_WORST = 1e30  # nats: of predictions that are no numbers; finite, as JSON needs it
 WORTH_PARTS = 500  # examples; of fewer, parts would be too small to tell candidates apart by
 
 
@@ -208,10 +209,12 @@ class Scorer:
     def judge(self, logits: Tensor) -> Score:
         """Scores predictions that `predict` gave, of all scored examples or the first of them."""
         labels = self.labels[: len(logits)]
+        # A child whose numbers overflow is the worst there is, and not the end of a search.
+        loss = F.cross_entropy(logits, labels).nan_to_num(nan=_WORST, posinf=_WORST).item()
         return Score(
             error=error_of(logits, labels),
             top5_error=error_of(logits, labels, among=5),
-            loss=F.cross_entropy(logits, labels).item(),
+            loss=loss,
             rank_by=self._rank_by,
             split=self.split,
             examples=len(labels),

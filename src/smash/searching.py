@@ -20,7 +20,7 @@ from smash.latency import (
     in_seconds,
     sizes_of,
 )
-from smash.layout import STORAGE, check_trained
+from smash.layout import STORAGE, STUDY, check_trained
 from smash.ledger import Ledger
 from smash.locking import hold
 from smash.objectives import check_objectives, quality_of, to_setting
@@ -312,6 +312,6 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
         _BEFORE_RACES | before,
         settings,
         since=f"the search of {str(run.path)!r} began",
-        mend="give the value it began with, or search in a copy of the run"
-        + f" without its {STORAGE}" * study.shared,
+        mend="give the value it began with, or search in a copy of the run without its "
+        + (STORAGE if study.shared else STUDY),
     )
