@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from smash.cost import Budget, Cost, measure
+from smash.cost import Budget, Cost, count_macs, measure
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace, Task
 from tests.spaces.cases import OPTIONS
@@ -25,6 +28,21 @@ def test_macs_agree_with_torchs_own_count(name):
     assert cost.params == sum(value.numel() for value in child.state_dict().values()) - sum(
         value.numel() for value in child.buffers()
     )
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2), (7,)),
+        (nn.ConvTranspose2d(4, 6, 3, padding=1), (5, 4)),
+        (nn.ConvTranspose3d(4, 2, 2, stride=2), (3, 4, 2)),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_macs_of_transposed_convolutions_are_those_of_the_sums_by_hand(layer, size):
+    macs = count_macs(layer.to("meta"), Task(channels=4, size=size, classes=2))
+    filters = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
+    assert macs == 4 * math.prod(size) * filters  # each input value goes into as many sums
 
 
 def test_limits_are_inclusive():

@@ -16,6 +16,8 @@ from smash.errors import InvalidValueError
 from smash.randomness import generator
 from smash.spaces.base import SearchSpace, Task
 
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -141,21 +143,25 @@ def count_parameters(child: nn.Module) -> int:
 def count_macs(child: nn.Module, task: Task) -> int:
     """Counts the multiply-accumulates of all convolutions and linear layers for one input.
 
+    Transposed convolutions are among them. Products of other modules, such as attention's, are not.
+
     Args:
         child: A module on the meta device.
         task: Gives the input's shape.
     """
     macs: list[int] = []
 
-    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight: Tensor = module.weight  # type: ignore[assignment]
-        # Every output value is a sum over one filter's weights.
-        macs.append(output.numel() * math.prod(weight.shape[1:]))
+        # Every output value is a sum over one filter's weights; of a transposed convolution every
+        # input value goes into as many sums.
+        values = inputs[0] if isinstance(module, _TRANSPOSED) else output
+        macs.append(values.numel() * math.prod(weight.shape[1:]))
 
     handles = [
         module.register_forward_hook(count)
         for module in child.modules()
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *_TRANSPOSED))
     ]
     training = child.training
     try:
