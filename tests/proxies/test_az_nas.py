@@ -118,6 +118,14 @@ def test_the_parts_are_those_of_the_features():
     assert found[3] == 123
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_stage_that_works_in_place_leaves_the_one_before_as_it_was(inplace):
+    child = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(inplace))
+    nn.init.kaiming_normal_(child[0].weight, generator=rng())
+    subject = Subject(child=child, stages=list(child), macs=1)
+    assert math.isfinite(AzNas()(subject, torch.zeros(16, 1, 8), rng(5))[2])
+
+
 def test_without_a_second_feature_two_parts_are_missing():
     child = Staged()
     subject = Subject(child=child, stages=[child.first], macs=1)

@@ -42,6 +42,11 @@ BY_HAND = math.log(3 * (9 - 1) - 2 * (6 - 0))
         nn.ReLU(),
         nn.ReLU(inplace=True),
         nn.LeakyReLU(),
+        nn.ReLU6(),
+        nn.ELU(),
+        nn.GELU(),
+        nn.Hardswish(),
+        nn.SiLU(),
     ],
     ids=lambda relu: getattr(relu, "__name__", repr(relu)),
 )

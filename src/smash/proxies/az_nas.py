@@ -51,9 +51,11 @@ def _features(subject: Subject, noise: Tensor) -> list[Tensor]:
     """Outputs of the stages in the order in which they run, on the batch's own statistics."""
     features: list[Tensor] = []
 
-    def keep(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == noise.ndim:
-            features.append(output)
+    def keep(module: nn.Module, inputs: object, output: object) -> Tensor | None:
+        if not isinstance(output, Tensor) or output.ndim != noise.ndim:
+            return None
+        features.append(output)
+        return output.clone()  # for the next, which may be a ReLU that writes over what it reads
 
     # The noise alone needs a gradient: those of weights would cost as much and are not looked at.
     child = subject.child.train().requires_grad_(False)

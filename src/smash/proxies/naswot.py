@@ -15,10 +15,16 @@ from torch import Tensor
 
 from smash.proxies.base import Overheard, Proxy, Subject
 
-_RECTIFIERS = frozenset(
+_RECTIFIERS = frozenset(  # and what bends at 0 as they do
     {
         F.relu,
+        F.relu6,
+        F.hardtanh,  # as which nn.ReLU6 is computed
         F.leaky_relu,
+        F.elu,
+        F.gelu,
+        F.hardswish,
+        F.silu,
         torch.relu,
         torch.relu_,
         torch.Tensor.relu,
