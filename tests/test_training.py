@@ -4,14 +4,16 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 import smash
+from smash import training
 from smash.config import TrainingSettings
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.run import load_tensors
-from smash.training import suitable_preset
+from smash.training import begin, suitable_preset
 from smash.training_loop import learning_rate, make_optimizer
 from tests.conftest import TINY
 
@@ -120,6 +122,27 @@ def test_presets_suit_data_and_device():
     assert suitable_preset((8, 8), "cpu") == "tiny"
     assert suitable_preset((32, 32), "cpu") == "small"
     assert suitable_preset((32, 32), "cuda") == "v2"
+
+
+def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
+    cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "epochs": 1}
+    rng = np.random.default_rng(0)
+    for name, size, proxy, words in (
+        (
+            "images",
+            (1, 20, 20),
+            (16, 16),
+            "ranks from 16×16 with the smaller children of the space's",
+        ),
+        ("signals", (1, 40), (40,), "ranks with the smaller children of the space's"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", data=rng.random((60, *size)), labels=np.arange(60) % 2)
+        data = smash.load_data(tmp_path / f"{name}.npz", dims=len(proxy))
+        run = begin(data, tmp_path / name, device="cpu", **cells)
+        assert run.search_data.task.size == proxy
+        assert any(words in line for line in training._choices(run))
+    plain = begin(data, tmp_path / "plain", device="cpu", proxy_space=False, **cells)
+    assert not any("ranks" in line for line in training._choices(plain))
 
 
 def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):

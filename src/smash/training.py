@@ -223,6 +223,13 @@ def _choices(run: Run) -> list[str]:
         f"{_named(settings.space)}, {training.steps:,} steps of {size} "
         f"({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on {settings.device}"
     )
+    proxies = []
+    if (smaller := run.search_data.task.size) != run.data.task.size:
+        proxies.append(f"from {'×'.join(map(str, smaller))}")
+    if run.search_space is not run.space:
+        proxies.append("with the smaller children of the space's proxy")
+    if proxies:
+        lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
     if epochs < 1:
         lines.append(
             f"{training.steps:,} steps are less than one epoch: more --minutes, or a machine that "
@@ -293,7 +300,10 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
     if space == "memory-bank":
         preset = preset or suitable_preset(data.task.size, device)
     recipe = {name: given[name] for name in TrainingSettings.model_fields if name in given}
-    training = TrainingSettings(**{"steps": 1, **RECIPES.get(preset or space, {}), **recipe})
+    usual = RECIPES.get(preset or space, {})
+    if data.task.dims != 2:  # the size of a proxy was found for images
+        usual = {name: value for name, value in usual.items() if name != "proxy_size"}
+    training = TrainingSettings(**{"steps": 1, **usual, **recipe})
     settings = RunSettings(
         seed=given.get("seed", 0),
         device=device,
