@@ -7,7 +7,8 @@ with what that gave::
     python benchmarks/banks.py FOLDER --out RUNS
 
 With ``--table`` nothing is trained from scratch: accuracies are those of a table that
-``benchmarks/trainings.py`` made, such as ``benchmarks/banks.csv``.
+``benchmarks/trainings.py`` made, such as ``benchmarks/banks.csv``, and ``--options`` those of its
+space (``OPTIONS`` there).
 
 The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
 part of them, from another seed. What is trained is judged on the audit split, so no test example is
@@ -30,13 +31,14 @@ import numpy as np
 import smash
 from smash.agreement import Bootstrap, Floats, interval, kendall_tau
 from smash.auditing import Known, read_table, stratified, train_sample
-from smash.config import RetrainSettings
+from smash.config import RetrainSettings, SpaceSettings
 from smash.device import choose_device
 from smash.ledger import Ledger
 from smash.measuring import LEDGER, measure_companion
 from smash.progress import on_terminal
 from smash.proxies import COSTS, PROXIES, alone, together
 from smash.scoring import Scorer
+from smash.spaces import make_space
 from smash.study import Study
 
 OPTIONS = {"variable_nonlinearity": True, "bank_width": 4, "max_width": 16, "max_groups": 4}
@@ -60,9 +62,12 @@ def main() -> None:
     parser.add_argument("--again", type=int, default=30, help="candidates that are trained twice")
     given = parser.parse_args()
     data = smash.load_data(given.data, image_size=given.image_size)
+    if given.table:  # before the networks are trained: it may be of another space
+        known, again = tabled(given)
     runs = {hypernet: network(data, hypernet, given) for hypernet in given.hypernets}
     first = runs[given.hypernets[0]]
-    known, again = tabled(first, given.table) if given.table else trained(first, given)
+    if not given.table:
+        known, again = trained(first, given)
     scores = {name: scored(run, known, given.examples) for name, run in runs.items()}
     tell(known, again, scores, companions(first, known))
 
@@ -91,15 +96,16 @@ def trained(run: smash.Run, given: argparse.Namespace) -> tuple[list[Known], lis
         train_sample(
             run, part, RetrainSettings(epochs=given.epochs, seed=seed), progress=on_terminal
         )
-        for seed, part in enumerate((sample, sample[:: len(sample) // given.again]))
+        for seed, part in enumerate((sample, sample[:: max(1, len(sample) // given.again)]))
     )
     return known, again
 
 
-def tabled(run: smash.Run, table: Path) -> tuple[list[Known], list[Known]]:
+def tabled(given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
     """The candidates of a table, and those that it has a second accuracy of."""
-    known = read_table(table, "accuracy", run.space)
-    with table.open(newline="", encoding="utf-8") as file:
+    asked = SpaceSettings(name="memory-bank", preset="small", options=given.options)
+    known = read_table(given.table, "accuracy", make_space(asked, dims=2))
+    with given.table.open(newline="", encoding="utf-8") as file:
         second = [row["again"] for row in csv.DictReader(file)]
     again = [
         replace(one, truth=float(other)) for one, other in zip(known, second, strict=True) if other

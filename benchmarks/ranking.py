@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--copy-every", type=int, default=2, help="epochs")
     parser.add_argument("--examples", type=int, default=1000)
     given = parser.parse_args()
+    if given.copy_every > given.epochs:
+        parser.error(f"no copy is kept every {given.copy_every} of {given.epochs} epochs")
     for seed in given.seeds:
         for name in given.recipes:
             side = max(16, RECIPES[name].get("proxy_size", 16))
@@ -82,9 +84,9 @@ def study(data: smash.Data, name: str, seed: int, given: argparse.Namespace) -> 
     """Trains and scores one recipe with one seed, unless its line is there."""
     lines = given.out / f"{given.half}.jsonl"
     done = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    if any(
-        (row["recipe"], row["seed"], row["epochs"]) == (name, seed, given.epochs) for row in done
-    ):
+    asked = {"recipe": name, "seed": seed, "epochs": given.epochs}
+    asked |= {"limit": given.limit, "examples": given.examples}
+    if any(asked.items() <= row.items() for row in done):
         return
     folder = given.out / f"{name.replace(' ', '-')}-e{given.epochs}-s{seed}"
     recipe = {"options": SIZE, "hypernet": "none", **RECIPES[name]}
@@ -100,7 +102,7 @@ def study(data: smash.Data, name: str, seed: int, given: argparse.Namespace) -> 
         progress=on_terminal,
         **recipe,
     )
-    row = {"recipe": name, "seed": seed, "epochs": given.epochs, **judge(run, given)}
+    row = asked | judge(run, given)
     given.out.mkdir(parents=True, exist_ok=True)
     with lines.open("a") as file:
         file.write(json.dumps(row) + "\n")
@@ -160,7 +162,7 @@ def copies(run: Run) -> list[int]:
 def scored(run: Run, epoch: int, known: Any, given: argparse.Namespace) -> Any:
     """Loss, error and margin of each cell, cells×3, from a file where it was worked out before."""
     limit = len(known)
-    kept = run.path / f"scores-{given.half}-{limit}-{epoch}.json"
+    kept = run.path / f"scores-{given.half}-{limit}-{given.examples}-{epoch}.json"
     if not kept.exists():
         network = run.new_network()
         network.load_state_dict(load_tensors(run.path / "copies" / f"epoch-{epoch}.safetensors")[0])

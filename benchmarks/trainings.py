@@ -21,10 +21,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import torch
@@ -114,11 +116,11 @@ def main() -> None:
     ]
     for worker in workers:
         worker.start()
-    running, begun = len(workers), time.monotonic()
-    while running:
-        result = results.get()
-        if result is None:
-            running -= 1
+    begun = time.monotonic()
+    while any(worker.is_alive() for worker in workers) or not results.empty():
+        try:
+            result = results.get(timeout=1)
+        except Empty:
             continue
         append(lines, json.dumps(result) + "\n")
         kept.append(result)
@@ -127,6 +129,8 @@ def main() -> None:
         write_table(given.out, space, zip(sample, costs, strict=True), kept)
     for worker in workers:
         worker.join()
+    if any(worker.exitcode for worker in workers):
+        sys.exit("a process broke off: repeat the command for what is missing")
 
 
 def work(
@@ -138,14 +142,11 @@ def work(
         given: What was asked for.
         asked: Architectures, and seeds.
         late: When no other one is begun, in seconds since the epoch.
-        results: Takes what each came to, and None at the end.
+        results: Takes what each came to.
     """
     torch.set_num_threads(1)
-    try:
-        for result in trained(given, iter(asked), late):
-            results.put(result)
-    finally:
-        results.put(None)
+    for result in trained(given, iter(asked), late):
+        results.put(result)
 
 
 def trained(
