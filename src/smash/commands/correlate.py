@@ -62,7 +62,7 @@ def correlate(
             "generated-synflow."
         ),
     ] = None,
-    rank_by: Annotated[str | None, typer.Option(help="loss or error of the score.")] = None,
+    rank_by: Annotated[str | None, typer.Option(help="loss, error or top5_error.")] = None,
     examples: Annotated[
         int | None, typer.Option(help="Validation examples to score a table on; 2000.")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from smash.config import SpaceSettings
@@ -38,14 +39,20 @@ def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
     return NasBench201Space(NasBench201Options(**settings.options))
 
 
-SPACES: dict[str, Callable[[SpaceSettings, int], SearchSpace[Any]]] = {
+Maker = Callable[[SpaceSettings, int], SearchSpace[Any]]
+"""Makes a space from its settings and the number of spatial axes of the inputs."""
+
+SPACES: dict[str, Maker] = {
     MemoryBankSpace.name: _memory_banks,
     NasBench201Space.name: _cells,
 }
 """Search spaces by name; add your own under its name, in each program that opens runs of it.
 
-Called with the settings and the number of spatial axes of the inputs.
+Commands of a shell know those, too, that an installed package names as entry points of `GROUP`.
 """
+
+GROUP = "smash.spaces"
+"""Entry points that are makers of spaces, each under the space's name."""
 
 
 def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
@@ -58,8 +65,24 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
     Raises:
         InvalidValueError: A name is not known, or an option is wrong.
     """
-    if settings.name not in SPACES:
+    maker = SPACES.get(settings.name) or _installed(settings.name)
+    if maker is None:
         raise InvalidValueError(
-            f"{unknown('space', settings.name, SPACES)} (one of your own is added to smash.SPACES)"
+            f"{unknown('space', settings.name, SPACES)} (one of your own is added to smash.SPACES, "
+            f"or an entry point {GROUP!r} of an installed package)"
         )
-    return SPACES[settings.name](settings, dims)
+    return maker(settings, dims)
+
+
+def _installed(name: str) -> Maker | None:
+    """The maker of a space that an installed package brings along."""
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            maker: Maker = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidValueError(
+                f"space {name!r} cannot be loaded from {point.value!r}: {error}; mend the package "
+                "that brings it along"
+            ) from None
+        return maker
+    return None
