@@ -90,6 +90,8 @@ TRAIN_ROWS = {
     "both lengths": (f"{TRAIN} --minutes 1", ("epochs", "minutes")),
     "batch size 0": (f"{TRAIN} --batch-size 0", ("batch_size", "0")),
     "learning rate nan": (f"{TRAIN} --learning-rate nan", ("learning_rate", "nan")),
+    "weight decay -1": (f"{TRAIN} --weight-decay -1", ("weight_decay", "-1")),
+    "snapshots 0": (f"{TRAIN} --snapshots 0", ("snapshots", "0")),
     "seed -1": (f"{TRAIN} --seed -1", ("seed", "-1")),
     # The space.
     "N does not divide": (f"{TRAIN} -o bank_width=5", ("bank_width", "5")),

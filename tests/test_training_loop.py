@@ -10,6 +10,7 @@ from smash.randomness import generator
 from smash.scoring import Scorer
 from smash.training import begin
 from smash.training_loop import TrainingLoop, weighted_loss
+from tests.answers import call
 from tests.conftest import TINY
 
 
@@ -69,6 +70,21 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
             wrong[0] += label != of_example[-1]
             wrong[1] += label not in of_example[-5:]
     assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
+
+
+def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    asked = "--fixed-norms --snapshots 2 --weight-decay 0.002 --hypernet none --schedule constant"
+    train = f"train digits --preset tiny --epochs 1 --device cpu {asked} --out".split()
+    assert call(*train, out) == 0, capsys.readouterr().err
+    run = smash.Run.open(out)
+    training = run.settings.training
+    assert (training.fixed_norms, training.snapshots, training.weight_decay) == (True, 2, 0.002)
+    assert len(run.snapshots(torch.device("cpu"))) == 1
+    shared = run.network(torch.device("cpu")).source.shared.tensors
+    norms = [tensor for name, tensor in shared.items() if "norm/weight" in name]
+    assert len(norms) > 3
+    assert all(torch.equal(tensor, torch.ones_like(tensor)) for tensor in norms)
 
 
 def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):

@@ -42,6 +42,15 @@ def train(
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At the start.")] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine or constant.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of shared weights, a step.")] = None,
+    fixed_norms: Annotated[
+        bool | None,
+        typer.Option(help="Keep shared BatchNorms at the identity; by default what suits."),
+    ] = None,
+    snapshots: Annotated[
+        int | None,
+        typer.Option(help="Networks of the second half that rank together; by default what suits."),
+    ] = None,
     proxy_size: Annotated[
         int | None, typer.Option(help="Longest side of images to search on; by default what suits.")
     ] = None,
@@ -114,6 +123,9 @@ def train(
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "schedule": schedule,
+        "weight_decay": weight_decay,
+        "fixed_norms": fixed_norms,
+        "snapshots": snapshots,
         "proxy_size": proxy_size,
         "proxy_space": proxy_space,
         "augment": augment or None,  # asked for, it goes before what the space's recipe says
