@@ -21,6 +21,7 @@ from sklearn.datasets import load_digits
 import smash
 from smash.cli import app
 from smash.original import flags
+from smash.spaces import GROUP
 from tests.answers import call
 from tests.documents import PAGES, ROOT, Block, blocks, spans
 
@@ -88,7 +89,7 @@ def test_every_block_is_of_a_kind_that_is_looked_at():
     for path in PAGES:
         fences = re.findall(r"^\s*(?:```|~~~)", path.read_text(), flags=re.MULTILINE)
         assert len(fences) == 2 * len(blocks(path)), f"{path.name}: a block that is not found"
-    known = {"python", "sh", "console", "text"}
+    known = {"python", "sh", "console", "text", "toml"}
     assert {block.language for block in BLOCKS} <= known, [
         str(block) for block in BLOCKS if block.language not in known
     ]
@@ -138,6 +139,13 @@ def check_extras(requirements: Sequence[str]) -> None:
         name, _, extra = requirement.removesuffix("]").partition("[")
         assert name in (project["name"], "."), requirement
         assert not extra or extra in project["optional-dependencies"], requirement
+
+
+def test_the_entry_points_of_a_package_are_those_that_are_looked_for():
+    (block,) = (block for block in BLOCKS if block.language == "toml")
+    points = tomllib.loads(block.text)["project"]["entry-points"]
+    assert [*points] == [GROUP]
+    assert [*points[GROUP]] == ["chain"]
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
