@@ -58,6 +58,12 @@ def test_a_reader_reads_on_and_passes_over_a_last_line_that_is_cut_off(path: Pat
     assert study.settings == {"random": 2}
 
 
+def test_what_costs_nothing_can_be_kept(path: Path) -> None:
+    free = replace(ONE, id="free", params=0, macs=0)
+    Study(path, create=True).add(free, {})
+    assert Study(path).candidates()[-1] == free
+
+
 def test_what_another_program_wrote_is_left_to_optuna(path: Path) -> None:
     study, other = Study(path), by_optuna(path)
     other._storage.set_study_system_attr(other._study_id, "seen", 1)
