@@ -74,11 +74,11 @@ def test_a_child_whose_numbers_overflow_ranks_last(run, monkeypatch):
     predict = Scorer._predict
 
     def overflowing(self, children, number):
-        logits = predict(self, children, number)
+        predicted = predict(self, children, number)
         if len(broken) < 2:
             broken.append(number)
-            return torch.full_like(logits, math.nan if len(broken) == 1 else math.inf)
-        return logits
+            return torch.full_like(predicted, math.nan if len(broken) == 1 else -math.inf)
+        return predicted
 
     monkeypatch.setattr(Scorer, "_predict", overflowing)
     study = smash.search(run, random=5, perturb=0, markov=0, full=True, device="cpu")

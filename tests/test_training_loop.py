@@ -107,3 +107,5 @@ def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
     odds = torch.stack([each.softmax(1).log() for each in alone]).mean(0)
     scorer = Scorer(networks[-1], data, snapshots=networks[:-1])
     assert torch.allclose(scorer.predict(architecture).double(), odds, atol=1e-5)
+    losses = [Scorer(network, data)(architecture).loss for network in networks]
+    assert scorer(architecture).loss == pytest.approx(np.mean(losses), rel=1e-5)

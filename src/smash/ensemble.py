@@ -51,15 +51,15 @@ class Ensemble:
         """How many candidates are in it."""
         return len(self._ids)
 
-    def add(self, identity: str, logits: Tensor) -> float:
+    def add(self, identity: str, predicted: Tensor) -> float:
         """Adds a candidate and gives the ensemble's error, 0…1.
 
         Args:
             identity: Its id.
-            logits: Its predictions, examples×classes.
+            predicted: What `Scorer.predict` gives for it, examples×classes.
         """
         # Predictions that are no numbers say nothing, as equal probabilities do.
-        probabilities = logits.double().softmax(1).nan_to_num(nan=1 / logits.shape[1])
+        probabilities = predicted.double().softmax(1).nan_to_num(nan=1 / predicted.shape[1])
         self._sum = probabilities if self._sum is None else self._sum + probabilities
         self._ids.append(identity)
         return self.error()

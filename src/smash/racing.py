@@ -49,7 +49,7 @@ SHARE = 1 / 3
 _MOST_BYTES = 2**30  # of states of children that wait for the next part
 
 Promise = Callable[[], Tensor]
-"""Gives logits, once they are computed."""
+"""Gives predictions, once they are computed."""
 
 Order = Callable[[Floats, Sequence[Sequence[float]]], Floats]
 """Gives what ranks, lower is better, from the scores of several candidates and their proxies."""
@@ -65,14 +65,14 @@ class Entrant:
     """A candidate on its way through a race.
 
     Attributes:
-        parts: Gives promises of logits part by part, from the part of that number on. All of a
+        parts: Gives promises of predictions part by part, from the part of that number on. All of a
             cohort are asked for a part before the first is waited for, so that several machines
             can be at it.
         size: Bytes of the state that is kept for the parts to come.
         proxy: What a proxy says of it, where the search has a prior.
         trace: The mean of what ranks after each part it has seen.
         settled: Whether it will see no more.
-        seen: Logits of each part.
+        seen: Predictions of each part.
         values: What ranks for each example it has seen, (examples,).
     """
 
@@ -101,8 +101,8 @@ class Leader:
 class Judge(Protocol):
     """Gives what ranks, lower is better, for each example; see `Scorer.each`."""
 
-    def __call__(self, logits: Tensor, begin: int) -> Tensor:
-        """Judges logits of the examples from number `begin` on."""
+    def __call__(self, predicted: Tensor, begin: int) -> Tensor:
+        """Judges predictions of the examples from number `begin` on."""
         ...
 
 
@@ -154,9 +154,9 @@ class Race:
             for one in running:
                 promise = promises.popleft()  # and with it what it holds on to
                 with working():
-                    logits = promise()
-                values = judge(logits, len(one.values)).double()
-                one.seen.append(logits)
+                    predicted = promise()
+                values = judge(predicted, len(one.values)).double()
+                one.seen.append(predicted)
                 one.values = torch.cat([one.values.to(values.device), values])
                 one.trace.append(one.values.mean().item())
                 if end == self.rungs[-1]:

@@ -90,8 +90,8 @@ class Scorer:
         split: ``val``; ``test`` only to follow the original, whose option it was.
         precision: In which children predict; see `autocast`.
         batch_size: Examples that are predicted at once: a matter of memory.
-        snapshots: Networks that predict beside it: the score is that of the mean of their
-            logarithmic probabilities.
+        snapshots: Networks that predict beside it: the loss is the mean of their losses, the error
+            that of their predictions together.
 
     Attributes:
         network: The SMASH network.
@@ -148,20 +148,21 @@ class Scorer:
         return self._normalise(self._calibration.images)
 
     def predict(self, architecture: Any) -> Tensor:
-        """Gives logits for the scored examples, examples×classes.
+        """Gives logarithmic probabilities for the scored examples, examples×classes.
 
-        Where snapshots predict as well, these are means of logarithmic probabilities.
+        Where snapshots predict as well, these are means over the networks, of which a label's is
+        the mean of their losses.
         """
         return torch.cat(list(self.predict_parts(architecture)))
 
     def predict_parts(self, architecture: Any) -> Iterator[Tensor]:
-        """Gives logits up to each of `rungs`, each part computed when it is asked for."""
+        """Gives what `predict` does up to each of `rungs`, each part when it is asked for."""
         states = self.states_of(architecture)
         children = self._children(architecture, states)
         return (self._predict(children, number) for number in range(len(self.rungs)))
 
     def predict_part(self, architecture: Any, states: Sequence[State], number: int) -> Tensor:
-        """Gives logits of one part, the one up to that of `rungs`.
+        """Gives what `predict` does for one part, the one up to that of `rungs`.
 
         Args:
             architecture: An architecture of the space.
@@ -188,32 +189,32 @@ class Scorer:
         begin, end = [0, *self.rungs][number : number + 2]
         parts = batches(self._scored, self._batch_size, self._order[begin:end])
         with torch.no_grad(), autocast(self.labels.device, self.precision):
-            logits = [
-                _together([child(images).float() for child in children])
+            predicted = [
+                torch.stack([child(images).float().log_softmax(1) for child in children]).mean(0)
                 for images in (self._normalise(batch.images) for batch in parts)
             ]
-        return torch.cat(logits)
+        return torch.cat(predicted)
 
-    def each(self, logits: Tensor, begin: int = 0) -> Tensor:
+    def each(self, predicted: Tensor, begin: int = 0) -> Tensor:
         """What ranks, for each example; the mean of all is the score.
 
         Args:
-            logits: Examples×classes.
+            predicted: What `predict` gave, examples×classes.
             begin: Which of the scored examples is the first of these.
         """
-        labels = self.labels[begin : begin + len(logits)]
+        labels = self.labels[begin : begin + len(predicted)]
         if self._rank_by == "loss":
-            return F.cross_entropy(logits, labels, reduction="none")
-        return misses(logits, labels, among=1 if self._rank_by == "error" else 5).double()
+            return F.nll_loss(predicted, labels, reduction="none")
+        return misses(predicted, labels, among=1 if self._rank_by == "error" else 5).double()
 
-    def judge(self, logits: Tensor) -> Score:
+    def judge(self, predicted: Tensor) -> Score:
         """Scores predictions that `predict` gave, of all scored examples or the first of them."""
-        labels = self.labels[: len(logits)]
+        labels = self.labels[: len(predicted)]
         # A child whose numbers overflow is the worst there is, and not the end of a search.
-        loss = F.cross_entropy(logits, labels).nan_to_num(nan=_WORST, posinf=_WORST).item()
+        loss = F.nll_loss(predicted, labels).nan_to_num(nan=_WORST, posinf=_WORST).item()
         return Score(
-            error=error_of(logits, labels),
-            top5_error=error_of(logits, labels, among=5),
+            error=error_of(predicted, labels),
+            top5_error=error_of(predicted, labels, among=5),
             loss=loss,
             rank_by=self._rank_by,
             split=self.split,
@@ -237,12 +238,6 @@ class Scorer:
         batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._normalise(batch.images)
         return self.network.slope(architecture, images, batch.labels)
-
-
-def _together(logits: Sequence[Tensor]) -> Tensor:
-    if len(logits) == 1:
-        return logits[0]
-    return torch.stack([each.log_softmax(1) for each in logits]).mean(0)
 
 
 def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:

@@ -286,7 +286,7 @@ class Loop:
         race.run(list(entrants.values()), leaders, self._scorer.each, settle, working)
 
     def _parts(self, architecture: Any, first: int) -> Iterator[Promise]:
-        """Promises of logits part by part, all in one part where there is no race."""
+        """Promises of predictions part by part, all in one part where there is no race."""
         submit = partial(self._fleet.submit, _part, self._far_scorer, architecture)
         states = None
         for number in range(first, len(self._scorer.rungs)) if self._keep else [None]:
@@ -317,15 +317,15 @@ class Loop:
             return self._values[identity]
         values: list[Tensor] = []
         begin = 0
-        for logits in self._scorer.predict_parts(scored.architecture):
-            values.append(self._scorer.each(logits, begin).double())
-            begin += len(logits)
+        for predicted in self._scorer.predict_parts(scored.architecture):
+            values.append(self._scorer.each(predicted, begin).double())
+            begin += len(predicted)
         return torch.cat(values)
 
     def _commit(self, proposal: Proposal, one: Entrant, rungs: Sequence[int]) -> Candidate:
-        logits = torch.cat(one.seen)
+        predicted = torch.cat(one.seen)
         one.seen.clear()
-        score = self._scorer.judge(logits)
+        score = self._scorer.judge(predicted)
         partial_ = score.examples < len(self._scorer.labels)
         ensemble, space = self.ensemble, self._run.space
         candidate = Candidate(
@@ -336,7 +336,7 @@ class Loop:
             value=score.value,
             error=score.error,
             top5_error=score.top5_error,
-            ensemble_error=ensemble.error() if partial_ else ensemble.add(proposal.id, logits),
+            ensemble_error=ensemble.error() if partial_ else ensemble.add(proposal.id, predicted),
             loss=score.loss,
             split=score.split,
             examples=score.examples,

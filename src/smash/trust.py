@@ -280,6 +280,7 @@ def _scores(
         examples=len(scorer.labels),
         calibration=CALIBRATION_EXAMPLES,
         order="fair",
+        snapshots="mean loss",
         split=scorer.split,
         precision=scorer.precision,
     )
