@@ -150,8 +150,8 @@ class Scorer:
     def predict(self, architecture: Any) -> Tensor:
         """Gives logarithmic probabilities for the scored examples, examples×classes.
 
-        Where snapshots predict as well, these are means over the networks, of which a label's is
-        the mean of their losses.
+        Where snapshots predict as well, these are means over the networks: that of the true class,
+        with its sign changed, is the mean of their losses.
         """
         return torch.cat(list(self.predict_parts(architecture)))
 
