@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="of candidates that are trained already")
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
+    parser.add_argument("--recipe", type=json.loads, default={}, help="of smash.train, JSON")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each SMASH network")
     parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "lowrank"])
     parser.add_argument("--candidates", type=int, default=240)
@@ -82,6 +83,7 @@ def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash
         options=given.options,
         hypernet=hypernet,
         minutes=given.minutes,
+        **given.recipe,
         resume=folder.exists(),
         progress=on_terminal,
     )
@@ -115,7 +117,10 @@ def tabled(given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
 
 def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
     """Scores of the sample, lower is better."""
-    scorer = Scorer(run.network(choose_device("auto")), run.search_data, examples=examples)
+    place = choose_device("auto")
+    scorer = Scorer(
+        run.network(place), run.search_data, examples=examples, snapshots=run.snapshots(place)
+    )
     return np.asarray([scorer(one.architecture).loss for one in known])
 
 
