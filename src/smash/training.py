@@ -49,9 +49,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Settings of training that differ from the published ones, by preset, or by space without one.
 
 SGD trained faster than Adam in short single runs on small images; which ranks better is open. For
-cells a constant rate ranked better than a cosine, in single runs of minutes, and images of 16×16
-than of 8×8; 32×32 takes an hour, and ranks better alone, but hardly with SynFlow. See
-docs/findings.md.
+cells a constant rate ranks better than a cosine, over three seeds, and images of 16×16 than of 8×8;
+32×32 takes an hour, and ranks better alone, but hardly with SynFlow. See docs/findings.md.
 """
 
 _EPOCHS = 100
