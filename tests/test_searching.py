@@ -44,6 +44,16 @@ def test_other_settings_are_refused(run):
         smash.search(run, random=2, perturb=0, markov=0, seed=1, device="cpu")
 
 
+def test_a_search_does_not_mix_losses_of_mean_predictions_with_mean_losses(few_digits, tmp_path):
+    run = smash.train(few_digits, tmp_path / "run", epochs=2, snapshots=2, **TINY)
+    counts = {"random": 2, "perturb": 0, "markov": 0, "device": "cpu"}
+    study = smash.search(run, **counts)
+    smash.search(run, **counts)
+    study.settings = {key: study.settings[key] for key in study.settings if "snapshots" not in key}
+    with pytest.raises(RunStateError, match="loss_of_snapshots was of their mean prediction"):
+        smash.search(run, **counts)
+
+
 def test_limits_hold_for_every_candidate(run):
     free = smash.search(run, random=8, perturb=0, markov=0, device="cpu").candidates()
     limit = sorted(one.params for one in free)[3]

@@ -43,7 +43,13 @@ from smash.strategies import (
 )
 from smash.study import Study
 
-_BEFORE_RACES = {"full": True, "keep": KEEP, "prior": None, "prefilter": None}
+_OF_EARLIER = {
+    "full": True,
+    "keep": KEEP,
+    "prior": None,
+    "prefilter": None,
+    "loss_of_snapshots": "of their mean prediction",
+}
 """Settings that studies of earlier releases were made with, and do not name."""
 
 
@@ -185,6 +191,9 @@ def search(
         "objectives": to_setting(objectives),
         "max_latency": max_latency,
     }
+    snapshots = run.snapshots(place)
+    if snapshots:
+        settings["loss_of_snapshots"] = "mean of theirs"
     alone = nullcontext() if server else hold(run.path, "search")
     with gather(ray, device) as fleet, alone:
         study = Study(run.study_path, create=True, server=server)
@@ -198,7 +207,7 @@ def search(
             split,
             precision,
             batch_size,
-            run.snapshots(place),
+            snapshots,
         )
         proposer = Proposer(run.space, run.data.task, budget, seed, stopwatch)
         loop = Loop(
@@ -309,7 +318,7 @@ def _refuse_changes(study: Study, settings: Mapping[str, Any], run: Run) -> None
         study.settings = settings
         return
     refuse_changes(
-        _BEFORE_RACES | before,
+        _OF_EARLIER | before,
         settings,
         since=f"the search of {str(run.path)!r} began",
         mend="give the value it began with, or search in a copy of the run without its "
