@@ -36,7 +36,7 @@ from smash.scoring import Scorer
 Row = dict[str, Any]
 
 SIZE: Row = {"channels": 16, "cells": 1}
-VAL = 0.1  # of the examples: to score on
+VAL_FRACTION = 0.1
 PRIOR = "synflow"  # the same for each copy: what training changes is the score alone
 RECIPES: dict[str, Row] = {
     "none": {},
@@ -55,9 +55,10 @@ RECIPES: dict[str, Row] = {
     "connected": {"options": {**SIZE, "connected": True}},
     "distinct": {"options": {**SIZE, "distinct": True}},
     "weight decay 0.002": {"weight_decay": 2e-3},
-    "third of the images": {"images": 1 / 3},
+    "third of the images": {"val_fraction": 0.7},
 }
-"""What `smash.train` is given; ``images`` is the share that is learned from, in as many steps."""
+"""What `smash.train` is given. Who validates on more has fewer images to learn from, in as many
+steps."""
 
 
 def main() -> None:
@@ -91,17 +92,18 @@ def study(name: str, seed: int, given: argparse.Namespace) -> None:
     if any(asked.items() <= row.items() for row in done):
         return
     folder = given.out / f"{name.replace(' ', '-')}-e{given.epochs}-s{seed}"
-    recipe = {"options": SIZE, "hypernet": "none", "images": 1.0, **RECIPES[name]}
-    images = recipe.pop("images")
+    recipe = {"options": SIZE, "hypernet": "none", **RECIPES[name]}
     side = max(16, recipe.get("proxy_size", 16))
+    val_fraction = recipe.pop("val_fraction", VAL_FRACTION)
+    passes = (1 - VAL_FRACTION) / (1 - val_fraction)  # over fewer images, as often more
     run = smash.train(
-        smash.load_data(given.data, image_size=side, val_fraction=1 - (1 - VAL) * images),
+        smash.load_data(given.data, image_size=side, val_fraction=val_fraction),
         folder,
         space="nas-bench-201",
-        epochs=round(given.epochs / images),
+        epochs=round(given.epochs * passes),
         seed=seed,
-        keep_every=round(given.copy_every / images),
-        validate_every=round(given.epochs / images),
+        keep_every=round(given.copy_every * passes),
+        validate_every=round(given.epochs * passes),
         resume=folder.exists(),
         progress=on_terminal,
         **recipe,

@@ -10,8 +10,8 @@ from smash.scatter import scatter
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(xs, ys, title="title"):
-    document = scatter(xs, ys, title=title, x="across <x>", y="up & away")
+def drawn(xs, ys, title="title", y="up & away"):
+    document = scatter(xs, ys, title=title, x="across <x>", y=y)
     return ElementTree.fromstring(document)  # noqa: S314
 
 
@@ -28,6 +28,16 @@ def test_points_lie_where_their_numbers_say():
 def test_words_and_ends_of_the_axes_are_written():
     words = [each.text for each in drawn([0, 5, 10], [1.0, 1.0, 3.0]).findall(f"{SVG}text")]
     assert {"title", "across <x>", "up & away", "0", "10", "1", "3"} <= set(words)
+
+
+@pytest.mark.parametrize("folder", ["/data", "/a/long/path" * 20])
+def test_a_long_name_of_an_axis_stays_beside_it(folder):
+    name = f"column accuracy of {folder}/table-of-architectures.csv, second half"
+    texts = drawn([0, 1], [0, 1], y=name).findall(f"{SVG}text")
+    lines = [each for each in texts if "rotate" in each.attrib.get("transform", "")]
+    assert len(lines) == 2
+    assert all(len(each.text) <= 50 for each in lines)
+    assert name.startswith(lines[0].text)
 
 
 def test_what_has_no_place_is_told():

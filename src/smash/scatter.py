@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from html import escape
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 _WIDTH, _HEIGHT = 640, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 20, 50, 60
 _TICKS = 5
+_LETTERS = 50  # of the vertical axis's name in a line: as many as the axis is long
 
 
 def scatter(xs: ArrayLike, ys: ArrayLike, *, title: str, x: str, y: str) -> str:
@@ -20,7 +22,7 @@ def scatter(xs: ArrayLike, ys: ArrayLike, *, title: str, x: str, y: str) -> str:
         ys: Shape ``(n,)``, upwards.
         title: Over the plot.
         x: Name of the horizontal axis.
-        y: Name of the vertical axis.
+        y: Name of the vertical axis, in two lines if it is long.
 
     Returns:
         An SVG document.
@@ -37,7 +39,12 @@ def scatter(xs: ArrayLike, ys: ArrayLike, *, title: str, x: str, y: str) -> str:
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         _text(middle, 28, title, size=17),
         _text(middle, _HEIGHT - 14, x),
-        _text(20, (_TOP + bottom) / 2, y, turned=True),
+        *(
+            _text(12 + 13 * line, (_TOP + bottom) / 2, words, turned=True)
+            for line, words in enumerate(
+                textwrap.wrap(y, _LETTERS, max_lines=2, placeholder=" …") or [""]
+            )
+        ),
         f'<path d="M{_LEFT} {_TOP}V{bottom}H{_WIDTH - _RIGHT}" fill="none" stroke="black"/>',
     ]
     for value, at in across.ticks():

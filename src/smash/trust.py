@@ -172,7 +172,7 @@ def correlate(
             snapshots=run.snapshots(place),
         )
         scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
-        parts = [f"column {column} of {table}", f"{half} half" if half else ""]
+        parts = [f"column {column} of {Path(table).name}", f"{half} half" if half else ""]
         truth = ", ".join(filter(None, parts))
         scored_on = f"{rank_by or 'loss'} on {len(scorer.labels):,} val examples"
     else:
