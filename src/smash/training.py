@@ -50,7 +50,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 SGD trained faster than Adam in short single runs on small images; which ranks better is open. For
 cells a constant rate ranks better than a cosine, over three seeds, and images of 16×16 than of 8×8;
-32×32 takes an hour, and ranks better alone, but hardly with SynFlow. See docs/findings.md.
+32×32 takes an hour, and ranks better alone, but hardly with SynFlow. See docs/ranking.md.
 """
 
 _EPOCHS = 100
