@@ -145,6 +145,33 @@ def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
     assert not any("ranks" in line for line in training._choices(plain))
 
 
+def test_many_minutes_let_cells_learn_from_larger_images(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", data=rng.random((400, 40, 40, 1)), labels=np.arange(400) % 2)
+    data = smash.load_data(tmp_path / "images.npz")
+    per_epoch = len(data.train) // 32
+    cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "device": "cpu"}
+    minutes_an_epoch = {16: 1, 32: 3, 24: 2}
+
+    def steps_in(minutes, settings, data):
+        return int(minutes / minutes_an_epoch[settings.training.proxy_size] * per_epoch)
+
+    monkeypatch.setattr(training, "_steps_in", steps_in)
+    for given, size, epochs in (
+        ({"minutes": 19}, 16, 19),
+        ({"minutes": 59}, 16, 59),
+        ({"minutes": 60}, 32, 20),
+        ({"minutes": 60, "proxy_size": 16}, 16, 60),
+        ({"minutes": 60, "proxy_size": 24}, 24, 30),
+        ({"epochs": 60}, 16, 60),
+        ({}, 16, 12),
+    ):
+        name = "-".join(map(str, (*given, *given.values())))
+        settings = begin(data, tmp_path / f"run-{name}", **cells, **given).settings.training
+        assert settings.proxy_size == size
+        assert settings.steps == epochs * per_epoch
+
+
 def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
     given = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 1, "distinct": True}}
     trained = smash.train(digits, tmp_path / "run", epochs=1, device="cpu", **given)

@@ -34,6 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "small": _FAST,
     "tiny": _FAST,
     "nas-bench-201": {
+        "epochs": 12,
         "optimizer": "sgd",
         "learning_rate": 0.1,
         "schedule": "constant",
@@ -49,11 +50,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Settings of training that differ from the published ones, by preset, or by space without one.
 
 SGD trained faster than Adam in short single runs on small images; which ranks better is open. For
-cells a constant rate ranks better than a cosine, over three seeds, and images of 16×16 than of 8×8;
-32×32 takes an hour, and ranks better alone, but hardly with SynFlow. See docs/ranking.md.
+cells a constant rate ranks better than a cosine, over three seeds, and images of 16×16 than of 8×8,
+which gain nothing after 12 epochs. See docs/ranking.md.
+"""
+
+_PATIENT: dict[str, dict[str, Any]] = {"nas-bench-201": {"proxy_size": 32}}
+"""What differs where the minutes asked for are enough for `_PATIENT_EPOCHS` with it.
+
+From 32×32 cells go on to gain, but begin slowly: after 8 epochs they rank worse than from 16×16.
 """
 
 _EPOCHS = 100
+_PATIENT_EPOCHS = 20
 _OTHERS = {"seed", "device", "space", "preset", "options", "hypernet"}  # not of TrainingSettings
 _TIMED_STEPS = 24
 _TIMED_SHARE = 0.05  # of the minutes asked for, at most, goes into timing
@@ -82,9 +90,11 @@ def train(
     Args:
         data: What `load_data` gave; with `resume`, None takes the data that the run was made with.
         out: The run folder to make.
-        epochs: Passes over the training split; 100 where `minutes` is not given either.
+        epochs: Passes over the training split; where `minutes` is not given either, 12 for
+            ``nas-bench-201`` and 100 for others.
         minutes: Time to train for. The number of steps is fixed by timing a few before the first,
-            so that the run can be repeated and resumed.
+            so that the run can be repeated and resumed. Where they are many, ``nas-bench-201``
+            learns and ranks from larger images.
         space: Name of the search space: ``memory-bank``, or ``nas-bench-201``.
         preset: Options of memory banks by name; the largest that suits data and device.
         options: Options of the space that differ from the preset's.
@@ -300,9 +310,12 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
     if space == "memory-bank":
         preset = preset or suitable_preset(data.task.size, device)
     recipe = {name: given[name] for name in TrainingSettings.model_fields if name in given}
-    usual = RECIPES.get(preset or space, {})
+    usual = {"epochs": _EPOCHS, **RECIPES.get(preset or space, {})}
+    usual_epochs = usual.pop("epochs")
+    patient = _PATIENT.get(preset or space, {})
     if data.task.dims != 2:  # the size of a proxy was found for images
-        usual = {name: value for name, value in usual.items() if name != "proxy_size"}
+        usual.pop("proxy_size", None)
+        patient = {}
     training = TrainingSettings(**{"steps": 1, **usual, **recipe})
     settings = RunSettings(
         seed=given.get("seed", 0),
@@ -312,12 +325,19 @@ def _settings(data: Data, given: Mapping[str, Any], epochs: int | None) -> RunSe
         space=SpaceSettings(name=space, preset=preset, options=dict(given.get("options", {}))),
         training=training,
     )
-    if training.minutes is not None:
-        steps = _steps_in(training.minutes, settings, data)
-    else:
-        size = training.batch_size * training.processes
-        steps = (epochs or _EPOCHS) * steps_per_epoch(len(data.train), size)
-    return settings.replaced(training=training.replaced(steps=steps))
+    size = training.batch_size * training.processes
+    per_epoch = steps_per_epoch(len(data.train), size)
+    if training.minutes is None:
+        steps = (epochs or usual_epochs) * per_epoch
+        return settings.replaced(training=training.replaced(steps=steps))
+    steps = _steps_in(training.minutes, settings, data)
+    # Where they are too few for what is slower, that need not be timed.
+    if steps >= _PATIENT_EPOCHS * per_epoch and patient and not recipe.keys() & patient.keys():
+        slower = settings.replaced(training=training.replaced(**patient))
+        fewer = _steps_in(training.minutes, slower, data)
+        if fewer >= _PATIENT_EPOCHS * per_epoch:
+            settings, steps = slower, fewer
+    return settings.replaced(training=settings.training.replaced(steps=steps))
 
 
 def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:

@@ -22,7 +22,9 @@ def train(
             help="A name such as 'digits', a folder, or an .npz; with --resume it may be left out.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training split; by default what suits.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Time to train for.")] = None,
     space: Annotated[
         str | None, typer.Option(help="The search space: memory-bank or nas-bench-201.")
