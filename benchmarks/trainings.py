@@ -1,7 +1,8 @@
 """Trains many candidates, each twice: real accuracies that rankings of memory banks are judged by.
 
 Candidates are random ones, one of each of equal parts of those drawn, in the order of their
-parameters. Each is trained from scratch by the published recipe with seeds 0 and 1::
+parameters; with ``--spread`` those that differ most in what `SearchSpace.readable` tells of them.
+Each is trained from scratch by the published recipe with seeds 0 and 1::
 
     python benchmarks/trainings.py FOLDER --out TABLE.csv
 
@@ -29,6 +30,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -85,9 +87,12 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--drawn", type=int, default=480)
+    parser.add_argument("--draw", type=int, default=0, help="seed of the candidates")
+    parser.add_argument("--spread", action="store_true", help="candidates that differ most")
     parser.add_argument("--sample", type=int, default=80)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=2, choices=(1, 2), help="trainings of each")
     parser.add_argument("--audit", type=int, default=10_000, help="examples to judge on")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--side-by-side", type=int, default=4, help="children a process, on a GPU")
@@ -96,13 +101,17 @@ def main() -> None:
     given = parser.parse_args()
     data = smash.load_data(given.data, image_size=given.image_size)
     space = banks(given.options)
-    sample = stratified_by_parameters(space, data, given.drawn, given.sample)
+    found = drawn(space, given.drawn, given.draw)
+    if given.spread:
+        sample = spread_out(space, found, given.sample)
+    else:
+        sample = stratified_by_parameters(space, data, found, given.sample)
     lines = given.out.with_suffix(".csv.jsonl")
     kept = read_lines(lines, "delete it to train anew")
     done = {(row["id"], row["seed"]) for row in kept}
     asked = [
         (one, seed)
-        for seed in range(len(COLUMNS))
+        for seed in range(given.seeds)
         for one in sample
         if (space.identify(one), seed) not in done
     ]
@@ -186,16 +195,36 @@ def banks(options: dict[str, Any]) -> MemoryBankSpace:
     return MemoryBankSpace(type(small).model_validate({**small.model_dump(), **options}))
 
 
-def stratified_by_parameters(
-    space: SearchSpace[Any], data: Data, drawn: int, count: int
-) -> list[Any]:
-    """One architecture of each of `count` equal parts of those drawn, the smallest first."""
+def drawn(space: SearchSpace[Any], count: int, seed: int) -> dict[str, Any]:
+    """Random architectures by id, in the order of their ids."""
     found = {}
-    for index in range(drawn):
-        architecture = space.sample(generator(0, "banks", index))
+    for index in range(count):
+        architecture = space.sample(generator(seed, "banks", index))
         found[space.identify(architecture)] = architecture
-    ordered = sorted(found, key=lambda name: (measure(space, found[name], data.task).params, name))
-    return [found[ordered[len(ordered) * (2 * part + 1) // (2 * count)]] for part in range(count)]
+    return dict(sorted(found.items()))
+
+
+def stratified_by_parameters(
+    space: SearchSpace[Any], data: Data, found: dict[str, Any], count: int
+) -> list[Any]:
+    """One architecture of each of `count` equal parts of those found, the smallest first."""
+    ordered = sorted(found.values(), key=lambda one: measure(space, one, data.task).params)
+    return [ordered[len(ordered) * (2 * part + 1) // (2 * count)] for part in range(count)]
+
+
+def spread_out(space: SearchSpace[Any], found: dict[str, Any], count: int) -> list[Any]:
+    """The most usual architecture, then always that which is farthest from those taken so far.
+
+    Distances are Euclidean, between the space's readable measures in units of their deviation.
+    """
+    points = np.asarray([list(space.readable(one).values()) for one in found.values()])
+    points = (points - points.mean(axis=0)) / points.std(axis=0)
+    taken = [int(np.argmin((points**2).sum(axis=1)))]
+    gaps = np.full(len(points), np.inf)
+    while len(taken) < count:
+        gaps = np.minimum(gaps, ((points - points[taken[-1]]) ** 2).sum(axis=1))
+        taken.append(int(np.argmax(gaps)))
+    return [list(found.values())[index] for index in taken]
 
 
 class Feed:
