@@ -433,6 +433,7 @@ def test_the_recipe_is_the_published_one(call, net):
         "snapshots": 1,
         "proxy_size": None,
         "proxy_space": False,
+        "growing": True,
         "augment": True,
         "precision": "fp32",
         "class_weights": False,

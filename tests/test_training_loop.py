@@ -74,17 +74,45 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
 
 def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
     out = str(tmp_path / "run")
-    asked = "--fixed-norms --snapshots 2 --weight-decay 0.002 --hypernet none --schedule constant"
+    asked = (
+        "--fixed-norms --no-growing --snapshots 2 --weight-decay 0.002 --hypernet none "
+        "--schedule constant"
+    )
     train = f"train digits --preset tiny --epochs 1 --device cpu {asked} --out".split()
     assert call(*train, out) == 0, capsys.readouterr().err
     run = smash.Run.open(out)
     training = run.settings.training
     assert (training.fixed_norms, training.snapshots, training.weight_decay) == (True, 2, 0.002)
+    assert not training.growing
     assert len(run.snapshots(torch.device("cpu"))) == 1
     shared = run.network(torch.device("cpu")).source.shared.tensors
     norms = [tensor for name, tensor in shared.items() if "norm/weight" in name]
     assert len(norms) > 3
     assert all(torch.equal(tensor, torch.ones_like(tensor)) for tensor in norms)
+
+
+@pytest.mark.parametrize("growing", [True, False])
+def test_architectures_grow_over_the_first_half_unless_asked_not_to(
+    few_digits, tmp_path, monkeypatch, growing
+):
+    run = begin(few_digits, tmp_path / "run", epochs=2, growing=growing, **TINY)
+    loop = TrainingLoop(run, run.new_network(), few_digits)
+    drawn = []
+    monkeypatch.setattr(
+        loop.network,
+        "forward",
+        lambda architecture, images: drawn.append(architecture) or torch.zeros(len(images), 10),
+    )
+    monkeypatch.setattr(loop.scaler, "scale", lambda loss: torch.zeros((), requires_grad=True))
+    steps = run.settings.training.steps
+    for _ in range(steps):
+        loop.take_step()
+    fractions = [step / steps if growing else 1.0 for step in range(steps)]
+    assert drawn == [
+        run.space.sample(generator(0, "training architecture", step), fraction)
+        for step, fraction in enumerate(fractions)
+    ]
+    assert len(set(map(repr, drawn))) > 1
 
 
 def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):

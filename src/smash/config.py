@@ -145,6 +145,8 @@ class TrainingSettings(Settings):
             for that of the data. Children are trained at the size of the data.
         proxy_space: Whether the SMASH network learns and ranks with the smaller children of
             `SearchSpace.proxy`. Children are trained as the space builds them.
+        growing: Whether architectures begin small and grow over the first half of training, where
+            the space says how; otherwise they are of all sizes from the start.
         augment: Whether training images are shifted and flipped as the data says.
         precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
         class_weights: Whether the loss weighs classes by their inverse frequency.
@@ -166,6 +168,7 @@ class TrainingSettings(Settings):
     snapshots: Annotated[int, Field(ge=1)] = 1
     proxy_size: Annotated[int, Field(ge=4)] | None = None
     proxy_space: bool = False
+    growing: bool = True
     augment: bool = True
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     class_weights: bool = False

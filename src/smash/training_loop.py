@@ -125,7 +125,7 @@ class TrainingLoop:
             )
         drawn = self.step * processes.count if settings.same_architecture else number
         rng = generator(self.seed, "training architecture", drawn)
-        progress = self.step / settings.steps
+        progress = self.step / settings.steps if settings.growing else 1.0
         architecture = self.network.space.sample_for_training(rng, progress)
         with autocast(self.device, settings.precision):
             logits = self.network(architecture, self.data.normalise(images))

@@ -60,6 +60,10 @@ def train(
         bool | None,
         typer.Option(help="Search with smaller children than are trained; by default what suits."),
     ] = None,
+    growing: Annotated[
+        bool | None,
+        typer.Option(help="Begin with small architectures; by default what suits."),
+    ] = None,
     class_weights: Annotated[
         bool | None, typer.Option("--class-weights", help="Weigh rare classes more.")
     ] = None,
@@ -130,6 +134,7 @@ def train(
         "snapshots": snapshots,
         "proxy_size": proxy_size,
         "proxy_space": proxy_space,
+        "growing": growing,
         "augment": augment or None,  # asked for, it goes before what the space's recipe says
         "class_weights": class_weights,
         "precision": precision,
