@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--recipe", type=json.loads, default={}, help="of smash.train, JSON")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each SMASH network")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of a SMASH network, unless RECIPE has epochs"
+    )
     parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "lowrank"])
     parser.add_argument("--candidates", type=int, default=240)
     parser.add_argument("--examples", type=int, default=1000)
@@ -76,13 +78,14 @@ def main() -> None:
 def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash.Run:
     """A SMASH network; one that is there is not trained again."""
     folder = given.out / hypernet
+    length = {} if "epochs" in given.recipe else {"minutes": given.minutes}
     return smash.train(
         data,
         folder,
         preset="small",
         options=given.options,
         hypernet=hypernet,
-        minutes=given.minutes,
+        **length,
         **given.recipe,
         resume=folder.exists(),
         progress=on_terminal,
