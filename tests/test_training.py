@@ -124,6 +124,17 @@ def test_presets_suit_data_and_device():
     assert suitable_preset((32, 32), "cuda") == "v2"
 
 
+@pytest.mark.parametrize(("preset", "fixed", "growing"), [("small", True, False), ("v2", False, True)])
+def test_small_memory_banks_have_a_recipe_of_their_own(digits, tmp_path, preset, fixed, growing):
+    given = {"device": "cpu", "preset": preset}
+    training = begin(digits, tmp_path / "usual", **given).settings.training
+    assert (training.fixed_norms, training.growing) == (fixed, growing)
+    assert training.schedule == "cosine"
+    other = {"fixed_norms": not fixed, "growing": not growing}
+    training = begin(digits, tmp_path / "asked", **given, **other).settings.training
+    assert (training.fixed_norms, training.growing) == (not fixed, not growing)
+
+
 def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
     cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "epochs": 1}
     rng = np.random.default_rng(0)
