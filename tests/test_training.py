@@ -124,7 +124,9 @@ def test_presets_suit_data_and_device():
     assert suitable_preset((32, 32), "cuda") == "v2"
 
 
-@pytest.mark.parametrize(("preset", "fixed", "growing"), [("small", True, False), ("v2", False, True)])
+@pytest.mark.parametrize(
+    ("preset", "fixed", "growing"), [("small", True, False), ("v2", False, True)]
+)
 def test_small_memory_banks_have_a_recipe_of_their_own(digits, tmp_path, preset, fixed, growing):
     given = {"device": "cpu", "preset": preset}
     training = begin(digits, tmp_path / "usual", **given).settings.training
