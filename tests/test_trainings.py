@@ -42,7 +42,9 @@ def plan(trainings):
 
 def test_the_steps_are_those_of_nesterov_momentum_with_a_cosine(trainings, data, plan):
     space = trainings.banks(TINY)
-    (architecture,) = trainings.stratified_by_parameters(space, data, 3, 1)
+    (architecture,) = trainings.stratified_by_parameters(
+        space, data, trainings.drawn(space, 3, 0), 1
+    )
     feed = trainings.Feed(data, data.train, 1, plan)
     training = trainings.Training(space, architecture, feed)
     while not training.finished:
