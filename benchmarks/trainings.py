@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--drawn", type=int, default=480)
-    parser.add_argument("--draw", type=int, default=0, help="seed of the candidates")
+    parser.add_argument("--draw-seed", type=int, default=0, help="of the candidates")
     parser.add_argument("--spread", action="store_true", help="candidates that differ most")
     parser.add_argument("--sample", type=int, default=80)
     parser.add_argument("--epochs", type=int, default=20)
@@ -101,7 +101,7 @@ def main() -> None:
     given = parser.parse_args()
     data = smash.load_data(given.data, image_size=given.image_size)
     space = banks(given.options)
-    found = drawn(space, given.drawn, given.draw)
+    found = random_candidates(space, given.drawn, given.draw_seed)
     if given.spread:
         sample = spread_out(space, found, given.sample)
     else:
@@ -195,7 +195,7 @@ def banks(options: dict[str, Any]) -> MemoryBankSpace:
     return MemoryBankSpace(type(small).model_validate({**small.model_dump(), **options}))
 
 
-def drawn(space: SearchSpace[Any], count: int, seed: int) -> dict[str, Any]:
+def random_candidates(space: SearchSpace[Any], count: int, seed: int) -> dict[str, Any]:
     """Random architectures by id, in the order of their ids."""
     found = {}
     for index in range(count):
@@ -218,6 +218,7 @@ def spread_out(space: SearchSpace[Any], found: dict[str, Any], count: int) -> li
     Distances are Euclidean, between the space's readable measures in units of their deviation.
     """
     points = np.asarray([list(space.readable(one).values()) for one in found.values()])
+    points = points[:, np.ptp(points, axis=0) > 0]
     points = (points - points.mean(axis=0)) / points.std(axis=0)
     taken = [int(np.argmin((points**2).sum(axis=1)))]
     gaps = np.full(len(points), np.inf)

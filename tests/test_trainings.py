@@ -9,9 +9,12 @@ import importlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
+from scipy.spatial import distance
 
 import smash
 from smash.auditing import read_table
@@ -43,7 +46,7 @@ def plan(trainings):
 def test_the_steps_are_those_of_nesterov_momentum_with_a_cosine(trainings, data, plan):
     space = trainings.banks(TINY)
     (architecture,) = trainings.stratified_by_parameters(
-        space, data, trainings.drawn(space, 3, 0), 1
+        space, data, trainings.random_candidates(space, 3, 0), 1
     )
     feed = trainings.Feed(data, data.train, 1, plan)
     training = trainings.Training(space, architecture, feed)
@@ -95,8 +98,38 @@ def test_examples_are_shifted_and_flipped(trainings, data, plan):
     assert set(feed.shifts.unique().tolist()) == {0, 1, 2}
 
 
-def test_the_table_of_memory_banks_holds_architectures_of_the_space(trainings):
-    space = trainings.banks(trainings.OPTIONS)
-    known = read_table(BENCHMARKS / "banks.csv", "accuracy", space)
-    assert len(known) == 38
-    assert all(0.5 < one.truth < 0.6 for one in known)
+def test_candidates_that_differ_most_are_each_the_farthest_from_those_before(trainings):
+    space = trainings.banks(TINY)
+    found = trainings.random_candidates(space, 40, 1)
+
+    def values(architecture):
+        return list(space.readable(architecture).values())
+
+    measures = [
+        column for column in zip(*map(values, found.values()), strict=True) if len(set(column)) > 1
+    ]
+    assert 2 <= len(measures) < len(values(next(iter(found.values()))))  # one is always the same
+    points = stats.zscore(measures, axis=1).T
+    taken = [list(found.values()).index(one) for one in trainings.spread_out(space, found, 12)]
+    assert taken[0] == np.linalg.norm(points, axis=1).argmin()
+    apart = distance.cdist(points, points)
+    for count in range(1, len(taken)):
+        nearest = apart[:, taken[:count]].min(axis=1)
+        assert nearest[taken[count]] == pytest.approx(nearest.max())
+    assert len(set(taken)) == 12
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "count"),
+    [
+        ("banks.csv", {}, 38),
+        ("banks-spread.csv", {"max_kernel": 7, "variable_nonlinearity": True}, 43),
+    ],
+)
+def test_the_tables_of_memory_banks_hold_architectures_of_their_space(
+    trainings, table, options, count
+):
+    space = trainings.banks(options or trainings.OPTIONS)
+    known = read_table(BENCHMARKS / table, "accuracy", space)
+    assert len(known) == count
+    assert all(0.45 < one.truth < 0.6 for one in known)
