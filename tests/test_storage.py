@@ -74,7 +74,10 @@ def rows(server, database):
 
 
 def work(line: str, log: Path, halt_at: int = 0) -> None:
-    """Runs a command in a process of its own, which halts before it adds candidate `halt_at`."""
+    """Runs a command in a process of its own, which halts before it adds candidate `halt_at`.
+
+    By then all before it are committed, which ``LOG.halted`` tells.
+    """
     os.dup2(os.open(f"{log}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     torch.set_num_threads(1)
     os.environ["PGPASSWORD"] = PASSWORD  # the server of forks may have begun before it was set
@@ -83,6 +86,7 @@ def work(line: str, log: Path, halt_at: int = 0) -> None:
 
     def halting(*arguments, **named):
         if next(calls) == halt_at:
+            Path(f"{log}.halted").touch()
             os.kill(os.getpid(), signal.SIGSTOP)
         return add(*arguments, **named)
 
@@ -145,7 +149,7 @@ def test_workers_share_a_study_and_a_killed_one_costs_its_own_cohort(
     folders = [fresh("here"), fresh("there")]
     lines = [f"search {folder} {SEARCH} --storage {storage}" for folder in folders]
     halted = begin(work, lines[0], tmp_path / "0", 6)
-    wait_for(halted, 5, lambda: len(rows(server, database)))
+    wait_for(halted, 1, (tmp_path / "0.halted").exists)
     before, alone = rows(server, database), guests(server, database)
     workers = [halted, begin(work, lines[1], tmp_path / "1")]
     wait_for(workers[1], alone + 1, lambda: guests(server, database))
@@ -197,8 +201,9 @@ def test_a_server_that_goes_is_one_line_and_the_search_goes_on_when_it_is_back(
     run = fresh()
     line = f"search {run} {SEARCH}"
     worker = begin(work, f"{line} --storage {storage}", tmp_path / "log", 4)
-    wait_for(worker, 3, lambda: len(rows(server, database)))
+    wait_for(worker, 1, (tmp_path / "log.halted").exists)
     before = rows(server, database)
+    assert len(before) == 3
     server.stop()
     os.kill(worker.pid, signal.SIGCONT)
     code = ended(worker)
