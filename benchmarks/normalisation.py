@@ -64,6 +64,8 @@ def main() -> None:
             epochs=given.epochs,
             preset=given.preset,
             options={"normalisation": normalisation},
+            fixed_norms=False,  # as preset `small` had it when this was measured
+            growing=True,
             resume=out.exists(),
             progress=on_terminal,
         )
