@@ -11,7 +11,8 @@ With ``--table`` nothing is trained from scratch: accuracies are those of a tabl
 space (``OPTIONS`` there).
 
 The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
-part of them, from another seed. What is trained is judged on the audit split, so no test example is
+part of them, from another seed. Where all were trained twice, the mean of both is what rankings are
+judged by. What is trained is judged on the audit split, so no test example is
 looked at. A repeated command goes on where it was cut; the last lines are the table.
 """
 
@@ -145,11 +146,11 @@ def tell(
     numbers: Mapping[str, Any],
 ) -> None:
     """Prints the table."""
-    truths = {one.id: one.truth for one in known}
-    real = np.asarray(list(truths.values()))
+    first, second = ({one.id: one.truth for one in each} for each in (known, again))
+    pairs = np.asarray([(first[name], truth) for name, truth in second.items()])
+    ceiling, apart = kendall_tau(*pairs.T), pairs[:, 0] - pairs[:, 1]
+    real = pairs.mean(axis=1) if list(first) == list(second) else np.asarray([*first.values()])
     print(f"{len(real)} candidates, accuracy {real.mean():.1%}, deviation {real.std():.1%}")
-    ceiling = kendall_tau([truths[one.id] for one in again], [one.truth for one in again])
-    apart = np.asarray([truths[one.id] - one.truth for one in again])
     print(
         f"noise ceiling: τ {ceiling:.3f} between two trainings of {len(again)}; one training "
         f"deviates by {math.sqrt((apart**2).mean() / 2):.1%}"

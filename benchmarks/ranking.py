@@ -8,13 +8,16 @@ and reports the rank correlation with the published accuracies over minutes of t
 FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings. A
 repeated command goes on where it was cut. Choose a recipe with ``--half first``, and report it with
 ``--half second``. All figures are in ``RUNS/HALF.jsonl``, a line a recipe and seed; what else may
-rank (the error, the margin, means over copies) is worked out from the same predictions.
+rank (the error, the margin, means over copies) is worked out from the same predictions. Recipes of
+two processes, each of which draws an architecture of its own in every step, are begun by
+``torchrun --nproc-per-node 2``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +59,13 @@ RECIPES: dict[str, Row] = {
     "distinct": {"options": {**SIZE, "distinct": True}},
     "weight decay 0.002": {"weight_decay": 2e-3},
     "third of the images": {"val_fraction": 0.7},
+    "two architectures a step": {"processes": 2, "batch_size": 16},
 }
 """What `smash.train` is given. Who validates on more has fewer images to learn from, in as many
 steps."""
+
+WORLD, RANK = (int(os.environ.get(name, given)) for name, given in (("WORLD_SIZE", 1), ("RANK", 0)))
+"""How many processes train together, and which of them this is; torchrun says so."""
 
 
 def main() -> None:
@@ -70,17 +77,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--half", choices=["first", "second"], default="first")
     parser.add_argument("--limit", type=int, help="look at this many cells of that half")
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    fit = [name for name in RECIPES if processes_of(name) == WORLD]
+    parser.add_argument("--recipes", nargs="+", default=fit, choices=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12, help="with batches of 32")
     parser.add_argument("--copy-every", type=int, default=2, help="epochs")
     parser.add_argument("--examples", type=int, default=1000)
     given = parser.parse_args()
+    for name in given.recipes:
+        if processes_of(name) != WORLD:
+            parser.error(f"{name!r} needs torchrun --nproc-per-node {processes_of(name)}")
     if given.copy_every > given.epochs:
         parser.error(f"no copy is kept every {given.copy_every} of {given.epochs} epochs")
     for seed in given.seeds:
         for name in given.recipes:
             study(name, seed, given)
+
+
+def processes_of(name: str) -> int:
+    """How many processes a recipe trains in."""
+    count: int = RECIPES[name].get("processes", 1)
+    return count
 
 
 def study(name: str, seed: int, given: argparse.Namespace) -> None:
@@ -95,6 +112,7 @@ def study(name: str, seed: int, given: argparse.Namespace) -> None:
     recipe = {"options": SIZE, "hypernet": "none", **RECIPES[name]}
     side = max(16, recipe.get("proxy_size", 16))
     val_fraction = recipe.pop("val_fraction", VAL_FRACTION)
+    recipe.pop("processes", None)  # torchrun has begun them
     passes = (1 - VAL_FRACTION) / (1 - val_fraction)  # over fewer images, as often more
     run = smash.train(
         smash.load_data(given.data, image_size=side, val_fraction=val_fraction),
@@ -108,6 +126,8 @@ def study(name: str, seed: int, given: argparse.Namespace) -> None:
         progress=on_terminal,
         **recipe,
     )
+    if RANK:
+        return  # the first process looks at what all have trained
     row = asked | judge(run, given)
     given.out.mkdir(parents=True, exist_ok=True)
     with lines.open("a") as file:
