@@ -19,7 +19,7 @@ from smash.errors import DivergedError, RunStateError
 from smash.interruption import Interruption, Terminated, hear_interruption
 from smash.layout import CHECKPOINT, COPIES
 from smash.progress import Progress
-from smash.randomness import generator, torch_generator
+from smash.randomness import generator, seeded, torch_generator
 from smash.recipes import RECIPES, averaged, learning_rate, mix, parameter_groups
 from smash.run import Checkpoint, MetricsLog, load_tensors, save_tensors
 from smash.training_loop import SPLITS, is_due, steps_per_epoch, weighted_loss
@@ -186,7 +186,8 @@ class RetrainingLoop:
         if settings.augment and recipe.mixup:
             mixed = mix(images, others, recipe.mixup, generator(settings.seed, "mixup", step))
             images, others, share = mixed.images, mixed.others, mixed.share
-        with autocast(self._device, settings.precision):
+        dropping = seeded(settings.seed, "dropout", step, self._device)
+        with autocast(self._device, settings.precision), dropping:
             logits = self._model(images).float()
             loss = self._loss_of(logits, batch.labels)
             if share == 1:

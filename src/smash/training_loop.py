@@ -20,7 +20,7 @@ from smash.errors import DivergedError, RunStateError
 from smash.interruption import Interruption, Terminated, hear_interruption
 from smash.processes import ALONE, Processes
 from smash.progress import Progress
-from smash.randomness import generator, torch_generator
+from smash.randomness import generator, seeded, torch_generator
 from smash.run import Run
 from smash.scoring import error_of
 from smash.weights import SmashNetwork
@@ -127,7 +127,8 @@ class TrainingLoop:
         rng = generator(self.seed, "training architecture", drawn)
         progress = self.step / settings.steps if settings.growing else 1.0
         architecture = self.network.space.sample_for_training(rng, progress)
-        with autocast(self.device, settings.precision):
+        dropping = seeded(self.seed, "dropout", number, self.device)
+        with autocast(self.device, settings.precision), dropping:
             logits = self.network(architecture, self.data.normalise(images))
             loss = weighted_loss(logits.float(), batch.labels, self.class_weights)
         self.optimizer.zero_grad(set_to_none=True)
