@@ -96,6 +96,23 @@ def test_a_wrong_option_leaves_no_folder(digits, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("digits", "got 'digits'"),
+        (np.zeros((2, 1, 8, 8)), "got a ndarray"),
+        (None, "must be given"),
+    ],
+)
+def test_data_that_is_not_loaded_is_told(data, words, run, tmp_path):
+    with pytest.raises(InvalidValueError, match=words):
+        smash.train(data, tmp_path / "other", epochs=1)
+    assert not (tmp_path / "other").exists()
+    if data is not None:
+        with pytest.raises(InvalidValueError, match=words):
+            smash.train(data, run.path, resume=True)
+
+
 def test_minutes_fix_the_number_of_steps(digits, tmp_path):
     run = smash.train(digits, tmp_path / "run", minutes=0.05, **TINY)
     steps = smash.Run.open(run.path).settings.training.steps

@@ -199,6 +199,7 @@ def _begin(
     """Makes the run folder, once all that was asked for holds, and holds it."""
     if data is None:
         raise InvalidValueError("data must be given, unless a run is resumed")
+    _check_data(data)
     check_free(out)
     run = Run(out, _settings(data, {**given, "processes": processes}, epochs))
     run.data = data
@@ -209,12 +210,21 @@ def _begin(
     return run
 
 
+def _check_data(data: object) -> None:
+    if not isinstance(data, Data):
+        shown = repr(data) if isinstance(data, str | Path) else f"a {type(data).__name__}"
+        raise InvalidValueError(
+            f"data must be what smash.load_data gives, got {shown}: give load_data that first"
+        )
+
+
 def _check_resumed(
     out: Path, data: Data | None, given: Mapping[str, Any], epochs: int | None, processes: int
 ) -> Run:
     """Finds the run, and makes sure that it goes on as it began."""
     run = Run.open(out)
     if data is not None:
+        _check_data(data)
         run.data = data  # it makes sure that it is the same
     before = run.settings.training
     if processes != before.processes:
