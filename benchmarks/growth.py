@@ -29,8 +29,8 @@ from smash.randomness import generator, torch_generator
 from smash.scoring import Scorer
 from smash.spaces import make_space
 from smash.spaces.base import Task
-from smash.training import RECIPES
 from smash.training_loop import make_optimizer
+from smash.training_settings import RECIPES
 from smash.weights import SmashNetwork
 
 Work = Callable[[int], object]

@@ -28,7 +28,7 @@ def torch_generator(seed: int, purpose: str, number: int = 0) -> torch.Generator
 def seeded(seed: int, purpose: str, number: int, device: torch.device) -> Iterator[None]:
     """Torch's global generators are those of the `number`-th draw inside, and as before after it.
 
-    For what takes no generator: a child's own dropout.
+    For what takes no generator: a child's own dropout, on a CPU or a CUDA device.
     """
     number = _torch_seed(seed, purpose, number)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -17,8 +17,8 @@ from smash.device import autocast
 from smash.randomness import generator, torch_generator
 from smash.spaces import make_space
 from smash.spaces.base import Task
-from smash.training import RECIPES
 from smash.training_loop import make_optimizer
+from smash.training_settings import RECIPES
 from smash.weights import SmashNetwork
 
 BATCH = 50

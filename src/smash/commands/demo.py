@@ -31,8 +31,8 @@ def demo(
     from smash.reporting import report as write_report
     from smash.retraining import retrain as retrain_run
     from smash.searching import search as search_run
-    from smash.training import check_settings
     from smash.training import train as train_network
+    from smash.training_settings import check_settings
 
     check_settings(seed=seed, device=device)  # before the digits are read
     run = train_network(

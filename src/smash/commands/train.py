@@ -111,8 +111,8 @@ def train(
     if data is not None:
         check_there(data)
     from smash.progress import on_terminal
-    from smash.training import check_settings
     from smash.training import train as train_network
+    from smash.training_settings import check_settings
 
     if stem_stride is not None:
         options["stem_stride"] = stem_stride
