@@ -12,8 +12,8 @@ space (``OPTIONS`` there).
 
 The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
 part of them, from another seed. Where all were trained twice, the mean of both is what rankings are
-judged by. What is trained is judged on the audit split, so no test example is
-looked at. A repeated command goes on where it was cut; the last lines are the table.
+judged by. What is trained is judged on the audit split, so no test example is looked at. A repeated
+command goes on where it was cut; the last lines are the table.
 """
 
 from __future__ import annotations
@@ -146,10 +146,12 @@ def tell(
     numbers: Mapping[str, Any],
 ) -> None:
     """Prints the table."""
-    first, second = ({one.id: one.truth for one in each} for each in (known, again))
-    pairs = np.asarray([(first[name], truth) for name, truth in second.items()])
+    first = {one.id: one.truth for one in known}
+    pairs = np.asarray([(first[one.id], one.truth) for one in again])
     ceiling, apart = kendall_tau(*pairs.T), pairs[:, 0] - pairs[:, 1]
-    real = pairs.mean(axis=1) if list(first) == list(second) else np.asarray([*first.values()])
+    real = np.asarray(list(first.values()))
+    if len(again) == len(known):
+        real = pairs.mean(axis=1)
     print(f"{len(real)} candidates, accuracy {real.mean():.1%}, deviation {real.std():.1%}")
     print(
         f"noise ceiling: τ {ceiling:.3f} between two trainings of {len(again)}; one training "
