@@ -14,7 +14,7 @@ from smash.config import TrainingSettings
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.run import load_tensors
 from smash.training import begin
-from smash.training_loop import learning_rate, make_optimizer
+from smash.training_loop import make_optimizer, scheduled_rate
 from tests.conftest import TINY
 
 
@@ -131,7 +131,7 @@ def test_the_hypernetwork_is_not_decayed(run):
 
 def test_cosine_goes_from_the_learning_rate_to_zero():
     settings = TrainingSettings(steps=10)
-    rates = [learning_rate(settings, step) for step in (0, 5, 10)]
+    rates = [scheduled_rate(settings, step) for step in (0, 5, 10)]
     assert rates == pytest.approx([1e-3, 5e-4, 0])
 
 

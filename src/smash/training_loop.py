@@ -135,7 +135,7 @@ class TrainingLoop:
         self.scaler.scale(loss).backward()
         processes.average_gradients(self.network.parameters())
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step)
+            group["lr"] = scheduled_rate(settings, self.step)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.loss_sum += loss.detach()
@@ -276,7 +276,7 @@ def make_optimizer(network: SmashNetwork, settings: TrainingSettings) -> torch.o
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
+def scheduled_rate(settings: TrainingSettings, step: int) -> float:
     """The learning rate of a step, counted from 0."""
     if settings.schedule == "constant":
         return settings.learning_rate
