@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 import smash
-from smash.agreement import Bootstrap, interval, kendall_tau
-from smash.auditing import part_of, read_table
-from smash.cost import count_parameters
-from smash.device import choose_device
-from smash.scoring import Scorer
+from smash.correlation.ground_truth import part_of, read_table
+from smash.correlation.statistics import Bootstrap, interval, kendall_tau
+from smash.runtime.device import choose_device
+from smash.scoring.scorer import Scorer
+from smash.spaces.layers import count_parameters
 from smash.spaces.nas_bench_201 import CellArchitecture, NasBench201Space
-from smash.training_loop import TrainingLoop, steps_per_epoch
+from smash.training.loop import steps_per_epoch
+from smash.training.smash_network import TrainingLoop
 
 
 class OneCell(NasBench201Space):

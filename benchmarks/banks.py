@@ -30,17 +30,19 @@ from typing import Any
 import numpy as np
 
 import smash
-from smash.agreement import Bootstrap, Floats, interval, kendall_tau
-from smash.auditing import Known, read_table, stratified, train_sample
 from smash.config import RetrainSettings, SpaceSettings
-from smash.device import choose_device
-from smash.ledger import Ledger
-from smash.measuring import LEDGER, measure_companion
-from smash.progress import on_terminal
-from smash.proxies import COSTS, PROXIES, alone, together
-from smash.scoring import Scorer
+from smash.correlation.ground_truth import Known, read_table, stratified, train_sample
+from smash.correlation.statistics import Bootstrap, interval, kendall_tau
+from smash.io.measurements import Ledger
+from smash.run.layout import LEDGER
+from smash.runtime.device import choose_device
+from smash.runtime.progress import on_terminal
+from smash.scoring.measure import measure_companion
+from smash.scoring.proxies import COSTS, PROXIES, alone, together
+from smash.scoring.rank_aggregation import Floats
+from smash.scoring.scorer import Scorer
 from smash.spaces import make_space
-from smash.study import Study
+from smash.study.study import Study
 
 OPTIONS = {"variable_nonlinearity": True, "bank_width": 4, "max_width": 16, "max_groups": 4}
 """Narrow networks, so that 60 of them can be trained twice, whose ops differ in more than size."""

@@ -60,6 +60,7 @@ _VOLATILE = {"seconds", "minutes", "path", "child_time", "graph_time", "about", 
 
 
 def main() -> None:
+    """Records, and compares where there is a record to compare with."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--against", type=Path)
@@ -125,6 +126,7 @@ def digest(path: Path) -> str:
 
 
 def curve(path: Path) -> list[Any]:
+    """Reads training curves."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [without_volatile(json.loads(line)) for line in lines]
 

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import smash
-from smash.progress import on_terminal
+from smash.runtime.progress import on_terminal
 
 
 def main() -> None:

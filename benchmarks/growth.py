@@ -25,13 +25,13 @@ from smash.benching import synthetic
 from smash.benching.setting import SIZES
 from smash.config import SpaceSettings, TrainingSettings
 from smash.data import load_data
-from smash.randomness import generator, torch_generator
-from smash.scoring import Scorer
+from smash.hypernet import SmashNetwork
+from smash.runtime.rng import generator, torch_generator
+from smash.scoring.scorer import Scorer
 from smash.spaces import make_space
 from smash.spaces.base import Task
-from smash.training_loop import make_optimizer
-from smash.training_settings import RECIPES
-from smash.weights import SmashNetwork
+from smash.training.defaults import RECIPES
+from smash.training.optim import make_optimizer
 
 Work = Callable[[int], object]
 _DEFAULT: Mapping[str, int] = {"depth": 6, "width": 2, "batch": 50, "side": 32}

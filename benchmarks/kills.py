@@ -37,7 +37,12 @@ COMMANDS = {
 }
 _PATIENCE = 300.0  # seconds for a command that takes some
 _PROMPT = 5.0  # seconds that a command may go on after a signal
-_PRELOADED = ["torch._dynamo", "sklearn.datasets", "smash.searching", "smash.trust"]
+_PRELOADED = [
+    "torch._dynamo",
+    "sklearn.datasets",
+    "smash.searching.search",
+    "smash.correlation.correlate",
+]
 
 
 @dataclass
@@ -64,7 +69,7 @@ def work(arguments: list[str], log: Path) -> None:
         os.dup2(file.fileno(), 2)
     import torch
 
-    from smash import cli
+    from smash.cli import main as cli
 
     torch.set_num_threads(1)
     sys.argv = ["smash", *arguments]
@@ -219,8 +224,8 @@ def scores(run: Path) -> int:
 
 def contents(run: Path) -> dict[str, Any]:
     """All that a run holds and that must be the same, by name; times are left out."""
-    from smash.run import load_tensors
-    from smash.study import Study
+    from smash.io.tensors import load_tensors
+    from smash.study.study import Study
 
     found: dict[str, Any] = {}
     for path in sorted(run.rglob("*")):

@@ -20,19 +20,21 @@ import numpy as np
 import torch
 
 import smash
-from smash.agreement import kendall_tau
-from smash.auditing import Known, part_of, read_table
-from smash.children import Child, child_name
 from smash.config import RetrainSettings
-from smash.cost import measure
+from smash.correlation.ground_truth import Known, part_of, read_table
+from smash.correlation.statistics import kendall_tau
 from smash.data import Split
-from smash.device import choose_device
-from smash.ledger import Ledger
-from smash.measuring import LEDGER, measure_companion
-from smash.progress import on_terminal
-from smash.proxies import PRIORS, together
-from smash.run import MetricsLog, Run
-from smash.siblings import Order, train_children
+from smash.io.measurements import Ledger
+from smash.profiling.cost import measure
+from smash.run.child import Child, child_name
+from smash.run.layout import LEDGER
+from smash.run.metrics_log import MetricsLog
+from smash.run.run import Run
+from smash.runtime.device import choose_device
+from smash.runtime.progress import on_terminal
+from smash.scoring.measure import measure_companion
+from smash.scoring.proxies import PRIORS, together
+from smash.training.children import Order, train_children
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 import smash
-from smash.agreement import Bootstrap, interval, kendall_tau
+from smash.correlation.statistics import Bootstrap, interval, kendall_tau
 from smash.data import Data
-from smash.progress import on_terminal
+from smash.runtime.progress import on_terminal
 
 
 def load(folder: Path, per_class: int, side: int) -> Data:

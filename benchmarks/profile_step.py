@@ -10,7 +10,8 @@ Medians of CPU time over architectures as training draws them, one thread, at a 
 - with it: of each kind of layer in passes of a child alone, by torch's profiler, its share of their
   time, and for convolutions also of their operations, and their rate ÷ that of a product of
   matrices of 1024×1024, measured before each pass. The weight gradient of a dilated convolution
-  counts as that of one without dilation, which is how it is computed; see `smash.spaces.dilation`.
+  counts as that of one without dilation, which is how it is computed; see
+  `smash.hypernet.dilated_conv`.
 """
 
 from __future__ import annotations

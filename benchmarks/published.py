@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import smash
-from smash.durable import make_folder, write_atomically, write_json
-from smash.layout import CONFIG
-from smash.progress import on_terminal
-from smash.run import MetricsLog, Run, environment
-from smash.study import Candidate, Study
+from smash.io.files import make_folder, write_atomically, write_json
+from smash.run.layout import CONFIG
+from smash.run.metrics_log import MetricsLog
+from smash.run.run import Run, environment
+from smash.runtime.progress import on_terminal
+from smash.study.study import Candidate, Study
 
 SHARES = {"training": 0.45, "search": 0.15}
 """Of the minutes; the retraining of three networks has what data, training and search leave."""

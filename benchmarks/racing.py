@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import smash
-from smash.progress import on_terminal
-from smash.scoring import CALIBRATION_EXAMPLES
-from smash.study import Candidate, Study
+from smash.runtime.progress import on_terminal
+from smash.scoring.scorer import CALIBRATION_EXAMPLES
+from smash.study.study import Candidate, Study
 
 
 def main() -> None:

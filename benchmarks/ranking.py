@@ -24,17 +24,20 @@ from typing import Any
 import numpy as np
 
 import smash
-from smash.agreement import Bootstrap, interval, kendall_tau, log_ranks, regret
-from smash.auditing import part_of, read_table
-from smash.cost import measure
-from smash.device import choose_device
-from smash.durable import write_atomically
-from smash.ledger import Ledger
-from smash.measuring import LEDGER, measure_companion
-from smash.progress import on_terminal
-from smash.proxies import together
-from smash.run import Run, load_tensors
-from smash.scoring import Scorer
+from smash.correlation.ground_truth import part_of, read_table
+from smash.correlation.statistics import Bootstrap, interval, kendall_tau, regret
+from smash.io.files import write_atomically
+from smash.io.measurements import Ledger
+from smash.io.tensors import load_tensors
+from smash.profiling.cost import measure
+from smash.run.layout import LEDGER
+from smash.run.run import Run
+from smash.runtime.device import choose_device
+from smash.runtime.progress import on_terminal
+from smash.scoring.measure import measure_companion
+from smash.scoring.proxies import together
+from smash.scoring.rank_aggregation import log_ranks
+from smash.scoring.scorer import Scorer
 
 Row = dict[str, Any]
 

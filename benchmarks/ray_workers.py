@@ -27,13 +27,13 @@ import ray
 import torch
 
 import smash
-from smash.progress import Advance
-from smash.study import Candidate
+from smash.runtime.progress import Advance
+from smash.study.study import Candidate
 
 
 def process() -> int:
     """The process that answers, with all imported that a score needs."""
-    import smash.searching_loop  # noqa: F401
+    import smash.searching.loop  # noqa: F401
 
     time.sleep(0.5)  # so that each worker answers once
     return os.getpid()

@@ -21,31 +21,32 @@ from PIL import Image
 from torch import nn
 
 import smash
-from smash.auditing import read_table
-from smash.children import Child, build
-from smash.data.archive import read_archive
-from smash.data.imagenet32 import class_names
-from smash.data.images import examine, picture_file
-from smash.data.modelnet import MODELNET10, file_name, read_modelnet10
-from smash.data.tables import read_table as read_images
-from smash.data.voxelising import voxelise
-from smash.durable import read_text
-from smash.ensemble import Ensemble
+from smash.correlation.correlate import correlate
+from smash.correlation.ground_truth import read_table
+from smash.data.sources.arrays import read_archive
+from smash.data.sources.imagenet32 import class_names
+from smash.data.sources.images import examine, picture_file
+from smash.data.sources.modelnet import MODELNET10, file_name, read_modelnet10
+from smash.data.sources.parquet import read_table as read_images
+from smash.data.sources.voxelize import voxelise
 from smash.errors import DataError
 from smash.exporting import Signature
 from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.exporting.predict import Model, predict
 from smash.exporting.safetensors import read_safetensors, write_safetensors
-from smash.latency import Stopwatch
-from smash.layout import ARCHITECTURE, ENVIRONMENT, RESULT, STORAGE, find_run
-from smash.ledger import Ledger
-from smash.measuring import LEDGER, measure_companion
-from smash.predicting import Model, predict
+from smash.io.files import read_text
+from smash.io.measurements import Ledger
+from smash.profiling.latency import Stopwatch
 from smash.reporting.contents import read_contents
-from smash.run import Checkpoint, MetricsLog
+from smash.run.checkpoint import Checkpoint
+from smash.run.child import Child, build
+from smash.run.layout import ARCHITECTURE, ENVIRONMENT, FOUND, LEDGER, RESULT, STORAGE, find_run
+from smash.run.metrics_log import MetricsLog
+from smash.scoring.measure import measure_companion
+from smash.searching.ensemble import Ensemble
 from smash.spaces import NasBench201Space, make_space
-from smash.storage import Server, parse_url
-from smash.study import Study
-from smash.trust import FOUND, correlate
+from smash.study.postgres import Server, parse_url
+from smash.study.study import Study
 
 _CELLS = NasBench201Space()
 _CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ from typing import Any
 from subsets import load
 
 import smash
-from smash.progress import on_terminal
+from smash.runtime.progress import on_terminal
 
 
 def networks(candidates: int) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,8 @@
     python benchmarks/scale.py
 
 `docs/scale.md` says how the numbers below were measured, and which are assumed. The simulation
-follows `smash.racing`: cohorts one after the other, each proposed by the driver, then raced part by
-part, the driver judging and committing what has settled. Plain Python; a few seconds.
+follows `smash.searching.racing`: cohorts one after the other, each proposed by the driver, then
+raced part by part, the driver judging and committing what has settled. Plain Python; a few seconds.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import numpy as np
 from tslearn.datasets import CachedDatasets
 
 import smash
-from smash.progress import on_terminal
+from smash.runtime.progress import on_terminal
 
 
 def main() -> None:

@@ -22,10 +22,10 @@ import numpy as np
 from subsets import load
 
 import smash
-from smash import pareto
 from smash.data import Data
-from smash.progress import on_terminal
-from smash.study import Candidate
+from smash.runtime.progress import on_terminal
+from smash.searching import pareto
+from smash.study.study import Candidate
 
 SPACES: dict[str, dict[str, Any]] = {
     "memory-bank": {"preset": "tiny"},

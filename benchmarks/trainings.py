@@ -37,19 +37,19 @@ from torch import Tensor
 from torch import multiprocessing as mp
 
 import smash
-from smash.auditing import AUDIT_SEED
-from smash.children import evaluate
-from smash.cost import Cost, measure
+from smash.correlation.ground_truth import AUDIT_SEED
 from smash.data import Data, Split, epoch_order
-from smash.data.splitting import cut
-from smash.device import choose_device
-from smash.durable import append, read_lines
-from smash.initialising import initialise
-from smash.randomness import generator, torch_generator
-from smash.recipes import RECIPES, learning_rate
+from smash.data.splits import cut
+from smash.evaluation import evaluate
+from smash.io.files import append, read_lines
+from smash.profiling.cost import Cost, measure
+from smash.runtime.device import choose_device
+from smash.runtime.rng import generator, torch_generator
 from smash.spaces import SearchSpace
+from smash.spaces.layers import initialise
 from smash.spaces.memory_bank import MemoryBankSpace
-from smash.spaces.memory_bank.presets import PRESETS
+from smash.spaces.memory_bank.options import PRESETS
+from smash.training.optim import RECIPES, learning_rate
 
 OPTIONS = {
     "depth": 2,

@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smash.benching import Setting, in_turn, ratio_of
-from smash.cost import measure
-from smash.initialising import initialise
-from smash.randomness import torch_generator
+from smash.profiling.cost import measure
+from smash.runtime.rng import torch_generator
+from smash.spaces.layers import initialise
 
 _POSITIONS = ("a1", "a2", "b1", "b2")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smash import cli
+from smash.cli import main as cli
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,13 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-_PRELOADED = ["torch._dynamo", "sklearn.datasets", "smash.searching", "smash.trust", "smash.cli"]
+_PRELOADED = [
+    "torch._dynamo",
+    "sklearn.datasets",
+    "smash.searching.search",
+    "smash.correlation.correlate",
+    "smash.cli.main",
+]
 _PATIENCE = 600.0  # seconds: what hangs fails, and the slowest of machines does not
 
 

@@ -19,8 +19,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import smash
-from smash.cli import app
-from smash.original import flags
+from smash.cli.main import app
+from smash.cli.original import flags
 from smash.spaces import GROUP
 from tests.answers import call
 from tests.documents import PAGES, ROOT, Block, blocks, spans

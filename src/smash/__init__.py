@@ -17,21 +17,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smash.children import Child, Evaluation
+    from smash.correlation.correlate import Trust, correlate
     from smash.data import Data, check_data, load_data
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
+    from smash.evaluation import Evaluation
     from smash.exporting import Export, export
-    from smash.predicting import Prediction, predict
+    from smash.exporting.predict import Prediction, predict
+    from smash.hypernet import SmashNetwork
     from smash.reporting import report
-    from smash.retraining import retrain
-    from smash.run import Run
-    from smash.searching import search
+    from smash.run.child import Child
+    from smash.run.run import Run
+    from smash.searching.search import search
     from smash.spaces import SPACES, MemoryBankSpace, NasBench201Space, SearchSpace, Task
-    from smash.study import Candidate, Study
-    from smash.training import train
-    from smash.trust import Trust, correlate
-    from smash.weights import SmashNetwork
+    from smash.study.study import Candidate, Study
+    from smash.training.retrain import retrain
+    from smash.training.train import train
 
 __version__ = "0.1.0"
 
@@ -65,21 +66,21 @@ __all__ = [
 ]
 
 _HOMES = {
-    "smash.children": ("Child", "Evaluation"),
+    "smash.run.child": ("Child", "Evaluation"),
     "smash.data": ("Data", "check_data", "load_data"),
     "smash.errors": ("SmashError",),
     "smash.estimator": ("SmashClassifier",),
     "smash.exporting": ("Export", "export"),
-    "smash.predicting": ("Prediction", "predict"),
+    "smash.exporting.predict": ("Prediction", "predict"),
     "smash.reporting": ("report",),
-    "smash.retraining": ("retrain",),
-    "smash.run": ("Run",),
-    "smash.searching": ("search",),
+    "smash.training.retrain": ("retrain",),
+    "smash.run.run": ("Run",),
+    "smash.searching.search": ("search",),
     "smash.spaces": ("SPACES", "MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
-    "smash.study": ("Candidate", "Study"),
-    "smash.training": ("train",),
-    "smash.trust": ("Trust", "correlate"),
-    "smash.weights": ("SmashNetwork",),
+    "smash.study.study": ("Candidate", "Study"),
+    "smash.training.train": ("train",),
+    "smash.correlation.correlate": ("Trust", "correlate"),
+    "smash.hypernet": ("SmashNetwork",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

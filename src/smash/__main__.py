@@ -1,5 +1,5 @@
 """``python -m smash``."""
 
-from smash.cli import main
+from smash.cli.main import main
 
 main()

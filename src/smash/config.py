@@ -11,8 +11,8 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from smash.durable import read_text
 from smash.errors import InvalidValueError, RunStateError, unknown
+from smash.io.files import read_text
 
 
 class Settings(BaseModel):
@@ -210,7 +210,7 @@ class RetrainSettings(Settings):
 
     Attributes:
         init: Where the weights begin: drawn anew (``scratch``), or ``generated``.
-        recipe: ``published``, or ``modern``: see `smash.recipes`.
+        recipe: ``published``, or ``modern``: see `smash.training.optim`.
         epochs: Passes over the training split.
         patience: Epochs without a lower validation error after which training stops, and the best
             weights are kept; None trains to the end.

@@ -15,12 +15,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from smash.data import load_data, normalise
-from smash.data.base import MIN_SIDE
-from smash.device import choose_device
+from smash.data.dataset import MIN_SIDE
 from smash.errors import InvalidValueError
-from smash.retraining import retrain
-from smash.searching import search
-from smash.training import train
+from smash.runtime.device import choose_device
+from smash.searching.search import search
+from smash.training.retrain import retrain
+from smash.training.train import train
 
 _BATCH_SIZE = 250
 _AXES = range(2, 6)

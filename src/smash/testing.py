@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from smash.cost import measure
 from smash.errors import InvalidValueError
-from smash.initialising import initialise
+from smash.hypernet import SmashNetwork
+from smash.profiling.cost import measure
+from smash.searching.strategies import Scored, Strategy
 from smash.spaces.base import MOST_READABLE, SearchSpace, Task, corner
-from smash.strategies import Scored, Strategy
-from smash.weights import SmashNetwork
+from smash.spaces.layers import initialise
 
 Space = SearchSpace[Any]
 Check = Callable[[Space, Task], None]

@@ -9,7 +9,7 @@ import torch
 
 import smash
 from smash.data import DATASETS, Augmentation, Split, load_data
-from smash.data.base import Source
+from smash.data.dataset import Source
 from smash.errors import DataError, InvalidValueError
 from smash.spaces.base import Task
 from tests.conftest import TINY

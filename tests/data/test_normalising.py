@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from smash.data import normalise
-from smash.data.normalising import channel_statistics
+from smash.data.transforms import channel_statistics
 
 
 def test_normalises_uint8_in_units_of_0_to_1():

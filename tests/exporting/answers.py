@@ -10,7 +10,7 @@ from torch import nn
 
 from smash.exporting.signature import Signature
 from smash.exporting.standalone import write_code
-from smash.run import save_tensors
+from smash.io.tensors import save_tensors
 from smash.spaces import Task
 from tests.spaces.cases import fill
 

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from smash.baselines import make_baseline
 from smash.errors import InvalidValueError
 from smash.exporting.standalone import write_code
 from smash.spaces import MemoryBankSpace, NasBench201Space, Task
+from smash.spaces.baselines import make_baseline
 from smash.spaces.nas_bench_201 import NasBench201Options
 from tests.exporting.answers import (
     assert_same,

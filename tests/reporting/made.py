@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 
 from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingSettings
-from smash.layout import ARCHITECTURE, CHILDREN, CONFIG, ENVIRONMENT, METRICS, RESULT, STUDY
 from smash.reporting.contents import Contents
+from smash.run.layout import (
+    ARCHITECTURE,
+    CHILDREN,
+    CONFIG,
+    ENVIRONMENT,
+    FOUND,
+    METRICS,
+    RESULT,
+    STUDY,
+)
 from smash.spaces import make_space
-from smash.study import Candidate, Study
-from smash.trust import FOUND
+from smash.study.study import Candidate, Study
 
 HOSTILE = "</script><script>window.boom = 1</script><img src=x onerror='window.boom = 2'>&\"'"
 TINY = SpaceSettings(preset="tiny", options={"depth": 2, "max_width": 16})

@@ -11,9 +11,9 @@ import pytest
 import smash
 from smash.config import SpaceSettings
 from smash.errors import NotFoundError, RunStateError
-from smash.layout import CHILDREN, METRICS, RESULT, STUDY
-from smash.reporting.packing import unpack
+from smash.reporting.drawing import unpack
 from smash.reporting.page import page
+from smash.run.layout import CHILDREN, METRICS, RESULT, STUDY
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, write
 
@@ -255,7 +255,7 @@ def test_the_commands_say_where_the_page_is(tmp_path, monkeypatch, capsys):
     folder: Path = tmp_path / "run"
     write(folder)
     monkeypatch.setattr("sys.argv", ["smash", "report", str(folder)])
-    from smash.cli import main
+    from smash.cli.main import main
 
     with pytest.raises(SystemExit) as left:
         main()

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from markupsafe import Markup
 
-from smash.reporting.drawing import Drawing
-from smash.reporting.packing import pack, pack_drawings, unpack
+from smash.reporting.drawing import Drawing, pack, pack_drawings, unpack
 from smash.reporting.selection import (
     costs,
     front,

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from smash.reporting.formatting import decimal
 from smash.reporting.svg import Axis, Frame, element, path
-from smash.reporting.words import decimal
 from tests.reporting.html import of_class, parsed, said
 
 

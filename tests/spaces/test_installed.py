@@ -8,7 +8,7 @@ import pytest
 
 from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
-from smash.run import Run
+from smash.run.run import Run
 from smash.spaces import make_space
 from tests.answers import call
 from tests.spaces.chain import ChainSpace

@@ -34,15 +34,15 @@ from torch import Tensor
 from smash.benching.setting import BATCH, SIZES, Setting
 from smash.benching.turns import WARM_UP, in_turn, ratio_of
 from smash.data import Augmentation, epoch_order, training_batch
-from smash.device import autocast, choose_device
 from smash.errors import InvalidValueError, unknown
-from smash.initialising import initialise
-from smash.progress import Progress, silent
-from smash.racing import Entrant, Promise, Race
-from smash.randomness import torch_generator
-from smash.scoring import Scorer
-from smash.spaces.dilation import quicken
-from smash.study import Candidate, Study
+from smash.hypernet.dilated_conv import quicken
+from smash.runtime.device import autocast, choose_device
+from smash.runtime.progress import Progress, silent
+from smash.runtime.rng import torch_generator
+from smash.scoring.scorer import Scorer
+from smash.searching.racing import Entrant, Promise, Race
+from smash.spaces.layers import initialise
+from smash.study.study import Candidate, Study
 
 _KEEP = 10
 

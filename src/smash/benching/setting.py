@@ -13,13 +13,13 @@ from torch import Tensor
 
 from smash.config import SpaceSettings, TrainingSettings
 from smash.data import Augmentation, Data, load_data
-from smash.device import autocast
-from smash.randomness import generator, torch_generator
+from smash.hypernet import SmashNetwork
+from smash.runtime.device import autocast
+from smash.runtime.rng import generator, torch_generator
 from smash.spaces import make_space
 from smash.spaces.base import Task
-from smash.training_loop import make_optimizer
-from smash.training_settings import RECIPES
-from smash.weights import SmashNetwork
+from smash.training.defaults import RECIPES
+from smash.training.optim import make_optimizer
 
 BATCH = 50
 """Images of a step."""

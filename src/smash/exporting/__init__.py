@@ -8,7 +8,7 @@
 =================  ===============================================================================
 """
 
-from smash.exporting.shipping import FORMATS, Export, export
+from smash.exporting.export import FORMATS, Export, export
 from smash.exporting.signature import Signature
 
 __all__ = ["FORMATS", "Export", "Signature", "export"]

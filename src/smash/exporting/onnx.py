@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.data.base import times
+from smash.data.dataset import times
 from smash.errors import DataError, InvalidValueError, MissingExtraError
-from smash.exporting.checking import example_images
+from smash.exporting.parity import example_images
 from smash.exporting.signature import ShippedNetwork, Signature
 
 IMAGES, LOGITS = "images", "logits"

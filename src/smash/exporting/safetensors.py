@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from smash.baselines import make_baseline
 from smash.config import SpaceSettings
-from smash.durable import read_json, require, write_json
 from smash.errors import DataError, NotFoundError, RunStateError
 from smash.exporting.signature import ShippedNetwork, Signature
-from smash.layout import ARCHITECTURE
-from smash.run import load_tensors, save_tensors
+from smash.io.files import read_json, require, write_json
+from smash.io.tensors import load_tensors, save_tensors
+from smash.run.layout import ARCHITECTURE
 from smash.spaces import make_space
+from smash.spaces.baselines import make_baseline
 
 
 def write_safetensors(

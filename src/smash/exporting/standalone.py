@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.data.base import times
+from smash.data.dataset import times
 from smash.errors import InvalidValueError
 from smash.exporting.layers import layer_code
 from smash.exporting.recording import Part, Value, is_chain, leaves, record

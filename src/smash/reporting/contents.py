@@ -10,16 +10,25 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from smash.auditing import AUDIT
-from smash.children import read_about, read_result
 from smash.config import RunSettings
-from smash.durable import read_json
 from smash.errors import NotFoundError, RunStateError
-from smash.latency import TIMED, times_in_words
-from smash.layout import ARCHITECTURE, CHILDREN, ENVIRONMENT, METRICS, RESULT, STUDY
-from smash.run import MetricsLog, Run
-from smash.study import Candidate, Study
-from smash.trust import FOUND
+from smash.io.files import read_json
+from smash.profiling.latency import TIMED
+from smash.reporting.formatting import times_in_words
+from smash.run.child import read_about, read_result
+from smash.run.layout import (
+    ARCHITECTURE,
+    AUDIT,
+    CHILDREN,
+    ENVIRONMENT,
+    FOUND,
+    METRICS,
+    RESULT,
+    STUDY,
+)
+from smash.run.metrics_log import MetricsLog
+from smash.run.run import Run
+from smash.study.study import Candidate, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +73,7 @@ class Contents:
         readable: A few features of each candidate by name, by the candidate's id.
         children: Trained children, the best by validation error first.
         trust: What the last check of the ranking found; None where there was none.
-        times: How long the best take, as `smash.latency.times_in_words` says it.
+        times: How long the best take, as `smash.reporting.formatting.times_in_words` says it.
     """
 
     name: str

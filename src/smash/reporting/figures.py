@@ -8,7 +8,8 @@ from functools import partial
 
 from markupsafe import Markup
 
-from smash.reporting import words
+from smash.evaluation import SPLITS
+from smash.reporting import formatting
 from smash.reporting.charts import (
     Bar,
     Estimate,
@@ -26,21 +27,20 @@ from smash.reporting.charts import (
 )
 from smash.reporting.contents import Contents, TrainedChild
 from smash.reporting.selection import MOST_POINTS, cost_of, costs, front, improvements, spread
-from smash.study import Candidate
-from smash.training_loop import SPLITS
+from smash.study.study import Candidate
 
 _MOST_CURVES = 6  # children whose curves have colours of their own
 _MOST_CLASSES = 20  # whose recall is shown
 
 _COST_SCALES: Mapping[str, Scale] = {
-    "params": Scale(name="parameters", words=words.short_count, log=True),
-    "macs": Scale(name="MACs for one input", words=words.short_count, log=True),
-    "latency": Scale(name="latency of the child", words=words.seconds, log=True),
+    "params": Scale(name="parameters", words=formatting.short_count, log=True),
+    "macs": Scale(name="MACs for one input", words=formatting.short_count, log=True),
+    "latency": Scale(name="latency of the child", words=formatting.seconds, log=True),
 }
 _MEASURES: Mapping[str, Scale] = {
     "loss": Scale(name="loss, nats"),
-    "error": Scale(name="error", words=words.short_percent),
-    "top5_error": Scale(name="top-5 error", words=words.short_percent),
+    "error": Scale(name="error", words=formatting.short_percent),
+    "top5_error": Scale(name="top-5 error", words=formatting.short_percent),
 }
 
 
@@ -87,7 +87,7 @@ def measure_in_words(contents: Contents) -> str:
 
 def value_in_words(contents: Contents, candidate: Candidate) -> str:
     """What a candidate is ranked by: ``validation loss 0.118``."""
-    number = words.decimal if contents.rank_by == "loss" else words.percent
+    number = formatting.decimal if contents.rank_by == "loss" else formatting.percent
     return f"{measure_in_words(contents)} {number(candidate.value)}"
 
 
@@ -96,7 +96,7 @@ def training(contents: Contents) -> list[Figure]:
     curves = contents.curves
     if not curves:
         return []
-    steps = Scale(name="training steps", words=words.short_count)
+    steps = Scale(name="training steps", words=formatting.short_count)
     where = "TEST" if any(row.get("split") == "test" for row in curves) else "validation"
     kinds = (
         ("Loss", Scale(name="loss, nats"), {"train_loss": "training", "val_loss": where}),
@@ -110,7 +110,9 @@ def training(contents: Contents) -> list[Figure]:
             if any(column in row for row in curves)
         ]
         if lines:
-            label = f"{title} of the SMASH network over {words.count(curves[-1]['step'])} steps."
+            label = (
+                f"{title} of the SMASH network over {formatting.count(curves[-1]['step'])} steps."
+            )
             figures.append(
                 Figure(
                     title=title,
@@ -147,7 +149,7 @@ def course(contents: Contents, shown: Sequence[Candidate]) -> Figure:
         partial(
             point_chart,
             points,
-            Scale(name="candidates scored", words=words.short_count),
+            Scale(name="candidates scored", words=formatting.short_count),
             scale,
             f"{scale.name} of each candidate in the order of scoring.",
             stairs=best,
@@ -176,12 +178,12 @@ def distribution(contents: Contents) -> Figure:
     for name, shape in phases(contents.candidates).items():
         own = [one for one in contents.candidates if one.strategy == name]
         values = [one.value for one in own if not one.partial]
-        note = words.several(len(own), "candidate")
+        note = formatting.several(len(own), "candidate")
         if values:
             note += f", best {scale.words(min(values))}"
         groups.append(Group(name=name, values=values, shape=shape, note=note))
     left_out = (
-        f" {words.several(dropped, 'candidate')} dropped early, with partial scores, left out."
+        f" {formatting.several(dropped, 'candidate')} dropped early, with partial scores, left out."
         if dropped
         else ""
     )
@@ -214,7 +216,7 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
             point_chart,
             points,
             scale,
-            Scale(name=f"{where} error, generated weights", words=words.short_percent),
+            Scale(name=f"{where} error, generated weights", words=formatting.short_percent),
             f"{where} error against {scale.name}.",
             stairs=[(cost_of(one, cost), one.error) for one in best],
         )
@@ -222,8 +224,8 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
             Figure(
                 title=f"Error against {scale.name}",
                 picture=in_two_sizes(draw, height=420),
-                note=f"The line is the Pareto front: {words.several(len(best), 'candidate')} that "
-                "no other beats in both.",
+                note="The line is the Pareto front: "
+                f"{formatting.several(len(best), 'candidate')} that no other beats in both.",
                 key=key(names, partial=any(one.partial for one in shown)),
                 name=scale.name,
             )
@@ -248,9 +250,9 @@ def agreement(contents: Contents, shown: Sequence[Candidate]) -> list[Figure]:
         Figure(
             title="Agreement of rankings",
             picture=intervals(
-                estimates, tau, f"Kendall τ of {words.several(len(found), 'ranking')}."
+                estimates, tau, f"Kendall τ of {formatting.several(len(found), 'ranking')}."
             ),
-            note=f"{words.several(trust['n'], 'architecture')}; bars are 95% intervals "
+            note=f"{formatting.several(trust['n'], 'architecture')}; bars are 95% intervals "
             "(bootstrap). 1 is the same order, 0 none in common.",
         )
     ]
@@ -302,7 +304,7 @@ def retraining(contents: Contents) -> Figure | None:
         return None
     audited = sum(child.audited for child in contents.children)
     note = (
-        f"Grey: {words.several(audited, 'child', 'children')} of the trust check."
+        f"Grey: {formatting.several(audited, 'child', 'children')} of the trust check."
         if audited
         else ""
     )
@@ -310,9 +312,10 @@ def retraining(contents: Contents) -> Figure | None:
         title="Training of children",
         picture=line_chart(
             lines,
-            Scale(name="epochs", words=words.short_count),
-            Scale(name="validation error", words=words.short_percent),
-            f"Validation error of {words.several(len(lines), 'child', 'children')} over epochs.",
+            Scale(name="epochs", words=formatting.short_count),
+            Scale(name="validation error", words=formatting.short_percent),
+            "Validation error of "
+            f"{formatting.several(len(lines), 'child', 'children')} over epochs.",
         ),
         note=note,
         key=key({shape: name for name, shape in colours.items()}),
@@ -331,6 +334,6 @@ def recall(child: TrainedChild) -> Figure | None:
     which = "all classes" if len(bars) == len(classes) else f"the {len(bars)} hardest classes"
     return Figure(
         title="Recall by class",
-        picture=bar_list(bars, words.percent),
+        picture=bar_list(bars, formatting.percent),
         note=f"Share of each class that {child.name} recognises, {which}, on the {split} split.",
     )

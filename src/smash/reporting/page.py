@@ -12,14 +12,13 @@ import jinja2
 from markupsafe import Markup
 
 from smash import __version__
-from smash.durable import write_atomically
 from smash.errors import InvalidValueError
-from smash.reporting import figures, words
-from smash.reporting.banks import BankDrawer
-from smash.reporting.cells import CellDrawer
+from smash.io.files import write_atomically
+from smash.reporting import figures, formatting
 from smash.reporting.contents import Contents, TrainedChild, read_contents
-from smash.reporting.drawing import Draw, Drawing, draw_plainly
-from smash.reporting.packing import LARGEST, pack_drawings
+from smash.reporting.draw_cell import CellDrawer
+from smash.reporting.draw_memory_bank import BankDrawer
+from smash.reporting.drawing import LARGEST, Draw, Drawing, draw_plainly, pack_drawings
 from smash.reporting.selection import (
     cost_of,
     costs,
@@ -27,11 +26,11 @@ from smash.reporting.selection import (
     in_order_of_interest,
     on_the_page,
 )
-from smash.run import Run
+from smash.run.run import Run
 from smash.spaces import make_space
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.nas_bench_201 import NasBench201Space
-from smash.study import Candidate
+from smash.study.study import Candidate
 
 REPORT = "report.html"
 _LISTED = 12  # candidates in the table
@@ -71,11 +70,11 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "percent": words.percent,
-        "decimal": words.decimal,
-        "count": words.count,
-        "short_count": words.short_count,
-        "plain": words.plain,
+        "percent": formatting.percent,
+        "decimal": formatting.decimal,
+        "count": formatting.count,
+        "short_count": formatting.short_count,
+        "plain": formatting.plain,
     }
     best = contents.complete[0] if contents.complete else None
     winner = _headline(best, trained)
@@ -188,7 +187,7 @@ def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dic
         "frames": [
             {
                 "i": numbers[one.id],
-                "words": f"After {words.several(places[one.id] + 1, 'candidate')}: "
+                "words": f"After {formatting.several(places[one.id] + 1, 'candidate')}: "
                 f"{figures.value_in_words(contents, one)}, by {one.strategy}.",
             }
             for one in _film(contents)
@@ -218,12 +217,13 @@ def _described(
 ) -> dict[str, Any]:
     partial_score = f" (partial: {one.examples:,} examples)" if one.partial else ""
     lines = [
-        f"error {words.percent(one.error)}, loss {words.decimal(one.loss)}{partial_score}",
+        f"error {formatting.percent(one.error)}, loss {formatting.decimal(one.loss)}"
+        f"{partial_score}",
         f"{one.params:,} parameters, {one.macs:,} MACs",
         f"{one.strategy} {one.index}",
     ]
     if "latency" in known:
-        lines[1] += f", {words.seconds(cost_of(one, 'latency'))}"
+        lines[1] += f", {formatting.seconds(cost_of(one, 'latency'))}"
     return {"title": f"Rank {ranks[one.id]} · {one.id}", "lines": lines, "words": artist(one).words}
 
 
@@ -232,7 +232,7 @@ def _recipe(child: TrainedChild) -> str:
     recipe = child.about.get("recipe", {})
     named = [recipe.get("recipe"), recipe.get("init")]
     epochs = recipe.get("epochs", len(child.epochs))
-    return ", ".join([words.several(epochs, "epoch"), *(str(each) for each in named if each)])
+    return ", ".join([formatting.several(epochs, "epoch"), *(str(each) for each in named if each)])
 
 
 def _asset(name: str) -> str:

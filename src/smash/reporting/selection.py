@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from smash.pareto import fronts
 from smash.reporting.contents import Contents
-from smash.study import Candidate
+from smash.searching.pareto import fronts
+from smash.study.study import Candidate
 
 T = TypeVar("T")
 

@@ -23,8 +23,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from smash.durable import parse_json
 from smash.errors import InvalidValueError
+from smash.io.files import parse_json
 
 A = TypeVar("A")
 

@@ -1,7 +1,8 @@
 """Torch's layers by number of spatial axes, made without drawing initial values.
 
 A child network is built on the meta device thousands of times, where values are neither needed nor
-kept, and drawing them would be half of the cost; `smash.initialising` draws those that are trained.
+kept, and drawing them would be half of the cost; `smash.spaces.layers` draws those that are
+trained.
 There each layer is a copy of one made before: torch's own constructors cost five times as much.
 """
 
@@ -205,3 +206,20 @@ def average_near(x: torch.Tensor, extent: int) -> torch.Tensor:
 def fitting_stride(size: tuple[int, ...]) -> tuple[int, ...]:
     """Stride an axis that brings an input down to 32² (1024 samples, 16³ voxels) or less."""
     return tuple(-(-extent // _WORKING_EXTENT[len(size)]) for extent in size)
+
+
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draws initial weights: He's for convolutions and the classifier, the identity for norms."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            drawn = torch.empty(module.weight.shape)
+            nn.init.kaiming_normal_(drawn, nonlinearity="relu", generator=generator)
+            with torch.no_grad():
+                module.weight.copy_(drawn)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+def count_parameters(child: nn.Module) -> int:
+    """Counts the values of all parameters."""
+    return sum(parameter.numel() for parameter in child.parameters())

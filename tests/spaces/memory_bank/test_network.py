@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.cost import measure
+from smash.profiling.cost import measure
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.base import corner
 from smash.spaces.memory_bank import (

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from smash.cost import count_parameters
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace
+from smash.spaces.layers import count_parameters
 from smash.spaces.memory_bank import Gate, MemoryBankOptions
 from tests.spaces.cases import OPTIONS, rng_of, task_of
 

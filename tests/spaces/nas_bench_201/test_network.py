@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.cost import measure
+from smash.profiling.cost import measure
 from smash.spaces import NasBench201Space, Task
 from smash.spaces.layers import average_near, average_pool
 from smash.spaces.nas_bench_201 import EDGES, CellArchitecture, NasBench201Options

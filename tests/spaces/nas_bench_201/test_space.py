@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from smash.config import SpaceSettings
-from smash.cost import count_parameters, measure
 from smash.errors import InvalidValueError
+from smash.profiling.cost import measure
 from smash.spaces import NasBench201Space, Task, make_space
+from smash.spaces.layers import count_parameters
 from smash.spaces.nas_bench_201 import (
     EDGES,
     OPERATIONS,

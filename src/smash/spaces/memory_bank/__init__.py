@@ -8,8 +8,7 @@ from smash.spaces.memory_bank.architecture import (
     Op,
 )
 from smash.spaces.memory_bank.network import MemoryBankNetwork
-from smash.spaces.memory_bank.options import MemoryBankOptions
-from smash.spaces.memory_bank.presets import PRESETS
+from smash.spaces.memory_bank.options import PRESETS, MemoryBankOptions
 from smash.spaces.memory_bank.space import MemoryBankSpace
 
 __all__ = [

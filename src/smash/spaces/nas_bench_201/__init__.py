@@ -1,8 +1,12 @@
 """The cell space of NAS-Bench-201, whose architectures were all trained by others."""
 
-from smash.spaces.nas_bench_201.architecture import EDGES, OPERATIONS, CellArchitecture
+from smash.spaces.nas_bench_201.architecture import (
+    EDGES,
+    OPERATIONS,
+    CellArchitecture,
+    NasBench201Options,
+)
 from smash.spaces.nas_bench_201.network import CellNetwork
-from smash.spaces.nas_bench_201.options import NasBench201Options
 from smash.spaces.nas_bench_201.space import NasBench201Space
 
 __all__ = [

@@ -23,8 +23,12 @@ from smash.spaces.layers import (
     convolution,
     fitting_stride,
 )
-from smash.spaces.nas_bench_201.architecture import CONVOLUTIONS, NODES, CellArchitecture
-from smash.spaces.nas_bench_201.options import NasBench201Options
+from smash.spaces.nas_bench_201.architecture import (
+    CONVOLUTIONS,
+    NODES,
+    CellArchitecture,
+    NasBench201Options,
+)
 
 _STAGES = 3
 _POOL_EXTENT = 3

@@ -17,11 +17,11 @@ from smash.spaces.nas_bench_201.architecture import (
     NODES,
     OPERATIONS,
     CellArchitecture,
+    NasBench201Options,
     first_cells,
     read_cell,
 )
 from smash.spaces.nas_bench_201.network import Cell, CellNetwork, Reduction
-from smash.spaces.nas_bench_201.options import NasBench201Options
 
 # Options that change what an architecture computes. Never extended: an id must not change.
 _STRUCTURAL = ("cells", "channels", "stem_stride")

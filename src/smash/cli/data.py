@@ -1,0 +1,55 @@
+"""``smash data``: what can be done with data before a network is trained on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smash.cli.options import JsonOption, say
+from smash.errors import InvalidValueError, unknown
+from smash.io.files import check_there
+
+_PREPARED = ("modelnet",)
+
+app = typer.Typer(help="Check data, or prepare a published data set.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    path: Annotated[str, typer.Argument(metavar="DATA", help="What 'smash train' would take.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a data set holds and what is wrong with it."""
+    check_there(path)
+    from smash.data import check_data
+
+    report = check_data(path)
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        print("\n".join(report.lines()))
+    if not report.ok:
+        sys.exit(InvalidValueError.exit_code)
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="modelnet.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The published files.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    processes: Annotated[
+        int | None, typer.Option(help="How many work side by side; by default one a core.")
+    ] = None,
+) -> None:
+    """Turn published files into those that are read."""
+    from smash.data.sources.voxelize import prepare_modelnet
+    from smash.runtime.progress import on_terminal
+
+    if name not in _PREPARED:
+        raise InvalidValueError(unknown("data set to prepare", name, _PREPARED))
+    for path in prepare_modelnet(folder, out, processes=processes, progress=on_terminal):
+        say(f"{path}")

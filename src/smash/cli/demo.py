@@ -1,0 +1,64 @@
+"""``smash demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smash.cli.options import DeviceOption, announce, load, say
+from smash.cli.tables import print_candidates
+from smash.run.layout import check_free
+
+
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; by default the next free runs/demo-N.")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+) -> None:
+    """Run the whole loop on scikit-learn's digits, in minutes."""
+    out = out or _next_free(Path("runs"), "demo")
+    check_free(out)
+    from smash.reporting import report as write_report
+    from smash.runtime.progress import on_terminal
+    from smash.searching.search import search as search_run
+    from smash.training.retrain import retrain as retrain_run
+    from smash.training.train import check_settings
+    from smash.training.train import train as train_network
+
+    check_settings(seed=seed, device=device)  # before the digits are read
+    run = train_network(
+        load("digits"),
+        out,
+        epochs=25,
+        seed=seed,
+        device=device,
+        progress=on_terminal,
+        announce=announce,
+    )
+    study = search_run(
+        run, random=150, perturb=30, markov=30, seed=seed, device=device, progress=on_terminal
+    )
+    ranked = study.ranked()
+    print_candidates(study, 5)
+    recipe: dict[str, Any] = {"epochs": 15, "seed": seed, "device": device, "progress": on_terminal}
+    best = retrain_run(run, 0, **recipe)
+    median = retrain_run(run, len(ranked) // 2, **recipe)
+    for name, child in (("best", best), ("median", median)):
+        test = child.result["test"]
+        print(
+            f"{name + '-ranked':>13} retrained: test accuracy {1 - test['error']:.2%} "
+            f"({child.about['params']:,} parameters, {test['examples']} test examples)"
+        )
+    page = write_report(run)
+    say(f"All of it is in {out}: open {page} in a browser, or try 'smash show {out}'")
+
+
+def _next_free(folder: Path, name: str) -> Path:
+    number = 1
+    while (path := folder / f"{name}-{number}").exists():
+        number += 1
+    return path

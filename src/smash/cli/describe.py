@@ -1,0 +1,102 @@
+"""describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from smash.config import SpaceSettings
+from smash.profiling.cost import Cost, draw_by_size, measure, survey
+from smash.profiling.latency import Latency, in_words, measure_latency
+from smash.run.run import Run
+from smash.spaces.base import SearchSpace, Task
+from smash.training.loop import steps_per_epoch
+
+_SAMPLES = 50  # architectures that say what the median one of a space is
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large an architecture of a space is.
+
+    Attributes:
+        name: ``smallest``, ``median`` or ``largest``.
+        cost: Parameters and MACs.
+        latency: The time of its child for one input.
+    """
+
+    name: str
+    cost: Cost
+    latency: Latency
+
+
+def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[Size]:
+    """The smallest, the median and the largest architecture of a space.
+
+    The median is that of a sample, by parameters; always the same.
+    """
+    _, median = draw_by_size(space, task, _SAMPLES)[_SAMPLES // 2]
+    architectures = {
+        "smallest": space.smallest(),
+        "median": median,
+        "largest": space.largest(),
+    }
+    return [
+        Size(name, measure(space, one, task), measure_latency(space, one, task, device))
+        for name, one in architectures.items()
+    ]
+
+
+def describe_sizes(sizes: list[Size]) -> list[str]:
+    """Sizes in words, a line each, and how times were measured."""
+    timed = sizes[0].latency
+    return [
+        f"{one.name + ' architecture':>21}: {one.cost.params:,} parameters, {one.cost.macs:,} "
+        f"MACs, {in_words(one.latency)}"
+        for one in sizes
+    ] + [
+        f"times are for {timed.batch} input on {timed.device}, threads: {timed.threads}, median ± "
+        "half the spread of the quartiles; other work on this machine makes them longer"
+    ]
+
+
+def _choices(run: Run) -> list[str]:
+    """What was chosen."""
+    settings, lines = run.settings, []
+    training = settings.training
+    size = training.batch_size * training.processes
+    epochs = training.steps / steps_per_epoch(len(run.data.train), size)
+    lines.append(
+        f"{_named(settings.space)}, {training.steps:,} steps of {size} "
+        f"({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on {settings.device}"
+    )
+    proxies = []
+    if (smaller := run.search_data.task.size) != run.data.task.size:
+        proxies.append(f"from {'×'.join(map(str, smaller))}")
+    if run.search_space is not run.space:
+        proxies.append("with the smaller children of the space's proxy")
+    if proxies:
+        lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
+    if epochs < 1:
+        lines.append(
+            f"{training.steps:,} steps are less than one epoch: more --minutes, or a machine that "
+            "does nothing else, would rank better"
+        )
+    return lines
+
+
+def _sizes(run: Run) -> list[str]:
+    """How large the children of the space are; it takes a second or two to find out."""
+    costs = survey(run.space, run.data.task)
+    smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
+    sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
+    line = f"nominal budget: children of {sizes} parameters (smallest / median / largest of 200)"
+    if (reference := run.space.reference()) is not None:
+        line += f", {reference[0]} without classifier {reference[1]:,}"
+    return [line]
+
+
+def _named(space: SpaceSettings) -> str:
+    return f"preset {space.preset}" if space.preset else f"space {space.name}"

@@ -1,0 +1,1 @@
+"""Rank correlation between scores and the errors after real training, with intervals."""

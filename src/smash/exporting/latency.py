@@ -1,0 +1,71 @@
+"""How long the exported graph of a candidate takes, beside the child that the search timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.exporting.parity import example_images
+from smash.exporting.signature import Signature
+from smash.io.measurements import Ledger
+from smash.profiling.latency import GRAPH, Latency, kind_of_time, time_call
+from smash.run.child import describe_input
+from smash.run.layout import LATENCIES
+from smash.run.run import Run
+from smash.runtime.progress import Progress, silent
+from smash.runtime.rng import torch_generator
+from smash.spaces.layers import initialise
+from smash.study.study import Candidate
+
+
+def time_graphs(
+    run: Run, candidates: Sequence[Candidate], progress: Progress = silent
+) -> list[Latency]:
+    """Times candidates as ONNX Runtime runs them on the CPU; what is known is not timed again.
+
+    The time depends on no weight, so they are those that training begins with.
+
+    Args:
+        run: The run that they are of.
+        candidates: The candidates.
+        progress: Shows how far it is.
+
+    Raises:
+        MissingExtraError: The packages for ONNX are not installed.
+    """
+    threads = torch.get_num_threads()
+    pairs = [(one.id, one.architecture) for one in candidates]
+    found = Ledger(run.path / LATENCIES).measure(
+        kind_of_time(GRAPH, torch.device("cpu")),
+        pairs,
+        lambda one: _timed(run, one, threads),
+        progress,
+    )
+    return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
+
+
+def _timed(run: Run, architecture: Any, threads: int) -> dict[str, float]:
+    data, space = run.data, run.space
+    takes = describe_input(data)
+    signature = Signature(
+        classes=data.classes,
+        channels=takes["channels"],
+        size=tuple(takes["size"]),
+        scaled=takes["scaled"],
+        mean=data.mean,
+        std=data.std,
+    )
+    child = space.build(space.from_json(architecture), data.task, "cpu")
+    initialise(child, torch_generator(0, "latency"))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(child.eval(), signature, {}, path)
+        network = OnnxNetwork(path, threads)
+    image = example_images(signature, 1)
+    seconds, spread = time_call(lambda: network(image))
+    return {"seconds": seconds, "spread": spread}

@@ -1,0 +1,247 @@
+"""What a shipped network says of files: images, or arrays of volumes and signals.
+
+``.onnx`` and ``.safetensors`` are data, and cannot run code. A ``.py`` is code: to predict with it
+is to run it, so it is run only where it is the model that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smash.data.dataset import first_lines, times
+from smash.data.sources.images import EXTENSIONS, read_image
+from smash.errors import DataError, InvalidValueError, NotFoundError
+from smash.exporting.export import signature_of
+from smash.exporting.onnx import OnnxNetwork
+from smash.exporting.safetensors import read_safetensors
+from smash.exporting.signature import ShippedNetwork, Signature
+from smash.run.child import Child
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that is ready to predict.
+
+    Attributes:
+        signature: What it takes and gives.
+        run: Maps inputs as the signature says to logits, N×classes.
+    """
+
+    signature: Signature
+    run: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of an example.
+
+    Attributes:
+        file: The file; of several examples in it, with the number in brackets.
+        likely: The most likely classes and their probabilities, 0…1, best first.
+    """
+
+    file: str
+    likely: tuple[tuple[str, float], ...]
+
+
+def load_model(path: str | Path) -> Model:
+    """Loads what `smash export` wrote, or a trained child's folder. A ``.py`` is run.
+
+    Raises:
+        NotFoundError: It is not there.
+        InvalidValueError: It is of no format that can be loaded.
+        DataError: It is no such model, or damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        child = Child.open(path)
+        signature = signature_of(child)
+        network = ShippedNetwork(child.model(torch.device("cpu")), signature)
+        return Model(signature, torch.no_grad()(network))
+    if not path.is_file():
+        raise NotFoundError(f"model {str(path)!r} is not there: make it with 'smash export'")
+    if path.suffix == ".onnx":
+        loaded = OnnxNetwork(path)
+        return Model(loaded.signature, loaded)
+    if path.suffix == ".safetensors":
+        network, signature = read_safetensors(path)
+        return Model(signature, torch.no_grad()(network))
+    if path.suffix == ".py":
+        return _run_module(path)
+    raise InvalidValueError(
+        f"model must be a .onnx, .safetensors or .py that 'smash export' wrote, or a folder "
+        f"RUN/children/NAME, got {str(path)!r}"
+    )
+
+
+def predict(
+    model: Model | str | Path, files: Sequence[str | Path], top: int = 1
+) -> list[Prediction]:
+    """Says of each file which classes are the most likely.
+
+    Args:
+        model: The model, or where it is; see `load_model`.
+        files: Images, resized as for training: the shorter side to fit, the middle cropped. Or
+            ``.npy`` arrays of one example, channels×spatial, or of several, N×channels×spatial; an
+            axis of one channel may be left out. No pickled objects are loaded.
+        top: How many classes.
+
+    Raises:
+        DataError: Files cannot be used, each named.
+    """
+    if top < 1:
+        raise InvalidValueError(f"top must be at least 1, got {top}")
+    if not files:
+        raise InvalidValueError("files must name at least one file, got none")
+    if not isinstance(model, Model):
+        model = load_model(model)
+    found: list[Prediction] = []
+    faults: list[str] = []
+    for names, images in _batches([Path(file) for file in files], model.signature, faults):
+        probabilities = model.run(images).softmax(1)
+        values, indices = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
+        classes = model.signature.classes
+        found += [
+            Prediction(name, tuple((classes[i], p) for i, p in zip(places, most, strict=True)))
+            for name, places, most in zip(names, indices.tolist(), values.tolist(), strict=True)
+        ]
+    if faults:
+        raise DataError(*first_lines(faults))
+    return found
+
+
+def _run_module(path: Path) -> Model:
+    """Runs a stand-alone file, and takes its network."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path.absolute())
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102 # as asked
+        names = ("classes", "channels", "size", "scaled", "mean", "std")
+        said = {name: getattr(module, name.upper()) for name in names}
+        network = module.load()
+    except Exception as error:  # whatever code may raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(
+            f"{path} cannot be run as a model ({reason}): export it again, and keep its weights "
+            "beside it"
+        ) from None
+    try:
+        signature = Signature.from_json(json.dumps(said))
+    except DataError as error:
+        raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+    return Model(signature, torch.no_grad()(network))
+
+
+def _batches(
+    files: Sequence[Path], signature: Signature, faults: list[str]
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Gives names and inputs, N×channels×spatial, some at a time; faults of files are added."""
+    names: list[str] = []
+    images: list[Tensor] = []
+    for path in files:
+        try:
+            for name, image in _examples(path, signature):
+                names.append(name)
+                images.append(image)
+                if len(images) == _BATCH:
+                    yield names, torch.stack(images)
+                    names, images = [], []
+        except DataError as error:
+            faults += error.faults
+    if images:
+        yield names, torch.stack(images)
+
+
+def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
+    """The examples of a file, channels×spatial each."""
+    if not path.is_file():
+        raise DataError(f"{path} is not there: look at its name and folder")
+    if path.suffix.lower() in EXTENSIONS:
+        yield str(path), _image(path, signature)
+    elif path.suffix.lower() == ".npy":
+        examples = _array(path, signature)
+        for number in range(len(examples)):
+            name = f"{path}[{number}]" if len(examples) > 1 else str(path)
+            yield name, _as_input(path, examples[number], signature)
+    else:
+        raise DataError(
+            f"{path} must be an image ({' '.join(sorted(EXTENSIONS))}) or an array (.npy): "
+            "convert it"
+        )
+
+
+def _image(path: Path, signature: Signature) -> Tensor:
+    size = signature.size
+    if len(size) != 2 or signature.channels not in (1, 3) or not signature.scaled:
+        raise DataError(
+            f"{path} is an image, and the model takes {_takes(signature)}: save examples as .npy"
+        )
+    return read_image(path, signature.channels, (size[0], size[1])).float() / 255
+
+
+def _array(path: Path, signature: Signature) -> NDArray[Any]:
+    """An array of examples, N×channels×spatial, still on the disk."""
+    try:
+        # Mapped, so that what the header promises must be there, and pickled objects cannot be.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that are old, or damaged
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy raises whatever a damaged header leads it to
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path} must be a plain array, and cannot be read ({reason}): write it with "
+            "numpy.save, without objects"
+        ) from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise DataError(f"{path} must be one array of numbers: write it with numpy.save")
+    one = (signature.channels, *signature.size)
+    if array.shape == one:
+        return array[None]
+    if signature.channels == 1 and array.shape == signature.size:
+        return array[None, None]
+    if array.shape[1:] == one and len(array):
+        return array
+    if signature.channels == 1 and array.shape[1:] == signature.size and len(array):
+        return array[:, None]
+    raise DataError(
+        f"{path} must be of {_takes(signature)}, got shape {times(array.shape)}: bring its "
+        "examples to that size, with the channels first"
+    )
+
+
+def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor:
+    """An example as float32, in the units that the network takes."""
+    with np.errstate(over="ignore"):  # found as infinite values
+        values = torch.from_numpy(np.array(example, dtype=np.float32, order="C"))
+    if not values.isfinite().all():
+        raise DataError(
+            f"{path} must be finite as float32, and has values that are not: replace them, or "
+            "leave the example out"
+        )
+    if not signature.scaled:
+        return values
+    highest = 255 if example.dtype.kind in "iu" else 1
+    if values.min() < 0 or values.max() > highest:
+        raise DataError(
+            f"{path} must have values in 0…{highest}, got {values.min():g}…{values.max():g}: the "
+            "model takes 8-bit values, or numbers in 0…1 as float"
+        )
+    return values / highest
+
+
+def _takes(signature: Signature) -> str:
+    plural = "s" * (signature.channels > 1)
+    return f"{signature.channels} channel{plural} of size {times(signature.size)}"

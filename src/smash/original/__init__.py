@@ -1,8 +1,0 @@
-"""The commands of the original program, ``train.py`` and ``evaluate.py``, on top of this package.
-
-Whoever knows the original types the flags that it had; they are translated into settings of today.
-"""
-
-from smash.original.commands import evaluate, train
-
-__all__ = ["evaluate", "train"]

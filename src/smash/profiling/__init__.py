@@ -1,0 +1,1 @@
+"""Costs of a child network: parameters, MACs and latency."""

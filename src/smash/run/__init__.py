@@ -1,0 +1,1 @@
+"""The run folder: its layout, the run, its trained children, checkpoints and metrics."""

@@ -1,0 +1,178 @@
+"""Where things lie in a run folder, and whether they are there; answered without importing torch.
+
+runs/NAME/
+  config.toml  environment.json       what was asked, and with which versions
+  network.safetensors  state.*        weights; all that an exact resume needs
+  metrics.jsonl                       training curves
+  study.journal                       candidates and scores
+  storage.json                        where they are instead, if on a server
+  children/NAME/                      trained candidates
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from smash.config import RunSettings
+from smash.errors import (
+    AlreadyExistsError,
+    InvalidValueError,
+    NotFoundError,
+    RunStateError,
+)
+
+BEST = "best.safetensors"
+
+
+ENSEMBLE = "ensemble.safetensors"
+
+
+AUDIT = "audit"
+
+
+PICTURE = "trust.svg"
+
+FOUND = "trust.json"
+
+
+LEDGER = "trust.jsonl"
+
+
+LATENCIES = "latency.jsonl"
+"""The file in a run folder that keeps times."""
+
+
+CONFIG = "config.toml"
+ENVIRONMENT = "environment.json"
+NETWORK = "network.safetensors"
+CHECKPOINT = "state.safetensors"
+METRICS = "metrics.jsonl"
+STUDY = "study.journal"
+STORAGE = "storage.json"
+CHILDREN = "children"
+COPIES = "copies"
+SNAPSHOTS = "snapshots"
+
+ARCHITECTURE = "architecture.json"
+MODEL = "model.safetensors"
+RESULT = "result.json"
+"""What is in the folder of a child."""
+
+
+def check_free(path: Path) -> None:
+    """Makes sure that nothing would be overwritten.
+
+    What a start that was killed before it had written its settings has left is nothing.
+
+    Raises:
+        AlreadyExistsError: There is something at this path.
+    """
+    if path.is_dir() and all(_is_remains(entry) for entry in path.iterdir()):
+        return
+    if path.exists() or path.is_symlink():
+        raise AlreadyExistsError(
+            f"{str(path)!r} already exists and is kept: choose another --out, or add --resume"
+        )
+
+
+def _is_remains(path: Path) -> bool:
+    return path.name == ENVIRONMENT or (
+        path.name.startswith(".") and path.suffix in (".tmp", ".lock")
+    )
+
+
+def find_run(path: str | Path) -> RunSettings:
+    """Finds a run and reads what was asked for.
+
+    Raises:
+        NotFoundError: There is no run at this path.
+        RunStateError: Its configuration is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise NotFoundError(f"run {str(path)!r} is not there: make it with 'smash train'")
+    if not (path / CONFIG).is_file():
+        if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
+            raise NotFoundError(
+                f"run {str(path)!r} was stopped before it began: begin it again, without --resume"
+            )
+        raise NotFoundError(
+            f"{str(path)!r} is not a run: a run folder holds {CONFIG}; "
+            "name the folder that was given to --out"
+        )
+    return RunSettings.from_toml(path / CONFIG)
+
+
+def check_trained(path: Path) -> None:
+    """Makes sure that the SMASH network of a run is there.
+
+    Raises:
+        RunStateError: Training has not finished.
+    """
+    if not (path / NETWORK).is_file():
+        raise RunStateError(
+            f"run {str(path)!r} has not finished training: "
+            f"go on with 'smash train --resume --out {path}'"
+        )
+
+
+def network_digest(path: Path) -> str:
+    """Twelve digits that tell the SMASH network of a run from any other."""
+    with (path / NETWORK).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def check_searched(path: Path) -> None:
+    """Makes sure that a run has a study.
+
+    Args:
+        path: The study's journal.
+
+    Raises:
+        NotFoundError: It is not there.
+    """
+    if (path.parent / STORAGE).is_file():
+        return  # what is there, the server says
+    if not path.is_file() or not path.stat().st_size:
+        raise NotFoundError(
+            f"run {str(path.parent)!r} has no candidates: rank some with "
+            f"'smash search {path.parent}'"
+        )
+
+
+def check_child(path: str | Path) -> None:
+    """Makes sure that a trained child is there.
+
+    Raises:
+        NotFoundError: There is no child at this path.
+        RunStateError: Its training has not finished.
+    """
+    path = Path(path)
+    if not (path / ARCHITECTURE).is_file():
+        raise NotFoundError(
+            f"{str(path)!r} is not a trained child: name a folder RUN/children/NAME, "
+            "made with 'smash retrain RUN'"
+        )
+    if not (path / RESULT).is_file():
+        raise RunStateError(
+            f"child {path.name!r} has not finished training: repeat the 'smash retrain' "
+            "command that began it"
+        )
+
+
+def child_path(run: Path, name: str) -> Path:
+    """The folder of a child.
+
+    Args:
+        run: The run folder.
+        name: Name of the child.
+
+    Raises:
+        InvalidValueError: The name would lead out of the folder of children.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0") or len(name) > 200:
+        raise InvalidValueError(
+            f"name must be that of a folder in {CHILDREN}, got {name!r}: leave out slashes"
+        )
+    return run / CHILDREN / name

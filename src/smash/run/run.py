@@ -1,0 +1,250 @@
+"""The run folder: what a run leaves behind, and how it is found again.
+
+`smash.io.files` says how files are written, `smash.run.layout` where they lie. Nothing that is
+loaded
+can run code: TOML, JSON and safetensors. Tensors carry a checksum: what was altered is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from smash.config import RunSettings
+from smash.data import IN_MEMORY, Data, load_data, shrink
+from smash.errors import RunStateError
+from smash.hypernet import SmashNetwork
+from smash.io.files import (
+    make_folder,
+    read_json,
+    write_atomically,
+    write_json,
+)
+from smash.io.tensors import load_tensors, save_tensors
+from smash.run.checkpoint import Checkpoint
+from smash.run.layout import (
+    CHECKPOINT,
+    CONFIG,
+    COPIES,
+    ENVIRONMENT,
+    METRICS,
+    NETWORK,
+    SNAPSHOTS,
+    STUDY,
+    check_free,
+    check_trained,
+    child_path,
+    find_run,
+)
+from smash.run.metrics_log import FOLDER, Curves, MetricsLog
+from smash.spaces import SearchSpace, make_space
+
+__all__ = [
+    "COPIES",
+    "NETWORK",
+    "Checkpoint",
+    "MetricsLog",
+    "Run",
+    "environment",
+    "load_tensors",
+    "read_json",
+    "save_tensors",
+    "write_atomically",
+    "write_json",
+]
+
+
+class Run:
+    """A run folder: made with `create`, found with `open`.
+
+    Attributes:
+        path: The folder.
+        settings: What was asked for.
+        data: The data, loaded at first use unless it was set.
+    """
+
+    def __init__(self, path: Path, settings: RunSettings) -> None:
+        self.path = path
+        self.settings = settings
+        self._data: Data | None = None
+        self._search_data: Data | None = None
+        self._tensorboard = False
+        self.metrics = MetricsLog(path / METRICS)
+        self.checkpoint = Checkpoint(path / CHECKPOINT)
+
+    def show_in_tensorboard(self) -> None:
+        """Lets TensorBoard see training curves as they grow, of this network and of children.
+
+        Raises:
+            MissingExtraError: TensorBoard is not installed.
+        """
+        self._tensorboard = True
+        self.metrics.curves = Curves(self.path / FOLDER / "network")
+
+    def metrics_of(self, child: Path) -> MetricsLog:
+        """The training curves of a child, by its folder."""
+        curves = Curves(self.path / FOLDER / child.name) if self._tensorboard else None
+        return MetricsLog(child / METRICS, curves)
+
+    def create(self) -> None:
+        """Makes the folder; it is a run from when its settings are there, which come last.
+
+        Raises:
+            AlreadyExistsError: There is something at this path.
+        """
+        check_free(self.path)
+        make_folder(self.path)
+        write_json(self.path / ENVIRONMENT, environment())
+        write_atomically(self.path / CONFIG, self.settings.to_toml().encode())
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Finds a run.
+
+        Raises:
+            NotFoundError: There is no run at this path.
+            RunStateError: Its configuration is damaged.
+        """
+        return cls(Path(path), find_run(path))
+
+    @property
+    def data(self) -> Data:
+        """The data that the run was made with.
+
+        Raises:
+            RunStateError: It is no longer the same, or was given in memory and must be again.
+        """
+        if self._data is None:
+            if self.settings.data.source == IN_MEMORY:
+                raise RunStateError(
+                    f"run {str(self.path)!r} was made with data in memory, which cannot be found "
+                    "by a path: set run.data = load_data(...) of the same, with the same options"
+                )
+            data = load_data(**self.settings.data.model_dump(exclude={"fingerprint"}))
+            if data.settings.fingerprint != self.settings.data.fingerprint:
+                raise RunStateError(
+                    f"data {self.settings.data.source!r} has changed since run "
+                    f"{str(self.path)!r} was made: restore it, or train anew"
+                )
+            self._data = data
+        return self._data
+
+    @data.setter
+    def data(self, data: Data) -> None:
+        if data.settings.fingerprint != self.settings.data.fingerprint:
+            raise RunStateError(
+                f"run {str(self.path)!r} was made with other data ({self.settings.data.source!r}, "
+                "or other splits): give the data and the data options it was made with"
+            )
+        self._data = data
+        self._search_data = None
+
+    @property
+    def search_data(self) -> Data:
+        """The data at the size that the SMASH network learns and ranks from."""
+        if self._search_data is None:
+            self._search_data = shrink(self.data, self.settings.training.proxy_size)
+        return self._search_data
+
+    @cached_property
+    def space(self) -> SearchSpace[Any]:
+        """The search space."""
+        return make_space(self.settings.space, self.data.task.dims)
+
+    @cached_property
+    def search_space(self) -> SearchSpace[Any]:
+        """The space with the children that the SMASH network learns and ranks with."""
+        return self.space.proxy() if self.settings.training.proxy_space else self.space
+
+    def new_network(self) -> SmashNetwork:
+        """A SMASH network as it is before the first step."""
+        settings, task = self.settings, self.search_data.task
+        return SmashNetwork(self.search_space, task, settings.hypernet, settings.seed)
+
+    @property
+    def study_path(self) -> Path:
+        """Where candidates and scores are kept."""
+        return self.path / STUDY
+
+    @property
+    def trained(self) -> bool:
+        """Whether the SMASH network's training has finished."""
+        return (self.path / NETWORK).is_file()
+
+    def save_network(self, network: nn.Module) -> None:
+        """Keeps the weights of a finished SMASH network."""
+        save_tensors(
+            self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps}
+        )
+
+    def keep_copy(self, network: nn.Module, epoch: int) -> None:
+        """Keeps a copy of the network as it is after an epoch of training."""
+        path = self.path / COPIES / f"epoch-{epoch}.safetensors"
+        make_folder(path.parent)
+        save_tensors(path, network.state_dict(), {"epoch": epoch})
+
+    def network(self, device: torch.device) -> SmashNetwork:
+        """The finished SMASH network.
+
+        Raises:
+            RunStateError: Training has not finished, or the file is damaged.
+        """
+        check_trained(self.path)
+        return self._network(self.path / NETWORK, device)
+
+    def keep_snapshot(self, network: nn.Module, step: int) -> None:
+        """Keeps the network as it is after a step of training, to rank beside the last one."""
+        path = self._snapshot_path(step)
+        make_folder(path.parent)
+        save_tensors(path, network.state_dict(), {"step": step})
+
+    def snapshots(self, device: torch.device) -> list[SmashNetwork]:
+        """The networks that rank beside the last one, oldest first.
+
+        Raises:
+            RunStateError: A file is damaged, or is gone.
+        """
+        steps = sorted(self.settings.training.snapshot_steps)
+        return [self._network(self._snapshot_path(step), device) for step in steps]
+
+    def _snapshot_path(self, step: int) -> Path:
+        return self.path / SNAPSHOTS / f"step-{step}.safetensors"
+
+    def _network(self, path: Path, device: torch.device) -> SmashNetwork:
+        tensors, _ = load_tensors(path)
+        network = self.new_network()
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RunStateError(f"{path} does not fit this run: {reason}") from None
+        return network.to(device)
+
+    def child_path(self, name: str) -> Path:
+        """The folder of a trained child.
+
+        Raises:
+            InvalidValueError: The name would lead out of the run folder.
+        """
+        return child_path(self.path, name)
+
+
+def environment() -> dict[str, Any]:
+    """With what a run was made: versions, machine, threads."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": device,
+    }

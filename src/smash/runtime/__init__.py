@@ -1,0 +1,1 @@
+"""Where and how work runs: device, random numbers, processes, executors, signals, progress."""

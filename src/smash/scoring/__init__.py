@@ -1,0 +1,1 @@
+"""SMASH scores, training-free proxies, and their joint ranking."""

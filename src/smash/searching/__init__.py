@@ -1,0 +1,1 @@
+"""The search: which architectures are proposed, raced, scored and ranked."""

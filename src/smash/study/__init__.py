@@ -1,0 +1,1 @@
+"""Candidates and scores in an Optuna storage: a journal file, or PostgreSQL."""

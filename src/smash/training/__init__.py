@@ -1,0 +1,1 @@
+"""Training of the SMASH network and of child networks."""

@@ -1,5 +1,0 @@
-"""Where the weights of a child network come from."""
-
-from smash.weights.smash_network import HYPERNETS, SmashNetwork
-
-__all__ = ["HYPERNETS", "SmashNetwork"]

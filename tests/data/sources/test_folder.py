@@ -1,0 +1,131 @@
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from smash.data import Augmentation, load_data
+from smash.data.sources.folder import read_folder
+from smash.errors import DataError
+
+FULL = {f"{s}/{c}": n for s, n in (("train", 3), ("val", 1), ("test", 2)) for c in ("cat", "dog")}
+
+
+def test_class_folders_are_cut_into_three_splits(make_folder):
+    data = load_data(make_folder({"dog": 20, "cat": 40}))
+    assert data.classes == ("cat", "dog")
+    assert torch.bincount(data.test.labels).tolist() == [6, 3]
+    assert torch.bincount(data.val.labels).tolist() == [3, 2]
+    assert torch.bincount(data.train.labels).tolist() == [31, 15]
+    assert data.train.images.shape == (46, 3, 8, 8)
+    test, val = data.notes
+    assert test == "no test split found: 15% of the examples set apart, stratified (9 examples)"
+    assert val.startswith("no validation split found: 10% of the training examples set apart")
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_split_folders_are_taken_as_they_are(make_folder, val):
+    root = make_folder({name.replace("val/", f"{val}/"): count for name, count in FULL.items()})
+    data = load_data(root)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 4]
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+    first = Image.open(root / "test" / "dog" / "000.png")
+    assert data.test.images[2].permute(1, 2, 0).numpy().tobytes() == first.tobytes()
+    assert data.notes == ()
+
+
+def test_missing_splits_are_cut_from_train(make_folder):
+    data = load_data(make_folder({"train/a": 20, "train/b": 20, "test/a": 1, "test/b": 1}))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [36, 4, 2]
+
+
+def test_hidden_and_other_entries_are_passed_over(make_folder):
+    root = make_folder({**FULL, ".cache/x": 1, "docs": 0, "train/cat/deeper": 1, "train/.x": 1})
+    (root / "train" / "cat" / "notes.txt").write_text("")
+    (root / "train" / "cat" / ".hidden.png").write_text("")
+    (root / "readme.md").write_text("")
+    (root / "train" / "dog" / "000.png").rename(root / "train" / "dog" / "000.PNG")
+    source = read_folder(root, None)
+    assert source.classes == ("cat", "dog")
+    assert len(source.train) == 6
+    assert source.notes == (
+        "folders beside the splits ignored: docs",
+        "2 entries of class folders ignored, which are not image files",
+    )
+
+
+def test_grey_images_have_one_channel(make_folder):
+    data = load_data(make_folder({"a": 3, "b": 3}, colour=False))
+    assert data.task.channels == 1
+
+
+def test_image_size(make_folder):
+    data = load_data(make_folder({"a": 3, "b": 3}, size=(12, 10)), image_size=5)
+    assert data.task.size == (5, 5)
+    assert "images resized to 5x5 (all were 12x10)" in data.notes
+
+
+def test_images_that_are_not_square_stay(make_folder):
+    assert load_data(make_folder({"a": 3, "b": 3}, size=(12, 10))).task.size == (10, 12)
+
+
+@pytest.mark.parametrize(
+    ("side", "augment", "expected"),
+    [
+        (40, None, Augmentation(4, True)),
+        (32, True, Augmentation(4, True)),
+        (31, None, Augmentation(3, True)),
+        (8, None, Augmentation(1, True)),
+        (7, None, Augmentation(0, True)),
+        (32, False, Augmentation(0, False)),
+    ],
+)
+def test_augmentation_suits_the_size(make_folder, side, augment, expected):
+    root = make_folder({"a": 3, "b": 3}, size=(side, side))
+    assert load_data(root, augment=augment).augmentation == expected
+
+
+FAULTS = {
+    "empty folder": ({"": 0}, [r"photos must hold a folder of images for each class"]),
+    "empty train": (
+        {"train": 0, "test/a": 1, "test/b": 1},
+        [r"photos.train must hold a folder of images for each class"],
+    ),
+    "one class": ({"cat": 4}, [r"classes must be at least 2, found 1 \('cat'\)"]),
+    "no images": ({"a": 3, "b": 0}, [r"class 'b' must have at least 3 .* has 0: put images"]),
+    "images too deep": ({"a": 3, "b/more": 3}, [r"class 'b' must have at least 3 .* has 0"]),
+    "too few images": ({"a": 3, "b": 1}, [r"class 'b' must have at least 3 .* has 1"]),
+    "no train": ({"test/a": 2, "test/b": 2}, [r"must hold a folder 'train', .* holds test: add"]),
+    "two vals": (
+        {**FULL, "valid/cat": 1},
+        [r"must hold one folder of its val split, and holds val and valid"],
+    ),
+    "class not in test": (
+        {"train/a": 3, "train/b": 3, "test/a": 1},
+        [r"class 'b' must have at least 1 in the test split, has 0"],
+    ),
+    "class not in train": (
+        {"train/a": 3, "train/b": 3, "test/a": 1, "test/b": 1, "test/c": 1},
+        [r"class 'c' must have at least 2 in the train split with val cut from it, has 0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_faults(make_folder, case):
+    counts, patterns = FAULTS[case]
+    with pytest.raises(DataError) as caught:
+        load_data(make_folder(counts))
+    assert len(caught.value.faults) == len(patterns)
+    for pattern, fault in zip(patterns, caught.value.faults, strict=True):
+        assert re.search(pattern, fault)
+
+
+def test_faults_of_classes_and_of_files_come_together(make_folder):
+    root = make_folder({"a": 3, "b": 0})
+    (root / "a" / "001.png").write_text("no image")
+    with pytest.raises(DataError) as caught:
+        load_data(root)
+    classes, file = caught.value.faults
+    assert "class 'b'" in classes
+    assert str(root / "a" / "001.png") in file

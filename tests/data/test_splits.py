@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from smash.data import Split
+from smash.data.splits import check_classes, cut, cut_last
+from smash.errors import DataError
+
+
+def labelled(counts: list[int]) -> Split:
+    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+    return Split(torch.arange(len(labels))[:, None, None], labels)
+
+
+def test_cut_takes_the_share_of_each_class_and_every_example_once():
+    split = labelled([100, 40, 14, 3])
+    rest, part = cut(split, 0.15, seed=1, keep=2)
+    assert torch.bincount(part.labels).tolist() == [15, 6, 2, 1]
+    assert torch.bincount(rest.labels).tolist() == [85, 34, 12, 2]
+    found = torch.cat([rest.images, part.images]).flatten().sort().values
+    assert found.tolist() == list(range(157))
+    for piece in (rest, part):
+        assert torch.equal(split.labels[piece.images.flatten()], piece.labels)
+
+
+@pytest.mark.parametrize(("fraction", "taken"), [(0.1, 3), (0.01, 1), (0.99, 29)])
+def test_the_last_examples_are_taken_in_file_order(fraction, taken):
+    images = torch.arange(60).view(60, 1, 1)
+    rest, part = cut_last(Split(images, torch.arange(30), views=2), fraction)
+    assert rest.labels.tolist() == list(range(30 - taken))
+    assert part.labels.tolist() == list(range(30 - taken, 30))
+    assert part.images.flatten().tolist() == list(range(60 - 2 * taken, 60))
+
+
+def test_cut_keeps_the_views_of_an_example_together():
+    whole = labelled([20, 10])
+    images = (10 * torch.arange(30)[:, None] + torch.arange(4)).view(120, 1, 1)
+    for piece in cut(Split(images, whole.labels, views=4), 0.2, seed=1, keep=1):
+        of_example = piece.images.view(-1, 4)
+        assert piece.views == 4
+        assert torch.equal(of_example % 10, torch.arange(4).expand(len(piece), 4))
+        assert torch.equal(of_example // 10, (of_example[:, :1] // 10).expand(-1, 4))
+        assert torch.equal(whole.labels[of_example[:, 0] // 10], piece.labels)
+
+
+@pytest.mark.parametrize(("keep", "taken"), [(1, 2), (2, 1)])
+def test_cut_leaves_what_it_must(keep, taken):
+    _, part = cut(labelled([3, 3]), 0.9, seed=1, keep=keep)
+    assert torch.bincount(part.labels).tolist() == [taken, taken]
+
+
+def test_cut_depends_on_its_seed_alone():
+    split = labelled([50, 50])
+    first = cut(split, 0.2, seed=1, keep=1)[1].images
+    torch.rand(3)
+    assert torch.equal(first, cut(split, 0.2, seed=1, keep=1)[1].images)
+    assert not torch.equal(first, cut(split, 0.2, seed=2, keep=1)[1].images)
+
+
+@pytest.mark.parametrize(
+    ("names", "counts", "lines"),
+    [
+        (("a",), {"train": [5]}, ["found 1 ('a')"]),
+        ((), {"train": [0]}, ["found 0 (none)"]),
+        (
+            ("a", "b"),
+            {"train": [2, 3]},
+            ["'a' must have at least 3 in the train split with val and"],
+        ),
+        (("a", "b"), {"train": [2, 1], "test": [1, 1]}, ["'b' must have at least 2 in the train"]),
+        (("a", "b"), {"train": [2, 2], "val": [1, 0]}, ["'b' must have at least 1 in the val"]),
+        (
+            ("a", "b"),
+            {"train": [0, 1], "val": [1, 1], "test": [0, 1]},
+            ["'a' must have at least 1 in the train split, has 0: mend it", "'a' must have at"],
+        ),
+        (tuple("abcdefghijkl"), {"train": [1] * 12}, ["class "] * 10 + ["and 2 more"]),
+    ],
+)
+def test_classes_that_cannot_be_split_are_named(names, counts, lines):
+    labels = {split: labelled(of_split).labels for split, of_split in counts.items()}
+    with pytest.raises(DataError) as caught:
+        check_classes(names, labels, "mend it")
+    assert len(caught.value.faults) == len(lines)
+    for line, fault in zip(lines, caught.value.faults, strict=True):
+        assert line in fault
+
+
+@pytest.mark.parametrize(
+    "counts", [{"train": [3, 3]}, {"train": [1, 1], "val": [1, 1], "test": [1, 1]}]
+)
+def test_the_fewest_examples_will_do(counts):
+    labels = {split: labelled(of_split).labels for split, of_split in counts.items()}
+    check_classes(("a", "b"), labels, "")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, recall_score
+from torch import nn
+
+from smash.evaluation import as_json, confusion, evaluate
+
+
+@pytest.fixture
+def found(digits):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    predicted = model(digits.normalise(digits.test.images)).argmax(1).numpy()
+    return evaluate(model, digits.test, digits, "test"), predicted
+
+
+def test_confusion_and_recall_are_scikit_learns(found, digits):
+    evaluation, predicted = found
+    labels = digits.test.labels.numpy()
+    np.testing.assert_array_equal(
+        evaluation.confusion, confusion_matrix(labels, predicted, labels=range(10))
+    )
+    np.testing.assert_allclose(
+        evaluation.recall, recall_score(labels, predicted, average=None), rtol=1e-6
+    )
+
+
+def test_rows_are_classes_and_columns_what_they_are_taken_for():
+    counts = confusion(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 1, 2, 0, 0]), 4)
+    assert counts.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_json_has_the_stable_fields_first_and_no_confusion_of_many_classes(found):
+    evaluation, _ = found
+    stable = ["split", "examples", "error", "top5_error", "macro_f1", "loss"]
+    assert list(as_json(evaluation)) == [*stable, "recall", "confusion"]
+    many = replace(evaluation, confusion=((0,) * 101,) * 101)
+    assert list(as_json(many)) == [*stable, "recall"]
+    assert list(asdict(many)) == [*stable, "recall", "confusion"]

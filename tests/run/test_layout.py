@@ -1,0 +1,103 @@
+"""What is wrong with places is said at once, before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.io.files import check_there
+from smash.run.layout import (
+    check_child,
+    check_free,
+    check_searched,
+    check_trained,
+    child_path,
+    find_run,
+)
+
+_CODE = """
+import sys
+from smash.cli import main as cli
+
+for line in sys.argv[1:]:
+    sys.argv = ["smash", *line.split()]
+    try:
+        cli.main()
+    except SystemExit as left:
+        print(left.code)
+print(sorted({"torch", "optuna", "numpy"} & set(sys.modules)))
+"""
+
+
+def test_a_wrong_place_is_answered_without_torch_and_optuna(tmp_path):
+    lines = [
+        f"show {tmp_path}/nowhere",
+        f"search {tmp_path}",
+        f"retrain {tmp_path}/nowhere",
+        f"correlate {tmp_path}/nowhere --train 3",
+        f"evaluate {tmp_path}",
+        f"report {tmp_path}/nowhere",
+        f"train --resume --out {tmp_path}/nowhere",
+        f"train {tmp_path}/nowhere.npz --out {tmp_path}/out",
+        f"train --out {tmp_path}/out",
+        f"data check {tmp_path}/nowhere",
+        "train --epochs 1.5",
+        "serch",
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", _CODE, *lines], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines() == ["2"] * len(lines) + ["[]"]
+    assert len(answer.stderr.splitlines()) == len(lines)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\\b", "a\0b", "a" * 201])
+def test_a_child_lies_in_the_folder_of_children(tmp_path, name):
+    with pytest.raises(InvalidValueError, match="leave out slashes"):
+        child_path(tmp_path, name)
+
+
+def test_a_name_is_a_folder_of_children(tmp_path):
+    assert child_path(tmp_path, "my child-2.5") == tmp_path / "children" / "my child-2.5"
+
+
+def test_only_nothing_and_what_a_killed_start_left_is_free(tmp_path):
+    check_free(tmp_path / "nowhere")
+    check_free(tmp_path)
+    for name in ("environment.json", ".config.toml.ab.tmp", ".train.lock"):
+        (tmp_path / name).touch()
+    check_free(tmp_path)
+    with pytest.raises(NotFoundError, match="was stopped before it began"):
+        find_run(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(AlreadyExistsError, match="is kept"):
+        check_free(tmp_path)
+    with pytest.raises(NotFoundError, match="is not a run"):
+        find_run(tmp_path)
+    with pytest.raises(AlreadyExistsError):
+        check_free(tmp_path / "notes.txt")
+
+
+def test_what_is_not_there_yet_is_said_with_what_makes_it(tmp_path):
+    with pytest.raises(NotFoundError, match="'smash train'"):
+        find_run(tmp_path / "nowhere")
+    with pytest.raises(RunStateError, match="smash train --resume"):
+        check_trained(tmp_path)
+    with pytest.raises(NotFoundError, match="smash search"):
+        check_searched(tmp_path / "study.journal")
+    with pytest.raises(NotFoundError, match="smash retrain"):
+        check_child(tmp_path)
+    (tmp_path / "architecture.json").touch()
+    with pytest.raises(RunStateError, match="has not finished training"):
+        check_child(tmp_path)
+
+
+def test_a_name_of_data_may_be_known_elsewhere_and_a_path_must_be_there(tmp_path):
+    check_there("digits")
+    check_there(tmp_path)
+    for source in (tmp_path / "a", str(tmp_path / "a"), "a.npz", "a/b"):
+        with pytest.raises(NotFoundError, match="is not there"):
+            check_there(source)

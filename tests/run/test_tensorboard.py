@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import smash
+from smash.errors import MissingExtraError
+from smash.run.metrics_log import FOLDER, Curves, MetricsLog, check_tensorboard
+
+pytest.importorskip("tensorboard", reason="TensorBoard is an extra: smash-nas[dashboard]")
+
+NAMES = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/val",
+    "val_error": "error/val",
+    "val_top5_error": "top-5 error/val",
+}
+
+
+def read(folder):
+    """Steps and values by name, as TensorBoard itself reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder)).Reload()
+    return {
+        tag: [(event.step, event.value) for event in found.Scalars(tag)]
+        for tag in found.Tags()["scalars"]
+    }
+
+
+def expected(rows):
+    return {
+        name: [(row["step"], pytest.approx(row[key], rel=1e-6)) for row in rows if key in row]
+        for key, name in NAMES.items()
+    }
+
+
+def test_a_run_and_its_children_can_be_followed(digits, tmp_path):
+    options = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
+    run = smash.train(digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
+    assert read(run.path / FOLDER / "network") == expected(run.metrics.rows())
+    smash.search(run, random=2, perturb=0, markov=0, examples=20)
+    child = smash.retrain(run, epochs=2, test=False)
+    rows = MetricsLog(child.path / "metrics.jsonl").rows()
+    assert len(rows) == 2
+    assert read(run.path / FOLDER / child.path.name) == expected(rows)
+
+
+def test_without_being_asked_nothing_is_written(run):
+    assert not (run.path / FOLDER).exists()
+
+
+def test_what_a_resumed_training_writes_again_replaces_what_was_there(tmp_path):
+    first = Curves(tmp_path)
+    for step in (1, 2, 3):
+        first.write({"step": step, "train_loss": float(step)})
+    Curves(tmp_path).write({"step": 2, "train_loss": 20.0})
+    assert read(tmp_path) == {"loss/train": [(1, 1.0), (2, 20.0)]}
+
+
+def test_whoever_looks_at_the_test_split_is_told_so(tmp_path):
+    Curves(tmp_path).write({"step": 1, "val_error": 0.5, "split": "test"})
+    assert read(tmp_path) == {"error/test": [(1, 0.5)]}
+
+
+def test_without_tensorboard_there_is_advice_before_any_work(digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as Python has what is not installed
+    with pytest.raises(MissingExtraError, match=r"pip install 'smash-nas\[dashboard\]'"):
+        check_tensorboard()
+    with pytest.raises(MissingExtraError):
+        smash.train(digits, tmp_path / "run", epochs=1, tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("train", "digits", "--out", "new", "--tensorboard"), ("retrain", ".", "--tensorboard")],
+)
+def test_the_commands_give_that_advice(argv, finished, monkeypatch, command):
+    monkeypatch.chdir(finished)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    answer = command(*argv)
+    assert answer.code == 2
+    assert "pip install 'smash-nas[dashboard]'" in answer.err
+    assert not (finished / "new").exists()

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+import smash.runtime.device
+from smash.data import batches, load_data
+from smash.runtime.device import place
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+
+
+@pytest.fixture
+def data(make_folder):
+    return load_data(make_folder({"a": 20, "b": 20}))
+
+
+def device_with(monkeypatch, free: int) -> None:
+    monkeypatch.setattr(smash.runtime.device, "free_memory", lambda device: free)
+
+
+def test_what_fits_goes_to_the_device_and_is_moved_once(data, monkeypatch):
+    device_with(monkeypatch, 40 * 192 * 10 // 4)
+    moved = data.to(META)
+    assert moved.train.stored.device == moved.train.rows.device == META
+    assert moved.train.stored is moved.val.stored is moved.test.stored
+    assert len(moved.train.rows) == len(moved.train) == len(data.train)
+
+
+def test_what_does_not_fit_stays_and_its_batches_go(data, monkeypatch):
+    device_with(monkeypatch, 40 * 192 * 10 // 4 - 1)
+    moved = data.to(META)
+    assert moved.train.stored is data.train.stored
+    taken = [
+        *batches(moved.val, 3),
+        *batches(moved.train, 7, torch.tensor([3, 1])),
+        moved.train.subset(torch.tensor([2])),
+        moved.train.subset_of_views(torch.tensor([2]), torch.tensor([0])),
+        moved.test.part(torch.tensor([1, 0])),
+        moved.test.first_views,
+    ]
+    for batch in taken:
+        assert batch.images.device == batch.labels.device == META
+        assert len(batch.images) == len(batch)
+    assert moved.settings == data.settings
+
+
+def test_images_that_are_there_take_no_more_room(monkeypatch):
+    device_with(monkeypatch, 0)
+    images = torch.zeros(3, 1, 8, device=META)
+    assert place([images, images], META)[1] is images
+
+
+def test_main_memory_is_a_number_of_bytes_or_unknown():
+    memory = smash.runtime.device.main_memory()
+    assert memory is None or memory > 2**27
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("share", [0.4, 0.0])
+def test_batches_are_the_same_on_a_gpu(data, monkeypatch, share):
+    monkeypatch.setattr(smash.runtime.device, "SHARE", share)
+    moved = data.to("cuda")
+    assert moved.train.stored.is_cuda == (share > 0)
+    order = torch.randperm(len(data.train))
+    for one, other in zip(
+        batches(data.train, 7, order), batches(moved.train, 7, order), strict=True
+    ):
+        assert other.images.is_cuda
+        assert torch.equal(one.images, other.images.cpu())
+        assert torch.equal(one.labels, other.labels.cpu())

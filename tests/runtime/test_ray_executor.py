@@ -1,0 +1,178 @@
+"""A cluster of several machines, each a raylet of this one; some are killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import smash
+from smash.correlation.correlate import correlate
+from smash.errors import DivergedError, InvalidValueError, LostProcessError
+from smash.io.tensors import load_tensors
+from smash.runtime import ray_executor as far
+from smash.runtime.executor import HERE
+from smash.runtime.ray_executor import gather
+from smash.training.children import retrain_several
+from tests.answers import content
+from tests.conftest import TINY
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smash-nas[ray]'")
+
+
+MACHINE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two machines of one CPU each; the first holds what is shared."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={**MACHINE, "include_dashboard": False})
+    made.add_node(**MACHINE)
+    ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A run whose cohorts were raced here; never altered, only copied."""
+    path = tmp_path_factory.mktemp("far")
+    data = smash.load_data("digits", val_fraction=0.4)  # enough of them to race
+    run = smash.train(data, path / "trained", epochs=1, **TINY)
+    shutil.copytree(run.path, path / "here")
+    smash.search(smash.Run.open(path / "here"), **SEARCH)
+    return path
+
+
+SEARCH = {"random": 20, "perturb": 5, "markov": 2, "device": "cpu"}
+TRAIN = {"epochs": 1, "device": "cpu", "augment": False}
+
+
+def equal(one, other):
+    """Whether two files hold the same tensors, bit by bit; what is said of them has no order."""
+    tensors, others = load_tensors(one)[0], load_tensors(other)[0]
+    return tensors.keys() == others.keys() and all(
+        torch.equal(value, others[name]) for name, value in tensors.items()
+    )
+
+
+def killing(cluster, after):
+    """Progress that kills a machine once so many are done."""
+
+    @contextmanager
+    def shown(label, total):
+        def advance(done, words):
+            if done == after and cluster.worker_nodes:
+                victim = next(iter(cluster.worker_nodes))
+                cluster.remove_node(victim, allow_graceful=False)
+
+        yield advance
+
+    return shown
+
+
+def test_a_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched):
+    shutil.copytree(searched / "trained", searched / "far")
+    run = smash.Run.open(searched / "far")
+    study = smash.search(run, **SEARCH, ray="auto", progress=killing(cluster, after=7))
+    assert not cluster.worker_nodes  # it was killed
+    here = smash.Study(searched / "here" / "study.journal").candidates()
+    assert study.candidates() == here
+    assert len({(one.strategy, one.index) for one in here}) == len(here) == 27
+    assert any(one.partial for one in here)  # there was a race
+    assert content(run.path)["study.journal"].count(b'"op_code":4') == 27  # trials created
+
+
+def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched):
+    for name in ("one", "several"):
+        shutil.copytree(searched / "here", searched / name)
+    here = retrain_several(smash.Run.open(searched / "one"), [0, 1, 2], **TRAIN)
+    run = smash.Run.open(searched / "several")
+    there = retrain_several(run, [0, 1, 2], **TRAIN, ray="auto")
+    for one, other in zip(here, there, strict=True):
+        assert content(one.path).keys() == content(other.path).keys()
+        assert (one.about, one.result) == (other.about, other.result)
+        for name in ("model.safetensors", "state.safetensors"):
+            assert equal(one.path / name, other.path / name), name
+    # What is there is kept: nothing is trained, so the machines are not needed.
+    again = retrain_several(run, [2, 0], **TRAIN)
+    assert [child.about["id"] for child in again] == [there[2].about["id"], there[0].about["id"]]
+
+
+def test_a_check_of_the_ranking_that_loses_a_machine_finds_the_same(cluster, searched):
+    if not cluster.worker_nodes:  # another test has killed it
+        cluster.add_node(**MACHINE)
+    runs = [
+        Path(shutil.copytree(searched / "here", searched / name))
+        for name in ("checked", "checked far")
+    ]
+    here = correlate(smash.Run.open(runs[0]), train=3, **TRAIN)
+    lost = killing(cluster, after=1)
+    there = correlate(smash.Run.open(runs[1]), train=3, **TRAIN, ray="auto", progress=lost)
+    assert not cluster.worker_nodes  # it was killed
+    assert there.points == here.points
+    one, other = map(content, runs)
+    assert one.keys() == other.keys()
+    for name in one:
+        if name.endswith(("trust.json", "trust.jsonl", "trust.svg", "result.json")):
+            assert one[name] == other[name], name
+    models = [name for name in one if name.endswith("model.safetensors")]
+    assert len(models) == 3
+    assert all(equal(runs[0] / name, runs[1] / name) for name in models)
+
+
+def test_what_goes_wrong_far_away_is_said_here(cluster, monkeypatch):
+    monkeypatch.setattr(far, "_TRIES_AGAIN", 0)  # each costs a new process
+
+    def diverge():
+        raise DivergedError("the loss is nan: lower --learning-rate")
+
+    with gather("auto", "cpu") as fleet:
+        with pytest.raises(DivergedError, match="lower --learning-rate"):
+            fleet.submit(diverge).result()
+        with pytest.raises(ZeroDivisionError):
+            fleet.submit(divmod, 1, 0).result()
+        with pytest.raises(LostProcessError, match="was lost on 1 machines or processes"):
+            fleet.submit(os._exit, 1).result()
+
+
+def test_pieces_that_are_asked_for_together_are_done_first_first(cluster):
+    with gather("auto", "cpu") as fleet:
+        jobs = [fleet.submit(divmod, 17, by) for by in (3, 5)]
+        assert sorted(fleet.as_done(jobs)) == [(0, 5), (1, 3)]
+        assert [job.result() for job in jobs] == [5, 3]
+        further = fleet.submit(divmod, 100, jobs[0].kept)  # 17 mod 3, which stayed there
+        assert further.result() == 50
+
+
+def test_a_process_with_more_threads_than_any_machine_is_refused(cluster):
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(InvalidValueError, match=r"3 threads, .* at most 1 CPUs"):
+            gather("auto", "cpu").__enter__()
+    finally:
+        torch.set_num_threads(1)
+    with pytest.raises(InvalidValueError, match="device 'cuda' is on no machine"):
+        gather("auto", "cuda").__enter__()
+
+
+def test_here_work_is_done_when_its_result_is_asked_for():
+    done = []
+
+    def work(value):
+        done.append(value)
+        return value, -value
+
+    jobs = [HERE.submit(work, value) for value in (1, 2, 3)]
+    assert done == []
+    assert jobs[1].result() == 2
+    assert (jobs[1].kept, jobs[1].result(), done) == (-2, 2, [2])  # done once
+    assert list(HERE.as_done(jobs)) == [(0, 1), (1, 2), (2, 3)]
+    assert done == [2, 1, 3]

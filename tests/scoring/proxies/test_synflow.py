@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from smash.scoring.proxies import Subject, Synflow
+
+
+def score(child: nn.Module, channels: int, size: tuple[int, ...]) -> float:
+    subject = Subject(child=child, stages=[], macs=0)
+    images = torch.randn(3, channels, *size, generator=torch.Generator().manual_seed(0))
+    (found,) = Synflow()(subject, images, torch.Generator())
+    return found
+
+
+def with_weights(layer: nn.Module, **values) -> nn.Module:
+    with torch.no_grad():
+        for name, value in values.items():
+            getattr(layer, name).copy_(torch.tensor(value))
+    return layer
+
+
+class Linears(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = with_weights(nn.Linear(2, 2, bias=False), weight=[[1.0, -2.0], [3.0, 0.5]])
+        self.second = with_weights(nn.Linear(2, 1), weight=[[-1.0, 4.0]], bias=[0.25])
+
+    def forward(self, x):
+        return self.second(F.relu(self.first(x.flatten(1))))
+
+
+def test_it_is_the_sum_over_paths_by_hand():
+    # With positive weights, R = 1·(1 + 2) + 4·(3 + 0.5) + 0.25. A layer's Σ θ ∂R/∂θ is the sum over
+    # the paths through it: 17 each for the weights of both, 0.25 for the bias.
+    assert score(Linears(), 2, (1,)) == pytest.approx(17 + 17 + 0.25)
+
+
+def test_normalisations_and_tanh_are_passed_over():
+    class Dressed(Linears):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+            self.norm.running_mean.fill_(7.0)
+            self.layer = nn.LayerNorm(2)
+
+        def forward(self, x):
+            first = self.layer(self.norm(self.first(x.flatten(1))))
+            return torch.tanh(self.second(torch.tanh(F.relu(first))))
+
+    assert score(Dressed(), 2, (1,)) == pytest.approx(34.25)
+
+
+def test_a_gate_is_a_factor_by_hand():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.path = with_weights(nn.Linear(1, 1, bias=False), weight=[[-2.0]])
+            self.gate = with_weights(nn.Linear(1, 1, bias=False), weight=[[3.0]])
+
+        def forward(self, x):
+            return torch.tanh(self.path(x)) * torch.sigmoid(self.gate(x))
+
+    # R = 2 σ(3); the path's part is R itself, the gate's 2 · 3 σ(3) (1 - σ(3)).
+    open_ = 1 / (1 + math.exp(-3))
+    by_hand = 2 * open_ + 2 * 3 * open_ * (1 - open_)
+    assert score(Gated(), 1, ()) == pytest.approx(by_hand)
+
+
+def test_a_convolution_by_hand():
+    # 1×1 with weight -3 over 2×2 pixels: R = 12, and so is Σ θ ∂R/∂θ.
+    conv = with_weights(nn.Conv2d(1, 1, 1, bias=False), weight=[[[[-3.0]]]])
+    assert score(conv, 1, (2, 2)) == pytest.approx(12)
+
+
+def test_it_depends_on_no_image_and_leaves_the_child_alone():
+    child = Linears()
+    before = {name: value.clone() for name, value in child.state_dict().items()}
+    assert score(child, 2, (1,)) == score(child, 2, (1,))
+    assert all(torch.equal(value, before[name]) for name, value in child.state_dict().items())
+    assert all(value.grad is None for value in child.parameters())
+
+
+def test_deep_children_stay_in_range():
+    """Products of 60 layers, beyond the range of single precision."""
+    layers = [nn.Linear(8, 8, bias=False) for _ in range(60)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 2.0)
+    # Each layer multiplies by 16; R = 8 · 16⁶⁰, and each layer's sum is R.
+    assert score(nn.Sequential(*layers), 1, (8,)) == pytest.approx(60 * 8 * 16.0**60)
+
+
+def test_a_child_without_parameters_has_no_flow():
+    assert score(nn.Flatten(), 1, (2,)) == 0

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import smash
+from smash.io.measurements import Ledger
+from smash.scoring.measure import measure_companion
+from smash.scoring.proxies import COMPANIONS, Subject, Synflow
+from smash.scoring.scorer import Scorer
+
+CPU = torch.device("cpu")
+TINY = {"channels": 2, "cells": 2}
+
+
+@pytest.fixture(scope="module")
+def cells(digits, tmp_path_factory):
+    """A run of cells, trained for an epoch with smaller images and children than are shipped."""
+    path = tmp_path_factory.mktemp("measuring") / "run"
+    return smash.train(
+        digits, path, epochs=1, space="nas-bench-201", options=TINY, proxy_size=4, device="cpu"
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(cells):
+    rng = np.random.default_rng(0)
+    architectures = [cells.space.sample(rng) for _ in range(5)]
+    return [(str(number), each) for number, each in enumerate(architectures)]
+
+
+def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, drawn, tmp_path):
+    found = measure_companion(
+        cells, "generated-synflow", drawn, Ledger(tmp_path / "trust.jsonl"), CPU
+    )
+    scorer = Scorer(cells.network(CPU), cells.search_data)
+    for (_, architecture), numbers in zip(drawn, found, strict=True):
+        child = cells.search_space.build(architecture, cells.search_data.task, "cpu")
+        child.load_state_dict(scorer.state(architecture))
+        subject = Subject(child=child, stages=[], macs=0)
+        images = torch.zeros(1, 1, 4, 4)
+        assert numbers == pytest.approx(Synflow()(subject, images, torch.Generator()))
+
+
+def test_of_another_network_it_is_measured_anew(cells, drawn, digits, tmp_path):
+    other = smash.train(
+        digits, tmp_path / "run", epochs=1, space="nas-bench-201", options=TINY, proxy_size=4,
+        seed=1, device="cpu",
+    )  # fmt: skip
+    ledger = Ledger(tmp_path / "trust.jsonl")
+    for name, same in (("synflow", True), ("generated-synflow", False)):
+        first, second = (measure_companion(run, name, drawn, ledger, CPU) for run in (cells, other))
+        assert (first == second) is same
+
+
+@pytest.mark.parametrize("name", COMPANIONS)
+def test_what_is_kept_is_not_measured_again(name, cells, drawn, tmp_path):
+    path = tmp_path / "trust.jsonl"
+    first = measure_companion(cells, name, drawn, Ledger(path), CPU)
+    kept = path.read_bytes()
+    given = measure_companion(cells, name, drawn, Ledger(path), CPU, network=cells.network(CPU))
+    assert (given, path.read_bytes()) == (first, kept)

@@ -1,0 +1,107 @@
+"""Examples in several views, from training to evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import smash
+from smash.data import Split
+from smash.evaluation import evaluate, over_views
+from smash.scoring.scorer import Scorer
+from tests.conftest import TINY
+
+
+def in_views(split: Split, *others: torch.Tensor) -> Split:
+    """A split whose examples have more views behind their own."""
+    views = torch.stack([split.images, *others], dim=1)
+    return Split(views.flatten(0, 1), split.labels, views.shape[1])
+
+
+def noise(split: Split, seed: int) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(256, split.images.shape, generator=rng, dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def small(digits):
+    """A few digits, and the same with noise as a second view."""
+    few = torch.arange(60)
+    plain = replace(
+        digits,
+        train=digits.train.subset(few),
+        val=digits.val.subset(few),
+        test=digits.test.subset(few),
+    )
+    splits = {
+        name: in_views(split, noise(split, seed))
+        for seed, (name, split) in enumerate(
+            {"train": plain.train, "val": plain.val, "test": plain.test}.items()
+        )
+    }
+    return plain, replace(plain, **splits)
+
+
+def test_an_evaluation_averages_the_probabilities_of_all_views(digits):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    split = digits.test.subset(torch.arange(200))
+    examples = in_views(split, noise(split, 0), split.images.flip(-1))
+    found = evaluate(model, examples, digits, "test")
+
+    weight, bias = (parameter.detach().double().numpy() for parameter in model.parameters())
+    pixels = examples.images.double().numpy().reshape(200, 3, 64) / 255
+    logits = (pixels - digits.mean[0]) / digits.std[0] @ weight.T + bias
+    odds = np.exp(logits)
+    mean = (odds / odds.sum(2, keepdims=True)).mean(1)
+    labels = examples.labels.numpy()
+    own = mean[np.arange(200), labels]
+    assert found.examples == 200
+    assert found.error == pytest.approx(float((mean.argmax(1) != labels).mean()))
+    assert found.top5_error == pytest.approx(float(((mean > own[:, None]).sum(1) >= 5).mean()))
+    assert found.loss == pytest.approx(float(-np.log(own).mean()), rel=1e-5)
+    assert found.loss != pytest.approx(evaluate(model, split, digits, "test").loss, rel=1e-2)
+
+
+def test_the_logits_of_one_view_stay_as_they_are():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    assert over_views(logits, 1) is logits
+    torch.testing.assert_close(
+        over_views(logits.repeat_interleave(3, 0), 3).softmax(1), logits.softmax(1)
+    )
+
+
+def test_a_score_looks_at_the_first_views_alone(small, tmp_path):
+    plain, seen = small
+    run = smash.train(plain, tmp_path / "run", epochs=1, **TINY)
+    network = run.network(torch.device("cpu"))
+    architecture = run.space.sample(np.random.default_rng(0))
+    assert Scorer(network, seen)(architecture) == Scorer(network, plain)(architecture)
+
+
+def test_training_sees_all_views_and_can_be_repeated(small, tmp_path):
+    plain, seen = small
+    runs = [
+        smash.train(data, tmp_path / name, epochs=2, batch_size=20, **TINY)
+        for name, data in {"plain": plain, "seen": seen, "again": seen}.items()
+    ]
+    losses = [[row["train_loss"] for row in run.metrics.rows()] for run in runs]
+    assert losses[1] == losses[2]
+    assert losses[0] != losses[1]
+
+
+def test_a_child_is_trained_and_judged_on_all_views(small, tmp_path):
+    _, seen = small
+    run = smash.train(seen, tmp_path / "run", epochs=1, **TINY)
+    smash.search(run, random=2, perturb=0, markov=0)
+    child = smash.retrain(run, epochs=1, batch_size=20, device="cpu")
+    cpu = torch.device("cpu")
+    again = evaluate(child.model(cpu), seen.test, seen, "test")
+    assert child.result["test"]["examples"] == 60
+    assert child.result["test"]["loss"] == again.loss
+    alone = evaluate(child.model(cpu), seen.test.first_views, seen, "test")
+    assert alone.loss != again.loss

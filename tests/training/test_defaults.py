@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import smash
+from smash.training import defaults as training_settings
+from smash.training.defaults import suitable_preset
+from smash.training.train import begin
+
+
+def test_presets_suit_data_and_device():
+    assert suitable_preset((8, 8), "cpu") == "tiny"
+    assert suitable_preset((32, 32), "cpu") == "small"
+    assert suitable_preset((32, 32), "cuda") == "v2"
+
+
+@pytest.mark.parametrize(
+    ("preset", "fixed", "growing"), [("small", True, False), ("v2", False, True)]
+)
+def test_small_memory_banks_have_a_recipe_of_their_own(digits, tmp_path, preset, fixed, growing):
+    given = {"device": "cpu", "preset": preset}
+    training = begin(digits, tmp_path / "usual", **given).settings.training
+    assert (training.fixed_norms, training.growing) == (fixed, growing)
+    assert training.schedule == "cosine"
+    other = {"fixed_norms": not fixed, "growing": not growing}
+    training = begin(digits, tmp_path / "asked", **given, **other).settings.training
+    assert (training.fixed_norms, training.growing) == (not fixed, not growing)
+
+
+def test_many_minutes_let_cells_learn_from_larger_images(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "images.npz", data=rng.random((400, 40, 40, 1)), labels=np.arange(400) % 2)
+    data = smash.load_data(tmp_path / "images.npz")
+    per_epoch = len(data.train) // 32
+    cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "device": "cpu"}
+    minutes_an_epoch = {16: 1, 32: 3, 24: 2}
+
+    def steps_in(minutes, settings, data):
+        return int(minutes / minutes_an_epoch[settings.training.proxy_size] * per_epoch)
+
+    monkeypatch.setattr(training_settings, "_steps_in", steps_in)
+    for given, size, epochs in (
+        ({"minutes": 19}, 16, 19),
+        ({"minutes": 59}, 16, 59),
+        ({"minutes": 60}, 32, 20),
+        ({"minutes": 60, "proxy_size": 16}, 16, 60),
+        ({"minutes": 60, "proxy_size": 24}, 24, 30),
+        ({"epochs": 60}, 16, 60),
+        ({}, 16, 12),
+    ):
+        name = "-".join(map(str, (*given, *given.values())))
+        settings = begin(data, tmp_path / f"run-{name}", **cells, **given).settings.training
+        assert settings.proxy_size == size
+        assert settings.steps == epochs * per_epoch

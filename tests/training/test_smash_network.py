@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import smash
+from smash.data import epoch_order
+from smash.runtime.rng import generator
+from smash.scoring.scorer import Scorer
+from smash.training.optim import weighted_loss
+from smash.training.smash_network import TrainingLoop
+from smash.training.train import begin
+from tests.answers import call
+from tests.conftest import TINY
+
+
+def test_a_weighted_loss_is_a_mean_over_examples():
+    logits = torch.tensor([[0.0, 0.0], [0.0, np.log(3)], [0.0, np.log(3)]])
+    labels, weights = torch.tensor([0, 1, 0]), torch.tensor([2.0, 0.5])
+    by_hand = (2 * np.log(2) + 0.5 * np.log(4 / 3) + 2 * np.log(4)) / 3
+    assert float(weighted_loss(logits, labels, weights)) == pytest.approx(by_hand)
+    without = (np.log(2) + np.log(4 / 3) + np.log(4)) / 3
+    assert float(weighted_loss(logits, labels, None)) == pytest.approx(without)
+
+
+@pytest.mark.parametrize("rare", [30, 6])
+def test_class_weights_matter_where_classes_are_unequal(tmp_path, rare):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    labels = np.r_[np.zeros(60 - rare, int), np.ones(rare, int)]
+    data = smash.load_data((images, labels))
+    losses = [
+        smash.train(
+            data, tmp_path / str(on), epochs=2, batch_size=10, class_weights=on, **TINY
+        ).metrics.rows()[-1]["train_loss"]
+        for on in (False, True)
+    ]
+    counts = torch.bincount(data.train.labels)
+    if counts[0] == counts[1]:
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    else:
+        assert losses[0] != pytest.approx(losses[1], rel=1e-2)
+
+
+def test_validation_is_as_often_as_asked_and_at_the_end(few_digits, tmp_path):
+    rows = {
+        every: smash.train(
+            few_digits, tmp_path / str(every), epochs=3, validate_every=every, **TINY
+        ).metrics.rows()
+        for every in (0, 2)
+    }
+    assert ["val_error" in row for row in rows[0]] == [False, False, True]
+    assert ["val_error" in row for row in rows[2]] == [False, True, True]
+    last = rows[0][-1]
+    assert last == {**rows[2][-1], "seconds": last["seconds"]}  # looking changes nothing
+    assert 0 <= last["val_top5_error"] < last["val_error"]
+
+
+def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "run", epochs=1, **TINY)
+    network = run.network(torch.device("cpu"))
+    loop = TrainingLoop(run, network, digits)
+    found = loop.validate(1)
+    order, wrong = epoch_order(len(digits.val), 0, 0), [0, 0]
+    for index, rows in enumerate(order.split(100)):
+        batch = digits.val.subset(rows)
+        architecture = run.space.sample(generator(0, "validation architecture of epoch 1", index))
+        with torch.no_grad():
+            ranked = network(architecture, digits.normalise(batch.images)).argsort(1).numpy()
+        for of_example, label in zip(ranked, batch.labels.tolist(), strict=True):
+            wrong[0] += label != of_example[-1]
+            wrong[1] += label not in of_example[-5:]
+    assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
+
+
+def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    asked = (
+        "--fixed-norms --no-growing --snapshots 2 --weight-decay 0.002 --hypernet none "
+        "--schedule constant"
+    )
+    train = f"train digits --preset tiny --epochs 1 --device cpu {asked} --out".split()
+    assert call(*train, out) == 0, capsys.readouterr().err
+    run = smash.Run.open(out)
+    training = run.settings.training
+    assert (training.fixed_norms, training.snapshots, training.weight_decay) == (True, 2, 0.002)
+    assert not training.growing
+    assert len(run.snapshots(torch.device("cpu"))) == 1
+    shared = run.network(torch.device("cpu")).source.shared.tensors
+    norms = [tensor for name, tensor in shared.items() if "norm/weight" in name]
+    assert len(norms) > 3
+    assert all(torch.equal(tensor, torch.ones_like(tensor)) for tensor in norms)
+
+
+@pytest.mark.parametrize("growing", [True, False])
+def test_architectures_grow_over_the_first_half_unless_asked_not_to(
+    few_digits, tmp_path, monkeypatch, growing
+):
+    run = begin(few_digits, tmp_path / "run", epochs=2, growing=growing, **TINY)
+    loop = TrainingLoop(run, run.new_network(), few_digits)
+    drawn = []
+    monkeypatch.setattr(
+        loop.network,
+        "forward",
+        lambda architecture, images: drawn.append(architecture) or torch.zeros(len(images), 10),
+    )
+    monkeypatch.setattr(loop.scaler, "scale", lambda loss: torch.zeros((), requires_grad=True))
+    steps = run.settings.training.steps
+    for _ in range(steps):
+        loop.take_step()
+    fractions = [step / steps if growing else 1.0 for step in range(steps)]
+    assert drawn == [
+        run.space.sample(generator(0, "training architecture", step), fraction)
+        for step, fraction in enumerate(fractions)
+    ]
+    assert len(set(map(repr, drawn))) > 1
+
+
+def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
+    data = few_digits
+    run = smash.train(data, tmp_path / "run", epochs=4, snapshots=4, **TINY)
+    steps = run.settings.training.steps
+    kept = sorted(int(path.stem.split("-")[1]) for path in (run.path / "snapshots").iterdir())
+    assert kept == [steps - 3 * steps // 8, steps - 2 * steps // 8, steps - steps // 8]
+    # What is kept after a step is what a run has that ends there, at a constant rate.
+    shorter = begin(data, tmp_path / "shorter", epochs=4, snapshots=4, **TINY)
+    loop = TrainingLoop(shorter, shorter.new_network(), data)
+    for _ in range(kept[0]):
+        loop.take_step()
+    device = torch.device("cpu")
+    for name, tensor in run.snapshots(device)[0].state_dict().items():
+        assert torch.equal(tensor, loop.network.state_dict()[name])
+    networks = [*run.snapshots(device), run.network(device)]
+    architecture = run.space.sample(np.random.default_rng(0))
+    alone = [Scorer(network, data).predict(architecture).double() for network in networks]
+    odds = torch.stack([each.softmax(1).log() for each in alone]).mean(0)
+    scorer = Scorer(networks[-1], data, snapshots=networks[:-1])
+    assert torch.allclose(scorer.predict(architecture).double(), odds, atol=1e-5)
+    losses = [Scorer(network, data)(architecture).loss for network in networks]
+    assert scorer(architecture).loss == pytest.approx(np.mean(losses), rel=1e-5)
+    each = scorer.each(scorer.predict(architecture))  # what a race compares
+    assert each.mean().item() == pytest.approx(np.mean(losses), rel=1e-5)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import smash
+from smash.config import TrainingSettings
+from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
+from smash.io.tensors import load_tensors
+from smash.training import train as training
+from smash.training.optim import make_optimizer, scheduled_rate
+from smash.training.train import begin
+from tests.conftest import TINY
+
+
+def weights_of(run):
+    return load_tensors(run.path / "network.safetensors")[0]
+
+
+def metrics_of(run):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics.rows()]
+
+
+def test_an_interrupted_run_resumes_to_the_same_result(digits, tmp_path, monkeypatch):
+    whole = smash.train(digits, tmp_path / "whole", epochs=2, **TINY)
+
+    from smash.runtime.signals import Interruption
+
+    steps = iter(range(1000))
+    monkeypatch.setattr(
+        Interruption,
+        "requested",
+        property(lambda self: next(steps) == 38, lambda self, _: None),
+        raising=False,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        smash.train(digits, tmp_path / "cut", epochs=2, **TINY)
+    monkeypatch.undo()
+    cut = smash.Run.open(tmp_path / "cut")
+    assert not cut.trained
+    with pytest.raises(RunStateError, match="has not finished"):
+        smash.search(cut)
+    cut = smash.train(None, tmp_path / "cut", resume=True)  # it knows its data
+
+    assert metrics_of(cut) == metrics_of(whole)
+    assert len(metrics_of(cut)) == 2
+    expected = weights_of(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(cut).items())
+
+
+def test_same_seed_same_run_in_another_process(run, tmp_path):
+    study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
+    code = f"""
+import json, torch, smash
+torch.set_num_threads(1)
+run = smash.train(smash.load_data("digits"), {str(tmp_path / "other")!r}, epochs=1, **{TINY!r})
+study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
+rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in run.metrics.rows()]
+print(json.dumps([rows, [[one.id, one.loss, one.error] for one in study.candidates()]]))
+"""
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rows, candidates = json.loads(other.stdout)
+    assert rows == metrics_of(run)
+    assert candidates == [[one.id, one.loss, one.error] for one in study.candidates()]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path):
+    with pytest.raises(DivergedError, match="lower --learning-rate") as caught:
+        smash.train(digits, tmp_path / "run", epochs=3, learning_rate=1e30, **TINY)
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "run" / "network.safetensors").exists()
+
+
+def test_what_is_there_is_not_overwritten(run, digits):
+    before = (run.path / "config.toml").read_bytes()
+    with pytest.raises(AlreadyExistsError):
+        smash.train(digits, run.path, epochs=1, **TINY)
+    assert (run.path / "config.toml").read_bytes() == before
+
+
+def test_resume_refuses_other_settings_and_other_data(run, digits):
+    with pytest.raises(RunStateError, match="seed was 0"):
+        smash.train(digits, run.path, resume=True, seed=1)
+    with pytest.raises(RunStateError, match="other data"):
+        smash.train(smash.load_data("digits", val_fraction=0.2), run.path, resume=True)
+
+
+def test_a_wrong_option_leaves_no_folder(digits, tmp_path):
+    with pytest.raises(InvalidValueError, match="did you mean 'depth'"):
+        smash.train(digits, tmp_path / "run", epochs=1, options={"depht": 3})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("digits", "got 'digits'"),
+        (np.zeros((2, 1, 8, 8)), "got a ndarray"),
+        (None, "must be given"),
+    ],
+)
+def test_data_that_is_not_loaded_is_told(data, words, run, tmp_path):
+    with pytest.raises(InvalidValueError, match=words):
+        smash.train(data, tmp_path / "other", epochs=1)
+    assert not (tmp_path / "other").exists()
+    if data is not None:
+        with pytest.raises(InvalidValueError, match=words):
+            smash.train(data, run.path, resume=True)
+
+
+def test_minutes_fix_the_number_of_steps(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "run", minutes=0.05, **TINY)
+    steps = smash.Run.open(run.path).settings.training.steps
+    assert run.metrics.rows()[-1]["step"] == steps >= 1
+
+
+def test_the_hypernetwork_is_not_decayed(run):
+    network = run.network(torch.device("cpu"))
+    settings = TrainingSettings(steps=10)
+    groups = make_optimizer(network, settings).param_groups
+    hypernetwork = {id(value) for value in network.source.hypernetwork.parameters()}
+    assert {id(value) for value in groups[1]["params"]} == hypernetwork
+    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
+    assert (groups[0]["lr"], groups[0]["betas"], groups[0]["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
+
+
+def test_cosine_goes_from_the_learning_rate_to_zero():
+    settings = TrainingSettings(steps=10)
+    rates = [scheduled_rate(settings, step) for step in (0, 5, 10)]
+    assert rates == pytest.approx([1e-3, 5e-4, 0])
+
+
+def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
+    cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "epochs": 1}
+    rng = np.random.default_rng(0)
+    for name, size, proxy, words in (
+        (
+            "images",
+            (1, 20, 20),
+            (16, 16),
+            "ranks from 16×16 with the smaller children of the space's",
+        ),
+        ("signals", (1, 40), (40,), "ranks with the smaller children of the space's"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", data=rng.random((60, *size)), labels=np.arange(60) % 2)
+        data = smash.load_data(tmp_path / f"{name}.npz", dims=len(proxy))
+        run = begin(data, tmp_path / name, device="cpu", **cells)
+        assert run.search_data.task.size == proxy
+        assert any(words in line for line in training._choices(run))
+    plain = begin(data, tmp_path / "plain", device="cpu", proxy_space=False, **cells)
+    assert not any("ranks" in line for line in training._choices(plain))
+
+
+def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
+    given = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 1, "distinct": True}}
+    trained = smash.train(digits, tmp_path / "run", epochs=1, device="cpu", **given)
+    run = smash.Run.open(trained.path)
+    assert (run.settings.hypernet, run.settings.space.preset) == ("none", None)
+    assert (run.settings.training.schedule, run.settings.training.optimizer) == ("constant", "sgd")
+    study = smash.search(run, random=6, perturb=2, markov=2, device="cpu", examples=50)
+    cells = [run.space.from_json(one.architecture) for one in study.candidates()]
+    assert len({cell.canonical for cell in cells}) == 10
+    child = smash.retrain(run, 0, epochs=1, device="cpu")
+    best = study.ranked()[0]
+    assert child.about["architecture"] == best.architecture
+    model = child.model(torch.device("cpu"))
+    assert sum(parameter.numel() for parameter in model.parameters()) == best.params
+    with pytest.raises(RunStateError, match="space was nas-bench-201"):
+        smash.train(digits, run.path, resume=True, space="memory-bank")
+    with pytest.raises(InvalidValueError, match="'tiny' is one of memory banks"):
+        smash.train(digits, tmp_path / "other", epochs=1, preset="tiny", space="nas-bench-201")
+    assert not (tmp_path / "other").exists()
