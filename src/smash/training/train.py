@@ -1,7 +1,8 @@
 """Training a SMASH network: from what is asked for to a run that is trained.
 
 What is asked for becomes settings in `smash.training.defaults`; the loop is
-`smash.training.smash_network`."""
+`smash.training.smash_network`.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ published by Brock et al. 2016, arXiv 1608.04236), N·24×32³ or N×24×32³. L
 one a rotation, in the order of the sorted names.
 
 An object is one example with 24 views, see `Split`. `smash.data.sources.voxelize` makes these
-files."""
+files.
+"""
 
 from __future__ import annotations
 
