@@ -56,7 +56,17 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "correlate": ["--train", "3", "--epochs", "1", "--proxy", "naswot,az-nas"],
     },
 }  # fmt: skip
-_VOLATILE = {"seconds", "minutes", "path", "child_time", "graph_time", "about", "sha256", "file"}
+_VOLATILE = {
+    "seconds",
+    "minutes",
+    "path",
+    "child_time",
+    "graph_time",
+    "picture",
+    "about",
+    "sha256",
+    "file",
+}
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import smash
-from smash.training import defaults as training_settings
 from smash.training.defaults import suitable_preset
 from smash.training.train import begin
 
@@ -39,7 +38,7 @@ def test_many_minutes_let_cells_learn_from_larger_images(tmp_path, monkeypatch):
     def steps_in(minutes, settings, data):
         return int(minutes / minutes_an_epoch[settings.training.proxy_size] * per_epoch)
 
-    monkeypatch.setattr(training_settings, "_steps_in", steps_in)
+    monkeypatch.setattr("smash.training.train._steps_in", steps_in)
     for given, size, epochs in (
         ({"minutes": 19}, 16, 19),
         ({"minutes": 59}, 16, 59),

@@ -89,7 +89,7 @@ def at_work(place: Path, files: tuple[Path, dict[str, Any]]) -> Iterator[None]:
         for name, reader in readers.items():
             patch.setattr(f"torchvision.datasets.{name}", reader)
         # What is told before training takes longer than the training here.
-        patch.setattr("smash.training.train.survey", partial(survey, samples=3))
+        patch.setattr("smash.cli.describe.survey", partial(survey, samples=3))
         yield
 
 
