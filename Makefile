@@ -1,8 +1,11 @@
 # Everything from nothing but python3 and make.
 PYTHON ?= python3
+# Which extras of pyproject.toml are installed; continuous integration takes more.
+EXTRAS ?= dev
 BIN := .venv/bin
+PIP := python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: demo test lint docs install clean
+.PHONY: demo test test-lowest lint docs install clean
 
 demo: install
 	$(BIN)/smash demo
@@ -10,10 +13,21 @@ demo: install
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
+# The same tests with the oldest versions that pyproject.toml allows. uv chooses the versions, and
+# pip installs them.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/$(PIP) uv
+	.venv-lowest/bin/uv pip compile --quiet --resolution lowest-direct --extra dev \
+		--no-emit-package smash-nas --output-file .venv-lowest/lowest.txt pyproject.toml
+	.venv-lowest/bin/$(PIP) --requirement .venv-lowest/lowest.txt --editable .
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n 2 --dist worksteal -q
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # The site, in build/site. No link may be broken, and no page may load anything from elsewhere.
 docs: .venv/docs-installed
@@ -22,15 +36,15 @@ docs: .venv/docs-installed
 
 install: .venv/installed
 
-# Not compiled: Python does that for what it imports, and pip for all of torch, which takes a minute.
+# Not compiled: Python compiles what it imports, and compiling all of torch takes a minute.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	$(BIN)/$(PIP) --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/docs-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[docs]'
+	$(BIN)/$(PIP) --editable '.[docs]'
 	touch $@
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv .venv-lowest build
