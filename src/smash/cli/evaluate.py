@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from smash.cli.options import DeviceOption, JsonOption
+from smash.io.text import printable
 from smash.run.layout import check_child
 
 
@@ -19,7 +20,7 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a trained child."""
+    """Evaluate a trained child on one split of its data."""
     check_child(child)
     from smash.run.child import Child
     from smash.runtime.device import choose_device
@@ -34,4 +35,5 @@ def evaluate(
         f"macro-F1 {found.macro_f1:.4f}, loss {found.loss:.4f} on {found.examples:,} examples"
     )
     worst = sorted(zip(found.recall, trained.run.data.classes, strict=True))[:5]
-    print("  least often recognised: " + ", ".join(f"{name} {share:.1%}" for share, name in worst))
+    shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
+    print(f"  lowest recall: {shares}")

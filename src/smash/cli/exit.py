@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from smash.errors import LostProcessError, SmashError
+from smash.io.text import printable
 from smash.runtime.signals import Terminated
 
 ENDINGS = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError)
@@ -84,5 +85,5 @@ def _close_output() -> None:
 def fail(program: str, faults: Iterable[str], code: int) -> NoReturn:
     """Prints each fault as one line, and ends the program."""
     for fault in faults:
-        print(f"{program}: {' '.join(str(fault).split())}", file=sys.stderr)
+        print(f"{program}: {printable(' '.join(str(fault).split()))}", file=sys.stderr)
     sys.exit(code)

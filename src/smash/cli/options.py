@@ -11,6 +11,7 @@ import typer
 from smash.cli.exit import speaks
 from smash.errors import InvalidValueError
 from smash.io.files import parse_json
+from smash.io.text import printable
 from smash.run.layout import STUDY, check_searched, find_run
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def say(words: str) -> None:
     """Tells the user something that is not a result: on standard error."""
     if speaks():
-        print(words, file=sys.stderr)
+        print(printable(words), file=sys.stderr)
 
 
 def announce(lines: list[str]) -> None:

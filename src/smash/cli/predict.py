@@ -10,6 +10,7 @@ import typer
 
 from smash.cli.options import JsonOption
 from smash.errors import NotFoundError
+from smash.io.text import printable
 
 
 def predict(
@@ -55,6 +56,7 @@ def predict(
     table.add_column("probability", justify="right")
     for one in found:
         for place, (name, probability) in enumerate(one.likely):
-            # As Text: names from files and data are no markup.
-            table.add_row(Text("" if place else one.file), Text(name), f"{probability:.1%}")
+            # Text, because names from files and data may look like Rich markup.
+            file = Text("" if place else printable(one.file))
+            table.add_row(file, Text(printable(name)), f"{probability:.1%}")
     Console(width=None if Console().is_terminal else 100).print(table)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smash.errors import NotFoundError
+from smash.io.text import printable
 
 if TYPE_CHECKING:
     from smash.exporting import Export
@@ -142,7 +143,7 @@ def print_child(child: Child) -> None:
 def print_export(made: Export) -> None:
     """Prints the files of an export, and how near it comes to the child."""
     for file in made.files:
-        print(file)
+        print(printable(file))
     parity = made.parity
     batches = " and ".join(map(str, parity.batches))
     say(
