@@ -4,11 +4,11 @@ Trains a SMASH network for each hypernetwork, for the same minutes, scores rando
 the first of them, trains a stratified sample from scratch, and tells how far each ranking agrees
 with what that gave::
 
-    python benchmarks/banks.py FOLDER --out RUNS
+    python -m benchmarks.banks FOLDER --out RUNS
 
 With ``--table`` nothing is trained from scratch: accuracies are those of a table that
-``benchmarks/trainings.py`` made, such as ``benchmarks/banks.csv``, and ``--options`` those of its
-space (``OPTIONS`` there).
+``benchmarks.trainings`` made, such as ``benchmarks/results/banks.csv``, and ``--options`` those of
+its space (``OPTIONS`` there).
 
 The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
 part of them, from another seed. Where all were trained twice, the mean of both is what rankings are

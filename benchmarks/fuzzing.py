@@ -1,6 +1,6 @@
 """Feeds damaged and hostile files to all that reads files: each must be read, or refused in words.
 
-    python benchmarks/fuzzing.py --inputs 100000 --reader journal
+    python -m benchmarks.fuzzing --inputs 100000 --reader journal
 
 A good file is altered at random: bits, pieces, whole values of another kind, numbers beyond all
 bounds, nesting without end. What a reader may do is to return or to raise `SmashError`; any other
@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from altering import alter
-from readers import Reader, make_run, readers
-
+from benchmarks.altering import alter
+from benchmarks.readers import Reader, make_run, readers
 from smash.errors import SmashError
 
 _SECONDS = 10

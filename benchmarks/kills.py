@@ -1,6 +1,6 @@
 """Kills the commands at random instants, and compares what they come to with uninterrupted runs.
 
-    python benchmarks/kills.py --kills 25 --out kills.json
+    python -m benchmarks.kills --kills 25 --out kills.json
 
 Each command runs in a process of its own, which is killed (SIGKILL) after a random part of the time
 that the whole command takes. Then it is repeated, as a user would, until it ends by itself; that

@@ -2,7 +2,7 @@
 
 On CIFAR-10, at the size of the original's defaults, and meant for a GPU::
 
-    python benchmarks/published.py FOLDER --out OUT --minutes 25
+    python -m benchmarks.published FOLDER --out OUT --minutes 25
 
 FOLDER holds CIFAR-10 as class folders, or is ``cifar10`` with ``--data-dir``. Beside the network of
 the best score are trained alike one that was drawn at random, and the one of most parameters: what
@@ -136,7 +136,7 @@ def trained(data: smash.Data, given: argparse.Namespace) -> Run:
 def searched(run: Run, plan: Plan, given: argparse.Namespace) -> tuple[Study, dict[str, int]]:
     """The study, of as many candidates as fit: all that were published, or a share of each kind."""
 
-    def search(counts: dict[str, int]) -> Study:
+    def search(counts: dict[str, Any]) -> Study:
         return smash.search(
             run,
             **counts,

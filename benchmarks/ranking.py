@@ -3,7 +3,7 @@
 Trains a SMASH network for each, keeps copies on the way, scores the cells of a table with each copy
 and reports the rank correlation with the published accuracies over minutes of training::
 
-    python benchmarks/ranking.py FOLDER --table TABLE.csv --column COLUMN --out RUNS
+    python -m benchmarks.ranking FOLDER --table TABLE.csv --column COLUMN --out RUNS
 
 FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings. A
 repeated command goes on where it was cut. Choose a recipe with ``--half first``, and report it with

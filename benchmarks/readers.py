@@ -10,17 +10,25 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from altering import alter_csv, alter_json, alter_lines, alter_npz, alter_safetensors, alter_toml
 from PIL import Image
 from torch import nn
 
 import smash
+from benchmarks.altering import (
+    alter_csv,
+    alter_json,
+    alter_lines,
+    alter_npz,
+    alter_safetensors,
+    alter_toml,
+)
 from smash.correlation.correlate import correlate
 from smash.correlation.ground_truth import read_table
 from smash.data.sources.arrays import read_archive
@@ -75,7 +83,11 @@ def make_run(path: Path) -> None:
     """Makes a run that has a bit of everything."""
     torch.set_num_threads(1)
     data = smash.load_data("digits")
-    tiny = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
+    tiny: dict[str, Any] = {
+        "preset": "tiny",
+        "options": {"depth": 1, "max_width": 16},
+        "device": "cpu",
+    }
     run = smash.train(data, path, epochs=1, **tiny)
     smash.search(run, random=3, perturb=1, markov=1, device="cpu")
     smash.retrain(run, epochs=1, device="cpu")

@@ -4,12 +4,12 @@ Candidates are random ones, one of each of equal parts of those drawn, in the or
 parameters; with ``--spread`` those that differ most in what `SearchSpace.readable` tells of them.
 Each is trained from scratch by the published recipe with seeds 0 and 1::
 
-    python benchmarks/trainings.py FOLDER --out TABLE.csv
+    python -m benchmarks.trainings FOLDER --out TABLE.csv
 
 and the table has a line for each: architecture, parameters, MACs, and the accuracy of both
 trainings on examples of the training split that neither of them looked at (no test example is).
 ``smash correlate RUN --table TABLE.csv --column accuracy`` reads it, and so does
-``benchmarks/banks.py``. Each training adds a line to ``TABLE.csv.jsonl``, with the mean loss of
+``benchmarks.banks``. Each training adds a line to ``TABLE.csv.jsonl``, with the mean loss of
 each of its epochs; a repeated command goes on with those that are missing.
 
 Small networks keep a GPU waiting for Python. So there a child's whole step, its batch included, is
@@ -296,7 +296,7 @@ class Training:
         initialise(self.model, torch_generator(feed.seed, "initial weights"))
         self.model.train()
         self.losses = torch.zeros(feed.plan.epochs, device=feed.device)
-        self._parameters = list(self.model.parameters())
+        self._parameters: list[Tensor] = list(self.model.parameters())
         self._momenta = [torch.zeros_like(each) for each in self._parameters]
         self._number = torch.zeros(1, dtype=torch.int64, device=feed.device)
         self._taken = 0

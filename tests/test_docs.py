@@ -118,8 +118,8 @@ class _Read(Exception):  # noqa: N818 # what is asked for, no error
     """Raised once a command line is read, so that nothing follows."""
 
 
-def parse_benchmark(script: str, words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
-    """Reads the arguments of a script as it does itself, and stops it there."""
+def parse_benchmark(module: str, words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
+    """Reads the arguments of a benchmark with its own parser, and stops it there."""
     read = argparse.ArgumentParser.parse_args
 
     def stop(self: argparse.ArgumentParser, *args: Any) -> None:
@@ -127,9 +127,9 @@ def parse_benchmark(script: str, words: Sequence[str], patch: pytest.MonkeyPatch
         raise _Read
 
     patch.setattr(argparse.ArgumentParser, "parse_args", stop)
-    patch.setattr("sys.argv", [script, *words])
+    patch.setattr("sys.argv", [module, *words])
     with pytest.raises(_Read):
-        runpy.run_path(str(ROOT / script))["main"]()
+        runpy.run_module(module, run_name="__main__")
 
 
 def check_extras(requirements: Sequence[str]) -> None:
@@ -159,8 +159,8 @@ def test_commands_are_read_by_the_real_parsers(block, monkeypatch):
         elif program == "python" and words[0] in ("train.py", "evaluate.py"):
             parser = flags.train_parser if words[0] == "train.py" else flags.evaluate_parser
             flags.read(parser(), words[1:])
-        elif program == "python" and words[0].startswith("benchmarks/"):
-            parse_benchmark(words[0], words[1:], monkeypatch)
+        elif program == "python" and words[1].startswith("benchmarks."):
+            parse_benchmark(words[1], words[2:], monkeypatch)
         elif program == "make":
             assert {*words} <= {*targets}
         elif (program, words[0]) == ("pip", "install"):
@@ -191,9 +191,10 @@ def test_options_within_sentences_are_there(path):
         everywhere |= {*parser._option_string_actions}
     for span in spans(path):
         found = re.match(r"(smash(?: data)? [a-z]+)\b", span)
-        if span.startswith("python benchmarks/"):
-            script = span.split()[1]
-            known = {*re.findall(r'"(--[a-z-]+)"', (ROOT / script).read_text())}
+        if span.startswith("python -m benchmarks."):
+            source = (ROOT / span.split()[2].replace(".", "/")).with_suffix(".py")
+            source = source if source.is_file() else source.with_suffix("") / "__main__.py"
+            known = {*re.findall(r'"(--[a-z-]+)"', source.read_text())}
         elif found:
             assert found[1] in OPTIONS, f"{path.name}: {span}"
             known = OPTIONS[found[1]] | {"--help"}

@@ -1,15 +1,13 @@
-"""What `benchmarks/banks.py` judges rankings of memory banks by, against SciPy's own numbers."""
-
 from __future__ import annotations
 
-import importlib
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
+
+from benchmarks import banks
 
 FIRST = np.asarray([0.40, 0.42, 0.41, 0.45, 0.44])
 SECOND = np.asarray([0.47, 0.40, 0.42, 0.44, 0.46])
@@ -17,14 +15,8 @@ PARAMS = np.asarray([1.0, 2.0, 4.0, 3.0, 5.0])
 LOSSES = np.asarray([1.5, 1.7, 1.4, 1.6, 1.3])
 
 
-@pytest.fixture
-def banks(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    return importlib.import_module("banks")
-
-
 @pytest.mark.parametrize(("twice", "real"), [(5, (FIRST + SECOND) / 2), (3, FIRST)])
-def test_rankings_are_judged_by_the_mean_where_all_were_trained_twice(banks, capsys, twice, real):
+def test_tell_where_all_were_trained_twice_judges_by_the_mean(capsys, twice, real):
     known, again = (
         [SimpleNamespace(id=str(index), truth=truth) for index, truth in enumerate(each)]
         for each in (FIRST, SECOND[:twice])

@@ -1,19 +1,12 @@
-"""Readers are fed damaged files: each is read, or refused in words.
-
-The long form is ``python benchmarks/fuzzing.py``: 100,000 inputs a reader.
-"""
+"""The long form is ``python -m benchmarks.fuzzing``: 100,000 inputs a reader."""
 
 from __future__ import annotations
 
-import importlib
 import shutil
-from pathlib import Path
 
 import pytest
 
-pytest.importorskip("datasets")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("trimesh")
+from benchmarks import fuzzing
 
 READERS = [
     *("json", "result", "toml", "journal", "metrics", "ledger", "safetensors", "ensemble"),
@@ -26,13 +19,6 @@ INPUTS = 30
 
 
 @pytest.fixture(scope="module")
-def fuzzing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-        yield importlib.import_module("fuzzing")
-
-
-@pytest.fixture(scope="module")
 def folder(finished, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzzing")
     shutil.copytree(finished, folder / "run")
@@ -40,25 +26,25 @@ def folder(finished, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def readers(fuzzing, folder):
+def readers(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SMASH_CACHE", str(folder / "cache"))
         yield fuzzing.readers(folder)
 
 
-def test_all_readers_are_fed(readers):
+def test_readers_are_all_tested(readers):
     assert sorted(readers) == sorted(READERS)
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_damaged_is_read_or_refused(fuzzing, readers, folder, name):
+def test_reader_of_damaged_input_reads_or_refuses_it(readers, folder, name):
     tally = fuzzing.fuzz(name, readers[name], folder, INPUTS, seed=1)
     assert tally.crashes == []
     assert tally.read + tally.refused == INPUTS
     assert readers[name].forgiving or tally.refused > INPUTS / 4
 
 
-def test_the_same_number_is_the_same_input(fuzzing, readers, folder):
+def test_fuzz_with_the_same_number_makes_the_same_input(readers, folder):
     seen = []
     reader = fuzzing.Reader(lambda path: seen.append(path.read_bytes()), readers["csv"].good)
     fuzzing.fuzz("csv", reader, folder, inputs=5)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 import smash
+from benchmarks import published
 from smash.study.study import Study
 from tests.answers import content
 
 
-@pytest.fixture(scope="module")
-def published():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-        yield importlib.import_module("published")
-
-
 class CutError(Exception):
-    """The process ends here."""
+    """Ends the process."""
 
 
-def test_it_goes_on_where_it_was_cut_and_trains_all_alike(published, tmp_path, monkeypatch):
+def test_publish_when_interrupted_continues_and_trains_all_alike(tmp_path, monkeypatch):
     line = f"digits --out {tmp_path} --minutes 0.03 --preset tiny --batch-size 250 --device cpu"
     given = published.parse(line.split())
     monkeypatch.setattr(published, "_TIMED", 6)

@@ -1,11 +1,7 @@
-"""Trainings for a table: the same steps as torch's own optimiser takes, and the table that is kept.
-
-On a GPU ``benchmarks/trainings.py`` replays steps as graphs; the steps are the same.
-"""
+"""On a GPU ``benchmarks.trainings`` replays the same steps as CUDA graphs."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,20 +13,14 @@ from scipy import stats
 from scipy.spatial import distance
 
 import smash
+from benchmarks import trainings
 from smash.correlation.ground_truth import read_table
 from smash.data import Augmentation
 from smash.runtime.rng import torch_generator
 from smash.spaces.layers import initialise
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TINY = {"depth": 1, "bank_width": 4, "max_width": 8, "max_groups": 4}
-
-
-@pytest.fixture(scope="module")
-def trainings():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield importlib.import_module("trainings")
 
 
 @pytest.fixture
@@ -39,11 +29,11 @@ def data():
 
 
 @pytest.fixture
-def plan(trainings):
+def plan():
     return trainings.Plan(epochs=2, batch_size=400, learning_rate=0.01)  # 0.1 amplifies rounding
 
 
-def test_the_steps_are_those_of_nesterov_momentum_with_a_cosine(trainings, data, plan):
+def test_step_equals_nesterov_momentum_with_a_cosine(data, plan):
     space = trainings.banks(TINY)
     (architecture,) = trainings.stratified_by_parameters(
         space, data, trainings.random_candidates(space, 3, 0), 1
@@ -74,13 +64,13 @@ def test_the_steps_are_those_of_nesterov_momentum_with_a_cosine(trainings, data,
     torch.testing.assert_close(training.losses, means, rtol=1e-3, atol=1e-4)
 
 
-def test_an_epoch_has_each_example_at_most_once(trainings, data, plan):
+def test_feed_epoch_has_each_example_at_most_once(data, plan):
     feed = trainings.Feed(data, data.train, 0, plan)
     for epoch in feed.orders.view(plan.epochs, -1):
         assert len(set(epoch.tolist())) == len(epoch) == feed.per_epoch * plan.batch_size
 
 
-def test_examples_are_shifted_and_flipped(trainings, data, plan):
+def test_feed_with_augmentation_shifts_and_flips(data, plan):
     moved = replace(data, augmentation=Augmentation(padding=1, flip=True))
     feed = trainings.Feed(moved, data.train, 0, plan)
     step = torch.tensor([1])
@@ -98,7 +88,7 @@ def test_examples_are_shifted_and_flipped(trainings, data, plan):
     assert set(feed.shifts.unique().tolist()) == {0, 1, 2}
 
 
-def test_candidates_that_differ_most_are_each_the_farthest_from_those_before(trainings):
+def test_spread_out_takes_the_candidate_farthest_from_those_before():
     space = trainings.banks(TINY)
     found = trainings.random_candidates(space, 40, 1)
 
@@ -126,10 +116,8 @@ def test_candidates_that_differ_most_are_each_the_farthest_from_those_before(tra
         ("banks-spread.csv", {"max_kernel": 7, "variable_nonlinearity": True}, 60),
     ],
 )
-def test_the_tables_of_memory_banks_hold_architectures_of_their_space(
-    trainings, table, options, count
-):
+def test_table_of_memory_banks_holds_architectures_of_its_space(table, options, count):
     space = trainings.banks(options or trainings.OPTIONS)
-    known = read_table(BENCHMARKS / table, "accuracy", space)
+    known = read_table(RESULTS / table, "accuracy", space)
     assert len(known) == count
     assert all(0.45 < one.truth < 0.6 for one in known)

@@ -14,7 +14,7 @@ from smash.runtime.signals import Terminated
 from tests.processes import in_process
 
 GOING_ON = ("search", "retrain", "correlate", "evaluate.py")
-CHANGING_NOTHING = ("show", "evaluate", "export", "predict", "report", "bench", "data")
+CHANGING_NOTHING = ("show", "evaluate", "export", "predict", "report", "data")
 
 
 @pytest.mark.parametrize(

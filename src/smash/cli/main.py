@@ -8,7 +8,6 @@ from itertools import pairwise
 import typer
 
 from smash.cli import (
-    bench,
     correlate,
     data,
     demo,
@@ -42,7 +41,6 @@ app.command()(export.export)
 app.command()(predict.predict)
 app.command()(correlate.correlate)
 app.command()(report.report)
-app.command()(bench.bench)
 app.add_typer(data.app, name="data")
 
 

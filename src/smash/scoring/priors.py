@@ -28,14 +28,14 @@ PREFILTER_SHARE = 0.25
 PRIORS = {"nas-bench-201": "generated-synflow"}
 """What joins the score where nothing else is asked for, by space.
 
-Chosen on 200 cells of the first half of a table, with three networks; see docs/ranking.md.
+Chosen on 200 cells of the first half of a table, with three networks (benchmarks/notes/cells.md).
 """
 
 SCORE_WEIGHT = 2.0
 """How much the score counts in a joint ranking, against 1 for each number of a companion.
 
 Chosen on 200 cells of the first half of a table, where it is best or close to it with each network
-and each companion; see docs/ranking.md.
+and each companion; see benchmarks/notes/cells.md.
 """
 
 Numbers = tuple[float, ...]

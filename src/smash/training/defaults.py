@@ -27,7 +27,7 @@ SGD trained faster than Adam in short single runs on small images; which ranks b
 Memory banks rank better with fixed norms, and with all sizes from the start, though the latter by
 no more than chance may do, over three seeds. For cells a constant rate ranks better than a cosine,
 over three seeds, and images of 16×16 than of 8×8, which gain nothing after 12 epochs. See
-docs/ranking.md and docs/ranking-banks.md.
+benchmarks/notes.
 """
 
 _LONG: dict[str, dict[str, Any]] = {"nas-bench-201": {"proxy_size": 32}}

@@ -69,7 +69,7 @@ class GeneratedSynflow(Synflow):
     """SynFlow of a child with the weights that the SMASH network gives it.
 
     So a path counts by what training made of it. It looks at no example, as SynFlow, and beside the
-    score it ranks cells a little better: see docs/ranking.md.
+    score it ranks cells a little better: see benchmarks/notes/cells.md.
     """
 
     name = "generated-synflow"

@@ -27,7 +27,7 @@ from smash.spaces.nas_bench_201.network import Cell, CellNetwork, Reduction
 _STRUCTURAL = ("cells", "channels", "stem_stride")
 _PUBLISHED = NasBench201Options()
 # How often each of `OPERATIONS` is drawn in training: chosen on the first half of a table of 1,000
-# cells by benchmarks/ranking.py.
+# cells by benchmarks.ranking.
 _IN_TRAINING = (0.1, 0.15, 0.25, 0.35, 0.15)
 
 

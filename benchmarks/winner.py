@@ -4,8 +4,8 @@ For each seed: trains a SMASH network, ranks candidates, and trains alike the wi
 and from its generated weights, the candidate in the middle of the ranking, and the ResNet and the
 WRN with about as many parameters as the winner; by the published recipe and by the modern one::
 
-    python benchmarks/recipes.py digits --out RUNS
-    python benchmarks/recipes.py CIFAR10 --out RUNS --preset small --per-class 500 --side 16
+    python -m benchmarks.winner digits --out RUNS
+    python -m benchmarks.winner CIFAR10 --out RUNS --preset small --per-class 500 --side 16
 
 CIFAR10 holds class folders in ``train`` and ``test``. A repeated command goes on where it was cut.
 """
@@ -19,9 +19,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from subsets import load
-
 import smash
+from benchmarks.subsets import load
 from smash.runtime.progress import on_terminal
 
 

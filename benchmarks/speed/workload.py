@@ -1,4 +1,4 @@
-"""A network and data of a size, to measure with: synthetic, and the same each time."""
+"""A SMASH network and synthetic data of a given size, the same in each run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smash.training.defaults import RECIPES
 from smash.training.optim import make_optimizer
 
 BATCH = 50
-"""Images of a step."""
+"""Images in a training step."""
 
 _CLASSES = 10
 
@@ -32,11 +32,11 @@ class Size:
     """How large the network is, and how much is scored with it.
 
     Attributes:
-        preset: Of memory banks.
-        side: Of an image, in pixels.
-        channels: Of an image.
-        candidates: In a race.
-        examples: That a candidate is scored on.
+        preset: Preset of the memory-bank space.
+        side: Height and width of an image in pixels.
+        channels: Channels of an image.
+        candidates: Candidates in a race.
+        examples: Validation examples that a candidate is scored on.
     """
 
     preset: str
@@ -53,8 +53,11 @@ SIZES: Mapping[str, Size] = {
 }
 
 
-class Setting:
-    """A SMASH network of one size with what it learns from."""
+class Workload:
+    """An untrained SMASH network of one size, with data and an optimiser.
+
+    Time does not depend on the weights, so nothing is trained.
+    """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self.size, self.device = name, SIZES[name], device
@@ -63,34 +66,33 @@ class Setting:
 
     @cached_property
     def network(self) -> SmashNetwork:
-        """Untrained: time does not depend on the weights."""
+        """The SMASH network."""
         return SmashNetwork(self.space, self.task).to(self.device)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """As the preset's recipe has it."""
-        recipe = TrainingSettings(steps=1, **RECIPES.get(self.size.preset, {}))
-        return make_optimizer(self.network, recipe)
+        """The optimiser that the preset trains with by default."""
+        settings = TrainingSettings(steps=1, **RECIPES.get(self.size.preset, {}))
+        return make_optimizer(self.network, settings)
 
     @cached_property
     def data(self) -> Data:
-        """Synthetic, enough to score on."""
-        return synthetic(self.size, 2 * self.size.examples).to(self.device)
+        """Synthetic data with enough examples to score on."""
+        return synthetic_data(self.size, 2 * self.size.examples).to(self.device)
 
     def architecture(self, number: int) -> Any:
-        """One as in the middle of training."""
-        rng = generator(0, "bench", number)
-        return self.space.sample_for_training(rng, 0.5)
+        """Samples an architecture as training does half-way through."""
+        return self.space.sample_for_training(generator(0, "bench", number), 0.5)
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Images and labels."""
+        """Draws a batch of images and labels."""
         shape = (BATCH, self.task.channels, *self.task.size)
         images = torch.randn(shape, generator=torch_generator(0, "bench images"))
         labels = torch.arange(BATCH) % _CLASSES
         return images.to(self.device), labels.to(self.device)
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> None:
-        """A step of SMASH training."""
+        """Runs one step of SMASH training."""
         with autocast(self.device):
             logits = self.network(self.architecture(number), images)
         self.optimizer.zero_grad(set_to_none=True)
@@ -98,16 +100,15 @@ class Setting:
         self.optimizer.step()
 
 
-def synthetic(size: Size, examples: int) -> Data:
-    """Noise as images, with labels in turn; padded crops and flips as for photos.
+def synthetic_data(size: Size, examples: int) -> Data:
+    """Makes a data set of noise with balanced labels, augmented by padded crops and flips.
 
     Args:
-        size: Of the images.
-        examples: Of which half are to validate on.
+        size: Size of the images.
+        examples: Examples in all; about half of them are for validation.
     """
     shape = (examples, size.channels, size.side, size.side)
-    rng = generator(0, "bench data")
-    images = rng.integers(256, size=shape, dtype="uint8")
+    images = generator(0, "bench data").integers(256, size=shape, dtype="uint8")
     source = {"data": images, "labels": torch.arange(examples).numpy() % _CLASSES}
     data = load_data(source, dims=2, channels="first", val_fraction=0.6, test_fraction=0.1)
     return replace(data, augmentation=Augmentation(min(4, size.side // 8), flip=True))

@@ -1,4 +1,4 @@
-"""Sides of a ratio, measured in turn: a busy or a slow machine slows all of them."""
+"""Times two or more pieces of work in alternation, so that a busy machine slows all of them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from functools import partial
 import torch
 
 WARM_UP = 2
-"""Rounds that do not count."""
+"""Rounds that are not counted."""
 
 
-def in_turn(
+def take_turns(
     sides: Sequence[Callable[[int], None]],
     rounds: int,
     device: torch.device | None = None,
     warm_up: int = WARM_UP,
 ) -> list[list[float]]:
-    """Measures each side once a round; who begins changes from round to round.
+    """Times each side once a round; the order of the sides is reversed in every other round.
 
     Args:
-        sides: What is measured, called with the number of the round.
-        rounds: Measurements of each.
+        sides: Pieces of work, called with the number of the round.
+        rounds: Measurements of each side.
         device: Where they compute; on a GPU its own clock is read.
-        warm_up: Rounds before these, which do not count.
+        warm_up: Rounds before these, which are not counted.
 
     Returns:
-        Of each side the seconds of each round.
+        Seconds of each round, for each side.
     """
     seconds: list[list[float]] = [[] for _ in sides]
     for number in range(-warm_up, rounds):
-        numbers = range(len(sides))
-        for side in numbers if number % 2 else reversed(numbers):
+        order = range(len(sides))
+        for side in order if number % 2 else reversed(order):
             taken = _seconds(partial(sides[side], number + warm_up), device)
             if number >= 0:
                 seconds[side].append(taken)
@@ -56,12 +56,13 @@ def _seconds(work: Callable[[], None], device: torch.device | None) -> float:
 
 
 def ratio_of(over: Sequence[float], under: Sequence[float]) -> float:
-    """The geometric mean of the median ratios of the rounds that either side began.
+    """Computes the ratio of two sides that took turns.
 
-    Whoever begins a round pays for what both sides need, such as convolutions of new shapes. So the
-    ratios lie in two heaps, and the median of all would be anywhere between.
+    The side that begins a round pays for what both need, such as preparing convolutions of new
+    shapes, so the ratios of even and of odd rounds form two clusters. The result is the geometric
+    mean of their two medians.
     """
     ratios = [a / b for a, b in zip(over, under, strict=True)]
     return statistics.geometric_mean(
-        statistics.median(heap) for heap in (ratios[0::2], ratios[1::2]) if heap
+        statistics.median(cluster) for cluster in (ratios[0::2], ratios[1::2]) if cluster
     )

@@ -1,15 +1,15 @@
-"""What the work costs, as ratios: both sides of each are measured in turn, in one process.
+"""Measures costs as ratios of two sides that take turns in one process.
 
-So a busy or a slow machine slows both, and a ratio can be compared with another machine's. Data are
-synthetic. What each figure compares:
+A busy or slow machine slows both sides, so ratios can be compared between machines. All data are
+synthetic. The measurements are:
 
-- ``step``: a step of SMASH training ÷ forward and backward pass of the same child, on the same
-  batch, with weights of its own.
-- ``score``: architectures ranked a minute, racing ÷ full scoring.
+- ``step``: a step of SMASH training ÷ forward and backward pass of the same child network, on the
+  same batch, with weights of its own.
+- ``score``: architectures ranked a minute, racing ÷ scoring each on all examples.
 - ``sample``: drawing, encoding and building an architecture ÷ a training step.
 - ``augment``: padded crop and flip of 50,000 images ÷ copying them.
-- ``data``: images a second through loading and augmentation ÷ what training steps consume.
-- ``study``: adding a candidate, and reading the best, ÷ the same at the fewest candidates.
+- ``data``: images a second through loading and augmentation ÷ those that training steps consume.
+- ``study``: adding a candidate, and reading the ranking, ÷ the same in the smallest study.
 - ``start``: ``smash --help`` ÷ starting Python.
 """
 
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,10 +31,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.benching.setting import BATCH, SIZES, Setting
-from smash.benching.turns import WARM_UP, in_turn, ratio_of
+from benchmarks.speed.timing import WARM_UP, ratio_of, take_turns
+from benchmarks.speed.workload import BATCH, SIZES, Workload
 from smash.data import Augmentation, epoch_order, training_batch
-from smash.errors import InvalidValueError, unknown
 from smash.hypernet.dilated_conv import quicken
 from smash.runtime.device import autocast, choose_device
 from smash.runtime.progress import Progress, silent
@@ -49,12 +48,12 @@ _KEEP = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How often things are measured.
+    """How much is measured.
 
     Attributes:
         rounds: Measurements of each side.
-        candidates: Counts of candidates in studies, ascending.
-        images: That are augmented at once.
+        candidates: Sizes of the studies, ascending.
+        images: Images that are augmented at once.
     """
 
     rounds: int = 15
@@ -67,15 +66,15 @@ QUICK = Effort(rounds=3, candidates=(10, 40), images=500)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A figure.
+    """The result of one measurement.
 
     Attributes:
-        name: Which.
-        size: Of the network, or of what it is about.
+        name: Name of the measurement.
+        size: Size of the network or of the study.
         device: Where it was measured.
-        ratio: What `smash.benching.figures` says of it, over all rounds; see `ratio_of`.
-        median: Of the measured side, in `unit`.
-        unit: Of `median`.
+        ratio: The ratio that the module's docstring names; see `ratio_of`.
+        median: Median of the measured side, in `unit`.
+        unit: Unit of `median`.
     """
 
     name: str
@@ -86,78 +85,70 @@ class Row:
     unit: str
 
 
-def bench(
-    figures: Sequence[str] = (),
+def measure(
+    names: Sequence[str] = (),
     sizes: Sequence[str] = (),
     device: str = "cpu",
     effort: Effort | None = None,
     progress: Progress = silent,
 ) -> list[Row]:
-    """Measures figures.
+    """Runs measurements.
 
     Args:
-        figures: Names in `FIGURES`; all if empty.
+        names: Names in `MEASUREMENTS`; all if empty.
         sizes: Names in `SIZES`; all if empty.
-        device: Where networks are computed.
-        effort: How often things are measured.
-        progress: Shows how far it is.
+        device: Where networks compute.
+        effort: How much is measured.
+        progress: Shows how far the work is.
 
     Raises:
-        InvalidValueError: A name is not known, or the device is not there.
+        InvalidValueError: The device is not available.
     """
-    figures, sizes = list(figures) or list(FIGURES), list(sizes) or list(SIZES)
-    faults = [unknown("figure", name, FIGURES) for name in figures if name not in FIGURES]
-    faults += [unknown("size", name, SIZES) for name in sizes if name not in SIZES]
-    if faults:
-        raise InvalidValueError(*faults)
-    chosen = choose_device(device)
-    effort = effort or Effort()
-    work: list[Callable[[], Iterator[Row]]] = [
-        partial(_OF_SIZE[name], Setting(size, chosen), effort)
-        for size in sizes
-        for name in figures
+    chosen, effort = choose_device(device), effort or Effort()
+    jobs: list[Callable[[], Iterator[Row]]] = [
+        partial(_OF_SIZE[name], Workload(size, chosen), effort)
+        for size in sizes or SIZES
+        for name in names or MEASUREMENTS
         if name in _OF_SIZE
     ]
-    work += [partial(_OF_HOST[name], effort) for name in figures if name in _OF_HOST]
+    jobs += [partial(_OF_HOST[name], effort) for name in names or MEASUREMENTS if name in _OF_HOST]
     rows: list[Row] = []
-    with progress("measuring", len(work)) as advance:
-        for done, measure in enumerate(work):
-            rows += measure()
+    with progress("measuring", len(jobs)) as advance:
+        for done, job in enumerate(jobs):
+            rows += job()
             advance(done + 1, f"{rows[-1].name} {rows[-1].size}")
     return rows
 
 
-def _step(setting: Setting, effort: Effort) -> Iterator[Row]:
-    images, labels = setting.batch()
+def _step(work: Workload, effort: Effort) -> Iterator[Row]:
+    images, labels = work.batch()
     own: dict[int, torch.nn.Module] = {}
     for number in range(effort.rounds + WARM_UP):
-        architecture = setting.architecture(number)
-        child = setting.space.build(architecture, setting.task, str(setting.device))
+        architecture = work.architecture(number)
+        child = work.space.build(architecture, work.task, str(work.device))
         initialise(child, torch_generator(0, "bench child"))
-        for module in child.modules():  # the same convolutions on both sides
+        for module in child.modules():  # both sides use the same convolutions
             quicken(module)
         own[number] = child
 
     def child_alone(number: int) -> None:
-        with autocast(setting.device):
+        with autocast(work.device):
             logits = own[number](images)
         F.cross_entropy(logits.float(), labels).backward()
 
     def smash(number: int) -> None:
-        setting.step(number, images, labels)
+        work.step(number, images, labels)
 
-    steps, alone = in_turn((smash, child_alone), effort.rounds, setting.device)
-    yield _row(
-        "step", setting, ratio_of(steps, alone), 1000 * statistics.median(steps), "ms a step"
-    )
+    steps, alone = take_turns((smash, child_alone), effort.rounds, work.device)
+    yield _row("step", work, ratio_of(steps, alone), 1000 * statistics.median(steps), "ms a step")
 
 
-def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
+def _score(work: Workload, effort: Effort) -> Iterator[Row]:
     few = effort.rounds < Effort.rounds
-    candidates = _KEEP + 2 if few else setting.size.candidates
-    examples = min(500, setting.size.examples) if few else setting.size.examples
-    scorer = Scorer(setting.network, setting.data, examples=examples)
-    architectures = [setting.architecture(number) for number in range(candidates)]
+    candidates = _KEEP + 2 if few else work.size.candidates
+    examples = min(500, work.size.examples) if few else work.size.examples
+    scorer = Scorer(work.network, work.data, examples=examples)
+    architectures = [work.architecture(number) for number in range(candidates)]
 
     def full(_: int) -> None:
         for architecture in architectures:
@@ -166,7 +157,7 @@ def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
     def racing(_: int) -> None:
         keep = min(_KEEP, candidates // 4)
         Race(scorer.rungs, keep).run(
-            [Entrant(parts=partial(_promises, scorer, one)) for one in architectures],
+            [Entrant(parts=partial(_promises, scorer, each)) for each in architectures],
             [],
             scorer.each,
             lambda entrant: None,
@@ -174,31 +165,31 @@ def _score(setting: Setting, effort: Effort) -> Iterator[Row]:
         )
 
     rounds = 1 if few else 3
-    whole, raced = in_turn((full, racing), rounds, setting.device, warm_up=0)
+    whole, raced = take_turns((full, racing), rounds, work.device, warm_up=0)
     a_minute = 60 * candidates / statistics.median(raced)
-    yield _row("score", setting, ratio_of(whole, raced), a_minute, "architectures a minute")
+    yield _row("score", work, ratio_of(whole, raced), a_minute, "architectures a minute")
 
 
-def _sample(setting: Setting, effort: Effort) -> Iterator[Row]:
-    images, labels = setting.batch()
-    source: Any = setting.network.source
+def _sample(work: Workload, effort: Effort) -> Iterator[Row]:
+    images, labels = work.batch()
+    source: Any = work.network.source
 
     def draw(number: int) -> None:
-        architecture = setting.architecture(1000 + number)
+        architecture = work.architecture(1000 + number)
         source.encode(architecture)
-        setting.network.batch_child(architecture)
+        work.network.batch_child(architecture)
 
     def step(number: int) -> None:
-        setting.step(number, images, labels)
+        work.step(number, images, labels)
 
-    drawn, steps = in_turn((draw, step), effort.rounds, setting.device)
+    drawn, steps = take_turns((draw, step), effort.rounds, work.device)
     median = 1000 * statistics.median(drawn)
-    yield _row("sample", setting, ratio_of(drawn, steps), median, "ms an architecture")
+    yield _row("sample", work, ratio_of(drawn, steps), median, "ms an architecture")
 
 
-def _data(setting: Setting, effort: Effort) -> Iterator[Row]:
-    images, labels = setting.batch()
-    data = setting.data
+def _data(work: Workload, effort: Effort) -> Iterator[Row]:
+    images, labels = work.batch()
+    data = work.data
 
     def load(number: int) -> None:
         order = epoch_order(len(data.train), 0, number // 10)
@@ -206,11 +197,11 @@ def _data(setting: Setting, effort: Effort) -> Iterator[Row]:
         data.normalise(data.augmentation(batch.images, torch_generator(0, "bench", number)))
 
     def step(number: int) -> None:
-        setting.step(number, images, labels)
+        work.step(number, images, labels)
 
-    loads, steps = in_turn((load, step), effort.rounds, setting.device)
+    loads, steps = take_turns((load, step), effort.rounds, work.device)
     a_second = BATCH / statistics.median(loads)
-    yield _row("data", setting, ratio_of(steps, loads), a_second, "images a second")
+    yield _row("data", work, ratio_of(steps, loads), a_second, "images a second")
 
 
 def _study(effort: Effort) -> Iterator[Row]:
@@ -227,8 +218,8 @@ def _study(effort: Effort) -> Iterator[Row]:
         def read(path: Path, number: int) -> None:
             Study(path).ranked()
 
-        adds = in_turn([partial(add, study) for study in studies], effort.rounds)
-        reads = in_turn([partial(read, path) for path in paths], 3)
+        adds = take_turns([partial(add, study) for study in studies], effort.rounds)
+        reads = take_turns([partial(read, path) for path in paths], 3)
     for name, taken in (("study add", adds), ("study read", reads)):
         for count, seconds in zip(effort.candidates, taken, strict=True):
             median = 1000 * statistics.median(seconds)
@@ -244,7 +235,7 @@ def _start(effort: Effort) -> Iterator[Row]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 # our own
 
     sides = [partial(start, ["-m", "smash", "--help"]), partial(start, ["-c", "pass"])]
-    helps, bare = in_turn(sides, effort.rounds, warm_up=1)
+    helps, bare = take_turns(sides, effort.rounds, warm_up=1)
     median = statistics.median(helps)
     yield Row(
         name="start", size="--help", device="cpu", ratio=ratio_of(helps, bare), median=median,
@@ -252,11 +243,10 @@ def _start(effort: Effort) -> Iterator[Row]:
     )  # fmt: skip
 
 
-def _augment(setting: Setting, effort: Effort) -> Iterator[Row]:
-    """All images of CIFAR at once, against copying them."""
-    shape = (effort.images, setting.task.channels, *setting.task.size)
-    images = torch.zeros(shape, dtype=torch.uint8, device=setting.device)
-    augmentation = Augmentation(min(4, setting.size.side // 8), flip=True)
+def _augment(work: Workload, effort: Effort) -> Iterator[Row]:
+    shape = (effort.images, work.task.channels, *work.task.size)
+    images = torch.zeros(shape, dtype=torch.uint8, device=work.device)
+    augmentation = Augmentation(min(4, work.size.side // 8), flip=True)
 
     def augment(number: int) -> None:
         augmentation(images, torch_generator(0, "bench", number))
@@ -264,21 +254,21 @@ def _augment(setting: Setting, effort: Effort) -> Iterator[Row]:
     def copy(_: int) -> None:
         images.clone()
 
-    seconds, copies = in_turn((augment, copy), 3, setting.device, warm_up=1)
+    seconds, copies = take_turns((augment, copy), 3, work.device, warm_up=1)
     unit = f"s for {effort.images:,} images"
     median = statistics.median(seconds)
-    yield _row("augment", setting, ratio_of(seconds, copies), median, unit)
+    yield _row("augment", work, ratio_of(seconds, copies), median, unit)
 
 
-def _row(name: str, setting: Setting, ratio: float, median: float, unit: str) -> Row:
+def _row(name: str, work: Workload, ratio: float, median: float, unit: str) -> Row:
     return Row(
-        name=name, size=setting.name, device=str(setting.device), ratio=ratio, median=median,
+        name=name, size=work.name, device=str(work.device), ratio=ratio, median=median,
         unit=unit,
     )  # fmt: skip
 
 
 def _candidate(number: int) -> Candidate:
-    """One with as much to say as those of a search at CIFAR's default size."""
+    """A candidate with as much JSON as one at CIFAR's default size has."""
     ops = [{"reads": [0, 1], "writes": [2], "outputs": 4, "grid": [None] * 4}] * 30
     return Candidate(
         id=f"{number:012x}", architecture={"blocks": [{"bank_size": 2, "ops": ops}]},
@@ -287,7 +277,7 @@ def _candidate(number: int) -> Candidate:
     )  # fmt: skip
 
 
-_OF_SIZE: Mapping[str, Callable[[Setting, Effort], Iterator[Row]]] = {
+_OF_SIZE: Mapping[str, Callable[[Workload, Effort], Iterator[Row]]] = {
     "step": _step,
     "score": _score,
     "sample": _sample,
@@ -295,17 +285,11 @@ _OF_SIZE: Mapping[str, Callable[[Setting, Effort], Iterator[Row]]] = {
     "augment": _augment,
 }
 _OF_HOST: Mapping[str, Callable[[Effort], Iterator[Row]]] = {"study": _study, "start": _start}
-FIGURES = (*_OF_SIZE, *_OF_HOST)
-"""What can be measured."""
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as plain values."""
-    return [asdict(row) for row in rows]
+MEASUREMENTS = (*_OF_SIZE, *_OF_HOST)
 
 
 def _promises(scorer: Scorer, architecture: Any, first: int) -> Iterator[Promise]:
-    """Logits part by part, as a race on this machine alone gets them."""
+    """Logits rung by rung, as a race in this process gets them."""
     for logits in islice(scorer.predict_parts(architecture), first, None):
         yield partial(_same, logits)
 

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks.speed import MEASUREMENTS, QUICK, measure, ratio_of, take_turns
+from benchmarks.speed.__main__ import main
+
+
+def test_take_turns_reverses_the_order_and_drops_the_warm_up():
+    calls = []
+    sides = [lambda number: calls.append(("a", number)), lambda number: calls.append(("b", number))]
+    seconds = take_turns(sides, 3, warm_up=1)
+    assert calls == [
+        (name, number) for number, names in enumerate(("ab", "ba", "ab", "ba")) for name in names
+    ]
+    assert [len(each) for each in seconds] == [3, 3]
+
+
+def test_ratio_of_does_not_depend_on_how_often_each_side_begins():
+    assert ratio_of([2, 16, 4], [1, 2, 2]) == pytest.approx(4)  # medians 2 and 8
+    assert ratio_of([6], [2]) == pytest.approx(3)
+
+
+def test_measure_at_the_size_of_the_demo_gives_a_row_for_each_measurement():
+    rows = measure(sizes=["demo"], effort=QUICK)
+    of_size = [name for name in MEASUREMENTS if name not in ("study", "start")]
+    assert [row.name for row in rows] == [
+        *of_size, "study add", "study add", "study read", "study read", "start"
+    ]  # fmt: skip
+    assert all(row.ratio > 0 and row.median > 0 for row in rows)
+    assert [row.size for row in rows if row.name == "study add"] == ["10", "40"]
+
+
+def test_main_with_json_prints_one_document(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["speed", "sample", "--size", "demo", "--quick", "--json"])
+    main()
+    (row,) = json.loads(capsys.readouterr().out)
+    assert set(row) == {"name", "size", "device", "ratio", "median", "unit"}
+    assert (row["name"], row["size"], row["device"]) == ("sample", "demo", "cpu")
+
+
+def test_main_with_an_unknown_name_exits_with_code_2(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["speed", "steps"])
+    with pytest.raises(SystemExit) as error:
+        main()
+    assert error.value.code == 2
+    assert "no such measurement: steps" in capsys.readouterr().err
