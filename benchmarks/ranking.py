@@ -29,7 +29,7 @@ from smash.correlation.statistics import Bootstrap, interval, kendall_tau, regre
 from smash.io.files import write_atomically
 from smash.io.measurements import Ledger
 from smash.io.tensors import load_tensors
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.run.layout import LEDGER
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -143,7 +143,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
     table = read_table(given.table, given.column, run.space)
     known = part_of(table, run.space, given.half, given.limit)
     real = np.asarray([one.truth for one in known])
-    costs = [measure(run.space, one.architecture, run.data.task) for one in known]
+    costs = [measure_cost(run.space, one.architecture, run.data.task) for one in known]
     params = np.asarray([float(cost.params) for cost in costs])
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
     scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}

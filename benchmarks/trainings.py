@@ -42,7 +42,7 @@ from smash.data import Data, Split, epoch_order
 from smash.data.splits import cut
 from smash.evaluation import evaluate
 from smash.io.files import append, read_lines
-from smash.profiling.cost import Cost, measure
+from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.device import choose_device
 from smash.runtime.rng import generator, torch_generator
 from smash.spaces import SearchSpace
@@ -115,7 +115,7 @@ def main() -> None:
         for one in sample
         if (space.identify(one), seed) not in done
     ]
-    costs = [measure(space, one, data.task) for one in sample]
+    costs = [measure_cost(space, one, data.task) for one in sample]
     context = mp.get_context("spawn")
     results = context.Queue()
     late = time.time() + 60 * given.minutes
@@ -208,7 +208,7 @@ def stratified_by_parameters(
     space: SearchSpace[Any], data: Data, found: dict[str, Any], count: int
 ) -> list[Any]:
     """One architecture of each of `count` equal parts of those found, the smallest first."""
-    ordered = sorted(found.values(), key=lambda one: measure(space, one, data.task).params)
+    ordered = sorted(found.values(), key=lambda one: measure_cost(space, one, data.task).params)
     return [ordered[len(ordered) * (2 * part + 1) // (2 * count)] for part in range(count)]
 
 

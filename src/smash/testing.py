@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.searching.strategies import Scored, Strategy
 from smash.spaces.base import MOST_READABLE, SearchSpace, Task, corner
 from smash.spaces.layers import initialise
@@ -204,9 +204,9 @@ def check_extremes(space: Space, task: Task) -> None:
 
     That the largest is large enough is `check_sharing`'s, where it sizes the shared tensors.
     """
-    least = measure(space, space.smallest(), task)
+    least = measure_cost(space, space.smallest(), task)
     for architecture in _architectures(space, count=4 * _DRAWS):
-        cost = measure(space, architecture, task)
+        cost = measure_cost(space, architecture, task)
         smaller = least.params <= cost.params and least.macs <= cost.macs
         _require(smaller, f"smallest ({least}) must not cost more than", architecture, cost)
     for extreme in (space.smallest(), space.largest()):

@@ -15,7 +15,7 @@ from scipy import stats
 
 import smash
 from smash.errors import InvalidValueError, RunStateError
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator
 from smash.scoring.scorer import Scorer
 from smash.study.study import Study
@@ -259,7 +259,7 @@ def test_a_prefilter_scores_the_best_share_by_a_proxy(fresh):
         while architecture in drawn:
             architecture = space.sample(rng)
         drawn.append(architecture)
-    params = [measure(space, one, run.data.task).params for one in drawn]
+    params = [measure_cost(space, one, run.data.task).params for one in drawn]
     chosen = sorted(np.argsort([-each for each in params], kind="stable")[:6].tolist())
     assert [one.index for one in whole] == chosen
     assert [one.id for one in whole] == [space.identify(drawn[index]) for index in chosen]

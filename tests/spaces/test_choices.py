@@ -18,7 +18,7 @@ from torch import nn
 import smash
 from benchmarks import nas_bench_macro
 from smash.errors import InvalidValueError
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.spaces.choices import Choices, FunctionSpace
 from smash.testing import SPACE_CHECKS
 
@@ -309,5 +309,5 @@ def test_nas_bench_macro_has_the_published_counts():
         architecture = Choices(
             tuple((f"layer {i}", kinds[int(digit)]) for i, digit in enumerate(digits))
         )
-        cost = measure(space, architecture, space.task)
+        cost = measure_cost(space, architecture, space.task)
         assert (cost.params, cost.macs) == (params, macs)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from smash.config import SpaceSettings
-from smash.profiling.cost import Cost, draw_by_size, measure, survey
-from smash.profiling.latency import Latency, in_words, measure_latency
+from smash.profiling.cost import Cost, measure_cost, survey
+from smash.profiling.latency import Latency, measure_latency
 from smash.run.run import Run
 from smash.spaces.base import SearchSpace, Task
 from smash.training.loop import steps_per_epoch
@@ -37,14 +37,14 @@ def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[
 
     The median is that of a sample, by parameters; always the same.
     """
-    _, median = draw_by_size(space, task, _SAMPLES)[_SAMPLES // 2]
+    _, median = survey(space, task, _SAMPLES)[_SAMPLES // 2]
     architectures = {
         "smallest": space.smallest(),
         "median": median,
         "largest": space.largest(),
     }
     return [
-        Size(name, measure(space, one, task), measure_latency(space, one, task, device))
+        Size(name, measure_cost(space, one, task), measure_latency(space, one, task, device))
         for name, one in architectures.items()
     ]
 
@@ -54,7 +54,7 @@ def describe_sizes(sizes: list[Size]) -> list[str]:
     timed = sizes[0].latency
     return [
         f"{one.name + ' architecture':>21}: {one.cost.params:,} parameters, {one.cost.macs:,} "
-        f"MACs, {in_words(one.latency)}"
+        f"MACs, {one.latency}"
         for one in sizes
     ] + [
         f"times are for {timed.batch} input on {timed.device}, threads: {timed.threads}, median ± "
@@ -89,7 +89,7 @@ def _choices(run: Run) -> list[str]:
 
 def _sizes(run: Run) -> list[str]:
     """How large the children of the space are; it takes a second or two to find out."""
-    costs = survey(run.space, run.data.task)
+    costs = [cost for cost, _ in survey(run.space, run.data.task)]
     smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
     sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
     line = f"nominal budget: children of {sizes} parameters (smallest / median / largest of 200)"

@@ -1,1 +1,1 @@
-"""Costs of a child network: parameters, MACs and latency."""
+"""Costs of a child network: parameters, MACs and latency, and budgets that limit them."""

@@ -1,9 +1,8 @@
-"""How long a child takes for one input, on the machine and the device at hand."""
+"""Measures how long a child network takes for one input on this machine, and keeps the times."""
 
 from __future__ import annotations
 
 import math
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from smash.errors import InvalidValueError, RunStateError
+from smash.errors import RunStateError
 from smash.io.measurements import Ledger, kind_of
-from smash.profiling.cost import Budget
 from smash.run.layout import LATENCIES
 from smash.runtime.device import machine_name
 from smash.runtime.rng import torch_generator
@@ -24,27 +22,30 @@ from smash.spaces.base import SearchSpace, Task
 from smash.spaces.layers import initialise
 
 CHILD, GRAPH = "latency", "graphs"
-"""What is timed there: the child while searching, the exported graph of the best afterwards."""
+"""Kinds of times that a run keeps: of children during a search, and of exported graphs."""
 
 TIMED = 10
-"""How many of the best are timed as exported graphs."""
+"""Number of best candidates whose exported graphs are timed."""
 
 _WARM_UP = 5
 _RUNS = 10
 _ROUNDS = 3
-_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Time that a network takes, and under which conditions.
+    """Time that a network takes for a batch, and the conditions of the measurement.
 
     Attributes:
-        seconds: Median over the runs of the fastest round: other work on the machine only adds.
-        spread: From the first to the third quartile of that round, in seconds.
-        batch: Inputs at once.
-        threads: Of the CPU.
-        device: Where it was computed.
+        seconds: Median of the fastest round; other work on the machine only adds time.
+        spread: Interquartile range of that round, in seconds.
+        batch: Number of inputs.
+        threads: Number of CPU threads.
+        device: Device, or ``onnxruntime``.
+
+    Example:
+        >>> print(Latency(seconds=0.00123, spread=0.00008, batch=1, threads=4, device="cpu"))
+        1.23 ± 0.04 ms
     """
 
     seconds: float
@@ -53,15 +54,21 @@ class Latency:
     threads: int
     device: str
 
+    @property
+    def milliseconds(self) -> str:
+        """The median and half the interquartile range, as text."""
+        return f"{1000 * self.seconds:.2f} ± {500 * self.spread:.2f}"
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds} ms"
+
 
 def measure_latency(
     space: SearchSpace[Any], architecture: Any, task: Task, device: torch.device
 ) -> Latency:
-    """Times the child of an architecture, with weights as training begins with.
-
-    What is left in memory that was never written may be denormal numbers, which are slow.
-    """
+    """Measures the latency of an architecture's child with freshly initialised weights."""
     child = space.build(architecture, task, str(device))
+    # Uninitialised memory may hold denormal numbers, which are slow.
     initialise(child, torch_generator(0, "latency"))
     return time_network(child.eval(), task, device)
 
@@ -70,14 +77,14 @@ def measure_latency(
 def time_network(
     network: nn.Module, task: Task, device: torch.device, batch: int = 1, runs: int = _RUNS
 ) -> Latency:
-    """Times a network that maps n×channels×spatial to logits, after a few runs to warm up.
+    """Measures the latency of a network that maps images (n, channels, *size) to logits.
 
     Args:
         network: The network, on the device, in eval mode.
-        task: Gives the input's shape.
-        device: Where it is computed.
-        batch: Inputs at once.
-        runs: Of each of three rounds.
+        task: Gives the shape of the input.
+        device: The device.
+        batch: Number of inputs.
+        runs: Number of calls in each of three rounds.
     """
     images = torch.zeros(batch, task.channels, *task.size, device=device)
 
@@ -93,7 +100,7 @@ def time_network(
 
 
 def time_call(run: Callable[[], object], runs: int = _RUNS) -> tuple[float, float]:
-    """Times calls after a few to warm up: median and spread, in seconds, as `Latency` has them."""
+    """Times calls after a warm-up; returns median and spread in seconds, as `Latency` has them."""
 
     def timed() -> float:
         started = time.perf_counter()
@@ -107,52 +114,29 @@ def time_call(run: Callable[[], object], runs: int = _RUNS) -> tuple[float, floa
     return median, third - first
 
 
-def parse_latency(text: str) -> float:
-    """Reads a time such as ``5ms`` or ``0.005s``, in seconds.
-
-    Raises:
-        InvalidValueError: It is no time, or has no unit.
-    """
-    found = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(s|ms|us|µs)\s*", text)
-    try:
-        seconds = float(found[1]) * _UNITS[found[2]] if found else math.nan
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise InvalidValueError(
-            f"max_latency must be a time of more than 0 with its unit, such as 5ms or 0.005s, "
-            f"got {text!r:.60}"
-        )
-    return seconds
-
-
-def in_seconds(limit: float | str | None) -> float | None:
-    """A limit in seconds, which may be given as a number of them or as `parse_latency` reads it."""
-    return parse_latency(limit) if isinstance(limit, str) else limit
-
-
-def kind_of_time(what: str, place: torch.device, **settings: Any) -> str:
-    """Names a kind of time with this machine and its threads: another's times are not this one's.
+def kind_of_time(what: str, device: torch.device, /, **settings: Any) -> str:
+    """Names a kind of time together with this machine, as times of others are not comparable.
 
     Args:
         what: `CHILD` or `GRAPH`.
-        place: Where it is computed.
-        **settings: What else changes it.
+        device: The device that is timed.
+        **settings: Other conditions that change the time.
     """
-    machine = "_".join(machine_name(place).split())  # a kind's words are apart by spaces
+    machine = "_".join(machine_name(device).split())  # the parts of a kind are separated by spaces
     return kind_of(what, machine=machine, threads=torch.get_num_threads(), **settings)
 
 
 class Stopwatch:
-    """Times architectures of a space, each once: what was measured is kept, and not repeatable.
+    """Measures the latency of architectures, each once, and keeps the times.
 
-    So a search that is taken up again decides as it did before. On another machine it times anew.
+    A measurement is not repeatable, so a resumed search must see the times that it saw before. On
+    another machine everything is measured anew.
 
     Args:
         space: The search space.
-        task: What children are for.
-        device: Where they are computed.
-        ledger: Where times are kept.
+        task: The task that children are built for.
+        device: The device that is timed.
+        ledger: Keeps the times.
     """
 
     def __init__(
@@ -162,12 +146,12 @@ class Stopwatch:
         self._kind = kind_of_time(CHILD, device, device=device)
 
     def __call__(self, architecture: Any, within: float = math.inf) -> float:
-        """Seconds of its child for one input.
+        """Returns the seconds that the architecture's child takes for one input.
 
         Args:
             architecture: The architecture.
-            within: A longer time is not kept, and one that was is measured again: the load that
-                made it long may have gone.
+            within: A longer time is not kept, and a longer time that was kept is measured again,
+                because the load that caused it may be gone.
         """
         identity = self._space.identify(architecture)
         known = self._ledger.get(self._kind, identity)
@@ -176,72 +160,39 @@ class Stopwatch:
             known = {"seconds": found.seconds, "spread": found.spread}
             if found.seconds <= within:
                 self._ledger.add(self._kind, identity, known)
-                self._ledger.flush()  # now: what is refused is nowhere else
+                # At once: the time of a refused architecture is kept nowhere else.
+                self._ledger.flush()
         return known["seconds"]
 
 
 def read_latencies(run: Path, what: str) -> dict[str, Latency]:
-    """Times that a run keeps, by the architecture's id; of several of one, the last.
+    """Reads the times that a run keeps, by the architecture's id; the latest of each.
 
     Args:
         run: Folder of the run.
         what: `CHILD` or `GRAPH`.
 
     Raises:
-        RunStateError: The file that keeps them is damaged.
+        RunStateError: The file of times is damaged.
     """
     found = {}
     path = run / LATENCIES
     for kind, identity, values in Ledger(path):
         try:
-            timed, *pairs = kind.split()
-            if timed != what:
+            name, *pairs = kind.split()
+            if name != what:
                 continue
-            how = dict(pair.split("=", 1) for pair in pairs)
+            settings = dict(pair.split("=", 1) for pair in pairs)
             found[identity] = Latency(
                 values["seconds"],
                 values["spread"],
                 1,
-                int(how["threads"]),
-                how.get("device", "onnxruntime"),
+                int(settings["threads"]),
+                settings.get("device", "onnxruntime"),
             )
         except (ValueError, KeyError, AttributeError):
             raise RunStateError(
-                f"{path} is damaged, it says {kind!r:.60}: delete the file, and what it held is "
+                f"{path} is damaged: it holds {kind!r:.60}; delete the file, and the times are "
                 "measured again"
             ) from None
     return found
-
-
-def in_words(latency: Latency) -> str:
-    """A latency for people: ``1.23 ± 0.04 ms``."""
-    return f"{_ms(latency)} ms"
-
-
-def _ms(latency: Latency) -> str:
-    return f"{1000 * latency.seconds:.2f} ± {500 * latency.spread:.2f}"
-
-
-def check_feasible(
-    budget: Budget, space: SearchSpace[Any], stopwatch: Callable[[Any, float], float]
-) -> None:
-    """Makes sure that the smallest architecture of a space is fast enough, at this time.
-
-    Args:
-        budget: Gives the limit.
-        space: The search space.
-        stopwatch: Gives seconds of an architecture, and need not keep what is over a limit.
-
-    Raises:
-        InvalidValueError: It is not.
-    """
-    if budget.max_latency is None:
-        return
-    least = stopwatch(space.smallest(), budget.max_latency)
-    if not budget.allows_latency(least):
-        raise InvalidValueError(
-            f"max_latency {1000 * budget.max_latency:g} ms cannot be met: the smallest "
-            f"architecture of this space takes {1000 * least:.3g} ms on this machine; raise the "
-            "limit to more than that, search while nothing else runs, or take a smaller space or "
-            "another --device"
-        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smash.profiling.latency import CHILD, GRAPH, _ms, read_latencies
+from smash.profiling.latency import CHILD, GRAPH, read_latencies
 from smash.study.study import Candidate
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -87,13 +87,8 @@ def times_in_words(run: Path, ranked: Sequence[Candidate]) -> list[tuple[str, ..
         child, graph = children.get(one.id), graphs.get(one.id)
         if child is None and graph is None and one.latency is None:
             continue
-        elsewhere = "" if one.latency is None else f"{1000 * one.latency:.2f}"
-        rows.append(
-            (
-                str(rank),
-                one.id,
-                *((_ms(child), child.device, str(child.threads)) if child else (elsewhere, "", "")),
-                *((_ms(graph), str(graph.threads)) if graph else ("", "")),
-            )
-        )
+        searched = "" if one.latency is None else f"{1000 * one.latency:.2f}"
+        of_child = (child.milliseconds, child.device, str(child.threads)) if child else None
+        of_graph = (graph.milliseconds, str(graph.threads)) if graph else ("", "")
+        rows.append((str(rank), one.id, *(of_child or (searched, "", "")), *of_graph))
     return rows

@@ -14,7 +14,7 @@ import torch
 from smash.data import batches
 from smash.hypernet import SmashNetwork
 from smash.io.measurements import Ledger, kind_of
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.run.layout import network_digest
 from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
@@ -70,7 +70,7 @@ def measure_companion(
             with torch.no_grad():
                 weights = source(architecture, child)
             child.load_state_dict(weights, strict=False)  # buffers stay as they are built
-        macs = measure(space, architecture, data.task).macs
+        macs = measure_cost(space, architecture, data.task).macs
         subject = Subject(child=child, stages=space.stages(child), macs=macs)
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
@@ -84,5 +84,5 @@ def measure_companion(
 
 
 def _cost(run: Run, architecture: Any) -> Mapping[str, float]:
-    found = measure(run.space, architecture, run.data.task)
+    found = measure_cost(run.space, architecture, run.data.task)
     return {"params": found.params, "macs": found.macs}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smash.errors import InvalidValueError
-from smash.profiling.cost import Budget, Cost, measure
+from smash.profiling.budget import Budget
+from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.rng import generator
 from smash.searching.strategies import Scored, Strategy
 from smash.spaces import SearchSpace
@@ -87,7 +88,7 @@ class Proposer:
             identity = self._space.identify(architecture)
             if identity in seen:
                 continue
-            cost = measure(self._space, architecture, self._task)
+            cost = measure_cost(self._space, architecture, self._task)
             if self._budget.allows(cost):
                 latency = self._stopwatch(architecture) if self._stopwatch else None
                 if latency is None or self._budget.allows_latency(latency):

@@ -11,8 +11,8 @@ from smash.config import refuse_changes
 from smash.errors import InvalidValueError, faults_of
 from smash.io.locks import hold
 from smash.io.measurements import Ledger
-from smash.profiling.cost import Budget
-from smash.profiling.latency import Stopwatch, check_feasible, in_seconds
+from smash.profiling.budget import Budget
+from smash.profiling.latency import Stopwatch
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import Precision, choose_device
@@ -148,10 +148,10 @@ def search(
     if prior is not None or not objectives:  # what is best by several is not ranked by one
         prior = choose_prior(prior, run.settings.space.name)
     faults += _wrong(counts, rate, seed, chosen, sizes, prior)
+    limits: Any = {"max_params": max_params, "max_macs": max_macs, "max_latency": max_latency}
     # All that was asked for is looked at before data is loaded, which may take its time.
     faults += faults_of(
-        lambda: Budget(max_params, max_macs),
-        lambda: Budget(max_latency=in_seconds(max_latency)),
+        lambda: Budget(**limits),
         lambda: prefilter is None or Prefilter.parse(prefilter),
         lambda: choose_device(device),
         lambda: storage is None or parse_url(storage),
@@ -159,18 +159,16 @@ def search(
     )
     if faults:
         raise InvalidValueError(*faults)
-    max_latency = in_seconds(max_latency)
     wanted = None if prefilter is None else Prefilter.parse(prefilter)
-    budget = Budget(max_params, max_macs, max_latency)
+    budget = Budget(**limits)
     check_trained(run.path)
     server = Server.choose(run.path, storage)
     place = choose_device(device)
     network = run.network(place)
     if announce:
         announce(describe_sizes(sizes_of(run.space, run.data.task, place)))
-    budget.check_feasible(run.space, run.data.task)
     stopwatch = Stopwatch(run.space, run.data.task, place, Ledger(run.path / LATENCIES))
-    check_feasible(budget, run.space, stopwatch)
+    budget.check_feasible(run.space, run.data.task, stopwatch)
     if strategy == "gradient":
         network.check_slope()  # now, and not once all random architectures are scored
     settings = {
@@ -185,7 +183,7 @@ def search(
         "prior": prior,
         "prefilter": None if wanted is None else str(wanted),
         "objectives": to_setting(objectives),
-        "max_latency": max_latency,
+        "max_latency": budget.max_latency,
     }
     snapshots = run.snapshots(place)
     if snapshots:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator, torch_generator
 from smash.scoring.proxies import PROXIES, Subject
 from smash.spaces import PRESETS, MemoryBankSpace, NasBench201Space, Task
@@ -40,7 +40,7 @@ def subject_of(space, architecture, task) -> Subject:
     return Subject(
         child=child,
         stages=space.stages(child),
-        macs=measure(space, architecture, task).macs,
+        macs=measure_cost(space, architecture, task).macs,
     )
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.base import corner
 from smash.spaces.memory_bank import (
@@ -228,7 +228,7 @@ def test_what_gated_ops_cost_by_hand():
         built = space.build(arch, task).blocks[0]
         norms = 2 * 2 * 16
         assert sum(p.numel() for p in built.parameters()) == 16 * 16 + norms + convolutions
-        costs[gate] = measure(space, arch, task)
+        costs[gate] = measure_cost(space, arch, task)
     saved = 2 * (16 * 16 - 8 * 8) * 9
     for gate, cost in costs.items():
         less = saved if gate == Gate("first", "split") else 0

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.spaces import NasBench201Space, Task
 from smash.spaces.layers import average_near, average_pool
 from smash.spaces.nas_bench_201 import EDGES, CellArchitecture, NasBench201Options
@@ -32,7 +32,7 @@ POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 def test_parameters_and_macs_are_the_published_ones(operation, params, macs):
     """The benchmark's "FLOPs" are multiply-accumulates of convolutions and linear layers."""
     task = Task(channels=3, size=(32, 32), classes=10)
-    cost = measure(NasBench201Space(), CellArchitecture((operation,) * 6), task)
+    cost = measure_cost(NasBench201Space(), CellArchitecture((operation,) * 6), task)
     assert cost.params == params
     assert round(cost.macs / 1e6, 3) == macs
 
@@ -53,7 +53,7 @@ def test_cost_of_an_architecture_of_the_published_interface():
         (32, 100, 113.96, 0.808),
         (16, 120, 28.50, 0.810),
     ):
-        cost = measure(space, cell, Task(channels=3, size=(side, side), classes=classes))
+        cost = measure_cost(space, cell, Task(channels=3, size=(side, side), classes=classes))
         assert round(cost.macs / 1e6, 2) == macs
         assert round(cost.params / 1e6, 3) == params
 

@@ -10,7 +10,7 @@ import torch
 
 from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
-from smash.profiling.cost import measure
+from smash.profiling.cost import measure_cost
 from smash.spaces import NasBench201Space, Task, make_space
 from smash.spaces.layers import count_parameters
 from smash.spaces.nas_bench_201 import (
@@ -125,7 +125,7 @@ def test_the_smallest_is_one_that_may_be_drawn():
     for options in ({}, {"distinct": True}):
         smallest = space_of(connected=True, **options).smallest()
         assert smallest.canonical == "x"
-        assert measure(space_of(), smallest, TASK) == measure(
+        assert measure_cost(space_of(), smallest, TASK) == measure_cost(
             space_of(), space_of().smallest(), TASK
         )
 

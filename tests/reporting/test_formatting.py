@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from smash.io.measurements import Ledger
+from smash.reporting.formatting import times_in_words
+
+
+def test_times_in_words_has_a_row_for_each_timed_candidate(tmp_path, some):
+    ledger = Ledger(tmp_path / "latency.jsonl")
+    ledger.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
+    ledger.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
+    ledger.flush()
+    first = some[0]
+    ranked = [replace(first, id="a"), replace(first, id="b", latency=0.005), replace(first, id="c")]
+    assert times_in_words(tmp_path, ranked) == [
+        ("0", "a", "2.00 ± 0.10", "cuda", "2", "", ""),
+        ("1", "b", "5.00", "", "", "3.00 ± 0.20", "2"),
+    ]
