@@ -1,7 +1,4 @@
-"""The commands of the original program, ``train.py`` and ``evaluate.py``, on top of this package.
-
-Whoever knows the original types the flags that it had; they are translated into settings of today.
-"""
+"""The original program's commands: its flags, translated into settings of this package."""
 
 from smash.cli.original.commands import evaluate, train
 
