@@ -46,9 +46,9 @@ from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.device import choose_device
 from smash.runtime.rng import generator, torch_generator
 from smash.spaces import SearchSpace
-from smash.spaces.layers import initialise
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.memory_bank.options import PRESETS
+from smash.spaces.parameters import initialise
 from smash.training.optim import RECIPES, learning_rate
 
 OPTIONS = {

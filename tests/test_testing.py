@@ -88,8 +88,8 @@ class _Real(ChainSpace):
 
 
 class _Headless(ChainSpace):
-    def build(self, architecture, task, device="meta"):
-        child = super().build(architecture, task, device)
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
         child.classifier = torch.nn.Identity()
         return child
 
@@ -115,19 +115,19 @@ class _Negative(ChainSpace):
 
 
 class _Constant(ChainSpace):
-    def build(self, architecture, task, device="meta"):
-        child = super().build(architecture, task, device)
-        child.blocks[0].register_buffer("gain", torch.full((1,), 2.0, device=device))
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
+        child.blocks[0].register_buffer("gain", torch.full((1,), 2.0))
         return child
 
 
 class _Dropping(ChainSpace):
     """Drops half of what the classifier reads, which a state must not depend on."""
 
-    def build(self, architecture, task, device="meta"):
-        child = super().build(architecture, task, device)
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
         child.blocks.append(torch.nn.Dropout(0.5))
-        norm = torch.nn.BatchNorm2d(architecture.blocks[-1].width, affine=False, device=device)
+        norm = torch.nn.BatchNorm2d(architecture.blocks[-1].width, affine=False)
         child.blocks.append(norm)
         return child
 
@@ -135,8 +135,8 @@ class _Dropping(ChainSpace):
 class _Noisy(_Dropping):
     """Drops in eval mode too, as `F.dropout` does where nobody thinks of it."""
 
-    def build(self, architecture, task, device="meta"):
-        child = super().build(architecture, task, device)
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
         drop = child.blocks[-2]
         drop.forward = functools.partial(torch.nn.functional.dropout, p=0.5)
         return child

@@ -40,7 +40,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.scorer import Scorer
 from smash.searching.racing import Entrant, Promise, Race
-from smash.spaces.layers import initialise
+from smash.spaces.parameters import initialise
 from smash.study.study import Candidate, Study
 
 _KEEP = 10

@@ -17,7 +17,7 @@ from smash.hypernet import SmashNetwork
 from smash.runtime.device import autocast
 from smash.runtime.rng import generator, torch_generator
 from smash.spaces import make_space
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 from smash.training.defaults import RECIPES
 from smash.training.optim import make_optimizer
 

@@ -30,8 +30,9 @@ from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
 from smash.profiling.cost import measure_cost
 from smash.searching.strategies import Scored, Strategy
-from smash.spaces.base import MOST_READABLE, SearchSpace, Task, corner
-from smash.spaces.layers import initialise
+from smash.spaces.base import MOST_READABLE, SearchSpace, corner
+from smash.spaces.parameters import initialise
+from smash.spaces.task import Task
 
 Space = SearchSpace[Any]
 Check = Callable[[Space, Task], None]

@@ -17,7 +17,7 @@ from benchmarks import trainings
 from smash.correlation.ground_truth import read_table
 from smash.data import Augmentation
 from smash.runtime.rng import torch_generator
-from smash.spaces.layers import initialise
+from smash.spaces.parameters import initialise
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TINY = {"depth": 1, "bank_width": 4, "max_width": 8, "max_groups": 4}

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 import smash.data
 from smash.data import DATASETS, Augmentation, load_data, normalise
 from smash.errors import InvalidValueError, NotFoundError
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 
 
 @pytest.fixture(scope="module")

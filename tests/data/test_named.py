@@ -11,7 +11,7 @@ import smash
 from smash.data import DATASETS, Augmentation, Split, load_data
 from smash.data.dataset import Source
 from smash.errors import DataError, InvalidValueError
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 from tests.conftest import TINY
 
 

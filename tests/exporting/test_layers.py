@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from smash.exporting.layers import layer_code, torch_layer
-from smash.spaces.layers import Linear, batch_norm, convolution
+from smash.spaces.layers import batch_norm, convolution
 
 
 @pytest.mark.parametrize(
@@ -14,12 +14,12 @@ from smash.spaces.layers import Linear, batch_norm, convolution
         (nn.Conv2d(3, 8, 3, padding=1, bias=False), "nn.Conv2d(3, 8, 3, padding=1, bias=False)"),
         (nn.Conv1d(4, 4, 5, padding="same", groups=2), None),
         (
-            convolution(2, 4, (3, 5), stride=2, dilation=(1, 2), device="meta"),
+            convolution(2, 4, (3, 5), stride=2, dilation=(1, 2)),
             "nn.Conv2d(2, 4, (3, 5), stride=2, padding=(1, 4), dilation=(1, 2), bias=False)",
         ),
-        (batch_norm(4, 3, device="cpu"), "nn.BatchNorm3d(4)"),
+        (batch_norm(4, 3), "nn.BatchNorm3d(4)"),
         (nn.BatchNorm2d(4, eps=1e-3, affine=False), "nn.BatchNorm2d(4, eps=0.001, affine=False)"),
-        (Linear(3, 4), "nn.Linear(3, 4)"),
+        (nn.Linear(3, 4), "nn.Linear(3, 4)"),
         (nn.AvgPool2d(3, 2, ceil_mode=True), "nn.AvgPool2d(3, stride=2, ceil_mode=True)"),
         (nn.AvgPool2d(2, count_include_pad=False), "nn.AvgPool2d(2, count_include_pad=False)"),
         (nn.LayerNorm((8, 8), elementwise_affine=False), None),

@@ -46,7 +46,7 @@ def test_the_gradient_is_that_of_torch(inputs, outputs, groups, kernel, dilation
 
 @pytest.mark.parametrize(("inputs", "outputs", "groups", "kernel", "dilation", "size"), CASES)
 def test_a_quickened_layer_computes_the_same(inputs, outputs, groups, kernel, dilation, size):
-    plain = convolution(inputs, outputs, kernel, dilation=dilation, groups=groups, device="cpu")
+    plain = convolution(inputs, outputs, kernel, dilation=dilation, groups=groups)
     plain = plain.double()
     with torch.no_grad():
         plain.weight.copy_(draw(*plain.weight.shape))
@@ -65,7 +65,7 @@ def test_a_quickened_layer_computes_the_same(inputs, outputs, groups, kernel, di
 
 
 def test_it_is_the_same_child_to_whoever_keeps_it():
-    layer = convolution(2, 2, (3, 3), dilation=2, device="cpu")
+    layer = convolution(2, 2, (3, 3), dilation=2)
     before = list(layer.state_dict())
     quicken(layer)
     assert list(layer.state_dict()) == before

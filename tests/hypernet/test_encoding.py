@@ -25,7 +25,7 @@ from smash.spaces.memory_bank import (
     MemoryBankOptions,
     Op,
 )
-from smash.spaces.memory_bank.architecture import check
+from smash.spaces.memory_bank.validation import check
 from tests.spaces.cases import OPTIONS, architecture, convolution, op, rng_of
 
 CODED = OPTIONS["tiny"].replaced(

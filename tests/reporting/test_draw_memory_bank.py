@@ -68,7 +68,7 @@ def test_a_bank_begins_where_it_is_first_written(space):
     for architecture in architectures(space):
         for index, figure in enumerate(draw(space, architecture)[1]):
             block = architecture.blocks[index]
-            inputs = space.options.input_banks(index, block.bank_size)
+            inputs = space.options.layout.input_banks(index, block.bank_size)
             rows = of_class(figure, "op")
             lines = of_class(figure, "bank")
             assert len(lines) == block.filled(inputs)

@@ -16,8 +16,8 @@ class _Dropping(ChainSpace):
         super().__init__(2)
         self.share = share
 
-    def build(self, architecture, task, device="meta"):
-        child = super().build(architecture, task, device)
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
         child.blocks.append(torch.nn.Dropout(self.share))
         return child
 

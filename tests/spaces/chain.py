@@ -38,21 +38,15 @@ class Chain:
 
 
 class ChainLayer(nn.Module):
-    def __init__(self, inputs: int, block: ChainBlock, device: str) -> None:
+    def __init__(self, inputs: int, block: ChainBlock) -> None:
         super().__init__()
         inner = inputs * block.expansion
-        self.expand = nn.Conv2d(inputs, inner, 1, bias=False, device=device)
-        self.norm = nn.BatchNorm2d(inner, device=device)
+        self.expand = nn.Conv2d(inputs, inner, 1, bias=False)
+        self.norm = nn.BatchNorm2d(inner)
         self.depthwise = nn.Conv2d(
-            inner,
-            inner,
-            block.kernel,
-            padding=block.kernel // 2,
-            groups=inner,
-            bias=False,
-            device=device,
+            inner, inner, block.kernel, padding=block.kernel // 2, groups=inner, bias=False
         )
-        self.project = nn.Conv2d(inner, block.width, 1, device=device)
+        self.project = nn.Conv2d(inner, block.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.project(F.relu(self.depthwise(F.relu(self.norm(self.expand(x))))))
@@ -60,16 +54,16 @@ class ChainLayer(nn.Module):
 
 
 class ChainNetwork(nn.Module):
-    def __init__(self, chain: Chain, task: Task, device: str) -> None:
+    def __init__(self, chain: Chain, task: Task) -> None:
         super().__init__()
         widths = [task.channels, *(block.width for block in chain.blocks)]
         self.blocks = nn.Sequential(
             *(
-                ChainLayer(inputs, block, device)
+                ChainLayer(inputs, block)
                 for inputs, block in zip(widths[:-1], chain.blocks, strict=True)
             )
         )
-        self.classifier = nn.Linear(widths[-1], task.classes, device=device)
+        self.classifier = nn.Linear(widths[-1], task.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.blocks(images).mean((2, 3)))
@@ -99,8 +93,8 @@ class ChainSpace(SearchSpace[Chain]):
             if changed != architecture:
                 return changed
 
-    def build(self, architecture: Chain, task: Task, device: str = "meta") -> ChainNetwork:
-        return ChainNetwork(architecture, task, device)
+    def network(self, architecture: Chain, task: Task) -> ChainNetwork:
+        return ChainNetwork(architecture, task)
 
     def features(self, architecture: Chain) -> Tensor:
         return torch.tensor(

@@ -11,7 +11,7 @@ from smash.errors import InvalidValueError
 from smash.profiling.cost import count_macs
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.baselines import fit_baseline, full_name, make_baseline
-from smash.spaces.layers import count_parameters, initialise
+from smash.spaces.parameters import count_parameters, initialise
 
 CIFAR = Task(channels=3, size=(32, 32), classes=10)
 SMALL = Task(channels=1, size=(8, 8), classes=5)
@@ -172,7 +172,7 @@ def test_resnets_take_signals_and_volumes_and_others_refuse(size):
         initialise(network, torch.Generator().manual_seed(0))
         with torch.no_grad():
             assert network.eval()(torch.zeros(2, 2, *size)).shape == (2, 3)
-    with pytest.raises(InvalidValueError, match=r"for images, got data with . spatial axes"):
+    with pytest.raises(InvalidValueError, match=r"takes images, got data with . spatial axes"):
         make_baseline("resnet18", task)
 
 
@@ -197,10 +197,10 @@ def test_unknown_names_say_which_is_meant():
     with pytest.raises(InvalidValueError, match="did you mean 'resnet18'"):
         make_baseline("resnet19", CIFAR)
     for name in ("wrn-17-2", "wrn-4-2", "wrn-16-0", "wrn-16-0.3", "wrn-16-0.0"):
-        with pytest.raises(InvalidValueError, match=r"depth must be 6n \+ 4"):
+        with pytest.raises(InvalidValueError, match=r"must be 6n \+ 4"):
             make_baseline(name, CIFAR)
     for name in ("resnet-18-16", "resnet-2-4", "resnet-20-0"):
-        with pytest.raises(InvalidValueError, match=r"depth must be 6n \+ 2"):
+        with pytest.raises(InvalidValueError, match=r"must be 6n \+ 2"):
             make_baseline(name, CIFAR)
 
 

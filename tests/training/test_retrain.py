@@ -18,7 +18,7 @@ from smash.profiling.cost import count_macs
 from smash.run.child import child_name
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
-from smash.spaces.layers import count_parameters, initialise
+from smash.spaces.parameters import count_parameters, initialise
 from smash.training.child import RetrainingLoop
 from smash.training.children import retrain_several
 from smash.training.train import begin

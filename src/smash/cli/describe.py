@@ -11,7 +11,8 @@ from smash.config import SpaceSettings
 from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import Latency, measure_latency
 from smash.run.run import Run
-from smash.spaces.base import SearchSpace, Task
+from smash.spaces.base import SearchSpace
+from smash.spaces.task import Task
 from smash.training.loop import steps_per_epoch
 
 _SAMPLES = 50  # architectures that say what the median one of a space is

@@ -18,7 +18,7 @@ from smash.config import DataSettings
 from smash.data.transforms import Augmentation, normalise
 from smash.errors import DataError
 from smash.runtime.device import place, send
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 
 MIN_SIDE = 4
 """The shortest spatial axis, in pixels, that a network can downsample."""

@@ -19,7 +19,7 @@ from smash.run.layout import LATENCIES
 from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
-from smash.spaces.layers import initialise
+from smash.spaces.parameters import initialise
 from smash.study.study import Candidate
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from smash.errors import DataError
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 
 _LONGEST = 2**31 - 1
 

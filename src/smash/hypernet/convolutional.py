@@ -19,8 +19,8 @@ from smash.hypernet.autograd import activate, dense_group, over_norm, take
 from smash.hypernet.encoding import GridEncoding
 from smash.hypernet.shared import SharedWeights
 from smash.runtime.device import send
-from smash.spaces.base import Task
 from smash.spaces.memory_bank import MemoryBankArchitecture, MemoryBankSpace
+from smash.spaces.task import Task
 
 
 class _Filter(nn.Module):

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from smash.hypernet.shared import SharedWeights
-from smash.spaces.base import SearchSpace, Shape, Task, corner
+from smash.spaces.base import SearchSpace, Shape, corner
+from smash.spaces.task import Task
 
 _RANK = 8
 _HIDDEN = 64

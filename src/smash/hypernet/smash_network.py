@@ -16,8 +16,9 @@ from smash.hypernet.convolutional import ConvolutionalWeights
 from smash.hypernet.dilated_conv import quicken
 from smash.hypernet.low_rank import LowRankWeights
 from smash.hypernet.shared import SharedWeights
-from smash.spaces.base import SearchSpace, Task
+from smash.spaces.base import SearchSpace
 from smash.spaces.memory_bank import MemoryBankSpace
+from smash.spaces.task import Task
 
 State = dict[str, Tensor]
 

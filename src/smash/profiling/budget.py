@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, Field
 from smash.config import Settings
 from smash.errors import InvalidValueError
 from smash.profiling.cost import Cost, measure_cost
-from smash.spaces.base import SearchSpace, Task
+from smash.spaces.base import SearchSpace
+from smash.spaces.task import Task
 
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 

@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from smash.runtime.rng import generator
-from smash.spaces.base import SearchSpace, Task
-from smash.spaces.layers import count_parameters
+from smash.spaces.base import SearchSpace
+from smash.spaces.parameters import count_parameters
+from smash.spaces.task import Task
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from smash.io.measurements import Ledger, kind_of
 from smash.run.layout import LATENCIES
 from smash.runtime.device import machine_name
 from smash.runtime.rng import torch_generator
-from smash.spaces.base import SearchSpace, Task
-from smash.spaces.layers import initialise
+from smash.spaces.base import SearchSpace
+from smash.spaces.parameters import initialise
+from smash.spaces.task import Task
 
 CHILD, GRAPH = "latency", "graphs"
 """Kinds of times that a run keeps: of children during a search, and of exported graphs."""

@@ -13,11 +13,11 @@ from smash.reporting.drawing import Drawing
 from smash.reporting.formatting import several
 from smash.reporting.svg import element, text
 from smash.spaces.nas_bench_201.architecture import (
-    NODES,
     CellArchitecture,
     NasBench201Options,
     read_cell,
 )
+from smash.spaces.nas_bench_201.network import NODES
 
 _WIDTH, _HEIGHT = 470, 240
 _MIDDLE = 130

@@ -30,9 +30,9 @@ from smash.spaces.memory_bank.architecture import (
     Convolution,
     Gate,
     Op,
-    read_architecture,
 )
 from smash.spaces.memory_bank.options import MemoryBankOptions
+from smash.spaces.memory_bank.validation import read_architecture
 
 _LANE = 15  # from one bank to the next
 _LEFT = 34  # of the first bank: the op's number stands there
@@ -78,7 +78,7 @@ class BankDrawer:
         return element("div", *pictures, class_="drawing banks")
 
     def _inputs(self, index: int, block: Block) -> int:
-        return self._options.input_banks(index, block.bank_size)
+        return self._options.layout.input_banks(index, block.bank_size)
 
     def _block(self, index: int, block: Block) -> Markup:
         picture = _Picture(self._options, index, block, self._inputs(index, block))
@@ -156,7 +156,7 @@ class _Picture:
         """Channels after the 1×1 convolution."""
         unit = self._options.bank_width
         read = len(op.reads) * self._block.bank_size * unit
-        return self._options.project_width(read, op.outputs * unit)
+        return self._options.layout.project_width(read, op.outputs * unit)
 
     def _chips(self, op: Op) -> list[Any]:
         """The 1×1 convolution and those at the four positions; None where there is none."""

@@ -20,7 +20,7 @@ from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.proxies import COSTS, PROXIES, Numbers, Subject
-from smash.spaces.layers import initialise
+from smash.spaces.parameters import initialise
 
 _SEED = 0
 

@@ -13,7 +13,7 @@ from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.rng import generator
 from smash.searching.strategies import Scored, Strategy
 from smash.spaces import SearchSpace
-from smash.spaces.base import Task
+from smash.spaces.task import Task
 
 _DRAWS = 1000  # for one candidate, before the search gives up
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from smash.config import SpaceSettings
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.base import SearchSpace, Task
+from smash.spaces.base import SearchSpace
 from smash.spaces.memory_bank import PRESETS, MemoryBankSpace
 from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
+from smash.spaces.task import Task
 
 __all__ = [
     "PRESETS",

@@ -1,14 +1,24 @@
 """What a search space is.
 
-A search space says which architectures there are and *builds* the child network of each: a plain
-`torch.nn.Module`. The rest of the package never looks inside an architecture. It goes like this:
+A search space says which architectures exist and builds the child network of each: a plain
+`torch.nn.Module`. The rest of the package never looks inside an architecture. The calls, in order:
 
-1. Training draws `sample(rng, progress)`, builds the child on the meta device and runs it with the
-   weights that a weight source gives for it.
-2. A weight source sizes its shared tensors by `shared_shapes(task)`; each parameter of a child is
+1. Training draws `sample_for_training(rng, progress)`, builds the child on the meta device and runs
+   it with the weights that a `WeightSource` generates for the architecture.
+2. The weight source sizes its shared tensors by `shared_shapes(task)`; each parameter of a child is
    the corner of the shared tensor that `shared_name` names.
 3. Search draws `sample` and `mutate`, and stores `to_json` under `identify`.
 4. Retraining builds the same child on a real device.
+5. Export writes the source files of `definition(architecture, task)`, and the call that builds the
+   child from them.
+
+`network` builds a child from torch's own layers, without regard to devices or initial values.
+`build` calls it so that parameters are allocated on a device, without values on the meta device.
+
+For export as one Python file, `definition` names the modules whose source files define the child.
+Each of them imports only torch, the standard library and modules named before it, so that their
+concatenation runs without this package. The architecture is part of the arguments of the call:
+plain values, or dataclasses of these modules, whose `repr` is the code that makes them.
 """
 
 from __future__ import annotations
@@ -16,47 +26,59 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from smash.errors import InvalidValueError
 from smash.io.files import parse_json
+from smash.spaces.parameters import without_values
+from smash.spaces.task import Task
 
 A = TypeVar("A")
 
 Shape = tuple[int, ...]
 
-
 MOST_READABLE = 2**20
 """The largest value that a readable feature may have."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a child network is for.
+@dataclass(frozen=True)
+class Definition:
+    """The source code of a child network.
 
     Attributes:
-        channels: Channels of an input.
-        size: Spatial extent of an input, one number an axis: ``(32, 32)`` for CIFAR.
-        classes: Classes to tell apart.
+        modules: Names of the modules that define it, each after those that it imports.
+        network: Class or function that builds it, of the last of these modules.
+        arguments: Keyword arguments of `network`; the `repr` of each value is code that makes it.
     """
 
-    channels: int
-    size: tuple[int, ...]
-    classes: int
+    modules: tuple[str, ...]
+    network: Callable[..., nn.Module]
+    arguments: Mapping[str, Any]
 
-    @property
-    def dims(self) -> int:
-        """Spatial axes of an input: 1, 2 or 3."""
-        return len(self.size)
+    def build(self) -> nn.Module:
+        """Builds the network."""
+        return self.network(**self.arguments)
 
 
 class SearchSpace(ABC, Generic[A]):
-    """A set of architectures `A` (frozen and hashable) and the child networks they describe."""
+    """A set of architectures `A` (frozen and hashable) and the child networks they describe.
+
+    Example:
+        >>> from smash import MemoryBankSpace, Task
+        >>> space: SearchSpace = MemoryBankSpace()
+        >>> architecture = space.sample(np.random.default_rng(0))
+        >>> space.identify(architecture)
+        '...'
+        >>> child = space.build(architecture, Task(channels=3, size=(32, 32), classes=10))
+        >>> child(torch.empty(5, 3, 32, 32, device="meta")).shape
+        torch.Size([5, 10])
+    """
 
     name: str
 
@@ -66,44 +88,60 @@ class SearchSpace(ABC, Generic[A]):
 
         Args:
             rng: Source of randomness.
-            progress: How much of the training of a SMASH network is done, 0…1; a space may begin
+            progress: Part of the training of a SMASH network that is done, 0…1; a space may begin
                 with small architectures. Searches use 1, the whole space.
         """
 
     def sample_for_training(self, rng: np.random.Generator, progress: float) -> A:
-        """Draws an architecture to train a SMASH network with; by default as `sample` does."""
+        """Draws an architecture to train a SMASH network with; by default like `sample`."""
         return self.sample(rng, progress)
 
     @abstractmethod
     def mutate(self, architecture: A, rng: np.random.Generator, rate: float = 0.05) -> A:
-        """Changes each setting with probability `rate`; always valid and never the same."""
+        """Changes each setting with probability `rate`; gives another, valid architecture."""
 
     @abstractmethod
-    def build(self, architecture: A, task: Task, device: str = "meta") -> nn.Module:
-        """Builds the child network.
+    def network(self, architecture: A, task: Task) -> nn.Module:
+        """Builds the child network from torch's layers; called by `build`."""
 
-        On the meta device it costs a few milliseconds and has shapes only; elsewhere its
-        parameters hold arbitrary values until they are initialised or loaded.
+    def build(self, architecture: A, task: Task, device: str | torch.device = "meta") -> nn.Module:
+        """Builds the child network on a device.
+
+        On the meta device this takes milliseconds, and the child has shapes only. Elsewhere its
+        weights hold arbitrary values until they are initialised or loaded.
         """
+        with without_values(device):
+            return self.network(architecture, task)
+
+    def definition(self, architecture: A, task: Task) -> Definition:
+        """Gives the source code of the child network, which `smash export` writes as model.py.
+
+        Raises:
+            InvalidValueError: The space has no such definition.
+        """
+        raise InvalidValueError(
+            f"space {self.name!r} does not define the source files of its networks "
+            "(SearchSpace.definition): export as .onnx or .safetensors"
+        )
 
     @abstractmethod
     def features(self, architecture: A) -> Tensor:
-        """Describes an architecture by numbers, shape ``(F,)``, of a meaning that never changes."""
+        """Describes an architecture by numbers, shape (F,), whose meaning never changes."""
 
     @abstractmethod
     def readable(self, architecture: A) -> Mapping[str, float]:
-        """A few features by name, such as depth and width, for tables and dashboards.
+        """Gives a few features by name, such as depth and width, for tables and dashboards.
 
         Each is from 0 to `MOST_READABLE`.
         """
 
     @abstractmethod
     def to_json(self, architecture: A) -> dict[str, Any]:
-        """The architecture as plain JSON; `from_json` reads it back."""
+        """Gives the architecture as plain JSON, which `from_json` reads."""
 
     @abstractmethod
     def from_json(self, value: Mapping[str, Any]) -> A:
-        """Reads what `to_json` wrote.
+        """Reads an architecture from what `to_json` gave.
 
         Raises:
             InvalidValueError: The value is not an architecture of this space.
@@ -111,22 +149,22 @@ class SearchSpace(ABC, Generic[A]):
 
     @abstractmethod
     def largest(self) -> A:
-        """An architecture whose parameters are as large as any architecture's, tensor by tensor."""
+        """Gives an architecture no parameter of which is smaller than any architecture's."""
 
     @abstractmethod
     def smallest(self) -> A:
-        """The cheapest architecture of the space, in parameters and in MACs."""
+        """Gives the cheapest architecture of the space, in parameters and in MACs."""
 
     def structure(self) -> dict[str, Any]:
-        """Options of the space that change what an architecture computes.
+        """Gives the options of the space that change what an architecture computes.
 
-        Only values that differ from the published ones belong here: they are part of an
-        architecture's identity, so the list never changes.
+        These are part of an architecture's identity, so options at their default are left out:
+        an option that is added later must not change existing ids.
         """
         return {}
 
     def identify(self, architecture: A) -> str:
-        """A short name of the architecture, the same in every process and release."""
+        """Computes the id of an architecture: 12 hexadecimal digits, the same in every process."""
         document = {"space": self.name, **self.structure(), **self.to_json(architecture)}
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -146,34 +184,34 @@ class SearchSpace(ABC, Generic[A]):
         return self.from_json(value)
 
     def proxy(self) -> SearchSpace[A]:
-        """The space of the same architectures whose children are smaller and rank alike.
+        """Gives the space of the same architectures with smaller children that rank alike.
 
-        By default this one. A SMASH network may learn and rank with its children; trained and
-        shipped are those of this space.
+        By default this space. A SMASH network may learn and rank with the children of the proxy;
+        the children of this space are trained and shipped.
         """
         return self
 
     def reference(self) -> tuple[str, int] | None:
-        """A well-known network that the budget of the space is taken from, and its parameters."""
+        """Gives the network that the budget of the space is taken from, and its parameters."""
         return None
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
-        """Parts of a child one after the other, whose outputs are its features at growing depth.
+        """Gives parts of a child in sequence, whose outputs are features of increasing depth.
 
-        By default its direct parts, containers replaced by what they hold. Parts whose output has
-        no spatial axes, such as a classifier, may be among them: they are passed over.
+        By default its direct parts, with containers replaced by their contents. Parts whose output
+        has no spatial axes, such as a classifier, are ignored.
         """
         return list(_parts(child))
 
     def shared_name(self, parameter: str) -> str:
-        """Which shared tensor a child's parameter is a part of; by default that of its own name.
+        """Names the shared tensor that a child's parameter is a corner of; by default its own name.
 
-        The part is always the same: leading channels, central crop of a kernel (`corner`).
+        A corner has the leading channels and the central crop of a kernel (`corner`).
         """
         return parameter
 
     def shared_shapes(self, task: Task) -> Mapping[str, Shape]:
-        """Shapes of the shared tensors; by default the parameters of the largest child."""
+        """Gives the shapes of the shared tensors; by default those of the largest child."""
         child = self.build(self.largest(), task)
         return {name: tuple(parameter.shape) for name, parameter in child.named_parameters()}
 
@@ -187,10 +225,10 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def corner(whole: Shape, part: Shape) -> tuple[slice, ...]:
-    """The place of a parameter in a shared tensor: leading channels, central crop of a kernel.
+    """Locates a parameter in a shared tensor: leading channels, central crop of a kernel.
 
     Args:
-        whole: Shape of the shared tensor: out channels, in channels, kernel extents.
+        whole: Shape of the shared tensor: output channels, input channels, kernel extents.
         part: Shape of the parameter.
 
     Raises:

@@ -20,6 +20,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -27,10 +28,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.base import MOST_READABLE, SearchSpace, Shape, Task
+from smash.spaces.base import MOST_READABLE, SearchSpace, Shape
+from smash.spaces.parameters import without_values
+from smash.spaces.task import Task
 
 Option = Any
 """A string, number, truth value, None, or a tuple of such."""
@@ -40,8 +42,6 @@ MOST_REJECTED = 1000
 
 _PLACEHOLDER_EXTENT = {1: 1024, 2: 32, 3: 16}
 _QUIET_DRAWS = 48  # in a row without a new parameter, after which the walk ends
-_DRAWN = {"uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_"}
-_MADE = {torch.empty, torch.zeros, torch.ones, torch.full, torch.tensor, torch.rand, torch.randn}
 
 
 class Choose(Protocol):
@@ -114,17 +114,17 @@ class FunctionSpace(SearchSpace[Choices]):
 
     def __init__(self, network: NetworkFunction, name: str, task: Task | None = None) -> None:
         _check_signature(network, name)
-        self.network = network
+        self.function = network
         self.name = name
         self.task = task or Task(channels=3, size=(32, 32), classes=10)
 
     def bind(self, task: Task) -> FunctionSpace:
         """The same space for another task, of which choices may depend."""
-        return self if task == self.task else FunctionSpace(self.network, self.name, task)
+        return self if task == self.task else FunctionSpace(self.function, self.name, task)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A decorated function is the space itself, so it is found by its name and taken out.
-        function = self.network
+        function = self.function
         return _restore, (function.__module__, function.__qualname__, self.name, self.task)
 
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> Choices:
@@ -171,17 +171,17 @@ class FunctionSpace(SearchSpace[Choices]):
             "row: let the choices themselves leave out what is not wanted"
         )
 
-    def build(self, architecture: Choices, task: Task, device: str = "meta") -> nn.Module:
+    def network(self, architecture: Choices, task: Task) -> nn.Module:
         """Calls the function with the choices of the architecture.
 
         Raises:
             InvalidValueError: The function asks for a choice that the architecture does not have.
         """
-        return self._call(_Answering(architecture, self.name), task, device)
+        return self._call(_Answering(architecture, self.name), task)
 
-    def _call(self, chooser: _Chooser, task: Task, device: str) -> nn.Module:
-        with _WithoutValues(device):
-            network = self.network(chooser, task)
+    def _call(self, chooser: _Chooser, task: Task, device: str | None = None) -> nn.Module:
+        with without_values(device) if device else nullcontext():
+            network = self.function(chooser, task)
         if not isinstance(network, nn.Module):
             raise InvalidValueError(
                 f"space {self.name!r}: the function must return a torch.nn.Module, got a "
@@ -191,7 +191,7 @@ class FunctionSpace(SearchSpace[Choices]):
 
     @cached_property
     def _walk(self) -> _Walk:
-        return _walk(self.network, self.name, self.task)
+        return _walk(self.function, self.name, self.task)
 
     def _known(self, chooser: _Drawing) -> Choices:
         """The drawn architecture, once each of its choices is known from the walk."""
@@ -576,25 +576,6 @@ class _Walker:
             )
 
 
-class _WithoutValues(TorchFunctionMode):
-    """Makes tensors on a device, and leaves out what would draw their values.
-
-    Values are drawn or loaded afterwards, and torch's global generator stays as it is.
-    """
-
-    def __init__(self, device: str) -> None:
-        super().__init__()
-        self._device = device
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func in _MADE and kwargs.get("device") is None:
-            kwargs = {**kwargs, "device": self._device}
-        elif getattr(func, "__name__", "") in _DRAWN:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
 def _check_signature(network: NetworkFunction, name: str) -> None:
     if not callable(network):
         raise InvalidValueError(
@@ -682,5 +663,5 @@ def _restore(module: str, qualname: str, name: str, task: Task) -> FunctionSpace
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
-    network = found.network if isinstance(found, FunctionSpace) else found
+    network = found.function if isinstance(found, FunctionSpace) else found
     return FunctionSpace(network, name, task)

@@ -32,7 +32,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator, seeded, torch_generator
 from smash.runtime.signals import Interruption, Terminated, hear_interruption
 from smash.scoring.scorer import Scorer
-from smash.spaces.layers import initialise
+from smash.spaces.parameters import initialise
 from smash.training.loop import is_due, steps_per_epoch
 from smash.training.optim import (
     RECIPES,

@@ -26,7 +26,7 @@ from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import check_address
 from smash.spaces.baselines import FITTED, fit_baseline, full_name, make_baseline
-from smash.spaces.layers import count_parameters
+from smash.spaces.parameters import count_parameters
 from smash.study.study import Candidate, Study
 from smash.training.child import train_child
 

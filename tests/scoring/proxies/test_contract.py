@@ -11,8 +11,8 @@ from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator, torch_generator
 from smash.scoring.proxies import PROXIES, Subject
 from smash.spaces import PRESETS, MemoryBankSpace, NasBench201Space, Task
-from smash.spaces.layers import initialise
 from smash.spaces.nas_bench_201 import NasBench201Options
+from smash.spaces.parameters import initialise
 from tests.spaces.chain import ChainSpace
 
 IMAGE = Task(channels=3, size=(8, 8), classes=4)

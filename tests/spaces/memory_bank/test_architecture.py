@@ -8,7 +8,7 @@ import torch
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace
 from smash.spaces.memory_bank import Block, Gate, MemoryBankOptions
-from smash.spaces.memory_bank.architecture import check
+from smash.spaces.memory_bank.validation import check
 from tests.spaces.cases import OPTIONS, architecture, convolution, op, rng_of
 
 HAND_WRITTEN = architecture(

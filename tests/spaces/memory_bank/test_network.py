@@ -16,7 +16,7 @@ from smash.spaces.memory_bank import (
     MemoryBankOptions,
     Op,
 )
-from smash.spaces.memory_bank.architecture import check
+from smash.spaces.memory_bank.validation import check
 from tests.spaces.cases import (
     BIG,
     OPTIONS,
@@ -294,7 +294,7 @@ def block_one(ops: list[Op], bank_size: int, options: MemoryBankOptions):
     space = MemoryBankSpace(options)
     arch = architecture(Block(bank_size, tuple(ops)), *space.smallest().blocks[1:])
     assert check(arch, options) == []
-    block = space.build(arch, task_of(options), "cpu").blocks[0]
+    block = space.build(arch, task_of(options), "cpu").get_submodule("blocks.0")
     fill(block, 0)
     block.double().eval()
     return block, block.state_dict()

@@ -7,8 +7,8 @@ import torch
 
 from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace
-from smash.spaces.layers import count_parameters
 from smash.spaces.memory_bank import Gate, MemoryBankOptions
+from smash.spaces.parameters import count_parameters
 from tests.spaces.cases import OPTIONS, rng_of, task_of
 
 
@@ -93,7 +93,7 @@ def test_the_smallest_is_the_smallest_of_all_single_ops(changes):
                 if parts % (2 if splits else 1):
                     continue
                 parts = parts // 2 if splits else parts
-                if parts > options.input_banks(0, bank_size):
+                if parts > options.layout.input_banks(0, bank_size):
                     continue
                 value = json.loads(json.dumps(space.to_json(smallest)))
                 block = value["blocks"][0]

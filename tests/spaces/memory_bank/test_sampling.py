@@ -7,7 +7,7 @@ import pytest
 from smash.errors import InvalidValueError
 from smash.spaces import PRESETS, MemoryBankSpace
 from smash.spaces.memory_bank import Block, Gate, MemoryBankArchitecture, MemoryBankOptions, Op
-from smash.spaces.memory_bank.architecture import check
+from smash.spaces.memory_bank.validation import check
 from tests.spaces.cases import OPTIONS, rng_of
 
 PROGRESS = (0.0, 0.1, 0.125, 0.3, 0.375, 0.5, 0.8, 1.0)

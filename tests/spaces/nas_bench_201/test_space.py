@@ -12,13 +12,13 @@ from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
 from smash.profiling.cost import measure_cost
 from smash.spaces import NasBench201Space, Task, make_space
-from smash.spaces.layers import count_parameters
 from smash.spaces.nas_bench_201 import (
     EDGES,
     OPERATIONS,
     CellArchitecture,
     NasBench201Options,
 )
+from smash.spaces.parameters import count_parameters
 from tests.spaces.cases import rng_of
 
 TASK = Task(channels=3, size=(8, 8), classes=10)

@@ -1,4 +1,4 @@
-"""The child network of a memory-bank architecture: one plain module, for scoring and shipping.
+"""The child network of a memory-bank architecture.
 
 Legend: tensors are N×C×spatial, with 1, 2 or 3 spatial axes.
 """
@@ -11,10 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smash.spaces.base import Shape, Task
 from smash.spaces.layers import (
-    Linear,
-    Part,
     average_pool,
     batch_norm,
     channels_last,
@@ -26,41 +23,34 @@ from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
     Gate,
+    Layout,
     MemoryBankArchitecture,
     Op,
 )
-from smash.spaces.memory_bank.options import MemoryBankOptions
+from smash.spaces.task import Task
 
+STEM_KERNEL = 7
 _NONLINEARITIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
 }
-_STEM_KERNEL = 7
 
 
-class GridConvolution(Part):
+class GridConvolution(nn.Module):
     """A convolution of an op's grid, with its non-linearity and maybe a BatchNorm before it."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        conv: Convolution,
-        options: MemoryBankOptions,
-        device: str,
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, setting: Convolution, layout: Layout) -> None:
         super().__init__()
-        self.preactivation = options.preactivation
-        self.nonlinearity = _NONLINEARITIES[conv.nonlinearity]
-        self.norm = batch_norm(inputs, options.dims, device=device) if options.op_norm else None
+        self.preactivation = layout.preactivation
+        self.nonlinearity = _NONLINEARITIES[setting.nonlinearity]
+        self.norm = batch_norm(inputs, len(setting.kernel)) if layout.op_norm else None
         self.conv = convolution(
             inputs,
             outputs,
-            conv.kernel,
-            dilation=conv.dilation,
-            groups=conv.groups,
-            device=device,
+            setting.kernel,
+            dilation=setting.dilation,
+            groups=setting.groups,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,35 +58,33 @@ class GridConvolution(Part):
         if self.norm is not None:
             x = self.norm(x)
         if self.preactivation:
-            return self.conv(self.nonlinearity(x))  # type: ignore[no-any-return]
+            y: Tensor = self.conv(self.nonlinearity(x))
+            return y
         return self.nonlinearity(self.conv(x))
 
 
-class MemoryOp(Part):
+class MemoryOp(nn.Module):
     """Reads banks, then a 1×1 convolution, then the grid: path A and path B, added or gated."""
 
-    def __init__(self, block: Block, op: Op, options: MemoryBankOptions, device: str) -> None:
+    def __init__(self, op: Op, bank_channels: int, layout: Layout, dims: int) -> None:
         super().__init__()
-        read = len(op.reads) * block.bank_size * options.bank_width
-        outputs = op.outputs * options.bank_width
-        width = options.project_width(read, outputs)
-        normalised = options.normalisation == "batch"
-        self.reads, self.writes, self.gate = op.reads, op.writes, op.gate
+        read = len(op.reads) * bank_channels
+        outputs = op.outputs * layout.bank_width
+        second = op.second_outputs * layout.bank_width
+        width = layout.project_width(read, outputs)
+        self.gate = op.gate
+        self.norm = batch_norm(read, dims) if layout.normalised else None
+        self.project = convolution(read, width, (1,) * dims)
+        self.project_norm = (
+            batch_norm(width, dims) if layout.normalised and not layout.op_norm else None
+        )
         self.a1: nn.Module
         self.a2: nn.Module | None
         self.b1: nn.Module | None
         self.b2: nn.Module | None
-        self.norm = batch_norm(read, options.dims, device=device) if normalised else None
-        self.project = convolution(read, width, (1,) * options.dims, device=device)
-        self.project_norm = (
-            batch_norm(width, options.dims, device=device)
-            if normalised and not options.op_norm
-            else None
-        )
-        second = op.second_outputs * options.bank_width
-        for index, (position, conv) in enumerate(zip(POSITIONS, op.grid, strict=True)):
-            channels = (width, outputs) if index % 2 == 0 else (second, second)
-            setattr(self, position, conv and GridConvolution(*channels, conv, options, device))
+        for position, setting in zip(POSITIONS, op.grid, strict=True):
+            channels = (width, outputs) if position.endswith("1") else (second, second)
+            setattr(self, position, setting and GridConvolution(*channels, setting, layout))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps the read banks, N×read×spatial, to N×written×spatial."""
@@ -107,47 +95,47 @@ class MemoryOp(Part):
             x = F.relu(x)
         if self.project_norm is not None:
             x = self.project_norm(x)
-        a = self.a1(x)
-        b = None if self.b1 is None else self.b1(x)
+        a: Tensor = self.a1(x)
+        b: Tensor | None = None if self.b1 is None else self.b1(x)
         if b is not None and self.gate is not None and self.gate.junction == "first":
-            a = _join(a, b, self.gate)
+            a = join_paths(a, b, self.gate)
             b = None if self.b2 is None else a  # one path, which both second convolutions read
         if self.a2 is not None:
             a = self.a2(a)
         if b is None:
-            return a  # type: ignore[no-any-return]
+            return a
         if self.b2 is not None:
             b = self.b2(b)
         if self.gate is not None and self.gate.junction == "second":
-            return _join(a, b, self.gate)
-        return a + b  # type: ignore[no-any-return]
+            return join_paths(a, b, self.gate)
+        return a + b
 
 
-def _join(a: Tensor, b: Tensor, gate: Gate) -> Tensor:
-    """Lets one part of two paths gate the other: N×C×spatial, or N×(C / 2)×spatial if it splits."""
+def join_paths(a: Tensor, b: Tensor, gate: Gate) -> Tensor:
+    """Gates one path by the other: N×C×spatial, or N×(C / 2)×spatial if the gate splits."""
     if gate.style == "split":
-        joined = a + b
-        a, b = joined[:, 0::2], joined[:, 1::2]
+        both = a + b
+        a, b = both[:, 0::2], both[:, 1::2]
     return torch.tanh(a) * torch.sigmoid(b)
 
 
-class MemoryBlock(Part):
+class MemoryBlock(nn.Module):
     """Banks at one resolution, and the ops that read and write them."""
 
-    def __init__(self, block: Block, options: MemoryBankOptions, device: str) -> None:
+    def __init__(self, block: Block, layout: Layout, dims: int) -> None:
         super().__init__()
-        self.bank_channels = block.bank_size * options.bank_width
-        self.ops: list[MemoryOp] = nn.ModuleList(  # type: ignore[assignment] # iterates as one
-            MemoryOp(block, op, options, device) for op in block.ops
-        )
+        self.bank_channels = block.bank_size * layout.bank_width
+        self.ops = nn.ModuleList(MemoryOp(op, self.bank_channels, layout, dims) for op in block.ops)
+        self.reads = [op.reads for op in block.ops]
+        self.writes = [op.writes for op in block.ops]
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N×inputs×spatial to all filled banks, N×(banks · bank_channels)×spatial."""
         banks = list(x.split(self.bank_channels, dim=1))
-        for op in self.ops:
-            output = op(torch.cat([banks[bank] for bank in op.reads], dim=1))
+        for op, reads, writes in zip(self.ops, self.reads, self.writes, strict=True):
+            output = op(torch.cat([banks[bank] for bank in reads], dim=1))
             parts = output.split(self.bank_channels, dim=1)
-            for number, bank in enumerate(op.writes):
+            for number, bank in enumerate(writes):
                 part = parts[number % len(parts)]
                 if bank < len(banks):
                     banks[bank] = banks[bank] + part
@@ -156,52 +144,41 @@ class MemoryBlock(Part):
         return torch.cat(banks, dim=1)
 
 
-class Transition(Part):
+class Transition(nn.Module):
     """BatchNorm, ReLU, 1×1 convolution and 2× average pooling."""
 
-    def __init__(self, inputs: int, outputs: int, dims: int, device: str) -> None:
+    def __init__(self, inputs: int, outputs: int, dims: int) -> None:
         super().__init__()
-        self.norm = batch_norm(inputs, dims, device=device)
-        self.conv = convolution(inputs, outputs, (1,) * dims, device=device)
+        self.norm = batch_norm(inputs, dims)
+        self.conv = convolution(inputs, outputs, (1,) * dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N×inputs×spatial to N×outputs×(spatial / 2)."""
         return average_pool(self.conv(F.relu(self.norm(x))), 2)
 
 
-class MemoryBankNetwork(Part):
+class MemoryBankNetwork(nn.Module):
     """Stem, three blocks with a transition after the first two, and a head."""
 
-    def __init__(
-        self,
-        architecture: MemoryBankArchitecture,
-        options: MemoryBankOptions,
-        task: Task,
-        device: str,
-    ) -> None:
+    def __init__(self, architecture: MemoryBankArchitecture, layout: Layout, task: Task) -> None:
         super().__init__()
-        budgets, dims = options.budgets, options.dims
-        self.stem = convolution(
-            task.channels,
-            budgets[0].inputs,
-            (_STEM_KERNEL,) * dims,
-            stride=stem_stride(options, task),
-            device=device,
-        )
+        dims, inputs = task.dims, layout.inputs
+        stride = fitting_stride(task.size) if layout.stem_stride is None else layout.stem_stride
+        self.stem = convolution(task.channels, inputs[0], (STEM_KERNEL,) * dims, stride=stride)
         self.blocks = nn.ModuleList(
-            MemoryBlock(block, options, device) for block in architecture.blocks
+            MemoryBlock(block, layout, dims) for block in architecture.blocks
         )
         widths = [
-            block.filled(options.input_banks(index, block.bank_size))
+            block.filled(layout.input_banks(index, block.bank_size))
             * block.bank_size
-            * options.bank_width
+            * layout.bank_width
             for index, block in enumerate(architecture.blocks)
         ]
         self.transitions = nn.ModuleList(
-            Transition(widths[index], budgets[index + 1].inputs, dims, device) for index in range(2)
+            Transition(widths[index], inputs[index + 1], dims) for index in range(2)
         )
-        self.norm = batch_norm(widths[2], dims, device=device)
-        self.classifier = Linear(widths[2], task.classes, device=device)
+        self.norm = batch_norm(widths[2], dims)
+        self.classifier = nn.Linear(widths[2], task.classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps N×channels×spatial to logits, N×classes."""
@@ -211,47 +188,5 @@ class MemoryBankNetwork(Part):
             if index < 2:
                 x = self.transitions[index](x)
         x = F.relu(self.norm(x))
-        return self.classifier(x.flatten(2).mean(2))  # type: ignore[no-any-return]
-
-
-def stem_stride(options: MemoryBankOptions, task: Task) -> tuple[int, ...]:
-    """Stride of the stem, an axis each: as asked, or such that the first block's extent fits."""
-    if options.stem_stride is not None:
-        return (options.stem_stride,) * options.dims
-    return fitting_stride(task.size)
-
-
-def shared_shapes(options: MemoryBankOptions, task: Task) -> dict[str, Shape]:
-    """Shapes of the tensors that children share: a set a block, for all its ops."""
-    ones, kernel = (1,) * options.dims, (options.max_kernel,) * options.dims
-    budgets, widest = options.budgets, options.max_project
-    shapes: dict[str, Shape] = {
-        "stem.weight": (budgets[0].inputs, task.channels, *(_STEM_KERNEL,) * options.dims)
-    }
-    for index, budget in enumerate(budgets):
-        block = f"blocks.{index}"
-        shapes[f"{block}.project.weight"] = (widest, budget.width, *ones)
-        for position in POSITIONS:
-            inputs = widest if position.endswith("1") else options.max_width
-            shapes[f"{block}.{position}.conv.weight"] = (options.max_width, inputs, *kernel)
-            if options.op_norm:
-                shapes |= _norm(f"{block}.{position}.norm", inputs)
-        if options.normalisation == "batch":
-            shapes |= _norm(f"{block}.norm", budget.width)
-            if not options.op_norm:
-                shapes |= _norm(f"{block}.project_norm", widest)
-        if index < 2:
-            shapes |= _norm(f"transitions.{index}.norm", budget.width)
-            shapes[f"transitions.{index}.conv.weight"] = (
-                budgets[index + 1].inputs,
-                budget.width,
-                *ones,
-            )
-    shapes |= _norm("norm", budgets[2].width)
-    shapes["classifier.weight"] = (task.classes, budgets[2].width)
-    shapes["classifier.bias"] = (task.classes,)
-    return shapes
-
-
-def _norm(name: str, channels: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+        logits: Tensor = self.classifier(x.flatten(2).mean(2))
+        return logits

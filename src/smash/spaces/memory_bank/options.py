@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from smash.config import Settings
+from smash.spaces.memory_bank.architecture import Layout
 
 NONLINEARITIES = ("relu", "tanh", "sigmoid")
 GRIDS: Mapping[tuple[bool, ...], float] = {
@@ -178,6 +179,20 @@ class MemoryBankOptions(Settings):
             for i, (inputs, width) in enumerate(blocks)
         )
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What the networks of the space have in common."""
+        return Layout(
+            inputs=tuple(budget.inputs for budget in self.budgets),
+            bank_width=self.bank_width,
+            bottleneck=self.bottleneck,
+            max_project=self.max_project,
+            normalised=self.normalisation == "batch",
+            op_norm=self.op_norm,
+            preactivation=self.preactivation,
+            stem_stride=self.stem_stride,
+        )
+
     def bank_sizes(self, block: int) -> tuple[int, ...]:
         """Bank sizes that fit a block: its input fills whole banks, its reads whole positions."""
         inputs = self.budgets[block].inputs
@@ -193,15 +208,11 @@ class MemoryBankOptions(Settings):
         )
         return tuple(b for b in fitting if self.bank_size in (None, b))
 
-    def input_banks(self, block: int, bank_size: int) -> int:
-        """Banks that a block's input fills."""
-        return self.budgets[block].inputs // (bank_size * self.bank_width)
-
     def max_banks(self, block: int, bank_size: int, fraction: float = 1.0) -> int:
         """Banks that a block may have when it may use a fraction of its budget."""
         opened = math.ceil(fraction * self.depth * self.max_outputs) // bank_size
         by_width = self.budgets[block].width // (bank_size * self.bank_width)
-        return min(self.input_banks(block, bank_size) + opened, by_width)
+        return min(self.layout.input_banks(block, bank_size) + opened, by_width)
 
     def read_step(self, bank_size: int) -> int:
         """Banks are read in multiples of this, so that an op's reads are whole positions."""
@@ -218,11 +229,6 @@ class MemoryBankOptions(Settings):
     def max_dilation_of(self, kernel: int) -> int:
         """Largest dilation of a kernel extent: small kernels may spread wider."""
         return min(self.max_dilation, max(1, 4 - (kernel - 1) // 2))
-
-    def project_width(self, read: int, outputs: int) -> int:
-        """Channels of the 1×1 convolution of an op that reads and computes so many channels."""
-        times = min(max(read // outputs, 1), self.bottleneck)
-        return min(times * outputs, read, self.max_project)
 
 
 def reference_network(options: MemoryBankOptions) -> tuple[str, int]:

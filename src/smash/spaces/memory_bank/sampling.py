@@ -21,9 +21,9 @@ from smash.spaces.memory_bank.architecture import (
     Gate,
     MemoryBankArchitecture,
     Op,
-    fitting_gates,
 )
 from smash.spaces.memory_bank.options import MemoryBankOptions
+from smash.spaces.memory_bank.validation import fitting_gates
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def _sample_block(
 ) -> Block:
     fraction = rng.uniform(0.3, min(1.0, 0.5 + progress))
     bank_size = _choose(options.bank_sizes(index), rng)
-    filled = options.input_banks(index, bank_size)
+    filled = options.layout.input_banks(index, bank_size)
     limit = options.max_banks(index, bank_size, fraction)
     cheapest = options.cheapest(bank_size)
     left = max(int(fraction * options.budgets[index].positions), cheapest)
@@ -190,7 +190,7 @@ def _mutate_block(
 ) -> Block:
     """Goes through the ops in order, so that each repair knows which banks hold something."""
     bank_size = block.bank_size
-    filled = options.input_banks(index, bank_size)
+    filled = options.layout.input_banks(index, bank_size)
     limit = options.max_banks(index, bank_size)
     left = options.budgets[index].positions
     ops: list[Op] = []

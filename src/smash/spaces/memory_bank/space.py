@@ -5,31 +5,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smash.spaces.base import SearchSpace, Shape, Task
+from smash.spaces.base import Definition, SearchSpace, Shape
 from smash.spaces.memory_bank import sampling
 from smash.spaces.memory_bank.architecture import (
     GATES,
+    POSITIONS,
     Block,
     Convolution,
     MemoryBankArchitecture,
     Op,
-    fitting_gates,
-    read_architecture,
 )
 from smash.spaces.memory_bank.network import (
+    STEM_KERNEL,
     MemoryBankNetwork,
     MemoryBlock,
     Transition,
-    shared_shapes,
 )
 from smash.spaces.memory_bank.options import MemoryBankOptions, reference_network
+from smash.spaces.memory_bank.validation import fitting_gates, read_architecture
+from smash.spaces.task import Task
 
 # Options that change what an architecture computes. Never extended: an id must not change.
 _STRUCTURAL = (
@@ -45,6 +46,12 @@ _STRUCTURAL = (
     "width",
 )
 _PUBLISHED = MemoryBankOptions()
+_SOURCES = (
+    "smash.spaces.task",
+    "smash.spaces.layers",
+    "smash.spaces.memory_bank.architecture",
+    "smash.spaces.memory_bank.network",
+)
 
 
 class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
@@ -69,11 +76,14 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         """Redraws each field of each op with probability `rate` and repairs the rest."""
         return sampling.mutate(self.options, architecture, rng, rate)
 
-    def build(
-        self, architecture: MemoryBankArchitecture, task: Task, device: str = "meta"
-    ) -> MemoryBankNetwork:
+    def network(self, architecture: MemoryBankArchitecture, task: Task) -> nn.Module:
         """Builds the child network."""
-        return MemoryBankNetwork(architecture, self.options, task, device)
+        return self.definition(architecture, task).build()
+
+    def definition(self, architecture: MemoryBankArchitecture, task: Task) -> Definition:
+        """Gives the source code of the child network."""
+        arguments = {"architecture": architecture, "layout": self.options.layout, "task": task}
+        return Definition(_SOURCES, MemoryBankNetwork, arguments)
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
         """The stem, the blocks and the transitions between them."""
@@ -117,7 +127,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
 
     def to_json(self, architecture: MemoryBankArchitecture) -> dict[str, Any]:
         """The architecture as plain JSON."""
-        return architecture.to_json()
+        return asdict(architecture, dict_factory=_without_none)
 
     def from_json(self, value: Mapping[str, Any]) -> MemoryBankArchitecture:
         """Reads what `to_json` wrote, and checks it against the options."""
@@ -154,7 +164,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
             for gate in (None, *fitting_gates(plain, bank_size, options)):
                 op = replace(plain, gate=gate)
                 parts = op.written // bank_size
-                if parts <= options.input_banks(block, bank_size):
+                if parts <= options.layout.input_banks(block, bank_size):
                     yield replace(op, writes=tuple(range(parts)))
 
     def _op_weights(self, bank_size: int, op: Op) -> int:
@@ -162,7 +172,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         read = len(op.reads) * bank_size * self.options.bank_width
         outputs = op.outputs * self.options.bank_width
         second = op.second_outputs * self.options.bank_width
-        width = self.options.project_width(read, outputs)
+        width = self.options.layout.project_width(read, outputs)
         channels = (width * outputs, second * second)  # of a first and of a second convolution
         return read * width + sum(
             channels[index % 2] * math.prod(conv.kernel) // conv.groups
@@ -176,7 +186,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         for index, budget in enumerate(self.options.budgets):
             bank_size = min(self.options.bank_sizes(index), key=self.options.cheapest)
             limit = self.options.max_banks(index, bank_size)
-            filled = self.options.input_banks(index, bank_size)
+            filled = self.options.layout.input_banks(index, bank_size)
             outputs = min(self.options.max_outputs, limit * bank_size) // bank_size * bank_size
             banks = tuple(range(self.options.read_step(bank_size)))
             ops = []
@@ -210,8 +220,39 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return re.sub(r"\.ops\.\d+", "", parameter)
 
     def shared_shapes(self, task: Task) -> dict[str, Shape]:
-        """Shapes of the shared tensors: a set a block."""
-        return shared_shapes(self.options, task)
+        """Gives the shapes of the shared tensors: one set per block, for all of its ops."""
+        options, budgets, widest = self.options, self.options.budgets, self.options.max_project
+        ones, kernel = (1,) * options.dims, (options.max_kernel,) * options.dims
+        stem = (STEM_KERNEL,) * options.dims
+        shapes: dict[str, Shape] = {"stem.weight": (budgets[0].inputs, task.channels, *stem)}
+        for index, budget in enumerate(budgets):
+            block = f"blocks.{index}"
+            shapes[f"{block}.project.weight"] = (widest, budget.width, *ones)
+            for position in POSITIONS:
+                inputs = widest if position.endswith("1") else options.max_width
+                shapes[f"{block}.{position}.conv.weight"] = (options.max_width, inputs, *kernel)
+                if options.op_norm:
+                    shapes |= _norm(f"{block}.{position}.norm", inputs)
+            if options.normalisation == "batch":
+                shapes |= _norm(f"{block}.norm", budget.width)
+                if not options.op_norm:
+                    shapes |= _norm(f"{block}.project_norm", widest)
+            if index < 2:
+                outputs = budgets[index + 1].inputs
+                shapes |= _norm(f"transitions.{index}.norm", budget.width)
+                shapes[f"transitions.{index}.conv.weight"] = (outputs, budget.width, *ones)
+        shapes |= _norm("norm", budgets[2].width)
+        shapes["classifier.weight"] = (task.classes, budgets[2].width)
+        shapes["classifier.bias"] = (task.classes,)
+        return shapes
+
+
+def _norm(name: str, channels: int) -> dict[str, Shape]:
+    return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
+
+
+def _without_none(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None}
 
 
 def _mean(values: list[int]) -> float:

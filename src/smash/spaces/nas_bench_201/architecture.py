@@ -17,10 +17,10 @@ from pydantic import Field
 
 from smash.config import Settings
 from smash.errors import InvalidValueError, unknown
+from smash.spaces.nas_bench_201.network import KERNELS, NODES
 
-NODES = 4
 EDGES = tuple((source, target) for target in range(NODES) for source in range(target))
-CONVOLUTIONS: Mapping[str, int] = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}  # extent of the kernel
+CONVOLUTIONS = tuple(KERNELS)
 OPERATIONS = ("none", "skip_connect", *CONVOLUTIONS, "avg_pool_3x3")
 
 _NOTHING = "0"

@@ -10,22 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import InvalidValueError
-from smash.spaces.base import SearchSpace, Shape, Task
+from smash.spaces.base import Definition, SearchSpace, Shape
 from smash.spaces.nas_bench_201.architecture import (
     CONVOLUTIONS,
     EDGES,
-    NODES,
     OPERATIONS,
     CellArchitecture,
     NasBench201Options,
     first_cells,
     read_cell,
 )
-from smash.spaces.nas_bench_201.network import Cell, CellNetwork, Reduction
+from smash.spaces.nas_bench_201.network import NODES, Cell, CellNetwork, Reduction
+from smash.spaces.task import Task
 
 # Options that change what an architecture computes. Never extended: an id must not change.
 _STRUCTURAL = ("cells", "channels", "stem_stride")
 _PUBLISHED = NasBench201Options()
+_SOURCES = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.nas_bench_201.network")
 # How often each of `OPERATIONS` is drawn in training: chosen on the first half of a table of 1,000
 # cells by benchmarks.ranking.
 _IN_TRAINING = (0.1, 0.15, 0.25, 0.35, 0.15)
@@ -96,11 +97,18 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         """The cell that is drawn in place of all that compute the same as this one."""
         return first_cells()[cell.canonical] if self.options.distinct else cell
 
-    def build(
-        self, architecture: CellArchitecture, task: Task, device: str = "meta"
-    ) -> CellNetwork:
+    def network(self, architecture: CellArchitecture, task: Task) -> nn.Module:
         """Builds the child network."""
-        return CellNetwork(architecture, self.options, task, device)
+        return self.definition(architecture, task).build()
+
+    def definition(self, architecture: CellArchitecture, task: Task) -> Definition:
+        """Gives the source code of the child network."""
+        arguments = {
+            "edges": list(architecture.edges()),
+            **self.options.model_dump(include={"channels", "cells", "stem_stride"}),
+            "task": task,
+        }
+        return Definition(_SOURCES, CellNetwork, arguments)
 
     def proxy(self) -> NasBench201Space:
         """One cell a stage: more of them learn slowly, and rank no better for it."""
