@@ -1,21 +1,32 @@
-"""What can go wrong, as one family.
+"""Errors that a user can cause.
 
-Every error that a user can cause is a `SmashError`. It holds a list of faults, each one line that
-names the value, the rule and the mend. The command line prints the lines and leaves with
-`exit_code`; a program catches the family, or the builtin that fits.
+Each is a `SmashError` and also the builtin that fits, so a program may catch either. It holds one
+line per fault, which names the value, the rule and the fix; the command line prints the lines and
+ends with `exit_code`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+_MOST_FAULTS = 10
 
 
 class SmashError(Exception):
-    """An input or a state of the world that this program cannot work with.
+    """An input, or a state of the world, that this program cannot work with.
 
     Args:
-        *faults: The faults found, one line each; all that one input has, not only the first.
+        *faults: All faults that were found, one line each.
+
+    Example:
+        >>> try:
+        ...     raise InvalidValueError("epochs must be at least 1", "seed must be at least 0")
+        ... except ValueError as error:
+        ...     print(error)
+        epochs must be at least 1
+        seed must be at least 0
     """
 
     exit_code = 2
@@ -29,77 +40,100 @@ class SmashError(Exception):
 
 
 class InvalidValueError(SmashError, ValueError):
-    """A setting or an argument outside what is allowed."""
+    """A setting or an argument is outside what is allowed."""
 
 
 class DataError(SmashError, ValueError):
-    """Data that cannot be read or cannot be learned from."""
+    """Data cannot be read or cannot be learned from."""
 
 
 class NotFoundError(SmashError, FileNotFoundError):
-    """A file, a run or a candidate that is not there."""
+    """A file, a run or a candidate does not exist."""
 
 
 class AlreadyExistsError(SmashError, FileExistsError):
-    """Something that would be overwritten."""
+    """A file or a folder would be overwritten."""
 
 
 class RunStateError(SmashError, RuntimeError):
-    """A run folder that is damaged, unfinished or made with other settings."""
+    """A run folder is damaged, unfinished, in use, or was made with other settings."""
 
 
 class MissingExtraError(SmashError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
 
 class DivergedError(SmashError, FloatingPointError):
-    """A loss that is no longer finite."""
+    """A loss is no longer finite."""
 
     exit_code = 1
 
 
 class ParityError(SmashError, ArithmeticError):
-    """An export that computes something else than its child."""
+    """An exported network computes something else than its child."""
 
     exit_code = 1
 
 
 class LostProcessError(SmashError, ConnectionError):
-    """A process of a training that several share has ended before the others."""
+    """Another process of the same training has ended."""
 
     exit_code = 1
 
 
 class ServerError(SmashError, ConnectionError):
-    """A server that keeps a study, and can no longer be reached or fails."""
+    """The server that stores a study failed or cannot be reached."""
 
     exit_code = 1
 
 
-def faults_of(*checks: Callable[[], object]) -> list[str]:
-    """The faults that checks find, one after the other: what one refuses, others do not hide.
+@contextmanager
+def collecting(faults: list[str]) -> Iterator[None]:
+    """Adds the faults of a check to a list, so that the next check runs as well.
 
     Args:
-        *checks: Each returns, or raises `InvalidValueError`; what else they raise is raised.
+        faults: Receives the faults of an `InvalidValueError` or a `DataError`; other errors pass.
+    """
+    try:
+        yield
+    except (InvalidValueError, DataError) as error:
+        faults += error.faults
+
+
+def faults_of(*checks: Callable[[], object]) -> list[str]:
+    """Collects the faults of all checks.
+
+    Args:
+        *checks: Each returns, or raises `InvalidValueError` or `DataError`; other errors pass.
     """
     faults: list[str] = []
     for check in checks:
-        try:
+        with collecting(faults):
             check()
-        except InvalidValueError as error:
-            faults += error.faults
     return faults
 
 
+def shortened(lines: Iterable[str], most: int = _MOST_FAULTS) -> list[str]:
+    """Keeps the first lines of a long list, and adds how many were left out."""
+    lines = list(lines)
+    left_out = len(lines) - most
+    return lines[:most] + ([f"and {left_out:,} more"] if left_out > 0 else [])
+
+
+def listed(names: Iterable[object], most: int = _MOST_FAULTS) -> str:
+    """Words a list of names for a message, shortened if it is long; ``none`` if it is empty."""
+    return ", ".join(shortened((f"{name!s:.100}" for name in names), most)) or "none"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Words the fault of an unknown name, with the likely meant one.
+    """Words the fault of an unknown name, and suggests the likely meant one.
 
     Args:
-        kind: What the name should have been a name of, such as ``"preset"``.
-        name: The name as given.
+        kind: What the name should be a name of, such as ``"preset"``.
+        name: The unknown name.
         known: The names that exist.
     """
     names = sorted(known)
     close = difflib.get_close_matches(name[:100], names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
+    hint = f"did you mean {close[0]!r}?" if close else f"choose one of {listed(names, 20)}"
     return f"{kind} {name!r:.200} is not known: {hint}"

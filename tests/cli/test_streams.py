@@ -20,6 +20,7 @@ from smash.cli import main as cli
 from smash.io.tensors import load_tensors
 from smash.study.study import Study
 from tests.answers import Answer, content
+from tests.cli.test_main import photos
 from tests.processes import begin, in_process, without_rights
 
 SEARCH = "search RUN --random 5 --perturb 1 --markov 1 --device cpu"
@@ -71,7 +72,12 @@ def test_a_search_on_a_full_disk_keeps_its_scores_and_goes_on(smash, run, finish
     before = Study(run / "study.journal").candidates()
     size = (run / "study.journal").stat().st_size
     room = size // len(before) // 3  # for a part of the next line
-    failed(smash(line, largest=size + room), "study.journal", "File too large", "is kept")
+    failed(
+        smash(line, largest=size + room),
+        "study.journal",
+        "File too large",
+        "is intact",
+    )
     assert (run / "study.journal").stat().st_size > size  # what was written of it
     assert Study(run / "study.journal").candidates() == before
 
@@ -86,7 +92,7 @@ def test_a_training_on_a_full_disk_keeps_its_state_and_goes_on(smash, run, tmp_p
     wanted, _ = load_tensors(run / "network.safetensors")
     out = tmp_path / "again"
     line = f"train digits --preset tiny -o depth=1 --device cpu --epochs 1 --out {out}"
-    failed(smash(line, largest=20_000), "state.safetensors", "File too large", "is kept")
+    failed(smash(line, largest=20_000), "state.safetensors", "File too large", "is intact")
     assert not (out / "state.safetensors").exists()
     assert not [name for name in content(out) if name.endswith(".tmp")]
 
@@ -105,7 +111,7 @@ def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(smash, run):
         f"retrain {run} --rank 1 --epochs 1 --device cpu",
         f"train digits --preset tiny --epochs 1 --device cpu --out {run}/other",
     ):
-        failed(smash(line, rights=False), "Permission denied", "right to it")
+        failed(smash(line, rights=False), "Permission denied", "the permission")
     for line in (f"show {run}", f"evaluate {child} --device cpu"):
         assert smash(line, rights=False).code == 0
     assert content(run) == before
@@ -139,3 +145,29 @@ def test_one_search_of_two_at_once_is_refused_and_the_other_loses_nothing(smash,
     err = Path(f"{tmp_path / 'first'}.err").read_text()
     assert "the state is saved" in err.splitlines()[-1]
     assert len(Study(run / "study.journal").candidates()) >= 5
+
+
+def _with_streams(line: str, log: Path, encoding: str | None) -> None:
+    """Runs a command with closed streams, or with those of an encoding."""
+    for number, suffix in enumerate(("in", "out", "err")):
+        if encoding is None:
+            os.close(number)
+            setattr(sys, f"std{suffix}", None)
+        elif number:
+            stream = open(f"{log}.{suffix}", "w", encoding=encoding)  # noqa: PTH123, SIM115
+            setattr(sys, f"std{suffix}", stream)
+    sys.argv = ["smash", *line.split()]
+    cli.main()
+
+
+def test_closed_streams_are_replaced_by_the_null_device(run, tmp_path):
+    assert in_process(_with_streams, f"show {run}", tmp_path / "log", None) == 0
+    assert in_process(_with_streams, "show nowhere", tmp_path / "log", None) == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_names_outside_the_encoding_of_the_output_are_escaped(tmp_path, encoding):
+    folder = photos(tmp_path / "photos", {"日本": 3, "💥": 3})
+    assert in_process(_with_streams, f"data check {folder}", tmp_path / "log", encoding) == 0
+    shown = (tmp_path / "log.out").read_text()
+    assert "6 examples of 2 classes (\\u65e5\\u672c 3, \\U0001f4a5 3)" in shown

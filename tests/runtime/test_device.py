@@ -84,6 +84,12 @@ def test_full_precision_is_left_alone():
     assert found.dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["cpu:abc", "cpu:1", "cpu:", "auto:7", "cpu:٠"])
+def test_choose_device_with_a_wrong_index_is_refused(name):
+    with pytest.raises(InvalidValueError, match=f"device '{name}' must have an index from 0 to 0"):
+        choose_device(name)
+
+
 @pytest.mark.parametrize("name", ["gpu", "cude"])
 def test_an_unknown_device_is_refused(name):
     with pytest.raises(InvalidValueError, match=f"device '{name}' is not known"):
@@ -92,7 +98,7 @@ def test_an_unknown_device_is_refused(name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(InvalidValueError, match="device 'cuda' is not there"):
+    with pytest.raises(InvalidValueError, match="device 'cuda' does not exist here"):
         choose_device("cuda")
 
 

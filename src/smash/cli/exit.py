@@ -1,8 +1,9 @@
-"""How a program ends when something went wrong: lines on standard error, and an exit code."""
+"""Exit codes: 0 done, 1 failed, 2 wrong use or unusable input, 130 or 143 interrupted."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -13,77 +14,94 @@ from smash.errors import LostProcessError, SmashError
 from smash.io.text import printable
 from smash.runtime.signals import Terminated
 
-ENDINGS = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError)
-"""What `leave` finds words for; other errors are faults of the program, and show where."""
+HANDLED = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError)
+"""Errors that `exit_for` explains in one line; any other is a bug and keeps its traceback."""
 
 INTERRUPTED = 128 + signal.SIGINT
 
-_GOES_ON = "the state is saved, and the same command goes on"
-_INTERRUPTED = {
-    **dict.fromkeys(("search", "retrain", "correlate", "evaluate.py"), _GOES_ON),
-    **dict.fromkeys(("train", "train.py"), f"{_GOES_ON}, with --resume where it trains a network"),
-    "demo": "what was made is kept in its run folder; the same command makes another",
+_LONGEST_LINE = 1000
+_RESUMABLE = "the state is saved; repeat the command to continue"
+_AFTER_INTERRUPTION = {
+    **dict.fromkeys(("search", "retrain", "correlate", "evaluate.py"), _RESUMABLE),
+    "train": f"{_RESUMABLE}, with --resume",
+    "train.py": f"{_RESUMABLE}, with --resume if it trained a SMASH network",
+    "demo": "its run folder keeps what was finished; the same command starts another run",
 }
-"""What an interruption leaves, by command; others change nothing before they are done."""
+"""What an interruption leaves behind, by command; other commands change nothing until they end."""
 
-_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-_MENDS = {
-    errno.ENOSPC: "what was saved before is kept; free some space and repeat the command",
-    errno.EDQUOT: "what was saved before is kept; free some space and repeat the command",
-    errno.EFBIG: "what was saved before is kept; allow larger files and repeat the command",
-    errno.EROFS: "nothing was changed; use a folder that can be written to",
-    errno.EACCES: "nothing was changed; give this user the right to it",
-    errno.EPERM: "nothing was changed; give this user the right to it",
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    # oneDNN does not say why, but it refuses nothing else that is computed here.
+    "could not create a primitive",
+    "could not create a memory object",
+)
+_SAVED = "everything saved before is intact"
+_ADVICE = {
+    errno.ENOSPC: f"{_SAVED}; free some disk space and repeat the command",
+    errno.EDQUOT: f"{_SAVED}; free some disk space and repeat the command",
+    errno.EFBIG: f"{_SAVED}; raise the limit on file sizes and repeat the command",
+    errno.EROFS: "nothing was changed; choose a folder that is writable",
+    errno.EACCES: "nothing was changed; give this user the permission",
+    errno.EPERM: "nothing was changed; give this user the permission",
 }
 
 
-def speaks() -> bool:
-    """Whether this process prints: of those that ``torchrun`` starts, the first."""
+def is_first_process() -> bool:
+    """Says whether this process prints: only the first of those that ``torchrun`` starts does."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def leave(program: str, error: BaseException, command: str = "") -> NoReturn:
+def prepare_streams() -> None:
+    """Makes the standard streams safe to write to.
+
+    A closed stream is replaced by the null device, so that no file which is opened later gets its
+    number. Characters that the encoding of a stream lacks are escaped.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def exit_for(program: str, error: BaseException, command: str = "") -> NoReturn:
     """Ends the program: 1 failed, 2 wrong use, 130 interrupted, 143 interrupted by SIGTERM.
 
     Args:
-        program: Its name, which begins each line.
-        error: Why it ends, one of `ENDINGS`.
-        command: Which of its commands it was.
+        program: Its name, with which each line begins.
+        error: The reason, one of `HANDLED`.
+        command: The command that was run.
     """
     if isinstance(error, SmashError):
-        # Of several processes the first speaks, unless it is the one that is gone.
-        heard = speaks() or isinstance(error, LostProcessError)
-        fail(program, error.faults if heard else [], error.exit_code)
-    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
-        _close_output()
+        # All processes of a training find the same fault, but only some find that one is lost.
+        prints = is_first_process() or isinstance(error, LostProcessError)
+        fail(program, error.faults if prints else [], error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe, such as `head`, closed it. The interpreter would try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     if isinstance(error, OSError):
-        mend = f": {_MENDS[error.errno]}" if error.errno in _MENDS else ""
-        fail(program, [f"{error.filename or 'output'}: {error.strerror or error}{mend}"], 1)
-    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
-        fail(program, [f"{_of_memory(error)}: a smaller --batch-size or --preset needs less"], 1)
+        advice = f": {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+        fail(program, [f"{error.filename or 'output'}: {error.strerror or error}{advice}"], 1)
+    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in _OUT_OF_MEMORY):
+        reason = str(error).partition("\n")[0][:200]
+        shown = f"out of memory ({reason})" if reason else "out of memory"
+        fail(program, [f"{shown}: choose a smaller --batch-size or --preset"], 1)
     if isinstance(error, RuntimeError):
         raise error
-    left = _INTERRUPTED.get(command, "nothing was changed: repeat the command")
-    fail(
-        program,
-        [f"interrupted; {left}"],
-        Terminated().code if isinstance(error, Terminated) else INTERRUPTED,
-    )
-
-
-def _of_memory(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return f"out of memory ({lines[0][:200]})" if lines else "out of memory"
-
-
-def _close_output() -> None:
-    """Lets the interpreter end without another try to write what nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    left = _AFTER_INTERRUPTION.get(command, "nothing was changed; repeat the command")
+    code = error.code if isinstance(error, Terminated) else INTERRUPTED
+    fail(program, [f"interrupted; {left}"], code)
 
 
 def fail(program: str, faults: Iterable[str], code: int) -> NoReturn:
     """Prints each fault as one line, and ends the program."""
     for fault in faults:
-        print(f"{program}: {printable(' '.join(str(fault).split()))}", file=sys.stderr)
+        line = printable(" ".join(str(fault).split()))
+        if len(line) > _LONGEST_LINE:
+            line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+        print(f"{program}: {line}", file=sys.stderr)
     sys.exit(code)

@@ -1,12 +1,14 @@
-"""The command line: its commands, and what becomes of errors."""
+"""The command line: its commands, and how errors end them."""
 
 from __future__ import annotations
 
 import sys
 from itertools import pairwise
+from typing import Annotated
 
 import typer
 
+import smash
 from smash.cli import (
     correlate,
     data,
@@ -20,15 +22,14 @@ from smash.cli import (
     show,
     train,
 )
-from smash.cli.exit import ENDINGS, INTERRUPTED, fail, leave
+from smash.cli.exit import HANDLED, INTERRUPTED, exit_for, fail, prepare_streams
 from smash.runtime.signals import hear_termination
 
 app = typer.Typer(
     name="smash",
-    help="One-shot neural architecture search through hypernetworks.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo.demo)
@@ -44,24 +45,43 @@ app.command()(report.report)
 app.add_typer(data.app, name="data")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"smash {smash.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """One-shot neural architecture search through hypernetworks."""
+
+
 def main() -> None:
-    """Runs the command and turns errors into exit codes: 1 failed, 2 wrong use, 130 interrupted."""
+    """Runs the command, and turns errors into lines on standard error and an exit code."""
+    prepare_streams()
     command = next(iter(sys.argv[1:]), "")
     try:
         with hear_termination():
             code = app(standalone_mode=False)
-            sys.stdout.flush()  # now, while it can be said that it failed
+            sys.stdout.flush()  # here, where a failure can still be reported
     except typer.TyperException as error:
-        fail("smash", [f"{error.format_message()}{_given(error)} (see 'smash --help')"], 2)
-    except (*ENDINGS, typer.Abort) as error:
-        leave("smash", error, command)
-    if code == INTERRUPTED:  # what the parser makes of Ctrl-C
-        leave("smash", KeyboardInterrupt(), command)
+        fail("smash", [f"{error.format_message()}{_value_of(error)} (see 'smash --help')"], 2)
+    except (*HANDLED, typer.Abort) as error:
+        exit_for("smash", error, command)
+    if code == INTERRUPTED:  # the parser's result of Ctrl-C
+        exit_for("smash", KeyboardInterrupt(), command)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _given(error: Exception) -> str:
-    """The value that an option could not read; the parser's own words leave it out."""
+def _value_of(error: Exception) -> str:
+    """Finds the unreadable value of an option, which the parser's message leaves out."""
     options = getattr(getattr(error, "param", None), "opts", [])
     arguments = [part for word in sys.argv[1:] for part in word.split("=", 1)]
     values = [value for option, value in pairwise(arguments) if option in options]

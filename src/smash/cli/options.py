@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smash.cli.exit import speaks
+from smash.cli.exit import is_first_process
 from smash.errors import InvalidValueError
 from smash.io.files import parse_json
 from smash.io.text import printable
@@ -37,7 +37,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def say(words: str) -> None:
     """Tells the user something that is not a result: on standard error."""
-    if speaks():
+    if is_first_process():
         print(printable(words), file=sys.stderr)
 
 

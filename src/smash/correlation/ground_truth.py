@@ -22,9 +22,8 @@ import torch
 
 from smash.config import RetrainSettings
 from smash.data import Data, Split
-from smash.data.dataset import first_lines
 from smash.data.splits import cut
-from smash.errors import DataError, InvalidValueError, NotFoundError, unknown
+from smash.errors import DataError, InvalidValueError, NotFoundError, shortened, unknown
 from smash.run.child import child_name
 from smash.run.layout import AUDIT
 from smash.run.run import Run
@@ -133,7 +132,7 @@ def _read_rows(
             )
         known.append(Known(identity, architecture, truth))
     if faults:
-        raise DataError(*first_lines(faults))
+        raise DataError(*shortened(faults))
     return known
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from smash.data.batches import batches
-from smash.data.dataset import Split, first_lines, times
+from smash.data.dataset import Split
 from smash.data.load import kind_of, load_data
 from smash.data.sources.folder import list_folder
 from smash.data.sources.images import examine, picture_file
-from smash.errors import DataError
+from smash.errors import DataError, shortened
+from smash.io.text import as_size
 
 FEW = 20
 """Training examples of a class below which a check warns."""
@@ -70,7 +71,7 @@ class Report:
         for name, found in (("sizes", self.sizes), ("modes", self.modes)):
             if found:
                 common = Counter(found).most_common()
-                most = first_lines(f"{key} ({count:,})" for key, count in common)
+                most = shortened(f"{key} ({count:,})" for key, count in common)
                 lines.append(f"{name}: {', '.join(most)}")
         if self.splits:
             lines.append(f"imbalance: {self.imbalance:.3g}")
@@ -125,7 +126,7 @@ def check_data(source: Any, **options: Any) -> Report:
         data.classes,
         {name: split.labels for name, split in splits.items()},
         examples,
-        [(times(size), kind)] * len(examples),
+        [(as_size(size), kind)] * len(examples),
     )
 
 
@@ -145,8 +146,8 @@ def _check_folder(root: Path) -> Report:
                 unusable.append(finding)
             else:
                 examples.append(_Example(str(path), split, label, finding.digest))
-                looks.append((times(finding.size), finding.mode))
-    others = first_lines(f"{path} is no image file and is ignored" for path in listing.ignored)
+                looks.append((as_size(finding.size), finding.mode))
+    others = shortened(f"{path} is no image file and is ignored" for path in listing.ignored)
     notes = [note for note in listing.notes if note.startswith("folders")]
     return _report(
         str(root),
@@ -154,7 +155,7 @@ def _check_folder(root: Path) -> Report:
         listing.labels,
         examples,
         looks,
-        faults=(*listing.faults, *first_lines(unusable)),
+        faults=(*listing.faults, *shortened(unusable)),
         warnings=(*notes, *others),
     )
 
@@ -202,7 +203,7 @@ def _balance(counts: Mapping[str, int]) -> tuple[float, list[str]]:
         return 1.0, []
     largest, smallest = (choose(counts, key=lambda name: counts[name]) for choose in (max, min))
     imbalance = counts[largest] / counts[smallest] if counts[smallest] else float("inf")
-    lines = first_lines(
+    lines = shortened(
         f"class {name!r} has {count} training examples, fewer than {FEW}: add some"
         for name, count in counts.items()
         if count < FEW
@@ -226,7 +227,7 @@ def _duplicates(examples: Sequence[_Example], classes: Sequence[str]) -> list[st
             continue
         labels = sorted({example.label for example in group})
         splits = list(dict.fromkeys(example.split for example in group))
-        names = " and ".join(first_lines(example.name for example in group))
+        names = " and ".join(shortened(example.name for example in group))
         if len(labels) > 1:
             of = " and ".join(repr(classes[label]) for label in labels)
             line = f"the same example is of classes {of}: {names}; keep the right one"
@@ -238,4 +239,4 @@ def _duplicates(examples: Sequence[_Example], classes: Sequence[str]) -> list[st
         else:
             line = f"the same example is {len(group)} times in split {splits[0]}: {names}"
             kinds["within"].append(line)
-    return [line for lines in kinds.values() for line in first_lines(lines)]
+    return [line for lines in kinds.values() for line in shortened(lines)]

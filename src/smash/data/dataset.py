@@ -6,8 +6,6 @@ signals, N×C×H×W for images, N×C×D×H×W for volumes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,14 +14,11 @@ from torch import Tensor
 
 from smash.config import DataSettings
 from smash.data.transforms import Augmentation, normalise
-from smash.errors import DataError
 from smash.runtime.device import place, send
 from smash.spaces.task import Task
 
 MIN_SIDE = 4
 """The shortest spatial axis, in pixels, that a network can downsample."""
-
-_MAX_LINES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,24 +192,3 @@ class Source:
     augmented: bool
     notes: tuple[str, ...] = ()
     facts: Facts | None = None
-
-
-@contextmanager
-def collecting(faults: list[str]) -> Iterator[None]:
-    """Adds what a check raises to `faults`, so that the next check is made as well."""
-    try:
-        yield
-    except DataError as error:
-        faults.extend(error.faults)
-
-
-def first_lines(faults: Iterable[str]) -> list[str]:
-    """At most ten faults of one kind, and how many more there are."""
-    lines = list(faults)
-    more = len(lines) - _MAX_LINES
-    return lines[:_MAX_LINES] + ([f"and {more} more"] if more > 0 else [])
-
-
-def times(extents: Iterable[int]) -> str:
-    """A shape or a size as people write it: ``32x32``."""
-    return "x".join(map(str, extents))

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smash.data.dataset import Split, first_lines
-from smash.errors import DataError
+from smash.data.dataset import Split
+from smash.errors import DataError, shortened
 
 TEST_SEED = 1706
 VAL_SEED = 5344
@@ -47,7 +47,7 @@ def check_classes(classes: tuple[str, ...], labels: Mapping[str, Tensor], mend: 
             if count < needed
         ]
     if faults:
-        raise DataError(*first_lines(faults))
+        raise DataError(*shortened(faults))
 
 
 def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Split]:

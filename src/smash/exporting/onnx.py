@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.data.dataset import times
 from smash.errors import DataError, InvalidValueError, MissingExtraError
 from smash.exporting.parity import example_images
 from smash.exporting.signature import ShippedNetwork, Signature
+from smash.io.text import as_size
 
 IMAGES, LOGITS = "images", "logits"
 """Names of what goes in and what comes out."""
@@ -130,13 +130,13 @@ class OnnxNetwork:
         except Exception as error:  # of types of its own; a graph fits only as far as it says
             reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"{self._path} cannot be run on {times(images.shape)} ({reason}): export it again"
+                f"{self._path} cannot be run on {as_size(images.shape)} ({reason}): export it again"
             ) from None
         wanted = (len(images), len(self.signature.classes))
         if logits.shape != wanted:
             raise DataError(
-                f"{self._path} must give logits of shape {times(wanted)}, got "
-                f"{times(logits.shape)}: export it again"
+                f"{self._path} must give logits of shape {as_size(wanted)}, got "
+                f"{as_size(logits.shape)}: export it again"
             )
         return torch.from_numpy(logits)
 
@@ -148,7 +148,7 @@ class OnnxNetwork:
             ("give", LOGITS, gives, (len(signature.classes),)),
         )
         faults = [
-            f"{self._path} must {does} {name!r}, float32 of Nx{times(wanted)} as its signature "
+            f"{self._path} must {does} {name!r}, float32 of Nx{as_size(wanted)} as its signature "
             f"says, and its graph has {'; '.join(map(_in_words, found)) or 'nothing'}: export it "
             "again"
             for does, name, found, wanted in ends

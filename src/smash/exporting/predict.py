@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smash.data.dataset import first_lines, times
 from smash.data.sources.images import EXTENSIONS, read_image
-from smash.errors import DataError, InvalidValueError, NotFoundError
+from smash.errors import DataError, InvalidValueError, NotFoundError, shortened
 from smash.exporting.export import signature_of
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.safetensors import read_safetensors
 from smash.exporting.signature import ShippedNetwork, Signature
+from smash.io.text import as_size
 from smash.run.child import Child
 
 _BATCH = 64
@@ -119,7 +119,7 @@ def predict(
             for name, places, most in zip(names, indices.tolist(), values.tolist(), strict=True)
         ]
     if faults:
-        raise DataError(*first_lines(faults))
+        raise DataError(*shortened(faults))
     return found
 
 
@@ -217,7 +217,7 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
     if signature.channels == 1 and array.shape[1:] == signature.size and len(array):
         return array[:, None]
     raise DataError(
-        f"{path} must be of {_takes(signature)}, got shape {times(array.shape)}: bring its "
+        f"{path} must be of {_takes(signature)}, got shape {as_size(array.shape)}: bring its "
         "examples to that size, with the channels first"
     )
 
@@ -244,4 +244,4 @@ def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor
 
 def _takes(signature: Signature) -> str:
     plural = "s" * (signature.channels > 1)
-    return f"{signature.channels} channel{plural} of size {times(signature.size)}"
+    return f"{signature.channels} channel{plural} of size {as_size(signature.size)}"

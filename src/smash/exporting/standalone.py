@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.data.dataset import times
 from smash.errors import InvalidValueError
 from smash.exporting.layers import layer_code
 from smash.exporting.recording import Part, Value, is_chain, leaves, record
 from smash.exporting.signature import Signature
 from smash.exporting.wrapping import list_code, wrap
 from smash.exporting.writing import body_code
+from smash.io.text import as_size
 
 _RESERVED = frozenset({"F", "OrderedDict", "Path", "Tensor", *keyword.kwlist, *dir(builtins)})
 _FEW = 64  # numbers of a tensor that is written into the code
@@ -121,7 +121,7 @@ def write_code(network: nn.Module, signature: Signature, title: str, weights: st
     head = _HEAD.substitute(
         title=_words(title),
         weights=_words(weights),
-        shape=f"N×{channels}×{times(signature.size).replace('x', '×')}",
+        shape=f"N×{channels}×{as_size(signature.size).replace('x', '×')}",
         units="of values in 0…1: 8-bit values divided by 255"
         if signature.scaled
         else "in the units of the data that it was trained on",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control codes (Cc), lone surrogates (Cs) and separators of lines and paragraphs (Zl, Zp).
 _ESCAPED = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -32,3 +33,8 @@ def printable(text: object) -> str:
         else character
         for character in str(text)
     )
+
+
+def as_size(extents: Iterable[int]) -> str:
+    """Words a shape or a size, such as ``32x32``; ``()`` for that of a scalar."""
+    return "x".join(map(str, extents)) or "()"

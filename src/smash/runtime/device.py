@@ -26,9 +26,14 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         InvalidValueError: The name is not known, or there is no such device.
     """
-    kind = name.partition(":")[0]
+    kind, colon, index = name.partition(":")
     if kind not in DEVICES:
         raise InvalidValueError(unknown("device", name, DEVICES))
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and index not in map(str, range(count)):
+        raise InvalidValueError(
+            f"device {name!r} must have an index from 0 to {max(count, 1) - 1}: use {kind}"
+        )
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -37,7 +42,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind == "auto":
         return torch.device(next(device for device, is_there in present.items() if is_there))
     if not present[kind]:
-        raise InvalidValueError(f"device {name!r} is not there: use --device cpu, or auto")
+        raise InvalidValueError(f"device {name!r} does not exist here: use --device cpu, or auto")
     return torch.device(name)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from smash.cli.exit import ENDINGS, leave, speaks
+from smash.cli.exit import HANDLED, exit_for, is_first_process, prepare_streams
 from smash.cli.options import announce, load, say
 from smash.cli.original.flags import read
 from smash.cli.original.translate import (
@@ -57,11 +57,12 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 def _run(
     program: str, command: Callable[[Sequence[str]], None], arguments: Sequence[str] | None
 ) -> None:
+    prepare_streams()
     try:
         with hear_termination():
             command(sys.argv[1:] if arguments is None else arguments)
-    except ENDINGS as error:
-        leave(program, error, program)
+    except HANDLED as error:
+        exit_for(program, error, program)
 
 
 def _train(arguments: Sequence[str]) -> None:
@@ -128,7 +129,7 @@ def _train_smash_network(flags: Flags, arguments: Sequence[str]) -> None:
     )
     last = run.metrics.rows()[-1]
     metric = "top5_error" if flags["rank_by"] == "top5_error" else "error"
-    if speaks():
+    if is_first_process():
         print(
             f"{last['split']}: {metric.replace('top5_', 'top-5 ')} {last[f'val_{metric}']:.2%}, "
             f"loss {last['val_loss']:.4f}, the mean over random architectures, one per batch"

@@ -25,10 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smash.data.dataset import MIN_SIDE, Source, Split, collecting, times
+from smash.data.dataset import MIN_SIDE, Source, Split
 from smash.data.sources.npz import read_npz, unreadable
 from smash.data.splits import check_classes
-from smash.errors import DataError
+from smash.errors import DataError, collecting
+from smash.io.text import as_size
 
 Channels = Literal["none", "first", "last"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -84,7 +85,7 @@ def from_arrays(
         raise DataError(*faults)
     train = images["data"]
     size = train.shape[2:]
-    what = f"{train.shape[1]} channel(s) of size {times(size)}"
+    what = f"{train.shape[1]} channel(s) of size {as_size(size)}"
     notes = [f"keys ignored: {', '.join(map(str, ignored))}"] if ignored else []
     return Source(
         classes=classes,
@@ -92,7 +93,7 @@ def from_arrays(
         test=Split(images["test_data"], labels["test"]) if "test" in labels else None,
         flip=len(size) == 2,
         augmented=False,
-        notes=(*notes, f"data of shape {times(plain['data'].shape)} read as {what}"),
+        notes=(*notes, f"data of shape {as_size(plain['data'].shape)} read as {what}"),
     )
 
 
@@ -136,8 +137,8 @@ def _images(arrays: Arrays, dims: int | None, channels: Channels | None) -> dict
     for key, array in given.items():
         if array.shape[1:] != data.shape[1:] or array.dtype != data.dtype:
             faults.append(
-                f"{key} must be like data, {data.dtype} of shape (n, {times(data.shape[1:])}), "
-                f"got {array.dtype} of shape {times(array.shape)}"
+                f"{key} must be like data, {data.dtype} of shape (n, {as_size(data.shape[1:])}), "
+                f"got {array.dtype} of shape {as_size(array.shape)}"
             )
     if faults:
         raise DataError(*faults)
@@ -157,7 +158,7 @@ def _images(arrays: Arrays, dims: int | None, channels: Channels | None) -> dict
         if n_channels < 1 or min(size) < MIN_SIDE:
             faults.append(
                 f"examples must have a channel and at least {MIN_SIDE} values an axis, got "
-                f"{n_channels} channels of size {times(size)}: see --dims and --channels"
+                f"{n_channels} channels of size {as_size(size)}: see --dims and --channels"
             )
     if faults:
         raise DataError(*faults)
@@ -188,14 +189,14 @@ def _channel_axis(shape: tuple[int, ...], dims: int | None, channels: str | None
             channels = "last"
         else:
             raise DataError(
-                f"data of shape {times(shape)} must have 1 to 4 channels in the second or the "
+                f"data of shape {as_size(shape)} must have 1 to 4 channels in the second or the "
                 f"last axis: pass --dims 3 for volumes, or --channels first or last"
             )
     found = axes - (channels != "none")
     if found != (dims or found) or not 1 <= found <= 3:
         asked = f"{dims} with dims={dims}" if dims else "1, 2 or 3"
         raise DataError(
-            f"data of shape {times(shape)} must have {asked} spatial axes beside examples and "
+            f"data of shape {as_size(shape)} must have {asked} spatial axes beside examples and "
             f"channels ({channels}), has {found}: see --dims and --channels"
         )
     return {"none": None, "first": 1, "last": axes}[channels]
@@ -215,8 +216,8 @@ def read_labels(arrays: Arrays) -> tuple[tuple[str, ...], dict[str, Tensor]]:
             faults.append(f"{key} must be integers, got dtype {labels.dtype}")
         elif labels.shape != data.shape[:1]:
             faults.append(
-                f"{key} must have one axis of {times(data.shape[:1])}, a label an example, got "
-                f"shape {times(labels.shape) or '()'}"
+                f"{key} must have one axis of {as_size(data.shape[:1])}, a label an example, got "
+                f"shape {as_size(labels.shape)}"
             )
         elif labels.size and labels.min() < 0:
             faults.append(f"{key} must be at least 0, got {labels.min()}")
@@ -252,7 +253,7 @@ def _class_names(classes: NDArray[Any]) -> tuple[str, ...]:
     if classes.dtype.kind not in "Uiu" or classes.ndim != 1:
         raise DataError(
             f"classes must be one axis of names, got dtype {classes.dtype} of shape "
-            f"{times(classes.shape) or '()'}"
+            f"{as_size(classes.shape)}"
         )
     names = tuple(map(str, classes))
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from smash.data.dataset import Source, collecting
+from smash.data.dataset import Source
 from smash.data.sources.image_cache import ImageCache
 from smash.data.sources.images import EXTENSIONS, Decoder, picture_file
 from smash.data.splits import check_classes, share_out
-from smash.errors import DataError
+from smash.errors import DataError, collecting
 
 SPLITS = {
     "train": ("train",),

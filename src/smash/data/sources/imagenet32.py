@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smash.data.dataset import Source, Split, times
+from smash.data.dataset import Source, Split
 from smash.data.sources.files import absent, data_folder, find_files, read_array, resized
 from smash.data.splits import check_classes
 from smash.errors import DataError, RunStateError
 from smash.io.files import read_text
+from smash.io.text import as_size
 
 _CLASSES = 1000
 _SHAPE = (3, 32, 32)
@@ -92,7 +93,7 @@ def _labels(path: Path) -> NDArray[Any]:
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise DataError(
             f"{path}: labels must be one axis of integers, got {labels.dtype} of shape "
-            f"{times(labels.shape) or '()'}"
+            f"{as_size(labels.shape)}"
         )
     return labels
 
@@ -127,7 +128,7 @@ def _images(path: Path, count: int) -> NDArray[np.uint8]:
             return np.moveaxis(data, -1, 1)
     raise DataError(
         f"{path}: data must be uint8 of shape {count}x3072 for its {count} labels, got "
-        f"{data.dtype} of shape {times(data.shape)}"
+        f"{data.dtype} of shape {as_size(data.shape)}"
     )
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from smash.data.dataset import MIN_SIDE, first_lines, times
-from smash.errors import DataError
+from smash.data.dataset import MIN_SIDE
+from smash.errors import DataError, shortened
+from smash.io.text import as_size
 from smash.runtime.device import main_memory
 
 EXTENSIONS = frozenset(
@@ -165,7 +166,7 @@ class Decoder:
         self._faults = {i: look for i, look in enumerate(looks) if isinstance(look, str)}
         usable = [look for look in looks if not isinstance(look, str)]
         if not usable:  # no faults either, if there are no pictures: for the caller to judge
-            raise DataError(*first_lines(self._faults.values()))
+            raise DataError(*shortened(self._faults.values()))
         sizes = [look.size for look in usable]
         width, height = _common_size(sizes, image_size)
         channels = 1 if all(look.grey for look in usable) else 3
@@ -207,7 +208,7 @@ class Decoder:
                 self.grey = self.grey and bool((pixels == pixels[:, :1]).all())
                 yield pixels
         if faults:
-            raise DataError(*first_lines(faults))
+            raise DataError(*shortened(faults))
 
     def check(self) -> None:
         """Decodes all images and keeps none.
@@ -227,7 +228,7 @@ class Decoder:
         memory, size = main_memory(), int(np.prod(self.shape, dtype=np.int64))
         if memory is not None and size > memory:
             raise DataError(
-                f"images of shape {times(self.shape)} must fit in memory, and take "
+                f"images of shape {as_size(self.shape)} must fit in memory, and take "
                 f"{size / 2**30:,.1f} GiB of {memory / 2**30:,.1f}: choose a smaller --image-size, "
                 "or a cache folder with room for them (SMASH_CACHE)"
             )
@@ -251,9 +252,9 @@ def _resizing(found: set[tuple[int, int]], size: tuple[int, int]) -> list[str]:
     if found == {size}:
         return []
     origin = (
-        f"{len(found)} different sizes found" if len(found) > 1 else f"all were {times(*found)}"
+        f"{len(found)} different sizes found" if len(found) > 1 else f"all were {as_size(*found)}"
     )
-    return [f"images resized to {times(size)} ({origin})"]
+    return [f"images resized to {as_size(size)} ({origin})"]
 
 
 @contextmanager
@@ -307,7 +308,7 @@ def _look(picture: Picture) -> _Look:
 
 def _checked_size(image: Image.Image) -> tuple[int, int]:
     if min(image.size) < MIN_SIDE:
-        raise ValueError(f"its sides must be at least {MIN_SIDE}, got {times(image.size)}")
+        raise ValueError(f"its sides must be at least {MIN_SIDE}, got {as_size(image.size)}")
     return image.size
 
 

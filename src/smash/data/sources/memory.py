@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from smash.data.dataset import Source, first_lines
+from smash.data.dataset import Source
 from smash.data.sources.arrays import Channels, from_arrays, read_labels
 from smash.data.sources.images import Decoder, Picture
 from smash.data.splits import check_classes, share_out
-from smash.errors import DataError
+from smash.errors import DataError, shortened
 
 IN_MEMORY = "(in memory)"
 """What such data is called; it cannot be found again by this name."""
@@ -95,7 +95,7 @@ def _read_datasets(
             images.append(item[0])
             given.append(item[1].item() if isinstance(item[1], Tensor | np.generic) else item[1])
     if faults:
-        raise DataError(*first_lines(faults))
+        raise DataError(*shortened(faults))
     if not images:
         raise DataError("the train split must hold items, got none: add examples")
 
@@ -152,7 +152,7 @@ def _stacked(images: list[Any]) -> Any:
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise DataError(
-            f"images must be of one shape, got {', '.join(map(str, first_lines(map(str, shapes))))}"
+            f"images must be of one shape, got {', '.join(map(str, shortened(map(str, shapes))))}"
             ": give the data set a transform that resizes them"
         )
     return np.stack(arrays)

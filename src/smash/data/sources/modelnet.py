@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smash.data.dataset import MIN_SIDE, Source, Split, collecting, times
+from smash.data.dataset import MIN_SIDE, Source, Split
 from smash.data.sources.files import absent, data_folder, find_files, read_array
 from smash.data.splits import check_classes
-from smash.errors import DataError
+from smash.errors import DataError, collecting
+from smash.io.text import as_size
 
 ROTATIONS = 24
 """Views of an object, evenly about the vertical axis."""
@@ -87,8 +88,8 @@ def read_modelnet(classes: tuple[str, ...], data_dir: str | Path | None) -> Sour
     sizes = {split: tuple(found.images.shape[2:]) for split, found in splits.items()}
     if sizes["train"] != sizes["test"]:
         raise DataError(
-            f"{paths[names['test']]} must have voxels of size {times(sizes['train'])}, as the "
-            f"training split has, got {times(sizes['test'])}: make both files alike"
+            f"{paths[names['test']]} must have voxels of size {as_size(sizes['train'])}, as the "
+            f"training split has, got {as_size(sizes['test'])}: make both files alike"
         )
     labels = {split: found.labels for split, found in splits.items()}
     check_classes(classes, labels, "get the whole data set")
@@ -116,7 +117,7 @@ def _voxels(path: Path) -> NDArray[np.uint8]:
     if voxels.shape[-3:] != (side,) * 3 or side < MIN_SIDE or not rows or rows % ROTATIONS:
         raise DataError(
             f"{path}: voxels must have the shape Nx1xSxSxS, N a multiple of {ROTATIONS} and S at "
-            f"least {MIN_SIDE}, got {times(voxels.shape)}"
+            f"least {MIN_SIDE}, got {as_size(voxels.shape)}"
         )
     if voxels.dtype.kind not in "bui" or voxels.min() < 0 or voxels.max() > 1:
         raise DataError(
@@ -134,7 +135,7 @@ def _labels(path: Path, rows: int, classes: int) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu" or labels.shape not in ((rows,), (objects,)):
         raise DataError(
             f"{path}: labels must be {rows} integers, one a rotation, or {objects}, one an object, "
-            f"got {labels.dtype} of shape {times(labels.shape) or '()'}"
+            f"got {labels.dtype} of shape {as_size(labels.shape)}"
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(

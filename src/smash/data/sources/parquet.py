@@ -21,13 +21,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from smash.data.dataset import Source, first_lines
+from smash.data.dataset import Source
 from smash.data.sources.arrays import read_labels
 from smash.data.sources.folder import SPLITS
 from smash.data.sources.image_cache import ImageCache
 from smash.data.sources.images import FORMATS, Decoder, Picture
 from smash.data.splits import check_classes, share_out
-from smash.errors import DataError, MissingExtraError, RunStateError
+from smash.errors import DataError, MissingExtraError, RunStateError, shortened
 from smash.io.files import read_json
 
 _ROWS = 256
@@ -171,9 +171,7 @@ def _check_names(path: Path) -> None:
         raise _unreadable(path, error) from None
     if odd := [name for name in names if not _is_plain(name)]:
         raise DataError(
-            *first_lines(
-                f"{path} must name files of its own folder, names {name!r}" for name in odd
-            )
+            *shortened(f"{path} must name files of its own folder, names {name!r}" for name in odd)
         )
 
 
@@ -303,7 +301,7 @@ def _labels(
         if value is None
     ]
     if faults:
-        raise DataError(*first_lines(faults))
+        raise DataError(*shortened(faults))
     together = [value for own in values.values() for value in own]
     names = getattr(tables["train"].features[column], "names", None)
     if all(isinstance(value, str) for value in together):

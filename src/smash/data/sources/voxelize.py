@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smash.data.dataset import first_lines
 from smash.data.sources.modelnet import MODELNET10, MODELNET40, ROTATIONS, file_name
-from smash.errors import AlreadyExistsError, DataError, MissingExtraError, NotFoundError
+from smash.errors import AlreadyExistsError, DataError, MissingExtraError, NotFoundError, shortened
 from smash.runtime.progress import Advance, Progress, silent
 
 SIZE = 32
@@ -87,7 +86,7 @@ def prepare_modelnet(
                 _write(unfinished[split], rows, np.repeat(labels, ROTATIONS))
                 done += len(files)
         if faults:
-            raise DataError(*first_lines(faults))
+            raise DataError(*shortened(faults))
         for split, path in unfinished.items():
             path.replace(paths[split])
     finally:
@@ -191,7 +190,7 @@ def _meshes(folder: Path, classes: tuple[str, ...], split: str) -> list[tuple[Pa
     """The meshes of a split, in the order of their names, and their labels."""
     found = {name: sorted((folder / name / split).glob("*.off")) for name in classes}
     if empty := [str(folder / name / split) for name, files in found.items() if not files]:
-        raise DataError(*first_lines(f"{place} must hold .off files, has none" for place in empty))
+        raise DataError(*shortened(f"{place} must hold .off files, has none" for place in empty))
     return [(file, label) for label, name in enumerate(classes) for file in found[name]]
 
 
