@@ -37,8 +37,9 @@ from smash.io.measurements import Ledger
 from smash.run.layout import LEDGER
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
-from smash.scoring.measure import measure_companion
-from smash.scoring.proxies import COSTS, PROXIES, alone, together
+from smash.scoring.measure import measure_proxy
+from smash.scoring.priors import joint_score, proxy_score
+from smash.scoring.proxies import PROXY_NAMES
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.scorer import Scorer
 from smash.spaces import make_space
@@ -75,7 +76,7 @@ def main() -> None:
     if not given.table:
         known, again = trained(first, given)
     scores = {name: scored(run, known, given.examples) for name, run in runs.items()}
-    tell(known, again, scores, companions(first, known))
+    tell(known, again, scores, proxies(first, known))
 
 
 def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash.Run:
@@ -130,14 +131,13 @@ def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
     return np.asarray([scorer(one.architecture).loss for one in known])
 
 
-def companions(run: smash.Run, known: list[Known]) -> dict[str, Any]:
+def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
     """What rankings without training say of the sample."""
     pairs = [(one.id, one.architecture) for one in known]
     ledger = Ledger(run.path / LEDGER)
     place = choose_device("auto")
     return {
-        name: measure_companion(run, name, pairs, ledger, place, on_terminal)
-        for name in (*COSTS, *PROXIES)
+        name: measure_proxy(run, name, pairs, ledger, place, on_terminal) for name in PROXY_NAMES
     }
 
 
@@ -160,11 +160,11 @@ def tell(
         f"deviates by {math.sqrt((apart**2).mean() / 2):.1%}"
     )
     bootstrap = Bootstrap(real)
-    rankings = {name: alone(name, each) for name, each in numbers.items()}
+    rankings = {name: proxy_score(name, each) for name, each in numbers.items()}
     for hypernet, each in scores.items():
         rankings[f"{hypernet}: score"] = -each
-        for name, of_companion in numbers.items():
-            rankings[f"{hypernet}: score and {name}"] = -together(each, of_companion)
+        for name, of_proxy in numbers.items():
+            rankings[f"{hypernet}: score and {name}"] = -joint_score(each, of_proxy)
     of_params = bootstrap.kendall_tau(rankings["params"])
     params = kendall_tau(rankings["params"], real)
     print("| ranked by | τ | τ − τ of the parameters |")

@@ -34,8 +34,8 @@ from smash.run.layout import LEDGER
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
-from smash.scoring.measure import measure_companion
-from smash.scoring.proxies import together
+from smash.scoring.measure import measure_proxy
+from smash.scoring.priors import joint_score
 from smash.scoring.rank_aggregation import log_ranks
 from smash.scoring.scorer import Scorer
 
@@ -148,7 +148,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
     scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}
     pairs = [(one.id, one.architecture) for one in known]
-    numbers = measure_companion(run, PRIOR, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
+    numbers = measure_proxy(run, PRIOR, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
     curve = []
     losses: list[np.ndarray[Any, Any]] = []
     for epoch, found in sorted(scores.items()):
@@ -162,11 +162,11 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
                 "error": tau(-found[:, 1], real),
                 "margin": tau(found[:, 2], real),
                 "mean loss of copies": tau(recent, real),
-                f"with {PRIOR}": tau(-together(-recent, numbers), real),
+                f"with {PRIOR}": tau(-joint_score(-recent, numbers), real),
             }
         )
     best = real >= np.quantile(real, 0.9)
-    both = -together(-recent, numbers)
+    both = -joint_score(-recent, numbers)
     bootstrap = Bootstrap(real)
     taus, of_params = bootstrap.kendall_tau(recent), bootstrap.kendall_tau(params)
     return {

@@ -50,7 +50,7 @@ from smash.run.checkpoint import Checkpoint
 from smash.run.child import Child, build
 from smash.run.layout import ARCHITECTURE, ENVIRONMENT, FOUND, LEDGER, RESULT, STORAGE, find_run
 from smash.run.metrics_log import MetricsLog
-from smash.scoring.measure import measure_companion
+from smash.scoring.measure import measure_proxy
 from smash.searching.ensemble import Ensemble
 from smash.spaces import NasBench201Space, make_space
 from smash.study.postgres import Server, parse_url
@@ -147,7 +147,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     def ledger(path: Path) -> None:
         shutil.copyfile(path, folder / "known.jsonl")  # what is not known is added
         known = Ledger(folder / "known.jsonl")
-        measure_companion(run, "params", architectures[:2], known, _CPU)
+        measure_proxy(run, "params", architectures[:2], known, _CPU)
         known.get("latency", architectures[0][0])
 
     def ensemble(path: Path) -> None:

@@ -14,7 +14,7 @@ import smash
 from smash.errors import InvalidValueError, RunStateError
 from smash.io.measurements import Ledger
 from smash.run.layout import FOUND, LEDGER, PICTURE
-from smash.scoring.proxies import choose_prior
+from smash.scoring.priors import choose_prior
 from smash.scoring.scorer import Scorer
 from tests.answers import call
 from tests.spaces.nas_bench_201.test_space import benchmark_rows

@@ -6,8 +6,8 @@ import torch
 
 import smash
 from smash.io.measurements import Ledger
-from smash.scoring.measure import measure_companion
-from smash.scoring.proxies import COMPANIONS, Subject, Synflow
+from smash.scoring.measure import measure_proxy
+from smash.scoring.proxies import PROXY_NAMES, Subject, Synflow
 from smash.scoring.scorer import Scorer
 
 CPU = torch.device("cpu")
@@ -31,9 +31,7 @@ def drawn(cells):
 
 
 def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, drawn, tmp_path):
-    found = measure_companion(
-        cells, "generated-synflow", drawn, Ledger(tmp_path / "trust.jsonl"), CPU
-    )
+    found = measure_proxy(cells, "generated-synflow", drawn, Ledger(tmp_path / "trust.jsonl"), CPU)
     scorer = Scorer(cells.network(CPU), cells.search_data)
     for (_, architecture), numbers in zip(drawn, found, strict=True):
         child = cells.search_space.build(architecture, cells.search_data.task, "cpu")
@@ -50,14 +48,14 @@ def test_of_another_network_it_is_measured_anew(cells, drawn, digits, tmp_path):
     )  # fmt: skip
     ledger = Ledger(tmp_path / "trust.jsonl")
     for name, same in (("synflow", True), ("generated-synflow", False)):
-        first, second = (measure_companion(run, name, drawn, ledger, CPU) for run in (cells, other))
+        first, second = (measure_proxy(run, name, drawn, ledger, CPU) for run in (cells, other))
         assert (first == second) is same
 
 
-@pytest.mark.parametrize("name", COMPANIONS)
+@pytest.mark.parametrize("name", PROXY_NAMES)
 def test_what_is_kept_is_not_measured_again(name, cells, drawn, tmp_path):
     path = tmp_path / "trust.jsonl"
-    first = measure_companion(cells, name, drawn, Ledger(path), CPU)
+    first = measure_proxy(cells, name, drawn, Ledger(path), CPU)
     kept = path.read_bytes()
-    given = measure_companion(cells, name, drawn, Ledger(path), CPU, network=cells.network(CPU))
+    given = measure_proxy(cells, name, drawn, Ledger(path), CPU, network=cells.network(CPU))
     assert (given, path.read_bytes()) == (first, kept)

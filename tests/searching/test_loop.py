@@ -300,7 +300,7 @@ def test_candidates_that_were_dropped_are_scored_in_full_to_be_correlated(traine
     assert found.scored_on == "loss on 765 val examples"
 
 
-def test_wrong_companions_are_refused_before_scoring(fresh):
+def test_wrong_proxies_are_refused_before_scoring(fresh):
     run = fresh()
     with pytest.raises(InvalidValueError, match="az-nas"):
         smash.search(run, **RANDOM, prior="az-nass")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from smash.scoring.proxies import together
+from smash.scoring.priors import joint_score
 from smash.scoring.scorer import rungs
 from smash.searching import racing
 from smash.searching.racing import Entrant, Leader, Race
@@ -214,7 +214,7 @@ def test_a_state_is_computed_once_where_it_fits_and_again_where_not(monkeypatch)
 def test_with_a_prior_who_goes_on_is_told_by_both():
     losses = torch.arange(6.0).repeat(4, 1).T.double()
     proxy = [(0.0,), (5.0,), (4.0,), (3.0,), (2.0,), (1.0,)]  # number 0 is worst by the proxy
-    race = Race([1, 2, 4], keep=1, share=0.3, order=together)
+    race = Race([1, 2, 4], keep=1, share=0.3, order=joint_score)
     world = Losses(losses, [1, 2, 4])
     entrants = {number: world.entrant(number, proxy=proxy[number]) for number in range(6)}
     order = world.run(race, entrants)

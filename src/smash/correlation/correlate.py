@@ -36,16 +36,16 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import check_address, gather
-from smash.scoring.measure import measure_companion
-from smash.scoring.proxies import (
-    COSTS,
-    PROXIES,
-    Numbers,
-    alone,
-    check_companion,
+from smash.scoring.measure import measure_proxy
+from smash.scoring.priors import (
+    NO_PRIOR,
+    ProxyValues,
+    check_proxy,
     choose_prior,
-    together,
+    joint_score,
+    proxy_score,
 )
+from smash.scoring.proxies import PROXIES, SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.scorer import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
 from smash.study.study import Candidate, Study
@@ -126,7 +126,8 @@ def correlate(
             judge them on examples that are taken out of the training split for that.
         proxies: Names of proxies to compare with.
         prior: A proxy, ``params`` or ``macs`` to join the score with, or ``none``; by default that
-            of the search, and for a table what the space has in `smash.scoring.proxies.PRIORS`.
+            of the search, and for a table that of the space in
+            `smash.scoring.priors.DEFAULT_PRIORS`.
         rank_by: Rank by validation ``loss``, ``error`` or ``top5_error``; if None, by loss, or of
             candidates by what the search ranked by.
         examples: Validation examples to score a table's architectures on.
@@ -189,9 +190,9 @@ def correlate(
         scored_on = f"{rank_by} on {on_all:,} {sample[0].split} examples"
     prior = choose_prior(prior, run.space.name)
     sign = -1 if lower_is_better else 1
-    names = dict.fromkeys([*COSTS, *proxies, *([prior] if prior else [])])
+    names = dict.fromkeys([*SIZE_PROXIES, *proxies, *([prior] if prior else [])])
     numbers = {
-        name: measure_companion(run, name, _pairs(known), ledger, place, progress) for name in names
+        name: measure_proxy(run, name, _pairs(known), ledger, place, progress) for name in names
     }
     return _report(run, known, np.asarray(scores), sign, numbers, prior, truth, scored_on)
 
@@ -243,7 +244,8 @@ def _check(
     if recipe.get("init", "scratch") != "scratch":
         faults.append(f"init must be 'scratch' where accuracies are real, got {recipe['init']!r}")
     faults += [unknown("proxy", name, PROXIES) for name in proxies if name not in PROXIES]
-    faults += [] if prior in (None, "none") else check_companion("prior", str(prior))
+    if prior != NO_PRIOR:
+        faults += faults_of(lambda: check_proxy("prior", prior))
     if table is not None:
         faults += faults_of(lambda: check_part(half, limit))
     else:
@@ -325,17 +327,19 @@ def _report(
     known: Sequence[Known],
     scores: Floats,
     sign: int,
-    numbers: Mapping[str, Sequence[Numbers]],
+    numbers: Mapping[str, Sequence[ProxyValues]],
     prior: str | None,
     truth: str,
     scored_on: str,
 ) -> Trust:
     real = np.asarray([one.truth for one in known])
     compare = Comparison(sign * real, -scores)
-    baselines = {name: compare.with_score(alone(name, each)) for name, each in numbers.items()}
+    baselines = {
+        name: compare.with_score(proxy_score(name, each)) for name, each in numbers.items()
+    }
     baselines["random"] = compare.at_random()
     joined = {
-        name: compare.with_score(-together(scores, each))
+        name: compare.with_score(-joint_score(scores, each))
         for name, each in numbers.items()
         if name in PROXIES or name == prior
     }

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from smash.runtime.rng import generator
-from smash.scoring.rank_aggregation import Floats, Ints, order_of
+from smash.scoring.rank_aggregation import Floats, Ints, dense_ranks
 
 RESAMPLES = 1000
 _LEVEL = 0.95
@@ -40,7 +40,7 @@ class Interval:
 
 def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
     """Kendall's τ-b of two sets of n values; NaN where one of them is constant."""
-    places = order_of(scores), order_of(truth)
+    places = dense_ranks(scores), dense_ranks(truth)
     if _constant(*places):
         return math.nan
     return float(stats.kendalltau(*places).statistic)
@@ -48,7 +48,7 @@ def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
     """Spearman's ρ of two sets of n values; NaN where one of them is constant."""
-    places = order_of(scores), order_of(truth)
+    places = dense_ranks(scores), dense_ranks(truth)
     return math.nan if _constant(*places) else float(stats.spearmanr(*places).statistic)
 
 
@@ -66,7 +66,7 @@ class Bootstrap:
     """
 
     def __init__(self, truth: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> None:
-        self._truth = order_of(truth)
+        self._truth = dense_ranks(truth)
         n = len(self._truth)
         rng = generator(seed, "bootstrap")
         drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(resamples))
@@ -75,7 +75,7 @@ class Bootstrap:
 
     def kendall_tau(self, scores: ArrayLike) -> Floats:
         """Kendall's τ-b in each resample, shape ``(B,)``; NaN where it is not defined."""
-        places, weights_Bn = order_of(scores), self._weights_Bn
+        places, weights_Bn = dense_ranks(scores), self._weights_Bn
         total_B = np.zeros(len(weights_Bn))
         for start in range(0, len(places), _ROWS):
             rows = slice(start, start + _ROWS)
@@ -89,7 +89,7 @@ class Bootstrap:
 
     def spearman(self, scores: ArrayLike) -> Floats:
         """Spearman's ρ in each resample, shape ``(B,)``; NaN where it is not defined."""
-        places = order_of(scores)
+        places = dense_ranks(scores)
         parts = []
         for start in range(0, len(self._weights_Bn), _SAMPLES):
             weights_bn = self._weights_Bn[start : start + _SAMPLES].astype(np.float64)
@@ -144,7 +144,7 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def best_tenth(truth: ArrayLike) -> NDArray[np.bool_]:
     """Which are the best tenth by truth, rounded up, with all that equal the last of it."""
-    places = order_of(truth)
+    places = dense_ranks(truth)
     last = np.sort(places)[::-1][math.ceil(len(places) / 10) - 1]
     best: NDArray[np.bool_] = places >= last
     return best
@@ -164,7 +164,7 @@ def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
     Returns:
         In the unit of the truth, at least 0.
     """
-    places, found = order_of(scores), np.asarray(truth, dtype=np.float64)
+    places, found = dense_ranks(scores), np.asarray(truth, dtype=np.float64)
     last = np.sort(places)[::-1][among - 1]
     sure, open_ = found[places > last], np.sort(found[places == last])[::-1]
     floor = sure.max() if sure.size else -np.inf
@@ -185,7 +185,7 @@ def kendall_at_random(truth: ArrayLike) -> Interval:
     Args:
         truth: Shape ``(n,)``.
     """
-    places = order_of(truth)
+    places = dense_ranks(truth)
     if _constant(places):
         return _UNDEFINED
     sizes = np.array([len(places), *np.bincount(places)])  # of all, and of groups of equal ones
@@ -202,7 +202,7 @@ def spearman_at_random(truth: ArrayLike) -> Interval:
     Args:
         truth: Shape ``(n,)``.
     """
-    places = order_of(truth)
+    places = dense_ranks(truth)
     return _UNDEFINED if _constant(places) else _around_zero(1 / (len(places) - 1))
 
 

@@ -1,4 +1,4 @@
-"""Measuring companions of architectures; a run's ledger keeps what was measured.
+"""Measuring proxies; the ledger of a run keeps the values.
 
 So `smash search` and `smash correlate` measure each architecture once.
 """
@@ -19,13 +19,14 @@ from smash.run.layout import network_digest
 from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
-from smash.scoring.proxies import COSTS, PROXIES, Numbers, Subject
+from smash.scoring.priors import ProxyValues
+from smash.scoring.proxies import PROXIES, SIZE_PROXIES, Subject
 from smash.spaces.parameters import initialise
 
 _SEED = 0
 
 
-def measure_companion(
+def measure_proxy(
     run: Run,
     name: str,
     architectures: Sequence[tuple[str, Any]],
@@ -33,20 +34,20 @@ def measure_companion(
     device: torch.device,
     progress: Progress = silent,
     network: SmashNetwork | None = None,
-) -> list[Numbers]:
-    """Measures architectures by a companion; what the ledger knows is not measured again.
+) -> list[ProxyValues]:
+    """Measures a proxy of architectures, except of those that the ledger knows.
 
     Args:
-        run: The run that they are for.
-        name: One of `COMPANIONS`.
+        run: The run that the architectures are for.
+        name: One of `PROXY_NAMES`.
         architectures: Ids and architectures.
-        ledger: Where numbers are kept.
-        device: Where proxies are computed.
-        progress: Shows how far it is.
-        network: The run's network on that device, where it is at hand; read where it is needed.
+        ledger: Keeps the values.
+        device: Device to compute on.
+        progress: Shows progress.
+        network: The run's SMASH network on `device`, if it is loaded; loaded only where needed.
     """
-    if name in COSTS:
-        rows = ledger.measure("cost", architectures, lambda one: _cost(run, one))
+    if name in SIZE_PROXIES:
+        rows = ledger.measure("cost", architectures, lambda architecture: _cost(run, architecture))
         return [(row[name],) for row in rows]
     proxy = PROXIES[name]
     data, space = run.data, run.space
@@ -62,20 +63,20 @@ def measure_companion(
         weights_of = {"network": network_digest(run.path)}
     kind = kind_of(proxy.name, examples=len(images), **weights_of)
 
-    def found(architecture: Any) -> Mapping[str, float]:
+    def values_of(architecture: Any) -> Mapping[str, float]:
         child = space.build(architecture, data.task, str(device))
         if source is None:
             initialise(child, torch_generator(_SEED, "proxy weights"))
         else:
             with torch.no_grad():
                 weights = source(architecture, child)
-            child.load_state_dict(weights, strict=False)  # buffers stay as they are built
+            child.load_state_dict(weights, strict=False)  # buffers stay as they were built
         macs = measure_cost(space, architecture, data.task).macs
         subject = Subject(child=child, stages=space.stages(child), macs=macs)
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
 
-    rows = ledger.measure(kind, architectures, found, progress)
+    rows = ledger.measure(kind, architectures, values_of, progress)
     parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)
@@ -84,5 +85,5 @@ def measure_companion(
 
 
 def _cost(run: Run, architecture: Any) -> Mapping[str, float]:
-    found = measure_cost(run.space, architecture, run.data.task)
-    return {"params": found.params, "macs": found.macs}
+    cost = measure_cost(run.space, architecture, run.data.task)
+    return {"params": cost.params, "macs": cost.macs}

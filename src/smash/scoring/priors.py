@@ -1,90 +1,107 @@
-"""Rankings without validation examples, beside the score: a prior, and to choose what is scored.
-
-A companion is a proxy, or the number of parameters or MACs: the more, the better.
-"""
+"""Proxies beside the score: as a prior that joins it in the ranking, or as a prefilter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxies.az_nas import AzNas
-from smash.scoring.proxies.base import Proxy
-from smash.scoring.proxies.naswot import Naswot
-from smash.scoring.proxies.synflow import GeneratedSynflow, Synflow
+from smash.scoring.proxies import PROXIES, PROXY_NAMES
 from smash.scoring.rank_aggregation import Floats, log_ranks
 
-PROXIES: Mapping[str, Proxy] = {
-    proxy.name: proxy for proxy in (Naswot(), Synflow(), AzNas(), GeneratedSynflow())
-}
-COSTS = ("params", "macs")
-COMPANIONS = (*COSTS, *PROXIES)
-PREFILTER_SHARE = 0.25
-PRIORS = {"nas-bench-201": "generated-synflow"}
-"""What joins the score where nothing else is asked for, by space.
+DEFAULT_PRIORS = {"nas-bench-201": "generated-synflow"}
+"""The prior of a search space unless the settings name another.
 
 Chosen on 200 cells of the first half of a table, with three networks (benchmarks/notes/cells.md).
 """
 
+NO_PRIOR = "none"
+"""The setting for a ranking by the score alone."""
+
 SCORE_WEIGHT = 2.0
-"""How much the score counts in a joint ranking, against 1 for each number of a companion.
+"""Weight of the score in a joint ranking, against 1 for each value of a proxy.
 
 Chosen on 200 cells of the first half of a table, where it is best or close to it with each network
-and each companion; see benchmarks/notes/cells.md.
+and each proxy (benchmarks/notes/cells.md).
 """
 
-Numbers = tuple[float, ...]
-"""What a companion says of one architecture, higher is better; what is not finite is −∞."""
+PREFILTER_SHARE = 0.25
+
+ProxyValues = tuple[float, ...]
+"""The values of a proxy for one architecture, higher is better; −∞ if not finite."""
 
 
-def alone(name: str, numbers: Sequence[Sequence[float]]) -> Floats:
-    """One number for each architecture by a companion alone, higher is better."""
-    parts = list(np.asarray(numbers, dtype=np.float64).T)
-    return PROXIES[name].join(parts) if name in PROXIES else parts[0]
-
-
-def together(scores: Floats, numbers: Sequence[Sequence[float]]) -> Floats:
-    """What ranks by score and companion at once, lower is better: see `log_ranks`.
+def proxy_score(name: str, values: Sequence[Sequence[float]]) -> Floats:
+    """Computes one score per architecture from the values of a proxy, higher is better.
 
     Args:
-        scores: SMASH scores, (n,), lower is better.
-        numbers: Those of a companion, n of them; each counts once, the score `SCORE_WEIGHT` times.
+        name: Name of the proxy.
+        values: The proxy's values for each of n architectures.
+
+    Returns:
+        Shape (n,).
     """
-    parts = list(np.asarray(numbers, dtype=np.float64).T)
-    return -log_ranks([-scores, *parts], [SCORE_WEIGHT, *[1.0] * len(parts)])
+    columns = list(np.asarray(values, dtype=np.float64).T)
+    return PROXIES[name].join(columns) if name in PROXIES else columns[0]
 
 
-def choose_prior(asked: str | None, space: str) -> str | None:
-    """The companion that joins the score: what is asked for, else the space's own.
+def joint_score(scores: Floats, values: Sequence[Sequence[float]]) -> Floats:
+    """Joins SMASH scores and a proxy by their ranks (`log_ranks`), lower is better.
 
     Args:
-        asked: A companion, or ``none`` for the score alone.
-        space: The name of the search space.
+        scores: SMASH scores, (n,), lower is better; they count `SCORE_WEIGHT` times.
+        values: The proxy's values for each of n architectures; each counts once.
+
+    Returns:
+        Shape (n,).
     """
-    chosen = PRIORS.get(space) if asked is None else asked
-    return None if chosen == "none" else chosen
+    columns = list(np.asarray(values, dtype=np.float64).T)
+    return -log_ranks([-scores, *columns], [SCORE_WEIGHT, *[1.0] * len(columns)])
 
 
-def check_companion(what: str, name: str) -> list[str]:
-    """The fault of a name that is no companion's, if it is none."""
-    return [] if name in COMPANIONS else [unknown(what, name, COMPANIONS)]
+def choose_prior(setting: str | None, space: str) -> str | None:
+    """Chooses the prior of a ranking; None stands for the score alone.
+
+    Args:
+        setting: Name of a proxy, ``none`` for the score alone, or None for the default.
+        space: Name of the search space.
+    """
+    prior = DEFAULT_PRIORS.get(space) if setting is None else setting
+    return None if prior == NO_PRIOR else prior
+
+
+def check_proxy(setting: str, name: str | None) -> None:
+    """Checks the name of a proxy.
+
+    Args:
+        setting: The setting that names it.
+        name: The name; None is none.
+
+    Raises:
+        InvalidValueError: There is no such proxy.
+    """
+    if name is not None and name not in PROXY_NAMES:
+        raise InvalidValueError(unknown(setting, name, PROXY_NAMES))
 
 
 @dataclass(frozen=True)
 class Prefilter:
-    """Which architectures are scored at all: the best share by a companion.
+    """Scores only the best share of random architectures by a proxy.
 
     Attributes:
-        name: The companion.
-        share: How many of those that are drawn, 0…1.
+        proxy: Name of the proxy.
+        share: Share of the architectures that are scored, 0…1.
+
+    Example:
+        >>> Prefilter.parse("az-nas:0.1").quota(100)
+        10
     """
 
-    name: str
+    proxy: str
     share: float = PREFILTER_SHARE
 
     @classmethod
@@ -92,17 +109,17 @@ class Prefilter:
         """Reads ``PROXY`` or ``PROXY:SHARE``.
 
         Raises:
-            InvalidValueError: There is no such proxy, or the share is none.
+            InvalidValueError: There is no such proxy, or the share is not between 0 and 1.
         """
-        name, colon, given = text.partition(":")
-        faults = check_companion("prefilter", name)
+        name, colon, number = text.partition(":")
+        faults = [] if name in PROXY_NAMES else [unknown("prefilter", name, PROXY_NAMES)]
         try:
-            share = float(given) if colon else PREFILTER_SHARE
+            share = float(number) if colon else PREFILTER_SHARE
         except ValueError:
             share = math.nan
         if not 0 < share < 1:
             faults.append(
-                f"the share of a prefilter must be more than 0 and less than 1, got {given!r}: "
+                f"the share of a prefilter must be more than 0 and less than 1, got {number!r}: "
                 f"for instance {name}:{PREFILTER_SHARE:g}"
             )
         if faults:
@@ -110,12 +127,13 @@ class Prefilter:
         return cls(name, share)
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.share:g}"
+        return f"{self.proxy}:{self.share:g}"
 
-    def kept(self, drawn: int) -> int:
-        """How many of so many are scored."""
-        return math.ceil(self.share * drawn)
+    def quota(self, count: int) -> int:
+        """The number of architectures that are scored out of `count`."""
+        return math.ceil(self.share * count)
 
-    def order(self, numbers: Sequence[Numbers]) -> list[int]:
-        """Positions of architectures, the best by the companion first."""
-        return np.argsort(-alone(self.name, numbers), kind="stable").tolist()  # type: ignore[no-any-return]
+    def order(self, values: Sequence[ProxyValues]) -> list[int]:
+        """Sorts architectures by the proxy: their positions, best first."""
+        positions: list[int] = np.argsort(-proxy_score(self.proxy, values), kind="stable").tolist()
+        return positions

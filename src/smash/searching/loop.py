@@ -31,8 +31,8 @@ from smash.run.run import Run
 from smash.runtime.executor import Fleet, Job
 from smash.runtime.progress import Advance
 from smash.runtime.signals import Interruption
-from smash.scoring.measure import measure_companion
-from smash.scoring.proxies import Numbers, Prefilter, together
+from smash.scoring.measure import measure_proxy
+from smash.scoring.priors import Prefilter, ProxyValues, joint_score
 from smash.scoring.scorer import Scorer
 from smash.searching.ensemble import Ensemble
 from smash.searching.objectives import values
@@ -55,10 +55,10 @@ class Loop:
         scorer: Scores candidates.
         proposer: Asks strategies for architectures.
         keep: How many the best few are that a race tells apart; None for full scores of all.
-        prior: The companion that joins the score in the ranking, if any.
+        prior: The croxy that joins the score in the ranking, if any.
         prefilter: Which random architectures are scored at all; None for all of them.
         fleet: Where candidates are scored.
-        device: Where companions are computed, and latencies are measured.
+        device: Where proxies are computed, and latencies are measured.
         objectives: Several objectives that strategies weigh; empty for the score alone.
     """
 
@@ -79,7 +79,7 @@ class Loop:
         self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
         self._fleet, self._far_scorer = fleet, fleet.share(scorer)
-        self._order = by_score if prior is None else together
+        self._order = by_score if prior is None else joint_score
         self._ledger = Ledger(run.path / LEDGER)
         times = Ledger(run.path / LATENCIES)
         self._stopwatch = Stopwatch(run.space, run.data.task, device, times)
@@ -175,7 +175,7 @@ class Loop:
                 self._least = min(self._least, self._history[-1].value)
 
     def _cohorts(self, strategy: Strategy[Any], count: int) -> Iterator[range]:
-        """Numbers of the proposals of each cohort."""
+        """ProxyValues of the proposals of each cohort."""
         prefilter = self._filter_of(strategy)
         size = min(strategy.cohort, _SHARE) if self._study.shared else strategy.cohort
         if prefilter is not None:  # so that as many are scored
@@ -186,7 +186,7 @@ class Loop:
     def _wanted(self, strategy: Strategy[Any], drawn: int) -> int:
         """How many of so many proposals are scored."""
         prefilter = self._filter_of(strategy)
-        return drawn if prefilter is None else prefilter.kept(drawn)
+        return drawn if prefilter is None else prefilter.quota(drawn)
 
     def _filter_of(self, strategy: Strategy[Any]) -> Prefilter | None:
         """The prefilter is for what is drawn at random; changes of the best are good already."""
@@ -220,27 +220,27 @@ class Loop:
         prefilter = self._filter_of(strategy)
         if prefilter is None:
             return proposals
-        # Those that have settled are ranked too: a companion's ranks depend on who is ranked.
+        # Those that have settled are ranked too: a croxy's ranks depend on who is ranked.
         from_json = self._run.space.from_json
         cohort = {one.index: (one.id, from_json(one.architecture)) for one in settled}
         cohort |= {one.index: (one.id, one.architecture) for one in proposals}
         drawn = sorted(cohort)
-        numbers = self._numbers(prefilter.name, [cohort[index] for index in drawn], advance)
+        numbers = self._numbers(prefilter.proxy, [cohort[index] for index in drawn], advance)
         best = {drawn[position] for position in prefilter.order(numbers)[:wanted]}
         return [one for one in proposals if one.index in best]
 
     def _numbers(
-        self, companion: str, pairs: Sequence[tuple[str, Any]], advance: Advance
-    ) -> list[Numbers]:
-        """What a companion says of architectures, each with its id."""
+        self, croxy: str, pairs: Sequence[tuple[str, Any]], advance: Advance
+    ) -> list[ProxyValues]:
+        """What a croxy says of architectures, each with its id."""
 
         @contextmanager
         def shown(label: str, total: int) -> Iterator[Advance]:
             there = len(self.candidates)
             yield lambda done, _: advance(there, f"{label} of {done}/{total} proposals")
 
-        return measure_companion(
-            self._run, companion, pairs, self._ledger, self._device, shown, self._scorer.network
+        return measure_proxy(
+            self._run, croxy, pairs, self._ledger, self._device, shown, self._scorer.network
         )
 
     def _race(
@@ -258,7 +258,7 @@ class Loop:
         keep = 1 if strategy.cohort == 1 else self._keep or 1
         race = Race(rungs, keep, order=self._order)
         leaders = self._leaders(before, keep) if len(rungs) > 1 else []
-        proxies: Sequence[Numbers] = [()] * len(proposals)
+        proxies: Sequence[ProxyValues] = [()] * len(proposals)
         if self._prior:
             with interruption.at_once():
                 pairs = [(one.id, one.architecture) for one in proposals]

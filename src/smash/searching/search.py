@@ -19,7 +19,7 @@ from smash.runtime.device import Precision, choose_device
 from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import check_address, gather
 from smash.runtime.signals import hear_interruption
-from smash.scoring.proxies import Prefilter, choose_prior
+from smash.scoring.priors import Prefilter, choose_prior
 from smash.scoring.scorer import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
 from smash.searching.loop import Loop
 from smash.searching.objectives import check_objectives, quality_of, to_setting
@@ -111,7 +111,7 @@ def search(
         keep: How many the best few are.
         prior: Rank by score and this proxy at once (``params``, ``macs``, ``naswot``, ``synflow``,
             ``generated-synflow`` or ``az-nas``); proposals still follow the score. By default what
-            the space has in `smash.scoring.proxies.PRIORS`; ``none`` for the score alone.
+            the space has in `smash.scoring.priors.DEFAULT_PRIORS`; ``none`` for the score alone.
         prefilter: Score only the best of the random architectures by such a proxy, a quarter of
             them, or another share: ``az-nas:0.1``.
         precision: In which candidates predict: ``fp32``, ``bf16``, ``fp16``, or ``auto``.

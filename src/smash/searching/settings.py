@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from smash.errors import unknown
+from smash.errors import faults_of, unknown
 from smash.runtime.device import Precision
-from smash.scoring.proxies import check_companion
+from smash.scoring.priors import check_proxy
 from smash.scoring.scorer import RankBy
 
 _EVOLVING = ("evolution", "nsga2")
@@ -80,4 +80,4 @@ def _wrong(
         if choice not in _CHOICES[name]
     ]
     faults += [f"{name} must be at least 1, got {size}" for name, size in sizes.items() if size < 1]
-    return faults + ([] if prior is None else check_companion("prior", prior))
+    return faults + faults_of(lambda: check_proxy("prior", prior))

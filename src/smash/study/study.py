@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from smash.errors import RunStateError
 from smash.io.files import naming, parse_json
 from smash.run.layout import check_searched
-from smash.scoring.proxies import alone, together
+from smash.scoring.priors import joint_score, proxy_score
 from smash.scoring.rank_aggregation import Floats
 from smash.spaces.base import MOST_READABLE
 from smash.study.journal import Entry, Journal
@@ -220,7 +220,7 @@ class Study:
 
     @property
     def prior(self) -> str | None:
-        """The companion that joins the score in the ranking, where the search had one."""
+        """The croxy that joins the score in the ranking, where the search had one."""
         return (self.settings or {}).get("prior")
 
     def add(self, candidate: Candidate, readable: Mapping[str, float]) -> None:
@@ -297,11 +297,11 @@ def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Rank
     """Ranks candidates, best first.
 
     With a prior, those with a score on all examples are ranked by
-    `smash.scoring.proxies.together`, in which they are compared with all candidates.
+    `smash.scoring.priors.joint_score`, in which they are compared with all candidates.
 
     Args:
         candidates: The candidates.
-        prior: Name of the companion that gave their `proxy`; None for the score alone.
+        prior: Name of the croxy that gave their `proxy`; None for the score alone.
     """
     keys = [(one.partial, -one.examples, one.value) for one in candidates]
     place = {key: number for number, key in enumerate(sorted(set(keys)))}
@@ -309,8 +309,8 @@ def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Rank
     joint, by_proxy = scores, None
     if prior is not None and len(candidates):
         numbers = [one.proxy for one in candidates]
-        joint = together(scores, numbers)
-        by_proxy = _ranks(-alone(prior, numbers))
+        joint = joint_score(scores, numbers)
+        by_proxy = _ranks(-proxy_score(prior, numbers))
     by_score = _ranks(scores)
     order = sorted(
         range(len(candidates)), key=lambda one: (candidates[one].partial, joint[one], scores[one])

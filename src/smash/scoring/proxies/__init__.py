@@ -1,37 +1,33 @@
-"""Scores of children that are not trained for it, for any space: baselines and companions."""
+"""Zero-cost proxies: scores of a child network that take no training of it.
 
-from smash.scoring.priors import (
-    COMPANIONS,
-    COSTS,
-    PRIORS,
-    PROXIES,
-    Numbers,
-    Prefilter,
-    alone,
-    check_companion,
-    choose_prior,
-    together,
-)
+The two oldest, the numbers of parameters and of MACs, are counted by `smash.profiling.cost`.
+"""
+
+from collections.abc import Mapping
+
 from smash.scoring.proxies.az_nas import AzNas
 from smash.scoring.proxies.base import Proxy, Subject
 from smash.scoring.proxies.naswot import Naswot
 from smash.scoring.proxies.synflow import GeneratedSynflow, Synflow
 
+PROXIES: Mapping[str, Proxy] = {
+    proxy.name: proxy for proxy in (Naswot(), Synflow(), AzNas(), GeneratedSynflow())
+}
+"""Proxies that look at a child's features, weights or gradients, by name."""
+
+SIZE_PROXIES = ("params", "macs")
+"""Proxies that are counted, not computed: the larger a child, the better it is held to be."""
+
+PROXY_NAMES = (*SIZE_PROXIES, *PROXIES)
+
 __all__ = [
-    "COMPANIONS",
-    "COSTS",
-    "PRIORS",
     "PROXIES",
+    "PROXY_NAMES",
+    "SIZE_PROXIES",
     "AzNas",
     "GeneratedSynflow",
     "Naswot",
-    "Numbers",
-    "Prefilter",
     "Proxy",
     "Subject",
     "Synflow",
-    "alone",
-    "check_companion",
-    "choose_prior",
-    "together",
 ]

@@ -1,4 +1,4 @@
-"""AZ-NAS: four traits of an untrained child, from its features and their gradients.
+"""AZ-NAS: four properties of an untrained child, from its features and their gradients.
 
 Lee and Ham 2024, *AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search*, arXiv
 2403.19232. Features f₁ … f_L are the outputs of the child's stages for a batch of Gaussian noise.
@@ -21,10 +21,10 @@ from smash.scoring.proxies.base import Proxy, Subject
 
 
 class AzNas(Proxy):
-    """Expressivity, progressivity, trainability and complexity, joined by their ranks.
+    """Computes expressivity, progressivity, trainability and complexity, joined by their ranks.
 
-    Of features without spatial axes nothing is taken. A child with fewer than two features has no
-    progressivity and no trainability: it ranks last in both.
+    Features without spatial axes are ignored. A child with fewer than two features has neither
+    progressivity nor trainability, and ranks last in both.
     """
 
     name = "az-nas"
@@ -33,7 +33,7 @@ class AzNas(Proxy):
     def __call__(
         self, subject: Subject, images: Tensor, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Gives the four numbers; of images only the shape matters."""
+        """Computes the four values; only the shape of the images matters."""
         noise = torch.randn(images.shape, generator=generator).to(images.device)
         features = _features(subject, noise.requires_grad_())
         entropies = [entropy(feature.detach()) for feature in features]
@@ -48,16 +48,16 @@ class AzNas(Proxy):
 
 
 def _features(subject: Subject, noise: Tensor) -> list[Tensor]:
-    """Outputs of the stages in the order in which they run, on the batch's own statistics."""
+    """Collects the outputs of the stages in the order of execution, with batch statistics."""
     features: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: object, output: object) -> Tensor | None:
         if not isinstance(output, Tensor) or output.ndim != noise.ndim:
             return None
         features.append(output)
-        return output.clone()  # for the next, which may be a ReLU that writes over what it reads
+        return output.clone()  # the next module may be a ReLU that works in place
 
-    # The noise alone needs a gradient: those of weights would cost as much and are not looked at.
+    # Only the noise needs a gradient: those of weights would double the cost for nothing.
     child = subject.child.train().requires_grad_(False)
     handles = [stage.register_forward_hook(keep) for stage in subject.stages]
     try:
@@ -69,9 +69,10 @@ def _features(subject: Subject, noise: Tensor) -> list[Tensor]:
 
 
 def entropy(feature: Tensor) -> float:
-    """Entropy, in nats, of the normalised eigenvalues of the channels' covariance.
+    """Computes the entropy of the normalised eigenvalues of the channels' covariance, in nats.
 
-    The more directions a feature uses, the higher: log C at most. NaN for a constant feature.
+    It grows with the number of directions that a feature uses, up to log C; NaN for a constant
+    feature.
 
     Args:
         feature: N×C×spatial.
@@ -86,18 +87,18 @@ def entropy(feature: Tensor) -> float:
 
 
 def transfer(before: Tensor, after: Tensor, generator: torch.Generator) -> float:
-    """How well gradients pass from a feature to the one before it: 2 − s − 1/s, 0 at best.
+    """Computes how well gradients pass from a feature to the previous one: 2 − s − 1/s ≤ 0.
 
     s is the largest singular value of E[g_before g_afterᵀ] over all places, for random ±1 gradients
-    g_after. Where resolutions differ, the places of a window become channels.
+    g_after. If resolutions differ, the places of a window become channels.
 
     Args:
         before: N×C×spatial.
         after: A function of `before`, N×C×spatial, with its graph.
-        generator: Source of the signs.
+        generator: Draws the signs.
 
     Returns:
-        −∞ where nothing passes, or where everything passes unchanged, as through an identity.
+        −∞ if nothing passes, or if everything passes unchanged, as through an identity.
     """
     signs = torch.randint(2, after.shape, generator=generator).to(after) * 2 - 1
     if not after.requires_grad:  # a constant, such as the output of an empty cell
@@ -115,16 +116,16 @@ def transfer(before: Tensor, after: Tensor, generator: torch.Generator) -> float
 
 
 def fold(values: Tensor, extents: Sequence[int]) -> Tensor:
-    """Makes the places of each window channels, so that `extents` windows an axis are left.
+    """Moves the places of each window into channels, leaving `extents` windows per axis.
 
-    An extent that is no multiple is filled up with zeros.
+    An extent that is not a multiple is padded with zeros.
 
     Args:
         values: N×C×spatial.
-        extents: One number a spatial axis, at most the extent of `values`.
+        extents: One number per spatial axis, at most the extent of `values`.
 
     Returns:
-        Shape ``(C · places of a window, N · windows)``, in double precision.
+        Shape (C · places of a window, N · windows), in double precision.
     """
     count, channels, *size = values.shape
     windows = [-(-whole // part) for whole, part in zip(size, extents, strict=True)]

@@ -1,9 +1,9 @@
-"""What a proxy is: a score of a child network that needs no example's class.
+"""The base of zero-cost proxies: scores of a child network that need no labels.
 
-It goes like this: a child is built, initialised and given to the proxy with a batch of images; the
-proxy gives one number, or several that are joined over a set of architectures by `join`. A proxy of
-a trained SMASH network is given a child with generated weights instead. All numbers are higher for
-better children. What is not finite ranks last.
+The sequence of calls: a child is built, initialised and passed to the proxy with a batch of images;
+the proxy returns one value or several, which `join` combines over a set of architectures. A proxy
+of a trained SMASH network is passed a child with generated weights instead. All values are higher
+for better children, and non-finite ones rank last.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from smash.scoring.rank_aggregation import Floats, log_ranks
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A child to look at.
+    """A child network to measure.
 
     Attributes:
-        child: The network, on a real device, its parameters drawn or generated. It is the proxy's
-            own: its BatchNorm statistics may change.
-        stages: Parts of it whose outputs are its features, from `SearchSpace.stages`.
-        macs: Its multiply-accumulates for one input.
+        child: The network on a real device, with initial or generated weights. The proxy owns it
+            and may change its BatchNorm statistics.
+        stages: Modules whose outputs are its features, from `SearchSpace.stages`.
+        macs: Multiply-accumulates for one input.
     """
 
     child: nn.Module
@@ -37,49 +37,46 @@ class Subject:
 
 
 class Proxy(ABC):
-    """A score that takes a child and a few images, and no training of that child."""
+    """A score of a child network that takes a few images and no training of the child."""
 
     name: str
     examples: int
-    """How many images it looks at."""
+    """The number of images in a batch."""
     trained = False
-    """Whether it looks at weights that a trained SMASH network generates, not at initial ones."""
+    """Whether it measures generated weights of a trained SMASH network, not initial ones."""
 
     @abstractmethod
     def __call__(
         self, subject: Subject, images: Tensor, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Measures a child.
+        """Measures a child network.
 
         Args:
-            subject: The child.
+            subject: The child network.
             images: N×channels×spatial, normalised, on the child's device.
-            generator: Source of randomness, on the CPU.
+            generator: Random generator, on the CPU.
 
         Returns:
-            One number or several, always as many.
+            One value or several, the same number for all children.
         """
 
     def join(self, parts: Sequence[Floats]) -> Floats:
-        """One score for each of n architectures, from all their numbers.
+        """Joins the values of n architectures into one score each.
 
         Args:
-            parts: For each number that the proxy gives, those of all architectures, ``(n,)``.
+            parts: For each value of the proxy, that of all architectures, (n,).
         """
         return parts[0] if len(parts) == 1 else log_ranks(parts)
 
 
-class Overheard(TorchFunctionMode, ABC):
-    """Hears each call of a torch function while it is entered, and may answer in its place.
-
-    So a proxy finds non-linearities that are functions, not modules.
-    """
+class FunctionInterceptor(TorchFunctionMode, ABC):
+    """Intercepts calls of torch functions: non-linearities may be functions, not modules."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        return self.answer(func, args, kwargs or {})
+        return self.intercept(func, args, kwargs or {})
 
     @abstractmethod
-    def answer(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Gives the result of the call."""
+    def intercept(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns the result of a call in the function's place."""

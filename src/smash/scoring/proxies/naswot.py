@@ -1,4 +1,4 @@
-"""NASWOT: how differently an untrained child's ReLUs treat the images of a batch.
+"""NASWOT: how differently the ReLUs of an untrained child respond to the images of a batch.
 
 Mellor, Turner, Storkey and Crowley 2021, *Neural Architecture Search without Training*, arXiv
 2006.04647.
@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.scoring.proxies.base import Overheard, Proxy, Subject
+from smash.scoring.proxies.base import FunctionInterceptor, Proxy, Subject
 
-_RECTIFIERS = frozenset(  # and what bends at 0 as they do
+_RECTIFIERS = frozenset(  # functions that bend at 0 as ReLU does
     {
         F.relu,
         F.relu6,
-        F.hardtanh,  # as which nn.ReLU6 is computed
+        F.hardtanh,  # which nn.ReLU6 calls
         F.leaky_relu,
         F.elu,
         F.gelu,
@@ -34,10 +34,10 @@ _RECTIFIERS = frozenset(  # and what bends at 0 as they do
 
 
 class Naswot(Proxy):
-    """log |det K|, where K counts for two images the ReLUs that are on for both or off for both.
+    """Computes log |det K|; K counts, for each two images, the ReLUs in the same state.
 
-    Images with a code of their own make K diagonal-heavy and its determinant large. The child
-    takes the batch's own BatchNorm statistics.
+    Images with different activation codes make K diagonally dominant and its determinant large.
+    BatchNorms use the statistics of the batch.
     """
 
     name = "naswot"
@@ -47,7 +47,7 @@ class Naswot(Proxy):
     def __call__(
         self, subject: Subject, images: Tensor, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Gives the logarithm; −∞ where two images have the same code."""
+        """Computes the logarithm; −∞ if two images have the same code."""
         codes = _Codes(images)
         with codes:
             subject.child.train()(images)
@@ -55,8 +55,8 @@ class Naswot(Proxy):
         return (logarithm.item() if sign else -math.inf,)
 
 
-class _Codes(Overheard):
-    """Counts for each two images of a batch the rectifiers that treat them alike, N×N."""
+class _Codes(FunctionInterceptor):
+    """Counts, for each two of N images, the rectifiers in the same state."""
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class _Codes(Overheard):
             len(images), len(images), dtype=torch.float64, device=images.device
         )
 
-    def answer(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def intercept(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in _RECTIFIERS:
             on_NU = (args[0] > 0).flatten(1).float()
             off_NU = 1 - on_NU

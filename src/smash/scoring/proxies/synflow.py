@@ -1,7 +1,7 @@
-"""SynFlow: how much flows through a child, over all its paths.
+"""SynFlow: the synaptic saliency of a child, summed over all its parameters.
 
-Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, for pruning; summed over all parameters
-to compare networks: Abdelfattah, Mehrotra, Dudziak and Lane 2021, arXiv 2101.08134.
+Tanaka, Kunin, Yamins and Ganguli 2020, arXiv 2006.05467, for pruning; as a score of networks
+Abdelfattah, Mehrotra, Dudziak and Lane 2021, arXiv 2101.08134.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from smash.scoring.proxies.base import Overheard, Proxy, Subject
+from smash.scoring.proxies.base import FunctionInterceptor, Proxy, Subject
 
-_PASSED = frozenset(
+_SKIPPED = frozenset(
     {
         F.batch_norm,
         F.group_norm,
@@ -29,11 +29,11 @@ _PASSED = frozenset(
 
 
 class Synflow(Proxy):
-    """Σ |θ| · ∂R/∂|θ|, where R sums the outputs for an input of ones, all parameters made positive.
+    """Computes Σ |θ| · ∂R/∂|θ|, where R sums the outputs for an input of ones with weights |θ|.
 
-    Normalisations and tanh are passed over, so that it is a sum over paths. A sigmoid stays: gates
-    multiply by it, and what several gates multiply would leave any range. In double precision: so
-    do the products of deep children in single.
+    Normalisations and tanh are skipped, so that R is a sum over paths. Sigmoids stay: gates
+    multiply by them, and products of several gates would overflow. So would the products of deep
+    children in single precision; hence double.
     """
 
     name = "synflow"
@@ -42,7 +42,7 @@ class Synflow(Proxy):
     def __call__(
         self, subject: Subject, images: Tensor, generator: torch.Generator
     ) -> tuple[float, ...]:
-        """Gives the sum; of images only the shape matters."""
+        """Computes the sum; only the shape of the images matters."""
         positive = {
             name: value.detach().abs().double().requires_grad_()
             for name, value in subject.child.named_parameters()
@@ -54,7 +54,7 @@ class Synflow(Proxy):
         ones = torch.ones_like(images[:1], dtype=torch.float64)
         with _PathsOnly():
             flow = functional_call(subject.child.eval(), positive | buffers, (ones,)).sum()
-        if not flow.requires_grad:  # nothing that can be learned is on a path
+        if not flow.requires_grad:  # no parameter is on a path
             return (0.0,)
         gradients = torch.autograd.grad(flow, list(positive.values()), allow_unused=True)
         parts = [
@@ -66,18 +66,18 @@ class Synflow(Proxy):
 
 
 class GeneratedSynflow(Synflow):
-    """SynFlow of a child with the weights that the SMASH network gives it.
+    """Computes SynFlow with the weights that the SMASH network generates.
 
-    So a path counts by what training made of it. It looks at no example, as SynFlow, and beside the
-    score it ranks cells a little better: see benchmarks/notes/cells.md.
+    A path then counts by what training made of it. As a prior beside the score it ranks cells
+    slightly better (benchmarks/notes/cells.md).
     """
 
     name = "generated-synflow"
     trained = True
 
 
-class _PathsOnly(Overheard):
-    """Passes over what is not linear along a path of positive numbers."""
+class _PathsOnly(FunctionInterceptor):
+    """Skips functions that are not linear along a path of positive values."""
 
-    def answer(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return args[0] if function in _PASSED else function(*args, **kwargs)
+    def intercept(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return args[0] if function in _SKIPPED else function(*args, **kwargs)
