@@ -118,7 +118,8 @@ def alter_safetensors(content: bytes, draw: random.Random) -> bytes:
     header = json.loads(content[8 : 8 + size])
     if draw.random() < 0.5:
         said = json.loads(header["__metadata__"]["about"])
-        metadata = {"about": json.dumps(alter_value(said, draw))}  # without the checksum
+        del said["sha256"]  # the reader would stop at a checksum that does not match
+        metadata = {"about": json.dumps(alter_value(said, draw))}
         altered = json.dumps({**header, "__metadata__": metadata}).encode()
     else:
         altered = json.dumps(alter_value(header, draw)).encode()

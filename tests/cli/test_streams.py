@@ -133,7 +133,7 @@ def test_a_lock_of_the_journal_that_a_kill_left_is_waited_out(smash, run):
 def test_one_search_of_two_at_once_is_refused_and_the_other_loses_nothing(smash, run, tmp_path):
     line = SEARCH.replace("RUN", str(run)).replace("--random 5", "--random 500")
     process = begin(_work, line, tmp_path / "first", None, True, None)
-    while not (run / ".search.lock").exists():
+    while not (run / ".search.owner").exists():
         assert process.is_alive()
         time.sleep(0.01)
     second = smash(line)

@@ -124,9 +124,9 @@ def test_a_reader_can_be_registered(monkeypatch, digits):
         ("digit", InvalidValueError, "data set 'digit' is not known: did you mean 'digits'?"),
         ("imagenet", InvalidValueError, "'imagenet' is not known: did you mean 'imagenet32'?"),
         ("mine", InvalidValueError, "'mine' is not known: choose one of cifar10, cifar100, digits"),
-        ("./digits2", NotFoundError, "./digits2 must be a folder or an .npz file"),
-        ("some/where", NotFoundError, "some/where must be a folder or an .npz file, and is not"),
-        ("data.npz", NotFoundError, "data.npz must be a folder or an .npz file"),
+        ("./digits2", NotFoundError, "./digits2 does not exist; name a folder"),
+        ("some/where", NotFoundError, "some/where does not exist"),
+        ("data.npz", NotFoundError, "data.npz does not exist"),
     ],
 )
 def test_what_is_not_there(tmp_path, monkeypatch, source, error, text):

@@ -1,4 +1,4 @@
-"""What is written is there whole or not at all; what is read is bounded and refused in words."""
+"""Atomic file IO: writes that survive errors, and readers that refuse what is no such file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from smash.errors import RunStateError
+from smash.errors import NotFoundError, RunStateError
 from smash.io.files import (
     append,
+    check_entries,
+    check_exists,
     make_folder,
     parse_json,
     read_json,
@@ -21,12 +24,13 @@ from smash.io.files import (
     write_atomically,
     write_json,
 )
+from smash.io.tensors import load_tensors, save_tensors
 from tests.processes import in_process, without_rights
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What is asked of the system about files, in order; it is done all the same."""
+    """Records calls to `fsync` and `replace`, in order."""
     made = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
@@ -41,7 +45,7 @@ def calls(monkeypatch):
     return made
 
 
-def test_a_file_is_synced_renamed_and_its_folder_synced(tmp_path, calls):
+def test_write_atomically_syncs_the_file_and_then_its_folder(tmp_path, calls):
     path = tmp_path / "file"
     write_atomically(path, b"new")
     (sync, temporary), (rename, _), last = calls
@@ -52,14 +56,14 @@ def test_a_file_is_synced_renamed_and_its_folder_synced(tmp_path, calls):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_new_folders_are_synced_where_their_names_are(tmp_path, calls):
+def test_make_folder_syncs_the_parents_of_new_folders(tmp_path, calls):
     make_folder(tmp_path / "a" / "b")
     assert {name for _, name in calls} == {tmp_path.name, "a"}
     make_folder(tmp_path / "a" / "b")
-    assert len(calls) == 2  # nothing was made
+    assert len(calls) == 2
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_write_atomically_after_an_error_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
@@ -75,7 +79,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def _write_much(path):
-    """With at most 1000 bytes a file, as on a disk that is full."""
+    """Writes more than the limit of 1000 bytes a file, which acts like a full disk."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -90,7 +94,7 @@ def _write_much(path):
             raise AssertionError("it was written")
 
 
-def test_where_the_system_takes_no_more_bytes_the_old_file_is_left(tmp_path):
+def test_writes_beyond_the_file_size_limit_leave_the_old_file(tmp_path):
     path = tmp_path / "file"
     write_atomically(path, b"old\n")
     assert in_process(_write_much, path) == 0
@@ -109,7 +113,7 @@ def _write_without_rights(path):
             raise AssertionError("it was written")
 
 
-def test_a_folder_that_cannot_be_written_to_is_left_as_it_is(tmp_path):
+def test_writes_to_a_read_only_folder_leave_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old\n")
     path.chmod(0o444)
@@ -119,7 +123,7 @@ def test_a_folder_that_cannot_be_written_to_is_left_as_it_is(tmp_path):
     assert path.read_bytes() == b"old\n"
 
 
-def test_lines_are_added_after_the_last_whole_one(tmp_path):
+def test_append_removes_an_unfinished_last_line(tmp_path):
     path = tmp_path / "lines"
     append(path, '{"a": 1}\n')
     with path.open("a") as file:
@@ -130,7 +134,7 @@ def test_lines_are_added_after_the_last_whole_one(tmp_path):
 
 
 @pytest.mark.parametrize("length", [1, 4095, 4096, 4097, 9000])
-def test_the_last_whole_line_is_found_however_long_what_follows_is(tmp_path, length):
+def test_append_finds_the_last_whole_line_across_blocks(tmp_path, length):
     path = tmp_path / "lines"
     path.write_bytes(b'{"a": 1}\n' + b"x" * length)
     append(path, '{"a": 2}\n')
@@ -141,14 +145,14 @@ def test_the_last_whole_line_is_found_however_long_what_follows_is(tmp_path, len
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", "1", "", "\0", '{"a": NaN', "[" * 100_000])
-def test_a_damaged_line_is_named(tmp_path, line):
+def test_read_lines_names_a_damaged_line(tmp_path, line):
     path = tmp_path / "lines"
     path.write_text('{"a": 1}\n' + line + "\n")
     with pytest.raises(RunStateError, match="lines is damaged in line 2: mend it"):
         read_lines(path, "mend it")
 
 
-def test_json_comes_back_and_all_else_is_refused(tmp_path):
+def test_read_json_refuses_all_but_an_object(tmp_path):
     path = tmp_path / "file.json"
     write_json(path, {"a": [1, "é"]})
     assert read_json(path) == {"a": [1, "é"]}
@@ -158,10 +162,10 @@ def test_json_comes_back_and_all_else_is_refused(tmp_path):
             read_json(path)
 
 
-def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
+def test_readers_refuse_a_file_that_is_too_large(tmp_path):
     path = tmp_path / "file"
     with path.open("wb") as file:
-        file.truncate(2**40)  # a sparse one takes no room
+        file.truncate(2**40)  # sparse: it takes no room
     for read in (read_json, read_text):
         with pytest.raises(RunStateError, match="must be at most"):
             read(path)
@@ -169,12 +173,114 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
         read_lines(path, "mend it")
 
 
-def test_nesting_without_end_is_a_value_error():
+@pytest.fixture(params=["pipe", "folder", "device"])
+def irregular(request, tmp_path):
+    """A path that is no regular file."""
+    path = tmp_path / "file"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
+def test_readers_refuse_what_is_no_regular_file(irregular):
+    for read in (read_json, read_text, load_tensors):
+        with pytest.raises(RunStateError, match="file must be a regular file"):
+            read(irregular)
+    with pytest.raises(RunStateError, match="file must be a regular file"):
+        read_lines(irregular, "mend it")
+
+
+def test_append_refuses_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunStateError, match="pipe must be a regular file"):
+        append(tmp_path / "pipe", "line\n")
+
+
+def test_append_refuses_a_link(tmp_path):
+    decoy = tmp_path / "decoy"
+    decoy.write_text("kept\nunfinished")
+    for name, target in (("link", decoy), ("dangling", tmp_path / "new")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(RunStateError, match=f"{name} is a link and is not written to"):
+            append(tmp_path / name, "line\n")
+    assert decoy.read_text() == "kept\nunfinished"
+    assert not (tmp_path / "new").exists()
+
+
+def test_write_atomically_replaces_a_link_and_not_its_target(tmp_path):
+    decoy = tmp_path / "decoy"
+    decoy.write_text("kept")
+    (tmp_path / "file").symlink_to(decoy)
+    write_atomically(tmp_path / "file", b"new")
+    assert decoy.read_text() == "kept"
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_write_atomically_with_a_predicted_name_refuses_the_link_there(tmp_path, monkeypatch):
+    decoy = tmp_path / "decoy"
+    decoy.write_text("kept")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "ab")
+    (tmp_path / ".file.ab.tmp").symlink_to(decoy)
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "file", b"new")
+    assert decoy.read_text() == "kept"
+
+
+def test_check_entries_names_links_and_pipes(tmp_path):
+    run = tmp_path / "run"
+    (run / "children" / "a").mkdir(parents=True)
+    (run / "config.toml").touch()
+    (run / "study.journal.lock").symlink_to("study.journal")  # as Optuna makes it
+    (tmp_path / "link").symlink_to(run)
+    check_entries(run, depth=3)
+    check_entries(tmp_path / "link", depth=3)  # the folder itself may be a link
+    (run / "children" / "b").symlink_to(tmp_path)
+    os.mkfifo(run / "children" / "a" / "result.json")
+    (run / "network.safetensors").symlink_to("nowhere")
+    rule = "which a run folder may not hold: remove it"
+    faults = [
+        f"{run}/children/a/result.json is no regular file, {rule}",
+        f"{run}/children/b is a link, {rule}",
+        f"{run}/network.safetensors is a link, {rule}",
+    ]
+    for depth in (1, 2, 3):
+        with pytest.raises(RunStateError) as caught:
+            check_entries(run, depth)
+        assert list(caught.value.faults) == faults[-depth:]
+
+
+def test_save_tensors_twice_gives_the_same_bytes(tmp_path):
+    tensors = {name: torch.arange(3.0) for name in "badc"}
+    contents = set()
+    for number in range(20):
+        save_tensors(tmp_path / str(number), tensors, {"step": 3, "loss": 0.1})
+        contents.add((tmp_path / str(number)).read_bytes())
+    assert len(contents) == 1
+
+
+def test_load_tensors_refuses_altered_bytes(tmp_path):
+    path = tmp_path / "file"
+    save_tensors(path, {"a": torch.arange(3.0)}, {"step": 3})
+    tensors, about = load_tensors(path)
+    assert about == {"step": 3}
+    assert tensors["a"].tolist() == [0, 1, 2]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunStateError, match="its checksum does not match its content"):
+        load_tensors(path)
+
+
+def test_parse_json_nested_too_deeply_raises_value_error():
     with pytest.raises(ValueError, match="nested"):
         parse_json("[" * 100_000)
 
 
-def test_only_old_temporary_files_are_removed(tmp_path):
+def test_remove_abandoned_keeps_new_and_other_files(tmp_path):
     old, new, other = (tmp_path / name for name in (".a.1.tmp", ".b.2.tmp", ".train.lock"))
     for path in (old, new, other):
         path.touch()
@@ -184,3 +290,11 @@ def test_only_old_temporary_files_are_removed(tmp_path):
     assert not old.exists()
     assert new.exists()
     assert other.exists()
+
+
+def test_check_exists_refuses_missing_paths_and_accepts_names(tmp_path):
+    check_exists("digits")
+    check_exists(tmp_path)
+    for source in (tmp_path / "a", str(tmp_path / "a"), "a.npz", "a/b"):
+        with pytest.raises(NotFoundError, match="does not exist"):
+            check_exists(source)

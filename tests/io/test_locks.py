@@ -1,4 +1,4 @@
-"""One process at a time, and a lock that outlives nobody."""
+"""File locks: one process at a time works in a folder, and a killed process holds nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 import smash
 from smash.errors import RunStateError
-from smash.io.locks import hold
+from smash.io.locks import exclusive, hold
 from tests.conftest import TINY
-from tests.processes import begin
+from tests.processes import begin, in_process
 
 
 def _hold(folder, work):
@@ -33,52 +33,63 @@ def holder(tmp_path):
     process.join()
 
 
-def test_the_second_is_refused_with_the_reason_and_leaves_nothing(tmp_path, holder):
-    before = sorted(tmp_path.iterdir())
-    words = f"in use: process {holder.pid} on .* 'smash search'"
-    with pytest.raises(RunStateError, match=words), hold(tmp_path, "search"):
-        pytest.fail("both hold it")
-    assert sorted(tmp_path.iterdir()) == before
-    with hold(tmp_path, "retrain"):  # other work is another thing
+def test_hold_by_two_processes_refuses_the_second_and_names_the_first(tmp_path, holder):
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    message = f"in use: process {holder.pid} on .* runs 'smash search'"
+    for _ in range(2):  # the first refusal must not erase the owner's name
+        with pytest.raises(RunStateError, match=message), hold(tmp_path, "search"):
+            pytest.fail("both hold it")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with hold(tmp_path, "retrain"):  # other work has another lock
         pass
 
 
-def test_a_dead_owner_holds_nothing(tmp_path, holder):
+def test_hold_after_its_owner_was_killed_succeeds(tmp_path, holder):
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    assert (tmp_path / ".search.lock").exists()
+    assert (tmp_path / ".search.owner").exists()
     with hold(tmp_path, "search"):
         pass
-    assert not (tmp_path / ".search.lock").exists()
+    assert not (tmp_path / ".search.owner").exists()
 
 
-def test_it_is_let_go_of_after_an_error_too(tmp_path):
+def test_hold_is_released_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), hold(tmp_path, "train"):
         _ = 1 / 0
     with hold(tmp_path, "train"):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".train.lock"]
 
 
-def test_who_opened_a_lock_that_was_removed_meanwhile_does_not_hold_it(tmp_path, monkeypatch):
-    path = tmp_path / ".train.lock"
-    opened = []
-    real = os.open
-
-    def removed_meanwhile(name, *arguments):
-        number = real(name, *arguments)
-        if not opened:
-            path.unlink()  # as its former holder does at the end
-        opened.append(name)
-        return number
-
-    monkeypatch.setattr(os, "open", removed_meanwhile)
-    with hold(tmp_path, "train"):
-        assert path.exists()
-    assert len(opened) == 2
+@pytest.mark.parametrize("name", [".search.lock", ".search.owner"])
+def test_hold_never_writes_through_a_link(tmp_path, name):
+    decoy, folder = tmp_path / "decoy", tmp_path / "run"
+    decoy.write_text("kept")
+    folder.mkdir()
+    (folder / name).symlink_to(decoy)
+    with pytest.raises(RunStateError, match=f"{name} is a link"), hold(folder, "search"):
+        pytest.fail("a folder with a link was locked")
+    assert decoy.read_text() == "kept"
 
 
-def test_two_at_once_are_refused_and_nothing_changes(run, digits):
+def _append_many(path, writer):
+    for number in range(100):
+        with exclusive(path), path.open("a") as file:
+            file.write(f"{writer} ")
+            file.flush()
+            file.write(f"{number}\n")
+
+
+def test_exclusive_appends_of_two_processes_do_not_mix(tmp_path):
+    path = tmp_path / "lines"
+    other = begin(_append_many, path, "a")
+    assert in_process(_append_many, path, "b") == 0
+    other.join()
+    lines = path.read_text().splitlines()
+    assert sorted(lines) == sorted(f"{writer} {n}" for writer in "ab" for n in range(100))
+
+
+def test_commands_are_refused_while_another_process_works(run, digits):
     with hold(run.path, "search"), pytest.raises(RunStateError, match="in use"):
         smash.search(run, random=2, device="cpu")
     assert not run.study_path.exists()
@@ -94,9 +105,9 @@ def test_two_at_once_are_refused_and_nothing_changes(run, digits):
     assert not run.trained
 
 
-def test_two_that_make_one_run_at_once(digits, tmp_path):
+def test_two_trainings_that_make_the_same_run_are_refused(digits, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     with hold(out, "train"), pytest.raises(RunStateError, match="in use"):
         smash.train(digits, out, epochs=1, **TINY)
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == [".train.lock"]

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
-from smash.io.files import check_there
 from smash.run.layout import (
     check_child,
     check_free,
@@ -93,11 +92,3 @@ def test_what_is_not_there_yet_is_said_with_what_makes_it(tmp_path):
     (tmp_path / "architecture.json").touch()
     with pytest.raises(RunStateError, match="has not finished training"):
         check_child(tmp_path)
-
-
-def test_a_name_of_data_may_be_known_elsewhere_and_a_path_must_be_there(tmp_path):
-    check_there("digits")
-    check_there(tmp_path)
-    for source in (tmp_path / "a", str(tmp_path / "a"), "a.npz", "a/b"):
-        with pytest.raises(NotFoundError, match="is not there"):
-            check_there(source)

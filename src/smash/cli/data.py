@@ -11,7 +11,7 @@ import typer
 
 from smash.cli.options import JsonOption, say
 from smash.errors import InvalidValueError, unknown
-from smash.io.files import check_there
+from smash.io.files import check_exists
 
 _PREPARED = ("modelnet",)
 
@@ -24,7 +24,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a data set holds and what is wrong with it."""
-    check_there(path)
+    check_exists(path)
     from smash.data import check_data
 
     report = check_data(path)

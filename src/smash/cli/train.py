@@ -9,7 +9,7 @@ import typer
 
 from smash.cli.options import TensorboardOption, announce, key_values, load, say
 from smash.errors import InvalidValueError
-from smash.io.files import check_there
+from smash.io.files import check_exists
 from smash.run.layout import check_free, find_run
 from smash.run.metrics_log import check_tensorboard
 
@@ -110,7 +110,7 @@ def train(
         if data is None:
             raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     if data is not None:
-        check_there(data)
+        check_exists(data)
     from smash.runtime.progress import on_terminal
     from smash.training.train import check_settings
     from smash.training.train import train as train_network

@@ -31,7 +31,7 @@ from smash.data.sources.torchvision import (
 from smash.data.splits import TEST_SEED, VAL_SEED, cut, cut_last
 from smash.data.transforms import Augmentation, channel_statistics
 from smash.errors import DataError, InvalidValueError, SmashError, unknown
-from smash.io.files import check_there
+from smash.io.files import check_exists
 
 DATASETS: dict[str, Callable[..., Source]] = {
     "digits": read_digits,
@@ -181,7 +181,7 @@ def kind_of(source: object) -> Kind:
         return "folder"
     if path.exists():
         return "archive"
-    check_there(source)
+    check_exists(source)
     fault = unknown("data set", str(source), DATASETS)
     raise InvalidValueError(f"{fault} (or give the path of a folder or an .npz file)")
 

@@ -1,8 +1,8 @@
-"""Files that outlive a kill, a power cut and a full disk: whole or not there at all.
+"""Atomic file IO: files that survive a kill, a power cut, a full disk and a hostile folder.
 
-A file is written under a temporary name, synced, renamed, and its folder synced. Lines are added to
-a file under a lock of the file, and synced; a last line that a kill left unfinished is passed over
-by readers and cut off by the next writer. What is read as JSON cannot run code, and is bounded.
+A file is written to a temporary name, synced and renamed, and its folder is synced. Lines are
+appended and synced; readers ignore a last line that a kill cut off, and the next writer removes it.
+Nothing is written through a symbolic link, and only regular files of a bounded size are read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,38 +21,39 @@ from typing import Any, get_args, get_origin
 
 from smash.errors import NotFoundError, RunStateError
 
-try:
-    import fcntl
-except ImportError:  # not on every system; there, nothing guards against two writers
-    fcntl = None  # type: ignore[assignment]
-
-_MOST_BYTES = 2**26  # of a file of JSON or TOML: all of these are small
-_ABANDONED = 3600  # seconds since it was written: whoever wrote it is gone
-_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+_MAX_BYTES = 2**26  # of a JSON, TOML or JSON-lines file
+_ABANDONED = 3600  # seconds after which the writer of a temporary file is gone
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+_MAX_FAULTS = 10  # entries of a folder that a message names
+_STUDY_LOCK = ".journal.lock"  # Optuna locks a journal by a link, and writes nothing through it
+# Flags that not every system has.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut.
+    """Writes a whole file or, on an error or a power cut, leaves the previous one.
 
     Raises:
-        OSError: It cannot be written; what was there before still is.
+        OSError: The file cannot be written; the error names `path`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with naming(path):
-            with temporary.open("wb") as file:
+        with named_errors(path):
+            with temporary.open("xb") as file:  # fails if the name exists, even as a link
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
     finally:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+        with suppress(OSError):  # on a read-only disk there is no file to remove
             temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it, that are still there after a power cut."""
+    """Makes a folder and its parents, and syncs them to the disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
@@ -59,21 +61,21 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Puts the names in a folder on the disk: a renamed file may else be gone after a power cut."""
-    if os.name == "nt":  # which syncs names itself, and opens no folder
+    """Syncs the names in a folder to the disk; a power cut could otherwise undo a rename."""
+    if os.name == "nt":  # Windows syncs names itself and cannot open a folder
         return
-    number = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(number)
+        os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
     finally:
-        os.close(number)
+        os.close(descriptor)
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Removes the temporary files that killed processes have left in a folder."""
+    """Removes temporary files that killed processes left in a folder."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process may have removed it
             if time.time() - path.stat().st_mtime > _ABANDONED:
@@ -81,82 +83,62 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def append(path: Path, lines: str) -> None:
-    """Adds lines to a file; when it returns they are on the disk.
+    """Appends lines to a file and syncs them to the disk.
+
+    Only one process may append at a time; see `smash.io.locks`.
 
     Args:
-        path: The file; it is made where it is not there.
-        lines: Whole lines, each with its end.
+        path: The file, which is created if it does not exist.
+        lines: Whole lines, each with its line end.
 
     Raises:
-        OSError: They cannot be written; the file is as it was before.
+        RunStateError: The path is a link or no regular file.
+        OSError: The lines cannot be written; the file is unchanged, and the error names it.
     """
-    made = not path.exists()
-    with naming(path), path.open("a+b", buffering=0) as file:
-        lock(file.fileno(), wait=True)  # let go when it is closed
-        whole = _end_of_lines(file)
-        file.truncate(whole)
-        left = memoryview(lines.encode())
+    is_new = not path.exists()
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK | _BINARY
+    with named_errors(path), os.fdopen(_open(path, flags), "r+b", buffering=0) as file:
+        end = _end_of_lines(file)
+        file.truncate(end)
+        remaining = memoryview(lines.encode())
         try:
-            while left:
-                left = left[file.write(left) :]
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
             os.fsync(file.fileno())
         except OSError:
-            file.truncate(whole)
+            file.truncate(end)
             raise
-        if made:
+        if is_new:
             sync_folder(path.parent)
 
 
-def lock(file: int, *, wait: bool) -> bool:
-    """Locks an open file against other processes; the system ends that with this process.
+def read_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
+    """Reads a file of JSON objects, one a line, and ignores an unfinished last line.
 
     Args:
-        file: Its number.
-        wait: Whether to wait for another process that has it.
-
-    Returns:
-        Whether it is locked now. Where a file system has no locks it seems to be.
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-    return True
-
-
-def read_lines(path: Path, mend: str) -> list[dict[str, Any]]:
-    """Reads a file of JSON objects, one a line; a last line that is unfinished is passed over.
-
-    Args:
-        path: The file; none is an empty one.
-        mend: What to do where it is damaged.
+        path: The file; a missing file has no lines.
+        remedy: What to do about a damaged file, for the message.
 
     Raises:
-        RunStateError: It is damaged.
+        RunStateError: The file is damaged.
     """
     if not path.exists():
         return []
-    lines = _content(path, mend).split(b"\n")[:-1]
+    lines = _read(path, remedy).split(b"\n")[:-1]
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
             row = parse_json(line)
         except ValueError:
             row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            raise RunStateError(f"{path} is damaged in line {number}: {mend}")
+        if not isinstance(row, dict):
+            raise RunStateError(f"{path} is damaged in line {number}: {remedy}")
+        rows.append(row)
     return rows
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes readable JSON, whole or not at all."""
+    """Writes indented JSON atomically."""
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
@@ -164,11 +146,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        RunStateError: The file holds none.
+        RunStateError: The file is damaged or holds no object.
     """
-    mend = "restore it, or remove what it belongs to"
     try:
-        value = parse_json(_content(path, mend))
+        value = parse_json(_read(path, "restore it, or remove the folder that it belongs to"))
     except ValueError as error:
         raise RunStateError(f"{path} is damaged: {error}") from None
     if not isinstance(value, dict):
@@ -177,13 +158,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Reads a small file of UTF-8.
+    """Reads a small UTF-8 file.
 
     Raises:
-        RunStateError: It is no UTF-8, or far larger than such files are.
+        RunStateError: The file is not UTF-8, too large or no regular file.
     """
     try:
-        return _content(path, "restore it").decode()
+        return _read(path, "restore it").decode()
     except UnicodeDecodeError as error:
         raise RunStateError(f"{path} is damaged: {error}") from None
 
@@ -192,7 +173,7 @@ def parse_json(text: str | bytes) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: It is none, or is nested too deeply.
+        ValueError: The text is not JSON or is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -201,16 +182,15 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def require(value: Mapping[str, Any], path: Path, /, **kinds: Any) -> None:
-    """Makes sure that an object from a file has what is needed.
+    """Checks that an object from a file has the required entries.
 
     Args:
         value: The object.
-        path: The file.
-        **kinds: The type of each entry by its name; several as a tuple, and of what a list holds
-            in brackets.
+        path: The file, for the message.
+        **kinds: The type of each entry by name: a type, a tuple of types, or ``list[...]``.
 
     Raises:
-        RunStateError: Entries are missing or of another type; all of them.
+        RunStateError: Entries are missing or have another type; names all of them.
     """
     faults = [
         f"{path} is damaged: {name!r} is missing"
@@ -230,18 +210,78 @@ def _is(value: object, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _content(path: Path, mend: str) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
+def check_entries(folder: Path, depth: int = 1) -> None:
+    """Checks that a folder of a run holds nothing but regular files and folders.
+
+    A link could lead a writer out of the folder, and a pipe could make a reader wait for ever.
+
+    Args:
+        folder: The folder, which may be a link itself.
+        depth: How many levels of folders are looked at.
+
+    Raises:
+        RunStateError: Names the first entries that are neither.
+    """
+    faults = sorted(_irregular(folder, depth))
+    if faults:
+        raise RunStateError(*faults[:_MAX_FAULTS])
+
+
+def _irregular(folder: Path, depth: int) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if depth > 1:
+                    yield from _irregular(Path(entry.path), depth - 1)
+            elif not entry.is_file(follow_symlinks=False) and not entry.name.endswith(_STUDY_LOCK):
+                kind = "a link" if entry.is_symlink() else "no regular file"
+                yield f"{entry.path} is {kind}, which a run folder may not hold: remove it"
+
+
+def check_regular(path: Path, descriptor: int | None = None) -> None:
+    """Checks that a path, or what was opened at it, is a regular file.
+
+    Args:
+        path: The path.
+        descriptor: The open file.
+
+    Raises:
+        RunStateError: It is a folder, a pipe or a device.
+        OSError: It does not exist.
+    """
+    mode = (path.stat() if descriptor is None else os.fstat(descriptor)).st_mode
+    if not stat.S_ISREG(mode):
+        raise RunStateError(f"{path} must be a regular file: remove it, or restore the file")
+
+
+def _read(path: Path, remedy: str) -> bytes:
+    with os.fdopen(_open(path, os.O_RDONLY | _BINARY), "rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
         raise RunStateError(
-            f"{path} must be at most {_MOST_BYTES:,} bytes, got {path.stat().st_size:,}: {mend}"
+            f"{path} must be at most {_MAX_BYTES:,} bytes, got {path.stat().st_size:,}: {remedy}"
         )
     return content
 
 
+def _open(path: Path, flags: int) -> int:
+    """Opens a regular file, and never waits for the other end of a pipe."""
+    try:
+        descriptor = os.open(path, flags | _NO_WAIT, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & _NO_LINK:
+            raise RunStateError(f"{path} is a link and is not written to: remove it") from None
+        raise
+    try:
+        check_regular(path, descriptor)
+    except RunStateError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _end_of_lines(file: FileIO) -> int:
-    """Where the last whole line ends, in bytes."""
+    """Finds where the last whole line ends, in bytes."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - 4096)
@@ -254,25 +294,25 @@ def _end_of_lines(file: FileIO) -> int:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Lets an error of the system name the file that is meant."""
+def named_errors(path: Path) -> Iterator[None]:
+    """Re-raises `OSError` with the name of the target file."""
     try:
         yield
     except OSError as error:
-        words = error.strerror or str(error)
-        raise OSError(error.errno or errno.EIO, words, str(path)) from None
+        message = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, message, str(path)) from None
 
 
-def check_there(source: str | Path) -> None:
-    """Makes sure that there is something where data is said to be.
+def check_exists(source: str | Path) -> None:
+    """Checks that a data source that is given as a path exists.
 
     Args:
-        source: A path; or a name, of which nothing is known here.
+        source: A path, or the name of a data set, which is not checked.
 
     Raises:
-        NotFoundError: It is a path, and there is nothing.
+        NotFoundError: The path does not exist.
     """
     path = Path(source)
-    named = isinstance(source, str) and not path.suffix and source == path.name
-    if not named and not path.exists():
-        raise NotFoundError(f"{source} must be a folder or an .npz file, and is not there")
+    is_name = isinstance(source, str) and not path.suffix and source == path.name
+    if not is_name and not path.exists():
+        raise NotFoundError(f"{source} does not exist; name a folder or an .npz file")

@@ -1,59 +1,83 @@
-"""One process at a time for work that cannot be shared: a training, a search, a child."""
+"""File locks: one process at a time trains, searches or retrains in a folder."""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from smash.errors import RunStateError
-from smash.io.files import lock, remove_abandoned
+from smash.io.files import check_entries, read_text, remove_abandoned, write_atomically
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def hold(folder: Path, work: str) -> Iterator[None]:
-    """Holds a folder for one kind of work, in which no other process may do the same meanwhile.
+    """Locks a folder for one kind of work against other processes.
 
-    The system lets go of it when the process ends, however that is: a lock outlives nobody, and the
-    file that a killed process leaves behind holds nothing.
+    The OS releases the lock when the process exits, even on SIGKILL. The lock file stays, and
+    beside it lies the owner's name for whoever comes second.
 
     Args:
         folder: The folder.
-        work: What is done: ``train``, ``search`` or ``retrain``.
+        work: The command: ``train``, ``search`` or ``retrain``.
 
     Raises:
-        RunStateError: Another process is at it.
+        RunStateError: Another process does the same work in this folder, or the folder holds links.
     """
-    path = folder / f".{work}.lock"
-    with _locked(path, folder, work) as file:
-        with suppress(OSError):  # a full disk: it is but a word for whoever comes second
-            os.truncate(file, 0)
-            os.write(file, f"{os.getpid()} on {platform.node()}\n".encode())
-        remove_abandoned(folder)
+    owner = folder / f".{work}.owner"
+    try:
+        with _locked(folder / f".{work}.lock", blocking=False):
+            check_entries(folder)
+            with suppress(OSError):  # a full disk: work goes on without the owner's name
+                write_atomically(owner, f"{os.getpid()} on {platform.node()}".encode())
+            remove_abandoned(folder)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    owner.unlink(missing_ok=True)
+    except Timeout:
+        raise RunStateError(
+            f"{str(folder)!r} is in use: process {_read_owner(owner)} runs 'smash {work}' there; "
+            "wait until it ends, or work in a copy of the folder"
+        ) from None
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Waits until no other process appends to a file that several may append to."""
+    with _locked(path.with_name(f".{path.name}.lock"), blocking=True):
         yield
 
 
 @contextmanager
-def _locked(path: Path, folder: Path, work: str) -> Iterator[int]:
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not lock(file, wait=False):
-                owner = os.read(file, 200).decode(errors="replace").strip() or "?"
-                raise RunStateError(
-                    f"{str(folder)!r} is in use: process {owner} is at 'smash {work}' there; "
-                    "wait until it ends, or work in a copy of the folder"
-                )
-            # Whoever held it before may have removed it since it was opened: then it is nobody's.
-            if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
-                continue
-            try:
-                yield file
-            finally:
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(file)
+def _locked(path: Path, *, blocking: bool) -> Iterator[None]:
+    """Locks a file; on a file system without locks it goes on without one."""
+    if path.is_symlink():  # filelock refuses one as well, but not on every system
+        raise RunStateError(f"{path} is a link and is not written to: remove it")
+    lock = FileLock(path, blocking=blocking)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    except NotImplementedError:  # how older versions of filelock report ENOSYS
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read_owner(path: Path) -> str:
+    try:
+        return read_text(path)[:200]
+    except (OSError, RunStateError):
+        return "?"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from smash.errors import RunStateError
 from smash.io.files import append, make_folder, read_lines
+from smash.io.locks import exclusive
 from smash.runtime.progress import Progress, silent
 from smash.runtime.signals import hear_interruption
 
@@ -74,7 +75,8 @@ class Ledger:
         if not self._new:
             return
         make_folder(self._path.parent)
-        append(self._path, "".join(self._new))
+        with exclusive(self._path):
+            append(self._path, "".join(self._new))
         self._new.clear()
 
     def measure(

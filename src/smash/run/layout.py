@@ -21,6 +21,7 @@ from smash.errors import (
     NotFoundError,
     RunStateError,
 )
+from smash.io.files import check_entries
 
 BEST = "best.safetensors"
 
@@ -78,20 +79,21 @@ def check_free(path: Path) -> None:
 
 def _is_remains(path: Path) -> bool:
     return path.name == ENVIRONMENT or (
-        path.name.startswith(".") and path.suffix in (".tmp", ".lock")
+        path.name.startswith(".") and path.suffix in (".tmp", ".lock", ".owner")
     )
 
 
 def find_run(path: str | Path) -> RunSettings:
-    """Finds a run and reads what was asked for.
+    """Finds a run and reads its settings.
 
     Raises:
         NotFoundError: There is no run at this path.
-        RunStateError: Its configuration is damaged.
+        RunStateError: Its configuration is damaged, or the folder holds links.
     """
     path = Path(path)
     if not path.is_dir():
         raise NotFoundError(f"run {str(path)!r} is not there: make it with 'smash train'")
+    check_entries(path, depth=2)
     if not (path / CONFIG).is_file():
         if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
             raise NotFoundError(
@@ -149,6 +151,8 @@ def check_child(path: str | Path) -> None:
         RunStateError: Its training has not finished.
     """
     path = Path(path)
+    if path.is_dir():
+        check_entries(path)
     if not (path / ARCHITECTURE).is_file():
         raise NotFoundError(
             f"{str(path)!r} is not a trained child: name a folder RUN/children/NAME, "

@@ -27,7 +27,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from smash.errors import RunStateError
-from smash.io.files import naming, parse_json
+from smash.io.files import named_errors, parse_json
 from smash.run.layout import check_searched
 from smash.scoring.priors import joint_score, proxy_score
 from smash.scoring.rank_aggregation import Floats
@@ -153,7 +153,7 @@ class Study:
     def _current(self) -> Journal | optuna.Study:
         """What reads the study: the journal's lines, or Optuna where these do not suffice."""
         if self._journal is not None:
-            with naming(self._path):
+            with named_errors(self._path):
                 if self._journal.read_on():
                     return self._journal
             self._journal = None
@@ -186,7 +186,7 @@ class Study:
 
     def _reaching(self) -> AbstractContextManager[None]:
         """Lets an error name the journal or the server."""
-        return self._server.reaching() if self._server else naming(self._path)
+        return self._server.reaching() if self._server else named_errors(self._path)
 
     def _trials(self) -> Sequence[FrozenTrial | Entry]:
         current = self._current()
