@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from smash.run.child import Child
     from smash.run.run import Run
     from smash.searching.search import search
-    from smash.spaces import SPACES, MemoryBankSpace, NasBench201Space, SearchSpace, Task
+    from smash.spaces import (
+        SPACES,
+        MemoryBankSpace,
+        MobileSpace,
+        NasBench201Space,
+        SearchSpace,
+        Task,
+    )
+    from smash.spaces.choices import Choices, space
     from smash.study.study import Candidate, Study
     from smash.training.retrain import retrain
     from smash.training.train import train
@@ -40,10 +48,12 @@ __all__ = [
     "SPACES",
     "Candidate",
     "Child",
+    "Choices",
     "Data",
     "Evaluation",
     "Export",
     "MemoryBankSpace",
+    "MobileSpace",
     "NasBench201Space",
     "Prediction",
     "Run",
@@ -62,6 +72,7 @@ __all__ = [
     "report",
     "retrain",
     "search",
+    "space",
     "train",
 ]
 
@@ -76,7 +87,15 @@ _HOMES = {
     "smash.training.retrain": ("retrain",),
     "smash.run.run": ("Run",),
     "smash.searching.search": ("search",),
-    "smash.spaces": ("SPACES", "MemoryBankSpace", "NasBench201Space", "SearchSpace", "Task"),
+    "smash.spaces": (
+        "SPACES",
+        "MemoryBankSpace",
+        "MobileSpace",
+        "NasBench201Space",
+        "SearchSpace",
+        "Task",
+    ),
+    "smash.spaces.choices": ("Choices", "space"),
     "smash.study.study": ("Candidate", "Study"),
     "smash.training.train": ("train",),
     "smash.correlation.correlate": ("Trust", "correlate"),

@@ -74,5 +74,6 @@ def _build(about: Mapping[str, Any], described: Path, signature: Signature) -> n
         require(about, described, baseline=str)
         return make_baseline(about["baseline"], signature.task, "cpu")
     require(about, described, architecture=dict, space=dict)
-    space = make_space(SpaceSettings(**about["space"]), signature.task.dims)
+    settings = SpaceSettings(**about["space"])
+    space = make_space(settings, signature.task.dims).bind(signature.task)
     return space.build(space.from_json(about["architecture"]), signature.task, "cpu")

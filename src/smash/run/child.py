@@ -157,7 +157,7 @@ def build(run: Run, about: Mapping[str, Any], device: torch.device) -> nn.Module
     if "size" in about:  # without the data, which may be far away by now
         classes = len(about["classes"])
         task = Task(channels=about["channels"], size=tuple(about["size"]), classes=classes)
-        space = make_space(run.settings.space, task.dims)
+        space = make_space(run.settings.space, task.dims).bind(task)
     else:
         task, space = run.data.task, run.space
     if "baseline" in about:

@@ -156,7 +156,8 @@ class Run:
     @cached_property
     def space(self) -> SearchSpace[Any]:
         """The search space."""
-        return make_space(self.settings.space, self.data.task.dims)
+        task = self.data.task
+        return make_space(self.settings.space, task.dims).bind(task)
 
     @cached_property
     def search_space(self) -> SearchSpace[Any]:

@@ -10,6 +10,7 @@ from smash.config import SpaceSettings
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import SearchSpace
 from smash.spaces.memory_bank import PRESETS, MemoryBankSpace
+from smash.spaces.mobile import MobileSpace
 from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
 from smash.spaces.task import Task
 
@@ -17,6 +18,7 @@ __all__ = [
     "PRESETS",
     "SPACES",
     "MemoryBankSpace",
+    "MobileSpace",
     "NasBench201Space",
     "SearchSpace",
     "Task",
@@ -40,12 +42,17 @@ def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
     return NasBench201Space(NasBench201Options(**settings.options))
 
 
+def _mobile(settings: SpaceSettings, dims: int) -> MobileSpace:
+    return MobileSpace(settings.preset or "small", settings.options)
+
+
 Maker = Callable[[SpaceSettings, int], SearchSpace[Any]]
 """Makes a space from its settings and the number of spatial axes of the inputs."""
 
 SPACES: dict[str, Maker] = {
     MemoryBankSpace.name: _memory_banks,
     NasBench201Space.name: _cells,
+    "mobile": _mobile,
 }
 """Search spaces by name; add your own under its name, in each program that opens runs of it.
 

@@ -183,6 +183,10 @@ class SearchSpace(ABC, Generic[A]):
             raise InvalidValueError(f"architecture {text[:40]!r} must be a JSON object")
         return self.from_json(value)
 
+    def bind(self, task: Task) -> SearchSpace[A]:
+        """Gives the space for a task, on which architectures may depend; by default this one."""
+        return self
+
     def proxy(self) -> SearchSpace[A]:
         """Gives the space of the same architectures with smaller children that rank alike.
 
