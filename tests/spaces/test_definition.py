@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from smash.errors import InvalidValueError
-from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
+from smash.spaces import MemoryBankSpace, MobileSpace, NasBench201Space, SearchSpace, Task
 from smash.spaces.base import Definition
 from smash.spaces.baselines import define_baseline, make_baseline
 from smash.spaces.nas_bench_201 import NasBench201Options
@@ -24,6 +24,7 @@ SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
     "memory-bank": (MemoryBankSpace(OPTIONS["gates-post"]), task_of(OPTIONS["gates-post"])),
     "signal": (MemoryBankSpace(OPTIONS["signal"]), task_of(OPTIONS["signal"])),
     "nas-bench-201": (NasBench201Space(NasBench201Options(channels=4, cells=1)), TASK),
+    "mobile": (MobileSpace("tiny", {"squeeze": True}, TASK), TASK),
 }
 BASELINES = ("wrn-10-0.5", "resnet-8-4")
 

@@ -32,12 +32,16 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.base import MOST_READABLE, SearchSpace, Shape
+from smash.spaces.base import MOST_READABLE, Definition, SearchSpace, Shape
+from smash.spaces.chosen import Chosen
 from smash.spaces.parameters import without_values
 from smash.spaces.task import Task
 
 Option = Any
 """A string, number, truth value, None, or a tuple of such."""
+
+CHOSEN_MODULES = ("smash.spaces.task", "smash.spaces.chosen")
+"""Modules that a network function is called with."""
 
 MOST_REJECTED = 1000
 """Draws in a row that `Choose.require` may refuse before the space counts as unusable."""
@@ -197,6 +201,23 @@ class FunctionSpace(SearchSpace[Choices]):
             InvalidValueError: The function asks for a choice that the architecture does not have.
         """
         return self._call(_Answering(architecture, self.name), task)
+
+    def definition(self, architecture: Choices, task: Task) -> Definition:
+        """Gives the source file of the function, which needs torch and the standard library alone.
+
+        Raises:
+            InvalidValueError: The function has no source file.
+        """
+        if not inspect.isfunction(self.function) or self.function.__module__ == "__main__":
+            raise InvalidValueError(
+                f"space {self.name!r}: its function has no module that could be written to a "
+                "file: move it to a module of its own, or export as .onnx or .safetensors"
+            )
+        return Definition(
+            modules=(*CHOSEN_MODULES, self.function.__module__),
+            network=self.function,
+            arguments={"choose": Chosen(dict(architecture.items)), "task": task},
+        )
 
     def _call(self, chooser: _Chooser, task: Task, device: str | None = None) -> nn.Module:
         with without_values(device) if device else nullcontext():
@@ -601,6 +622,8 @@ class _Walker:
 
 
 _NOTHING = object()
+
+
 def _check_signature(network: NetworkFunction, name: str) -> None:
     if not callable(network):
         raise InvalidValueError(

@@ -234,3 +234,8 @@ class MobileNetwork:
             squeeze=self.squeeze and choose(f"squeeze {name}", (False, True)),
             activation=act,
         )
+
+
+def build_mobile(options: MobileNetwork, choose: Any, task: Any) -> nn.Module:
+    """Builds the child of the choices, as ``options(choose, task)`` does."""
+    return options(choose, task)

@@ -7,9 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
+from smash.spaces.base import Definition
+from smash.spaces.choices import CHOSEN_MODULES, Choices, FunctionSpace
+from smash.spaces.chosen import Chosen
+from smash.spaces.mobile.network import MobileNetwork, build_mobile
 from smash.spaces.task import Task
-from smash.spaces.choices import FunctionSpace
-from smash.spaces.mobile.network import MobileNetwork
 
 MOBILE_PRESETS: dict[str, MobileNetwork] = {
     "tiny": MobileNetwork(
@@ -58,6 +60,18 @@ class MobileSpace(FunctionSpace):
             raise InvalidValueError(*faults)
         given = {name: _as_tuples(value) for name, value in (options or {}).items()}
         super().__init__(replace(MOBILE_PRESETS[preset], **given), "mobile", task)
+
+    def definition(self, architecture: Choices, task: Task) -> Definition:
+        """Gives the source files of the child, and the call that builds it."""
+        return Definition(
+            modules=(*CHOSEN_MODULES, build_mobile.__module__),
+            network=build_mobile,
+            arguments={
+                "options": self.function,
+                "choose": Chosen(dict(architecture.items)),
+                "task": task,
+            },
+        )
 
 
 def _as_tuples(value: Any) -> Any:
