@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 import smash
-from smash.config import RetrainSettings, SpaceSettings
+from smash.config import ChildSettings, SpaceSettings
 from smash.correlation.ground_truth import Known, read_table, stratified, train_sample
 from smash.correlation.statistics import Bootstrap, interval, kendall_tau
 from smash.io.measurements import Ledger
@@ -102,9 +102,7 @@ def trained(run: smash.Run, given: argparse.Namespace) -> tuple[list[Known], lis
     smash.search(run, examples=given.examples, progress=on_terminal, **counts)
     sample = stratified(Study(run.study_path).candidates(), given.sample)
     known, again = (
-        train_sample(
-            run, part, RetrainSettings(epochs=given.epochs, seed=seed), progress=on_terminal
-        )
+        train_sample(run, part, ChildSettings(epochs=given.epochs, seed=seed), progress=on_terminal)
         for seed, part in enumerate((sample, sample[:: max(1, len(sample) // given.again)]))
     )
     return known, again

@@ -215,7 +215,7 @@ def _child(
         return smash.Child.open(path)
     return smash.retrain(
         run,
-        [other.id for other in study.ranked()].index(one.id),
+        rank=[other.id for other in study.ranked()].index(one.id),
         name=name,
         test=test,
         epochs=epochs,

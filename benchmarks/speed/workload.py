@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.config import SpaceSettings, TrainingSettings
+from smash.config import SpaceSettings, TrainingPlan
 from smash.data import Augmentation, Data, load_data
 from smash.hypernet import SmashNetwork
 from smash.runtime.device import autocast
 from smash.runtime.rng import generator, torch_generator
 from smash.spaces import make_space
 from smash.spaces.task import Task
-from smash.training.defaults import RECIPES
+from smash.training.defaults import DEFAULTS
 from smash.training.optim import make_optimizer
 
 BATCH = 50
@@ -72,7 +72,7 @@ class Workload:
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimiser that the preset trains with by default."""
-        settings = TrainingSettings(steps=1, **RECIPES.get(self.size.preset, {}))
+        settings = TrainingPlan(steps=1, **DEFAULTS.get(self.size.preset, {}))
         return make_optimizer(self.network, settings)
 
     @cached_property

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from smash.spaces.choices import Choices, space
     from smash.study.study import Candidate, Study
     from smash.training.retrain import retrain
+    from smash.training.settings import RetrainSettings, TrainSettings
     from smash.training.train import train
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [
     "MobileSpace",
     "NasBench201Space",
     "Prediction",
+    "RetrainSettings",
     "Run",
     "SearchSpace",
     "SmashClassifier",
@@ -63,6 +65,7 @@ __all__ = [
     "SmashNetwork",
     "Study",
     "Task",
+    "TrainSettings",
     "Trust",
     "check_data",
     "correlate",
@@ -85,6 +88,7 @@ _HOMES = {
     "smash.exporting.predict": ("Prediction", "predict"),
     "smash.reporting": ("report",),
     "smash.training.retrain": ("retrain",),
+    "smash.training.settings": ("RetrainSettings", "TrainSettings"),
     "smash.run.run": ("Run",),
     "smash.searching.search": ("search",),
     "smash.spaces": (

@@ -1,33 +1,82 @@
-"""Settings: frozen, validated where they are made, TOML in and TOML out."""
+"""Settings: frozen models that are checked when they are made, and read and written as TOML.
+
+One model for each verb holds all that the verb can be asked for. The docstring under a field is the
+help of its option on the command line and its row in the documentation's table of settings.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from smash.errors import InvalidValueError, RunStateError, unknown
+from smash.errors import InvalidValueError, RunStateError, faults_of, unknown
 from smash.io.files import read_text
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """Says how a field is shown where its name, type and default alone do not say it.
+
+    Attributes:
+        flags: Flags of its option, instead of ``--field-name``.
+        metavar: Placeholder of its value in the help.
+        default: Words for a default that depends on other settings.
+    """
+
+    flags: tuple[str, ...] = ()
+    metavar: str = ""
+    default: str = ""
 
 
 class Settings(BaseModel):
-    """A group of settings. Wrong values raise `InvalidValueError` with all faults at once."""
+    """A group of settings; wrong values raise `InvalidValueError` with all faults at once.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    Example:
+        >>> class Walk(Settings):
+        ...     steps: Count = 10
+        ...
+        ...     seed: Seed = 0
+        >>> Walk(steps=3).replaced(seed=1).given()
+        {'steps': 3, 'seed': 1}
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True
+    )
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InvalidValueError(*_faults(error, type(self))) from None
+            wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+            faults = _faults(error, type(self))
+            rest = {name: value for name, value in values.items() if name not in wrong}
+            if wrong and not any(each.is_required() for each in self._fields(wrong)):
+                faults += faults_of(lambda: type(self)(**rest))  # the rules among valid fields
+            raise InvalidValueError(*faults) from None
+
+    @classmethod
+    def _fields(cls, names: Iterable[str | int]) -> list[FieldInfo]:
+        return [cls.model_fields[str(name)] for name in names if name in cls.model_fields]
 
     def rules(self) -> list[str]:
-        """Faults in how the values fit together; each field is valid by itself."""
+        """Returns the faults that only the values together, or a registry, can tell."""
         return []
 
     @model_validator(mode="after")
@@ -38,11 +87,35 @@ class Settings(BaseModel):
         return self
 
     def replaced(self, /, **changes: Any) -> Self:
-        """A copy with some values changed, checked like any other."""
+        """Copies the settings with some values changed; the copy is checked like any other."""
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
+    @classmethod
+    def merged(cls, settings: Self | None, changes: Mapping[str, Any]) -> Self:
+        """Combines the two ways of asking: a settings object, and keyword arguments.
+
+        Args:
+            settings: The settings; the defaults if None.
+            changes: Fields that replace those of `settings`.
+
+        Raises:
+            InvalidValueError: `settings` is something else, or values are wrong.
+        """
+        if settings is None:
+            return cls(**changes)
+        if not isinstance(settings, cls):
+            raise InvalidValueError(
+                f"settings must be {cls.__name__}, got {settings!r:.200}: pass single settings by "
+                "keyword"
+            )
+        return settings.replaced(**changes) if changes else settings
+
+    def given(self) -> dict[str, Any]:
+        """Returns the values that were set explicitly; None counts as not set."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)
+
     def to_toml(self) -> str:
-        """The settings as TOML; a value of None is left out."""
+        """Formats the settings as TOML; values of None are left out."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
@@ -60,189 +133,235 @@ class Settings(BaseModel):
 
 
 def refuse_changes(
-    before: Mapping[str, Any], given: Mapping[str, Any], *, since: str, mend: str
+    before: Mapping[str, Any], now: Mapping[str, Any], *, since: str, mend: str
 ) -> None:
-    """Makes sure that work goes on with the settings that it began with.
+    """Refuses to continue work with settings other than those that it began with.
 
     Args:
-        before: The settings that it began with.
-        given: The settings that are asked for now.
-        since: When the first were given.
-        mend: What to do.
+        before: The settings that the work began with.
+        now: The settings that are asked for now.
+        since: The event that fixed the settings, as in "run 'x' was made".
+        mend: Tells the user what to do.
 
     Raises:
-        RunStateError: A setting is another one.
+        RunStateError: A setting differs.
     """
     faults = [
         f"{name} was {before.get(name)} when {since}, got {value}: {mend}"
-        for name, value in given.items()
+        for name, value in now.items()
         if before.get(name) != value
     ]
     if faults:
         raise RunStateError(*faults)
 
 
-class DataSettings(Settings):
-    """Which data, and how it is cut.
+class LoadSettings(Settings):
+    """How data is read and cut into splits."""
 
-    Attributes:
-        source: A registered name, or the path of a folder or an ``.npz``.
-        image_size: Common side that images are resized to.
-        val_fraction: Part of the training split that ranks architectures.
-        test_fraction: Part that is set apart where the data brings no test split.
-        val_order: Which part ranks: a fair share of each class, or the last examples.
-        augment: Whether training images are shifted and flipped; None leaves it to the data.
-        dims: Spatial axes, where an ``.npz`` is ambiguous.
-        channels: Where the channels of an ``.npz`` are, where that is ambiguous.
-        data_dir: Folder that has, or gets, the files of a registered data set.
-        fold: Part of STL-10's training examples, 0…9; 10 or None for all.
-        fingerprint: Identifies the examples, so that a run goes on with no others.
-    """
+    image_size: Annotated[int | None, Option(default="the common size, or at most 64")] = None
+    """Side that images are resized to, in pixels."""
+
+    dims: Annotated[int | None, Field(ge=1, le=3)] = None
+    """Number of spatial axes of an .npz: 1, 2 or 3, where the file is ambiguous."""
+
+    channels: Literal["none", "first", "last"] | None = None
+    """Position of the axis of channels in an .npz, where the file is ambiguous."""
+
+    val_fraction: float = 0.1
+    """Share of the training split that is set apart to validate on and to rank architectures."""
+
+    test_fraction: float = 0.15
+    """Share of all examples that is set apart to test on, where the data has no test split."""
+
+    val_order: Literal["stratified", "last"] = "stratified"
+    """Examples to validate on: a fair share of each class, or the last of the training split."""
+
+    augment: Annotated[bool | None, Option(default="what suits the data")] = None
+    """Shift and flip training images."""
+
+    data_dir: Annotated[str | None, Option(metavar="FOLDER", default="SMASH_DATA")] = None
+    """Folder of named data sets."""
+
+    fold: Annotated[int | None, Field(ge=0, le=10), Option(default="all of them")] = None
+    """Part of STL-10's training examples, 0 to 9; 10 takes all."""
+
+
+class DataSettings(LoadSettings):
+    """Which data, and how it is read and cut."""
 
     source: str
-    image_size: int | None = None
-    val_fraction: float = 0.1
-    test_fraction: float = 0.15
-    val_order: Literal["stratified", "last"] = "stratified"
-    augment: bool | None = None
-    dims: Literal[1, 2, 3] | None = None
-    channels: Literal["none", "first", "last"] | None = None
-    data_dir: str | None = None
-    fold: Annotated[int, Field(ge=0, le=10)] | None = None
+    """A registered name, or the path of a folder or a file."""
+
     fingerprint: str = ""
+    """Identifies the examples, so that a run does not continue with others."""
 
 
 class SpaceSettings(Settings):
-    """Which search space.
-
-    Attributes:
-        name: Name of the space.
-        preset: Name of a preset of its options, where the space has presets.
-        options: Options that differ from the preset's.
-    """
+    """Which search space."""
 
     name: str = "memory-bank"
+    """Name of the space."""
+
     preset: str | None = None
+    """Name of a preset of its options, where the space has presets."""
+
     options: dict[str, Any] = {}
+    """Options that differ from the preset's."""
+
+
+_BY_SPACE = Option(default="depends on the space")
 
 
 class TrainingSettings(Settings):
-    """How a SMASH network is trained. Learning rates and decay are per step, as torch's are.
+    """How a SMASH network is trained. Learning rates and decay are per step, as torch's are."""
 
-    Attributes:
-        steps: Training steps in all; from `epochs`, or measured once for `minutes`.
-        minutes: Time that `steps` were measured for, where it was asked for.
-        batch_size: Examples a step.
-        optimizer: ``adam`` with the published β and ε, or ``sgd`` with Nesterov momentum.
-        learning_rate: At the start.
-        schedule: How the learning rate goes on: ``cosine`` to 0, or ``constant``.
-        weight_decay: Of the shared weights; the hypernetwork has none.
-        fixed_norms: Whether BatchNorms of the shared weights stay the identity. Learned, they make
-            up for what an architecture lacks, and hide it.
-        snapshots: Networks that rank together: the last, and others as they were on the way, from
-            the middle of training on. At a constant rate each wobbles, and their mean does not.
-        proxy_size: Longest side of the images that the SMASH network learns and ranks from; None
-            for that of the data. Children are trained at the size of the data.
-        proxy_space: Whether the SMASH network learns and ranks with the smaller children of
-            `SearchSpace.proxy`. Children are trained as the space builds them.
-        growing: Whether architectures begin small and grow over the first half of training, where
-            the space says how; otherwise they are of all sizes from the start.
-        augment: Whether training images are shifted and flipped as the data says.
-        precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
-        class_weights: Whether the loss weighs classes by their inverse frequency.
-        validate_every: Epochs from one validation to the next; 0 for none before the last epoch.
-        validate_on: Split to validate on; ``test`` only to follow the original.
-        keep_every: Epochs from one kept copy of the network to the next; None keeps none.
-        processes: How many processes train together; each takes `batch_size` examples a step.
-        same_architecture: Whether all processes draw the same architecture in a step.
-    """
+    batch_size: Annotated[int, Field(ge=2), Option(default="50; 32 for nas-bench-201")] = 50
+    """Examples per step, in each process."""
 
-    steps: Annotated[int, Field(ge=1)]
-    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] = 50
-    optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    fixed_norms: bool = False
-    snapshots: Annotated[int, Field(ge=1)] = 1
-    proxy_size: Annotated[int, Field(ge=4)] | None = None
-    proxy_space: bool = False
-    growing: bool = True
-    augment: bool = True
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    optimizer: Annotated[Literal["adam", "sgd"], _BY_SPACE] = "adam"
+    """Adam with the published β and ε, or SGD with Nesterov momentum."""
+
+    learning_rate: Annotated[Positive, _BY_SPACE] = 1e-3
+    """Learning rate at the start."""
+
+    schedule: Annotated[Literal["cosine", "constant"], _BY_SPACE] = "cosine"
+    """Learning rate schedule: a cosine to 0, or constant."""
+
+    weight_decay: Annotated[NotNegative, _BY_SPACE] = 1e-4
+    """Weight decay of the shared weights. The hypernetwork has none."""
+
+    fixed_norms: Annotated[bool, _BY_SPACE] = False
+    """Keep the BatchNorms of the shared weights at the identity. Learned ones compensate for what
+    an architecture lacks, and hide it."""
+
+    snapshots: Annotated[Count, Option(default="4 for nas-bench-201, else 1")] = 1
+    """Number of networks that rank together: the last, and earlier ones from the second half of
+    training. At a constant rate each network wobbles, and their mean does not."""
+
+    proxy_size: Annotated[int | None, Field(ge=4), _BY_SPACE] = None
+    """Longest side of the images that the SMASH network learns and ranks from. Children are trained
+    at the size of the data."""
+
+    proxy_space: Annotated[bool, _BY_SPACE] = False
+    """Learn and rank with the smaller children of the space's proxy. Children are trained as the
+    space builds them."""
+
+    growing: Annotated[bool, _BY_SPACE] = True
+    """Begin with small architectures that grow over the first half of training, where the space
+    supports it. Otherwise all sizes are drawn from the start."""
+
+    augment: Annotated[bool, Option(default="what suits the data")] = True
+    """Shift and flip training images. They are augmented as the data says."""
+
+    precision: Precision = "auto"
+    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
+
     class_weights: bool = False
+    """Weigh classes in the loss by their inverse frequency."""
+
     validate_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between validations; 0 validates after the last epoch only."""
+
     validate_on: Literal["val", "test"] = "val"
-    keep_every: Annotated[int, Field(ge=1)] | None = None
-    processes: Annotated[int, Field(ge=1)] = 1
+    """Split to validate on. Validating on test spoils the test; only the original did."""
+
+    keep_every: Count | None = None
+    """Epochs between kept copies of the weights."""
+
     same_architecture: bool = False
+    """With several processes, draw the same architecture in all of them at each step."""
+
+
+class TrainingPlan(TrainingSettings):
+    """How the SMASH network of a run is trained, with its length fixed."""
+
+    steps: Count
+    """Training steps in all."""
+
+    minutes: Positive | None = None
+    """Time that `steps` were measured for, where a time was asked for."""
+
+    processes: Count = 1
+    """Number of processes that train together; each takes `batch_size` examples per step."""
 
     @property
     def snapshot_steps(self) -> set[int]:
-        """After which steps a network is kept to rank beside the last one."""
+        """The steps after which a network is kept to rank beside the last one."""
         apart = (index * self.steps // (2 * self.snapshots) for index in range(1, self.snapshots))
         return {self.steps - each for each in apart if each}
 
 
 class RunSettings(Settings):
-    """All that a run of `smash train` was asked for: the run folder's ``config.toml``.
+    """The resolved settings of a run: its ``config.toml``."""
 
-    Attributes:
-        seed: Seed of everything that is drawn.
-        device: Where it is computed.
-        hypernet: Where the weights of children come from.
-        data: Which data.
-        space: Which search space.
-        training: How the SMASH network is trained.
-    """
+    seed: Seed = 0
+    """Seed of everything that is drawn."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
     device: str = "cpu"
+    """Device of the training."""
+
     hypernet: str = "convolutional"
+    """Source of the weights of children."""
+
     data: DataSettings
+    """Which data."""
+
     space: SpaceSettings
-    training: TrainingSettings
+    """Which search space."""
+
+    training: TrainingPlan
+    """How the SMASH network is trained."""
 
 
-class RetrainSettings(Settings):
-    """How a child network is trained; the defaults are the published recipe.
-
-    Attributes:
-        init: Where the weights begin: drawn anew (``scratch``), or ``generated``.
-        recipe: ``published``, or ``modern``: see `smash.training.optim`.
-        epochs: Passes over the training split.
-        patience: Epochs without a lower validation error after which training stops, and the best
-            weights are kept; None trains to the end.
-        batch_size: Examples a step.
-        learning_rate: Of SGD with Nesterov momentum 0.9, at the start of a cosine to 0.
-        weight_decay: Of all parameters; with ``modern``, of those but norms and biases.
-        seed: Seed of weights, order and augmentation.
-        augment: Whether training images are shifted and flipped as the data says.
-        precision: ``fp32``, ``bf16``, ``fp16`` with a scaled loss, or ``auto``: bf16 on a GPU.
-        class_weights: Whether the loss weighs classes by their inverse frequency.
-        validate_every: Epochs from one validation to the next; 0 for none before the last epoch.
-        validate_on: Split to validate on; ``test`` only to follow the original.
-        keep_every: Epochs from one kept copy of the weights to the next; None keeps none.
-    """
+class ChildSettings(Settings):
+    """How a child network is trained; the defaults are the published recipe."""
 
     init: Literal["scratch", "generated"] = "scratch"
+    """Initial weights: drawn anew, or generated by the SMASH network."""
+
     recipe: Literal["published", "modern"] = "published"
-    epochs: Annotated[int, Field(ge=1)] = 30
-    patience: Annotated[int, Field(ge=1)] | None = None
+    """The training recipe. The modern one adds smoothed labels, mixup, averaged weights and a
+    warm-up, and does not decay norms and biases."""
+
+    epochs: Count = 30
+    """Passes over the training split."""
+
+    patience: Count | None = None
+    """Epochs without a lower validation error after which training stops. The best weights are
+    kept."""
+
     batch_size: Annotated[int, Field(ge=2)] = 50
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
-    seed: Annotated[int, Field(ge=0)] = 0
+    """Examples per step."""
+
+    learning_rate: Positive = 0.1
+    """Learning rate of SGD with Nesterov momentum 0.9, at the start of a cosine to 0."""
+
+    weight_decay: NotNegative = 1e-4
+    """Weight decay of all parameters; with the modern recipe, not of norms and biases."""
+
+    seed: Seed = 0
+    """Seed of weights, order and augmentation."""
+
     augment: bool = True
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Shift and flip training images where the data says so."""
+
+    precision: Precision = "auto"
+    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
+
     class_weights: bool = False
+    """Weigh classes in the loss by their inverse frequency."""
+
     validate_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between validations; 0 validates after the last epoch only."""
+
     validate_on: Literal["val", "test"] = "val"
-    keep_every: Annotated[int, Field(ge=1)] | None = None
+    """Split to validate on. Validating on test spoils the test; only the original did."""
+
+    keep_every: Count | None = None
+    """Epochs between kept copies of the weights."""
 
     def rules(self) -> list[str]:
-        """Stopping early needs validations, and must not look at the test split."""
+        """Requires validations, and not on the test split, for stopping early."""
         faults = []
         if self.patience is not None and not self.validate_every:
             faults.append(
@@ -257,11 +376,100 @@ class RetrainSettings(Settings):
         return faults
 
 
+@dataclass(frozen=True, kw_only=True)
+class FieldDescription:
+    """One setting, as the command line and the documentation show it.
+
+    Attributes:
+        name: Name of the field.
+        kind: The Python type of its value, or of each of its values: bool, int, float, str or
+            dict.
+        many: Whether it takes several values.
+        choices: The values that are allowed, where there are few.
+        type: Its type in words, such as ``int ≥ 1`` or ``adam | sgd``.
+        default: Its default in words; empty if there is none.
+        help: The docstring under it.
+        option: How the command line spells it.
+    """
+
+    name: str
+    kind: type
+    many: bool
+    choices: tuple[str, ...]
+    type: str
+    default: str
+    help: str
+    option: Option
+
+
+def describe(settings: type[Settings]) -> list[FieldDescription]:
+    """Describes the fields of a settings model, inherited ones last.
+
+    Example:
+        >>> [field.name for field in describe(DataSettings)][:3]
+        ['source', 'fingerprint', 'image_size']
+    """
+    own = [name for name in settings.model_fields if name in settings.__annotations__]
+    fields = dict.fromkeys([*own, *settings.model_fields])
+    return [_describe(name, settings.model_fields[name]) for name in fields]
+
+
+_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"))
+
+
+def _describe(name: str, field: FieldInfo) -> FieldDescription:
+    option = next((each for each in field.metadata if isinstance(each, Option)), Option())
+    kind, bounds = _unwrap(field.annotation)
+    many = get_origin(kind) in (tuple, list)
+    if many:
+        kind, more = _unwrap(get_args(kind)[0])
+        bounds += more
+    choices: tuple[str, ...] = ()
+    if get_origin(kind) is Literal:
+        choices, kind = get_args(kind), str
+    kind = get_origin(kind) or kind
+    words = " | ".join(choices) or kind.__name__
+    for each in (*field.metadata, *bounds):
+        found = [f" {sign} {getattr(each, of)}" for of, sign in _BOUNDS if hasattr(each, of)]
+        words += "".join(found)
+    return FieldDescription(
+        name=name,
+        kind=kind,
+        many=many,
+        choices=choices,
+        type=words,
+        default=option.default or _default_words(field),
+        help=re.sub(r"\s+", " ", field.description or ""),
+        option=option,
+    )
+
+
+def _unwrap(annotation: Any) -> tuple[Any, list[Any]]:
+    """Takes the type out of ``X | None`` and ``Annotated[X, …]``, and gives the annotations too."""
+    if get_origin(annotation) is Annotated:
+        inner, metadata = _unwrap(annotation.__origin__)
+        for each in annotation.__metadata__:
+            metadata += each.metadata if isinstance(each, FieldInfo) else [each]
+        return inner, metadata
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [each for each in get_args(annotation) if each is not types.NoneType]
+        return _unwrap(inner[0]) if len(inner) == 1 else (str, [])
+    return annotation, []
+
+
+def _default_words(field: FieldInfo) -> str:
+    if field.is_required() or field.default in (None, (), {}):
+        return ""
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
 _RULES = {
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -284,6 +492,9 @@ def _faults(error: ValidationError, settings: type[BaseModel]) -> list[str]:
             faults += cause.faults
         elif detail["type"] == "extra_forbidden":
             faults.append(unknown("setting", name, settings.model_fields))
+        elif detail["type"] == "literal_error" and isinstance(detail["input"], str):
+            choices = re.findall("'(.*?)'", detail["ctx"]["expected"])
+            faults.append(unknown(name, detail["input"], choices))
         else:
             faults.append(f"{name} {_rule(detail)}, got {detail['input']!r:.200}")
     return faults

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import smash
-from smash.config import RetrainSettings
+from smash.config import ChildSettings
 from smash.correlation.ground_truth import (
     Known,
     audit_cut,
@@ -218,7 +218,7 @@ def sample(run):
 
 
 def test_children_of_a_sample_are_kept_judged_on_the_audit_split_and_not_trained_twice(run, sample):
-    settings = RetrainSettings(epochs=1)
+    settings = ChildSettings(epochs=1)
     known = train_sample(run, sample, settings, "cpu")
     audit = audit_cut(run.data)[1]
     names = sorted(path.name for path in (run.path / "children").iterdir())
@@ -238,7 +238,7 @@ def test_children_of_a_sample_are_kept_judged_on_the_audit_split_and_not_trained
 
 
 def test_audit_examples_are_not_trained_on(run, sample):
-    settings = RetrainSettings(epochs=1)
+    settings = ChildSettings(epochs=1)
     before = train_sample(run, sample[:1], settings, "cpu")
     path = run.path / "children" / f"{sample[0].id}-e1-audit" / "model.safetensors"
     weights = load_tensors(path)[0]

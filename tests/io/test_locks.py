@@ -94,11 +94,11 @@ def test_commands_are_refused_while_another_process_works(run, digits):
         smash.search(run, random=2, device="cpu")
     assert not run.study_path.exists()
     smash.search(run, random=2, perturb=0, markov=0, device="cpu")
-    smash.retrain(run, 1, epochs=1, device="cpu")
+    smash.retrain(run, rank=1, epochs=1, device="cpu")
     (child,) = (run.path / "children").iterdir()
     (child / "result.json").unlink()
     with hold(child, "retrain"), pytest.raises(RunStateError, match="in use"):
-        smash.retrain(run, 1, epochs=1, device="cpu")
+        smash.retrain(run, rank=1, epochs=1, device="cpu")
     (run.path / "network.safetensors").unlink()
     with hold(run.path, "train"), pytest.raises(RunStateError, match="in use"):
         smash.train(None, run.path, resume=True)

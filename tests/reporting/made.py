@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingSettings
+from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingPlan
 from smash.reporting.contents import Contents
 from smash.run.layout import (
     ARCHITECTURE,
@@ -67,7 +67,7 @@ def candidates(
 
 def settings(space: SpaceSettings = TINY, source: str = "digits") -> RunSettings:
     return RunSettings(
-        data=DataSettings(source=source), space=space, training=TrainingSettings(steps=100)
+        data=DataSettings(source=source), space=space, training=TrainingPlan(steps=100)
     )
 
 
@@ -147,7 +147,7 @@ def child(
         "architecture": one.architecture,
         "params": one.params,
         "macs": one.macs,
-        "recipe": {"epochs": 3, "init": "scratch"},
+        "settings": {"epochs": 3, "init": "scratch"},
         "classes": ["cat", name],
         "mean": [0.5],
         "std": [0.25],

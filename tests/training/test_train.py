@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import smash
-from smash.config import TrainingSettings
+from smash.config import TrainingPlan
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.io.tensors import load_tensors
 from smash.training import train as training
@@ -121,7 +121,7 @@ def test_minutes_fix_the_number_of_steps(digits, tmp_path):
 
 def test_the_hypernetwork_is_not_decayed(run):
     network = run.network(torch.device("cpu"))
-    settings = TrainingSettings(steps=10)
+    settings = TrainingPlan(steps=10)
     groups = make_optimizer(network, settings).param_groups
     hypernetwork = {id(value) for value in network.source.hypernetwork.parameters()}
     assert {id(value) for value in groups[1]["params"]} == hypernetwork
@@ -130,7 +130,7 @@ def test_the_hypernetwork_is_not_decayed(run):
 
 
 def test_cosine_goes_from_the_learning_rate_to_zero():
-    settings = TrainingSettings(steps=10)
+    settings = TrainingPlan(steps=10)
     rates = [scheduled_rate(settings, step) for step in (0, 5, 10)]
     assert rates == pytest.approx([1e-3, 5e-4, 0])
 
@@ -165,7 +165,7 @@ def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
     study = smash.search(run, random=6, perturb=2, markov=2, device="cpu", examples=50)
     cells = [run.space.from_json(one.architecture) for one in study.candidates()]
     assert len({cell.canonical for cell in cells}) == 10
-    child = smash.retrain(run, 0, epochs=1, device="cpu")
+    child = smash.retrain(run, rank=0, epochs=1, device="cpu")
     best = study.ranked()[0]
     assert child.about["architecture"] == best.architecture
     model = child.model(torch.device("cpu"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from smash.cli.options import DeviceOption, announce, load, say
 from smash.cli.tables import print_candidates
 from smash.run.layout import check_free
+from smash.training.settings import RetrainSettings, TrainSettings
 
 
 def demo(
@@ -26,27 +27,18 @@ def demo(
     from smash.runtime.progress import on_terminal
     from smash.searching.search import search as search_run
     from smash.training.retrain import retrain as retrain_run
-    from smash.training.train import check_settings
     from smash.training.train import train as train_network
 
-    check_settings(seed=seed, device=device)  # before the digits are read
-    run = train_network(
-        load("digits"),
-        out,
-        epochs=25,
-        seed=seed,
-        device=device,
-        progress=on_terminal,
-        announce=announce,
-    )
+    settings = TrainSettings(epochs=25, seed=seed, device=device)
+    run = train_network(load("digits"), out, settings, progress=on_terminal, announce=announce)
     study = search_run(
         run, random=150, perturb=30, markov=30, seed=seed, device=device, progress=on_terminal
     )
     ranked = study.ranked()
     print_candidates(study, 5)
-    recipe: dict[str, Any] = {"epochs": 15, "seed": seed, "device": device, "progress": on_terminal}
-    best = retrain_run(run, 0, **recipe)
-    median = retrain_run(run, len(ranked) // 2, **recipe)
+    retraining = RetrainSettings(epochs=15, seed=seed, device=device)
+    best = retrain_run(run, retraining, progress=on_terminal)
+    median = retrain_run(run, retraining, rank=len(ranked) // 2, progress=on_terminal)
     for name, child in (("best", best), ("median", median)):
         test = child.result["test"]
         print(

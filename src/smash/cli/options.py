@@ -1,15 +1,18 @@
-"""What the commands share: arguments, loading with a word on what was found, tables."""
+"""Arguments and options that commands share, and options that are generated from settings."""
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smash.cli.exit import is_first_process
-from smash.errors import InvalidValueError
+from smash.config import FieldDescription, Settings, describe
+from smash.errors import InvalidValueError, faults_of
 from smash.io.files import parse_json
 from smash.io.text import printable
 from smash.run.layout import STUDY, check_searched, find_run
@@ -35,6 +38,103 @@ RayOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each field of its settings.
+
+    Each parameter that is annotated with a settings model is replaced by options for the fields of
+    that model: the name, the type, the default and the help follow from the field. The command gets
+    a model made of the options that the user gave, so ``settings.given()`` says which. Fields of
+    the same name in several models share an option; a parameter of the command that has the name
+    of a field takes its place.
+
+    Example:
+        @settings_options
+        def train(out: Path, settings: TrainSettings) -> None: ...
+    """
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    models: dict[str, type[Settings]] = {
+        each.name: each.annotation
+        for each in parameters
+        if isinstance(each.annotation, type) and issubclass(each.annotation, Settings)
+    }
+    plain = {each.name: each for each in parameters if each.name not in models}
+    fields: dict[str, FieldDescription] = {}
+    for field in (field for model in models.values() for field in describe(model)):
+        if field.name not in plain:
+            fields.setdefault(field.name, field)
+
+    def run(**values: Any) -> None:
+        given: dict[str, Any] = {}
+        faults: list[str] = []
+        for name, value in values.items():
+            if name in fields and value not in (None, []):
+                try:
+                    given[name] = _read(fields[name], value)
+                except InvalidValueError as error:
+                    faults += error.faults
+        asked = {
+            name: {field: given[field] for field in model.model_fields if field in given}
+            for name, model in models.items()
+        }
+        faults += faults_of(*(lambda n=n, m=m: m(**asked[n]) for n, m in models.items()))
+        if faults:
+            raise InvalidValueError(*dict.fromkeys(faults))
+        arguments = {name: value for name, value in values.items() if name in plain}
+        command(**arguments, **{name: model(**asked[name]) for name, model in models.items()})
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    options = [_option(field) for field in fields.values()]
+    ordered: list[inspect.Parameter] = []
+    for each in parameters:
+        if each.name in models:
+            model = models[each.name].model_fields
+            ordered += [one for one in options if one.name in model and one not in ordered]
+        else:
+            ordered.append(each)
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    run.__annotations__ = {}  # typer would take these before the signature's
+    return run
+
+
+def _option(field: FieldDescription) -> inspect.Parameter:
+    """Makes the option of a field. Numbers stay text, so that the model reports all faults."""
+    flag = "--" + field.name.replace("_", "-")
+    annotation: Any = bool if field.kind is bool else str
+    if field.many or field.kind is dict:
+        annotation = list[str]
+    if field.kind is bool and not (field.default == "false" or field.option.flags):
+        flag = f"{flag}/--no-{flag[2:]}"
+    sentence, _, more = field.help.replace("``", "").partition(". ")
+    help_ = sentence + "." * bool(more)
+    if field.default and field.default != "false":
+        help_ += f" [default: {field.default}]"
+    metavar = field.option.metavar or "|".join(field.choices) or f"<{field.kind.__name__}>"
+
+    def complete(incomplete: str) -> list[str]:
+        return [each for each in field.choices if each.startswith(incomplete)]
+
+    option = typer.Option(
+        *(field.option.flags or (flag,)),
+        help=help_,
+        metavar=None if field.kind is bool else metavar,
+        show_default=False,
+        autocompletion=complete if field.choices else None,
+    )
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[annotation | None, option],
+    )
+
+
+def _read(field: FieldDescription, value: Any) -> Any:
+    if field.kind is dict:
+        return key_values(value)
+    return [part for each in value for part in each.split(",")] if field.many else value
+
+
 def say(words: str) -> None:
     """Tells the user something that is not a result: on standard error."""
     if is_first_process():
@@ -48,7 +148,7 @@ def announce(lines: list[str]) -> None:
 
 
 def load(source: str, **options: Any) -> Data:
-    """Loads data and tells what was found."""
+    """Loads data and tells the user what was found."""
     from smash.data import load_data
 
     data = load_data(source, **options)

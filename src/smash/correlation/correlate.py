@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from smash.config import RetrainSettings
+from smash.config import ChildSettings
 from smash.correlation.ground_truth import (
     Half,
     Known,
@@ -135,7 +135,7 @@ def correlate(
         ray: Train on the machines of a Ray cluster, with `train`: its address, or ``auto``; see
             `smash.runtime.executor`.
         progress: Shows how far it is.
-        **recipe: Fields of `RetrainSettings`, with `train`.
+        **recipe: Fields of `ChildSettings`, with `train`.
 
     Raises:
         InvalidValueError: A setting is wrong.
@@ -174,7 +174,7 @@ def correlate(
         truth = ", ".join(filter(None, parts))
         scored_on = f"{rank_by or 'loss'} on {len(scorer.labels):,} val examples"
     else:
-        settings = RetrainSettings(**recipe)
+        settings = ChildSettings(**recipe)
         study = Study(run.study_path)
         searched = study.settings or {}
         rank_by = rank_by or searched.get("rank_by", "loss")
@@ -249,7 +249,7 @@ def _check(
     if table is not None:
         faults += faults_of(lambda: check_part(half, limit))
     else:
-        faults += faults_of(lambda: RetrainSettings(**recipe))
+        faults += faults_of(lambda: ChildSettings(**recipe))
     faults += faults_of(lambda: choose_device(device), lambda: check_address(ray))
     if faults:
         raise InvalidValueError(*faults)

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from smash.config import RetrainSettings
+from smash.config import ChildSettings
 from smash.data import Data, Split
 from smash.data.splits import cut
 from smash.errors import DataError, InvalidValueError, NotFoundError, shortened, unknown
@@ -239,7 +239,7 @@ def audit_cut(data: Data) -> tuple[Data, Split]:
 def train_sample(
     run: Run,
     sample: Sequence[Candidate],
-    settings: RetrainSettings,
+    settings: ChildSettings,
     device: str = "auto",
     progress: Progress = silent,
     fleet: Fleet = HERE,

@@ -229,9 +229,9 @@ def _described(
 
 def _recipe(child: TrainedChild) -> str:
     """How a child was trained, in a few words."""
-    recipe = child.about.get("recipe", {})
-    named = [recipe.get("recipe"), recipe.get("init")]
-    epochs = recipe.get("epochs", len(child.epochs))
+    settings = child.about.get("settings", {})
+    named = [settings.get("recipe"), settings.get("init")]
+    epochs = settings.get("epochs", len(child.epochs))
     return ", ".join([formatting.several(epochs, "epoch"), *(str(each) for each in named if each)])
 
 

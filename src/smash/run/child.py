@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smash.config import RetrainSettings
+from smash.config import ChildSettings
 from smash.data import Data
 from smash.errors import InvalidValueError, RunStateError
 from smash.evaluation import Evaluation, evaluate
@@ -124,9 +124,9 @@ def read_about(path: Path) -> dict[str, Any]:
     about = read_json(file)
     network = {"baseline": str} if "baseline" in about else {"architecture": dict}
     takes = {"channels": int, "size": list[int], "scaled": bool} if "size" in about else {}
-    recipe = {"recipe": dict} if "recipe" in about else {}
+    settings = {"settings": dict} if "settings" in about else {}
     numbers = {"params": int, "macs": int, "mean": list[_NUMBER], "std": list[_NUMBER]}
-    require(about, file, id=str, classes=list[str], **numbers, **network, **takes, **recipe)
+    require(about, file, id=str, classes=list[str], **numbers, **network, **takes, **settings)
     if takes:
         extents = (about["channels"], *about["size"])
         if not (2 <= len(extents) <= 4 and all(1 <= each <= _LONGEST for each in extents)):
@@ -176,9 +176,9 @@ def describe_input(data: Data) -> dict[str, Any]:
     return {"channels": data.task.channels, "size": list(data.task.size), "scaled": scaled}
 
 
-def child_name(identity: str, settings: RetrainSettings) -> str:
+def child_name(identity: str, settings: ChildSettings) -> str:
     """A child's name: its id and what differs from the default recipe and changes the weights."""
-    default = RetrainSettings().model_dump()
+    default = ChildSettings().model_dump()
     marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
@@ -193,7 +193,7 @@ def child_name(identity: str, settings: RetrainSettings) -> str:
     return "-".join(parts)
 
 
-def of_weights(settings: RetrainSettings) -> dict[str, Any]:
+def of_weights(settings: ChildSettings) -> dict[str, Any]:
     """The settings that change a child's weights."""
     # How often is looked says when training stops, if it may stop early.
     watched = _ONLY_WATCHED - {"validate_every"} if settings.patience else _ONLY_WATCHED

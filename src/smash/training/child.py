@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from smash.config import RetrainSettings
+from smash.config import ChildSettings
 from smash.data import Data, Split, class_weights, epoch_order, training_batch
 from smash.errors import (
     DivergedError,
@@ -64,7 +64,7 @@ class RetrainingLoop:
         metrics: MetricsLog,
         model: nn.Module,
         data: Data,
-        settings: RetrainSettings,
+        settings: ChildSettings,
         device: torch.device,
     ) -> None:
         self._path, self._metrics = path, metrics
@@ -290,7 +290,7 @@ def train_child(
     run: Run,
     path: Path,
     about: Mapping[str, Any],
-    settings: RetrainSettings,
+    settings: ChildSettings,
     data: Data,
     judged: Mapping[str, Split],
     place: torch.device,
@@ -323,7 +323,7 @@ def _train_held(
     run: Run,
     path: Path,
     about: Mapping[str, Any],
-    settings: RetrainSettings,
+    settings: ChildSettings,
     data: Data,
     judged: Mapping[str, Split],
     place: torch.device,
@@ -337,7 +337,7 @@ def _train_held(
         initialise(model, torch_generator(settings.seed, "initial weights"))
     about = {
         **about,
-        "recipe": settings.model_dump(),
+        "settings": settings.model_dump(),
         "classes": list(data.classes),
         "mean": list(data.mean),
         "std": list(data.std),

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from smash.config import RetrainSettings, RunSettings
+from smash.config import ChildSettings, RunSettings
 from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
@@ -30,7 +30,8 @@ from smash.runtime.ray_executor import gather
 from smash.runtime.signals import hear_interruption
 from smash.study.study import Study
 from smash.training.child import train_child
-from smash.training.retrain import about_candidate, check_asked, check_begun, check_start, pick
+from smash.training.retrain import about_candidate, check_begun, check_start, pick
+from smash.training.settings import RetrainSettings
 
 Parting = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
 """Gives from the data of a run what children train on, and the splits that judge them; both on a
@@ -51,7 +52,7 @@ class Order:
 
     path: Path
     about: Mapping[str, Any]
-    settings: RetrainSettings
+    settings: ChildSettings
 
 
 def with_test(data: Data, place: torch.device) -> tuple[Data, Mapping[str, Split]]:
@@ -63,22 +64,19 @@ def with_test(data: Data, place: torch.device) -> tuple[Data, Mapping[str, Split
 def retrain_several(
     run: Run,
     ranks: Sequence[int],
+    settings: RetrainSettings | None = None,
     *,
-    device: str = "auto",
-    ray: str | None = None,
     progress: Progress = silent,
-    **settings: Any,
+    **changes: Any,
 ) -> list[Child]:
     """Trains candidates of several ranks; those that were trained already are kept.
 
     Args:
         run: A run with ranked candidates.
         ranks: Which candidates: 0 is the best.
-        device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        ray: Train on the machines of a Ray cluster: its address, or ``auto``; see
-        `smash.runtime.executor`.
-        progress: Shows how far it is.
-        **settings: Fields of `RetrainSettings`.
+        settings: How they are trained; `rank` and the like do not matter.
+        progress: Shows how many are trained.
+        **changes: Fields of `RetrainSettings`, which replace those of `settings`.
 
     Returns:
         The children, in the order of `ranks`.
@@ -88,15 +86,16 @@ def retrain_several(
         NotFoundError: There is no candidate of a rank.
         DivergedError: A loss is no longer finite.
     """
-    asked = check_asked(settings, device, ray=ray)
+    settings = RetrainSettings.merged(settings, changes)
+    asked, device = settings.child, settings.device
     check_start(run, asked)
     ranked = Study(run.study_path).ranked()
-    chosen = [pick(ranked, rank) for rank in dict.fromkeys(ranks)]
+    candidates = [pick(ranked, rank) for rank in dict.fromkeys(ranks)]
     orders = [
         Order(run.child_path(child_name(one.id, asked)), about_candidate(one), asked)
-        for one in chosen
+        for one in candidates
     ]
-    with gather(ray, device) as fleet:
+    with gather(settings.ray, device) as fleet:
         return train_children(run, orders, with_test, device, progress, fleet)
 
 
@@ -212,7 +211,7 @@ def _train(
     workshop: Workshop,
     name: str,
     about: Mapping[str, Any],
-    settings: RetrainSettings,
+    settings: ChildSettings,
     files: Mapping[str, bytes],
 ) -> tuple[dict[str, bytes], None]:
     """Trains a child on a machine of a cluster, and gives the files of its folder."""

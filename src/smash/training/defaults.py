@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
-RECIPES: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "small": {**_FAST, "fixed_norms": True, "growing": False},
     "tiny": _FAST,
     "nas-bench-201": {
@@ -30,20 +30,20 @@ over three seeds, and images of 16×16 than of 8×8, which gain nothing after 12
 benchmarks/notes.
 """
 
-_LONG: dict[str, dict[str, Any]] = {"nas-bench-201": {"proxy_size": 32}}
-"""What differs where the minutes asked for are enough for `_LONG_EPOCHS` with it.
+LONG_DEFAULTS: dict[str, dict[str, Any]] = {"nas-bench-201": {"proxy_size": 32}}
+"""What differs where the minutes asked for are enough for `LONG_EPOCHS` with it.
 
 From 32×32 the score of cells goes on to gain for 30 epochs; joined with SynFlow it is behind that
 from 16×16 after 8 epochs, and about level after 30.
 """
 
-_LONG_EPOCHS = 20
+LONG_EPOCHS = 20
 
-_EPOCHS = {"nas-bench-201": 12}
+EPOCHS = {"nas-bench-201": 12}
 """Passes over the training split where neither epochs nor minutes are asked for, by space."""
 
-_PUBLISHED_EPOCHS = 100
-_SUITABLE = ("tiny", "small", "v2")
+PUBLISHED_EPOCHS = 100
+SUITABLE = ("tiny", "small", "v2")
 
 
 def suitable_preset(size: tuple[int, ...], device: str) -> str:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from smash.config import TrainingSettings
+from smash.config import TrainingPlan
 from smash.hypernet import SmashNetwork
 
 
@@ -135,7 +135,7 @@ def weighted_loss(
     return (weights[labels] * losses).mean()
 
 
-def make_optimizer(network: SmashNetwork, settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: SmashNetwork, settings: TrainingPlan) -> torch.optim.Optimizer:
     """Makes the optimiser, which decays all weights but the hypernetwork's."""
     hypernetwork = [p for name, p in network.named_parameters() if "hypernetwork" in name]
     shared = [p for name, p in network.named_parameters() if "hypernetwork" not in name]
@@ -150,7 +150,7 @@ def make_optimizer(network: SmashNetwork, settings: TrainingSettings) -> torch.o
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
 
 
-def scheduled_rate(settings: TrainingSettings, step: int) -> float:
+def scheduled_rate(settings: TrainingPlan, step: int) -> float:
     """The learning rate of a step, counted from 0."""
     if settings.schedule == "constant":
         return settings.learning_rate

@@ -184,32 +184,29 @@ def _make_reference_run(flags: Flags) -> Run:
 
 def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
     """Trains a candidate or a reference network; with ``--resume`` a finished one is reported."""
-    from smash.config import RetrainSettings
     from smash.run.child import Child, child_name
     from smash.runtime.progress import on_terminal
     from smash.spaces.baselines import full_name
     from smash.study.study import Study
     from smash.training.retrain import retrain
+    from smash.training.settings import RetrainSettings
 
-    settings, rank = retrain_settings(flags), flags["rank"] or 0
     baseline = full_name(baseline) if baseline else None
-    # --save-weights names the child where it does not name the run.
-    name = saved_name(flags) if flags["network"] is not None else None
+    settings = RetrainSettings(
+        rank=flags["rank"] or 0,
+        baseline=baseline,
+        # --save-weights names the child where it does not name the run.
+        name=saved_name(flags) if flags["network"] is not None else None,
+        device=flags["device"],
+        **retrain_settings(flags),
+    )
     try:
-        child = retrain(
-            run,
-            rank,
-            baseline=baseline,
-            name=name,
-            device=flags["device"],
-            progress=on_terminal,
-            **settings,
-        )
+        child = retrain(run, settings, progress=on_terminal)
     except AlreadyExistsError:
         if not flags["resume"]:
             raise
-        identity = baseline or Study(run.study_path).ranked()[rank].id
-        name = name or child_name(identity, RetrainSettings(**settings))
+        identity = baseline or Study(run.study_path).ranked()[settings.rank].id
+        name = settings.name or child_name(identity, settings.child)
         child = Child.open(run.child_path(name))
     print_child(child)
     if flags["rank_by"] == "top5_error":

@@ -1,0 +1,183 @@
+"""The settings of `smash.train` and `smash.retrain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from smash.config import (
+    ChildSettings,
+    Count,
+    Option,
+    Positive,
+    Seed,
+    SpaceSettings,
+    TrainingSettings,
+)
+from smash.errors import faults_of, unknown
+from smash.run.layout import child_path
+from smash.training.defaults import SUITABLE
+
+
+class TrainSettings(TrainingSettings):
+    """All that `smash.train` can be asked for.
+
+    Example:
+        >>> settings = TrainSettings(epochs=20, preset="tiny", options={"depth": 2})
+        >>> settings.given()
+        {'epochs': 20, 'preset': 'tiny', 'options': {'depth': 2}}
+    """
+
+    epochs: Annotated[Count | None, Option(default="12 for nas-bench-201, else 100")] = None
+    """Passes over the training split."""
+
+    minutes: Positive | None = None
+    """Time to train for, instead of epochs. A few steps are timed first, and their number is then
+    fixed, so that the run can be repeated and resumed."""
+
+    space: str = "memory-bank"
+    """The search space: memory-bank or nas-bench-201."""
+
+    preset: Annotated[str | None, Option(default="the largest that suits data and device")] = None
+    """Options of memory banks by name: original, v1, v2, small or tiny."""
+
+    options: Annotated[dict[str, Any], Option(flags=("--option", "-o"), metavar="KEY=VALUE")] = (
+        Field(default={})
+    )
+    """An option of the space that differs from the preset's, such as depth=6; repeatable."""
+
+    hypernet: Annotated[str | None, Option(default="convolutional for memory banks, else none")] = (
+        None
+    )
+    """Source of the weights of children: convolutional, lowrank, or none for shared weights."""
+
+    seed: Seed = 0
+    """Seed of everything that is drawn."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    def rules(self) -> list[str]:
+        """Requires one length, a device of this machine, and a space that can be made."""
+        faults = []
+        if self.epochs is not None and self.minutes is not None:
+            faults = [f"epochs ({self.epochs}) and minutes ({self.minutes:g}) exclude each other"]
+        given = self.given()
+        if "device" in given:
+            faults += _device_faults(self.device)
+        if "hypernet" in given:
+            from smash.hypernet import HYPERNETS
+
+            if self.hypernet not in HYPERNETS:
+                faults.append(unknown("hypernet", str(self.hypernet), HYPERNETS))
+        if given.keys() & {"space", "preset", "options"}:
+            faults += self._space_faults()
+        return faults
+
+    def _space_faults(self) -> list[str]:
+        from smash.spaces import make_space
+
+        def faults_with(preset: str | None) -> list[str]:
+            space = SpaceSettings(name=self.space, preset=preset, options=self.options)
+            return faults_of(lambda: make_space(space, dims=2))
+
+        # The default preset follows from the data: only a fault with every one is a fault.
+        is_open = self.space == "memory-bank" and self.preset is None
+        found = [faults_with(preset) for preset in (SUITABLE if is_open else (self.preset,))]
+        return found[0] if all(found) else []
+
+
+class RetrainSettings(ChildSettings):
+    """All that `smash.retrain` can be asked for.
+
+    Example:
+        >>> RetrainSettings(rank=2, epochs=50).child.epochs
+        50
+    """
+
+    rank: Annotated[int, Field(ge=0)] = 0
+    """Rank of the candidate to train; 0 is the best."""
+
+    top: Count | None = None
+    """Train this many of the best briefly, then the one with the lowest validation error fully."""
+
+    top_epochs: Annotated[Count | None, Option(default="a fifth of epochs")] = None
+    """Length of the brief trainings of top, in epochs."""
+
+    baseline: str | None = None
+    """Train a reference network instead: resnet or wrn with about as many parameters as the
+    candidate, or one by name, such as wrn-16-2 or resnet18."""
+
+    name: Annotated[str | None, Option(default="id and settings that differ")] = None
+    """Name of the child's folder."""
+
+    test: bool = True
+    """Evaluate on the test split at the end."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    """Train several children on the machines of a Ray cluster: the one of this machine, a new one
+    of this machine alone, or another."""
+
+    @property
+    def child(self) -> ChildSettings:
+        """The settings of the training itself."""
+        fields = self.model_fields_set & ChildSettings.model_fields.keys()
+        return ChildSettings(**self.model_dump(include=fields))
+
+    def rules(self) -> list[str]:
+        """Requires that settings of a candidate, of several and of a baseline are not mixed."""
+        top, epochs = self.top, self.top_epochs
+        faults = super().rules()
+        if "device" in self.model_fields_set:
+            faults += _device_faults(self.device)
+        if self.baseline is not None:
+            from smash.spaces.baselines import FITTED, full_name
+
+            if self.baseline.lower() not in FITTED:
+                faults += faults_of(lambda: full_name(str(self.baseline)))
+        if self.name is not None:
+            faults += faults_of(lambda: child_path(Path(), str(self.name)))
+        if self.ray is not None:
+            from smash.runtime.ray_executor import check_address
+
+            faults += faults_of(lambda: check_address(self.ray))
+        if top is None and epochs is not None:
+            faults.append(
+                f"top_epochs is the length of the brief trainings of top, got {epochs} without "
+                "top: leave it out, or add top"
+            )
+        elif epochs is not None and epochs >= self.epochs:
+            faults.append(
+                f"top_epochs must be from 1 to less than the {self.epochs} epochs of the full "
+                f"training, got {epochs}: choose fewer, or more epochs"
+            )
+        if top is not None and epochs is None and self.epochs < 2:
+            faults.append(
+                f"epochs must be at least 2 with top {top}, got {self.epochs}: brief trainings "
+                "choose which candidate is trained for longer"
+            )
+        if top is not None and self.rank:
+            faults.append(
+                f"top begins at rank 0, got top {top} with rank {self.rank}: leave one of them out"
+            )
+        if self.baseline is not None and self.init != "scratch":
+            faults.append(
+                f"init must be 'scratch' for the reference network {self.baseline!r}, got "
+                f"{self.init!r}: weights are generated for candidates only"
+            )
+        if self.baseline is not None and top is not None:
+            faults.append(
+                f"top is for candidates, got {top} with baseline {self.baseline!r}: leave it out"
+            )
+        return faults
+
+
+def _device_faults(device: str) -> list[str]:
+    from smash.runtime.device import choose_device
+
+    return faults_of(lambda: choose_device(device))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from smash.config import Count, Option, Settings, describe, refuse_changes
+from smash.errors import InvalidValueError, RunStateError
+
+
+class Walk(Settings):
+    """An example of settings."""
+
+    pace: Literal["slow", "fast"] = "slow"
+    """Pace of the walk. It may change
+    on the way."""
+
+    steps: Count | None = None
+    """Number of steps."""
+
+    stops: tuple[str, ...] = ()
+    """Places to stop at."""
+
+
+class Hike(Walk):
+    """An example of settings that extend others."""
+
+    height: Annotated[float, Field(gt=0), Option(default="that of the hill")] = 1.5
+    """Height in metres."""
+
+    def rules(self):
+        return ["steps must be given with stops"] if self.stops and not self.steps else []
+
+
+def test_settings_with_several_faults_report_all():
+    with pytest.raises(InvalidValueError) as caught:
+        Hike(pace="fats", steps=0, height=-1, weight=3, stops=["inn"])
+    assert caught.value.faults == (
+        "pace 'fats' is not known: did you mean 'fast'?",
+        "steps must be at least 1, got 0",
+        "height must be greater than 0, got -1",
+        "setting 'weight' is not known: did you mean 'height'?",
+        "steps must be given with stops",
+    )
+
+
+def test_describe_lists_own_fields_before_inherited_ones():
+    fields = {field.name: field for field in describe(Hike)}
+    assert list(fields) == ["height", "pace", "steps", "stops"]
+    assert [(field.type, field.default) for field in fields.values()] == [
+        ("float > 0", "that of the hill"),
+        ("slow | fast", "slow"),
+        ("int ≥ 1", ""),
+        ("str", ""),
+    ]
+    assert fields["pace"].help == "Pace of the walk. It may change on the way."
+    assert [field.many for field in fields.values()] == [False, False, False, True]
+
+
+def test_merged_takes_an_object_keywords_or_both():
+    assert Walk.merged(None, {"steps": 3}) == Walk(steps=3)
+    assert Walk.merged(Walk(steps=3), {"pace": "fast"}).given() == {"steps": 3, "pace": "fast"}
+    with pytest.raises(InvalidValueError, match="settings must be Walk, got 3"):
+        Walk.merged(3, {})
+
+
+def test_toml_round_trip_keeps_values_and_names_damage(tmp_path):
+    path = tmp_path / "walk.toml"
+    path.write_text(Walk(steps=3).to_toml())
+    assert Walk.from_toml(path) == Walk(steps=3)
+    path.write_text("steps = 'many'")
+    with pytest.raises(RunStateError, match=r"walk.toml is damaged: steps must be a whole number"):
+        Walk.from_toml(path)
+
+
+def test_refuse_changes_names_each_change():
+    with pytest.raises(RunStateError) as caught:
+        refuse_changes({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}, since="it began", mend="stop")
+    assert caught.value.faults == (
+        "b was 2 when it began, got 3: stop",
+        "c was None when it began, got 4: stop",
+    )
+
+
+def test_settings_of_all_verbs_are_imported_without_torch():
+    code = """
+import sys
+import smash.config, smash.cli.main, smash.training.settings
+assert not {"torch", "optuna", "numpy"} & sys.modules.keys(), sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
