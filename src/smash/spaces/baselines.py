@@ -1,15 +1,16 @@
 """Reference networks by name, to compare a child with: trained by the same code on the same data.
 
-ResNets and wide ResNets for CIFAR come in all sizes and take signals, images and volumes
-(`smash.spaces.resnet`). Others are torchvision's, for images, adapted to small ones as is usual: a
-3×3 stem without the max-pool after it, whose stride reduces large images to 32².
+ResNets and wide ResNets for CIFAR (`smash.spaces.resnet`) and the plain networks of small devices
+(`smash.spaces.plain`) come in all sizes and take signals, images and volumes. Others are
+torchvision's, for images, adapted to small ones as is usual: a 3×3 stem without the max-pool after
+it, whose stride reduces large images to 32².
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
@@ -18,6 +19,7 @@ from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import Definition
 from smash.spaces.layers import fitting_stride
 from smash.spaces.parameters import count_parameters, without_values
+from smash.spaces.plain import PLAIN_FAMILIES, PlainNetwork
 from smash.spaces.resnet import STEM_WIDTH, ResNet, WideResNet
 from smash.spaces.task import Task
 
@@ -33,9 +35,12 @@ FITTED = ("resnet", "wrn")
 """Families whose members `fit_baseline` compares."""
 
 _FAMILIES = ("densenet", "resnet", "resnext", "vgg", "wide_resnet")
+_PLAIN_SOURCES = ("smash.spaces.mobile.network", "smash.spaces.plain")
 _WRN = re.compile(r"wrn-?(\d{1,6})-(\d{1,6}(?:\.\d{1,4})?)")
 _RESNET = re.compile(r"resnet-?(\d+)-(\d+)")
+_PLAIN = re.compile(rf"({'|'.join(PLAIN_FAMILIES)})-(\d{{1,4}})")
 _FITTED_DEPTH = 20
+_WIDEST = 1024
 
 
 def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
@@ -44,8 +49,9 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
     Args:
         name: ``wrn-D-K``, a wide ResNet of depth D and width K, such as ``wrn-16-2`` or
             ``wrn-10-0.5``; ``resnet-D-W``, CIFAR's ResNet of depth D whose stages have W, 2W and 4W
-            channels (published with W = 16); a ResNet, DenseNet or VGG as torchvision names it,
-            such as ``resnet18``; or one of `ALIASES`.
+            channels (published with W = 16); ``mlperf-resnet-W``, ``mobilenet-W``, ``ds-cnn-W``,
+            ``cnn-W`` or ``inception-W``, plain networks of width W; a ResNet, DenseNet or VGG as
+            torchvision names it, such as ``resnet18``; or one of `ALIASES`.
         task: The task.
         device: Device of the parameters and buffers.
 
@@ -77,6 +83,9 @@ def define_baseline(name: str, task: Task) -> Definition | None:
     if found := _RESNET.fullmatch(name):
         arguments = {"depth": int(found[1]), "width": int(found[2])}
         return Definition(modules, ResNet, {**arguments, "task": task})
+    if found := _PLAIN.fullmatch(name):
+        arguments = {"family": found[1], "width": int(found[2]), "task": task}
+        return Definition((*modules[:2], *_PLAIN_SOURCES), PlainNetwork, arguments)
     return None
 
 
@@ -98,6 +107,28 @@ def fit_baseline(family: str, params: int, task: Task) -> str:
         elif found > params and not name.startswith("wrn"):
             break  # the members of the other family are in ascending size
     return nearest
+
+
+def fit_plain_network(family: str, task: Task, fits: Callable[[nn.Module], bool]) -> str | None:
+    """Finds the widest member of a plain family that stays within limits.
+
+    Args:
+        family: One of `PLAIN_FAMILIES`, whose costs grow with the width.
+        task: The task.
+        fits: Tells whether a network on the meta device is within the limits.
+
+    Returns:
+        Its name; None where even the narrowest exceeds them.
+    """
+    fitting = 0
+    low, high = 1, _WIDEST
+    while low <= high:
+        width = (low + high) // 2
+        if fits(make_baseline(f"{family}-{width}", task)):
+            fitting, low = width, width + 1
+        else:
+            high = width - 1
+    return f"{family}-{fitting}" if fitting else None
 
 
 def _members(family: str) -> Iterator[str]:
@@ -124,6 +155,12 @@ def full_name(name: str) -> str:
                 "or 40, and its width a whole number, or sixteenths such as 0.5: try wrn-16-2"
             )
         return f"wrn-{depth}-{int(wide) if wide.is_integer() else wide}"
+    if found := _PLAIN.fullmatch(name):
+        if not int(found[2]):
+            raise InvalidValueError(
+                f"baseline {spelling!r}: its width must be at least 1: try {found[1]}-16"
+            )
+        return f"{found[1]}-{int(found[2])}"
     if found := _RESNET.fullmatch(name):
         depth, width = map(int, found.groups())
         if depth < 8 or (depth - 2) % 6 or not width:
@@ -135,7 +172,8 @@ def full_name(name: str) -> str:
     spellings = {known.replace("_", ""): known for known in _torchvision_names()}
     plain = re.sub(r"[-_]", "", name)
     if plain not in spellings:
-        known = [*ALIASES, *spellings.values(), "wrn-16-2", "resnet-20-16"]
+        examples = ["wrn-16-2", "resnet-20-16", *(f"{family}-16" for family in PLAIN_FAMILIES)]
+        known = [*ALIASES, *spellings.values(), *examples]
         raise InvalidValueError(unknown("baseline", spelling, known))
     return spellings[plain]
 
