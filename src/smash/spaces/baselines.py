@@ -76,6 +76,7 @@ def define_baseline(name: str, task: Task) -> Definition | None:
     """Gives the source of a reference network; None for a network of torchvision."""
     name = full_name(name)
     modules = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.resnet")
+    arguments: dict[str, Any]
     if found := _WRN.fullmatch(name):
         width = float(found[2])
         arguments = {"depth": int(found[1]), "width": int(width) if width.is_integer() else width}
