@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from smash.spaces.choices import Choices, space
     from smash.study.study import Candidate, Study
+    from smash.training.compare import Comparison, compare
     from smash.training.retrain import retrain
     from smash.training.settings import RetrainSettings, TrainSettings
     from smash.training.train import train
@@ -50,6 +51,7 @@ __all__ = [
     "Candidate",
     "Child",
     "Choices",
+    "Comparison",
     "Data",
     "Evaluation",
     "Export",
@@ -68,6 +70,7 @@ __all__ = [
     "TrainSettings",
     "Trust",
     "check_data",
+    "compare",
     "correlate",
     "export",
     "load_data",
@@ -87,6 +90,7 @@ _HOMES = {
     "smash.exporting": ("Export", "export"),
     "smash.exporting.predict": ("Prediction", "predict"),
     "smash.reporting": ("report",),
+    "smash.training.compare": ("Comparison", "compare"),
     "smash.training.retrain": ("retrain",),
     "smash.training.settings": ("RetrainSettings", "TrainSettings"),
     "smash.run.run": ("Run",),

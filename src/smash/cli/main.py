@@ -10,6 +10,7 @@ import typer
 
 import smash
 from smash.cli import (
+    compare,
     correlate,
     data,
     demo,
@@ -37,6 +38,7 @@ app.command()(train.train)
 app.command()(search.search)
 app.command()(show.show)
 app.command()(retrain.retrain)
+app.command()(compare.compare)
 app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command()(predict.predict)

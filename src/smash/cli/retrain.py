@@ -16,9 +16,9 @@ from smash.cli.options import (
     settings_options,
 )
 from smash.cli.tables import print_child, print_export
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, faults_of
 from smash.run.layout import STUDY, check_searched, find_run
-from smash.training.settings import RetrainSettings
+from smash.training.settings import RetrainSettings, parse_ranks
 
 _FOR_ONE = {"rank", "top", "top_epochs", "baseline", "name"}  # settings that ranks excludes
 
@@ -91,14 +91,7 @@ def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> 
         for name, value in others.items()
         if value is not None
     ]
-    found: list[int] = []
-    for part in ranks.split(","):
-        first, dash, last = part.strip().partition("-")
-        ends = (first, last if dash else first)
-        if not all(end.isdecimal() and len(end) < 7 for end in ends) or int(ends[1]) < int(ends[0]):
-            faults.append(f"ranks must be numbers and ranges such as 0-4 or 0,2,5, got {ranks!r}")
-            break
-        found += range(int(ends[0]), int(ends[1]) + 1)
+    faults += faults_of(lambda: parse_ranks(ranks))
     if faults:
         raise InvalidValueError(*faults)
-    return found
+    return parse_ranks(ranks)

@@ -29,6 +29,7 @@ BEST = "best.safetensors"
 ENSEMBLE = "ensemble.safetensors"
 
 
+COMPARISON = "comparison.json"
 AUDIT = "audit"
 
 

@@ -16,7 +16,7 @@ from smash.config import (
     SpaceSettings,
     TrainingSettings,
 )
-from smash.errors import faults_of, unknown
+from smash.errors import InvalidValueError, faults_of, unknown
 from smash.run.layout import child_path
 from smash.training.defaults import SUITABLE
 
@@ -175,6 +175,91 @@ class RetrainSettings(ChildSettings):
                 f"top is for candidates, got {top} with baseline {self.baseline!r}: leave it out"
             )
         return faults
+
+
+class CompareSettings(ChildSettings):
+    """All that `smash.compare` can be asked for.
+
+    Example:
+        >>> CompareSettings(ranks="0-1", seeds=2).rank_numbers
+        (0, 1)
+    """
+
+    ranks: str = "0"
+    """Ranks of the candidates to train, such as 0-2; the first is the winner."""
+
+    median: bool = True
+    """Train the candidate in the middle of the ranking too."""
+
+    random: Annotated[int, Field(ge=0)] = 2
+    """How many candidates that were drawn at random are trained too."""
+
+    families: tuple[str, ...] = ()
+    """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception; all that
+    suit the data by default."""
+
+    seeds: Count = 3
+    """Trainings of each network, with seeds one after the other from the seed."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    """Train on the machines of a Ray cluster: the one of this machine, a new one of this machine
+    alone, or another."""
+
+    @property
+    def child(self) -> ChildSettings:
+        """The settings of each training."""
+        fields = self.model_fields_set & ChildSettings.model_fields.keys()
+        return ChildSettings(**self.model_dump(include=fields))
+
+    @property
+    def rank_numbers(self) -> tuple[int, ...]:
+        """The ranks as numbers."""
+        return tuple(parse_ranks(self.ranks))
+
+    def rules(self) -> list[str]:
+        """Requires ranks that can be read, known families and a device of this machine."""
+        faults = super().rules() + faults_of(lambda: parse_ranks(self.ranks))
+        if "device" in self.model_fields_set:
+            faults += _device_faults(self.device)
+        if self.families:
+            from smash.spaces.plain import PLAIN_FAMILIES
+
+            faults += [
+                unknown("family", family, PLAIN_FAMILIES)
+                for family in self.families
+                if family not in PLAIN_FAMILIES
+            ]
+        if self.ray is not None:
+            from smash.runtime.ray_executor import check_address
+
+            faults += faults_of(lambda: check_address(self.ray))
+        if self.init != "scratch":
+            faults.append(
+                f"init must be 'scratch' to compare, got {self.init!r}: plain networks have no "
+                "generated weights to begin from"
+            )
+        return faults
+
+
+def parse_ranks(text: str) -> list[int]:
+    """Reads ranks such as ``0-4`` or ``0,2,5``.
+
+    Raises:
+        InvalidValueError: They are no such thing.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() and len(end) < 7 for end in ends) or int(ends[1]) < int(ends[0]):
+            raise InvalidValueError(
+                f"ranks must be numbers and ranges such as 0-4 or 0,2,5, got {text!r}"
+            )
+        found += range(int(ends[0]), int(ends[1]) + 1)
+    return list(dict.fromkeys(found))
 
 
 def _device_faults(device: str) -> list[str]:

@@ -1,0 +1,65 @@
+"""``smash compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smash.cli.options import JsonOption, RunArgument, announce, open_run, say, settings_options
+from smash.run.layout import STUDY, check_searched, find_run
+from smash.training.settings import CompareSettings
+
+if TYPE_CHECKING:
+    from smash.training.compare import Comparison, Interval
+
+
+@settings_options
+def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = False) -> None:
+    """Train the winner, other candidates and plain networks alike, and tell which is best."""
+    find_run(run)
+    check_searched(run / STUDY)
+    from smash.runtime.progress import on_terminal
+    from smash.training.compare import compare as compare_networks
+
+    comparison = compare_networks(open_run(run), settings, progress=on_terminal, announce=announce)
+    if as_json:
+        print(comparison.model_dump_json(indent=2))
+        return
+    print_comparison(comparison)
+    say(f"Next: smash report {run}")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Prints a table of the networks, and the verdict."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    several = comparison.seeds > 1
+    table = Table(
+        title=f"{comparison.epochs} epochs, {comparison.seeds} seed{'s' * several}; errors with "
+        f"95% intervals over {'seeds and ' * several}examples",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    table.add_column("network")
+    for name in ("parameters", "MACs", "minutes", "validation\nerror", "test error", "− winner"):
+        table.add_column(name, justify="right")
+    for index, each in enumerate(comparison.contestants):
+        label = each.name if each.role == "plain" else f"{each.role} ({each.name})"
+        table.add_row(
+            label,
+            f"{each.params:,}",
+            f"{each.macs:,}",
+            f"{each.minutes:.1f}",
+            f"{each.val.mean:.2%}",
+            f"{each.test.mean:.2%}\n{_range(each.test)}",
+            f"{100 * each.behind.mean:+.2f}\n{_range(each.behind, sign=True)}" if index else "",
+        )
+    Console().print(table)
+    print(comparison.verdict)
+
+
+def _range(interval: Interval, *, sign: bool = False) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{low:+.1f}…{high:+.1f}" if sign else f"{low:.1f}…{high:.1f}"

@@ -1,0 +1,358 @@
+"""Does the search pay off? The winner beside other candidates and plain networks of equal cost.
+
+All are trained with the same settings and the same seeds. Candidates are chosen by their rank, and
+the recommendation by validation error; the test split only reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from scipy import stats
+from torch import Tensor, nn
+
+from smash.data import Data, Split, batches
+from smash.errors import InvalidValueError, NotFoundError
+from smash.evaluation import over_views
+from smash.io.files import write_atomically
+from smash.profiling.cost import count_macs
+from smash.run.child import Child, child_name
+from smash.run.layout import COMPARISON
+from smash.run.run import Run
+from smash.runtime.device import choose_device
+from smash.runtime.progress import Progress, silent
+from smash.runtime.ray_executor import gather
+from smash.spaces.baselines import fit_plain_network, make_baseline
+from smash.spaces.parameters import count_parameters
+from smash.spaces.plain import plain_families
+from smash.study.study import Candidate, Study
+from smash.training.children import Order, train_children, with_test
+from smash.training.retrain import about_candidate, pick
+from smash.training.settings import CompareSettings
+
+_CONFIDENCE = 0.95
+_BATCH_SIZE = 250
+_OVERFIT = 0.1  # training error below validation error by this much is worth a word
+
+Wrong = NDArray[np.bool_]
+"""Misclassified examples, seeds × examples."""
+
+
+class Interval(BaseModel):
+    """A mean with its 95% confidence interval over training seeds and examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+
+
+class Contestant(BaseModel):
+    """One network of a comparison; errors are fractions, 0…1.
+
+    Attributes:
+        role: ``winner``, ``rank N``, ``median-ranked``, ``random`` or ``plain``.
+        name: Id of the candidate, or name of the plain network.
+        params: Number of parameters.
+        macs: Multiply-accumulates for one input.
+        minutes: Mean duration of one training.
+        val: Validation error.
+        test: Test error.
+        behind: Test error minus that of the winner, paired by seed and example.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    name: str
+    params: int
+    macs: int
+    minutes: float
+    val: Interval
+    test: Interval
+    behind: Interval
+
+
+class Comparison(BaseModel):
+    """The result of `compare`; stored in the run folder as ``comparison.json``.
+
+    Attributes:
+        epochs: Epochs of each training.
+        seeds: Number of trainings of each network.
+        val_examples: Number of validation examples.
+        test_examples: Number of test examples.
+        contestants: The networks, the winner first.
+        verdict: The answer in one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    epochs: int
+    seeds: int
+    val_examples: int
+    test_examples: int
+    contestants: tuple[Contestant, ...]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class _Network:
+    role: str
+    about: dict[str, Any]
+
+
+def compare(
+    run: Run,
+    settings: CompareSettings | None = None,
+    *,
+    progress: Progress = silent,
+    announce: Callable[[list[str]], None] | None = None,
+    **changes: Any,
+) -> Comparison:
+    """Trains the winner, other candidates and plain networks alike, and tells which is best.
+
+    Networks that were trained with the same settings are kept, so a comparison that was
+    interrupted goes on.
+
+    Args:
+        run: A run with ranked candidates.
+        settings: Settings of the comparison.
+        progress: Shows how far the trainings are.
+        announce: Called before training, with lines on what is compared.
+        **changes: Fields of `CompareSettings`, which replace those of `settings`.
+
+    Raises:
+        InvalidValueError: A setting is wrong.
+        NotFoundError: The run has no candidates.
+        DivergedError: A loss is no longer finite.
+
+    Example:
+        >>> comparison = compare(run, epochs=2, seeds=1, random=1)  # doctest: +SKIP
+        >>> print(comparison.verdict)  # doctest: +SKIP
+    """
+    settings = CompareSettings.merged(settings, changes)
+    study = Study(run.study_path)
+    networks = [
+        *_candidates(study.ranked(), settings),
+        *_plain_networks(run, study, settings),
+    ]
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    if announce:
+        announce(
+            [f"{each.role}: {each.about['id']}, {each.about['params']:,} parameters, "
+             f"{each.about['macs']:,} MACs" for each in networks]
+        )  # fmt: skip
+    orders = [
+        Order(run.child_path(child_name(each.about["id"], child)), each.about, child)
+        for each in networks
+        for child in (settings.child.replaced(seed=seed) for seed in seeds)
+    ]
+    unique = list({order.path: order for order in orders}.values())
+    with gather(settings.ray, settings.device) as fleet:
+        trained = train_children(run, unique, with_test, settings.device, progress, fleet)
+    children = {child.path: child for child in trained}
+    device = choose_device(settings.device)
+    of_network = [
+        [children[order.path] for order in orders[start : start + len(seeds)]]
+        for start in range(0, len(orders), len(seeds))
+    ]
+    comparison = _judge(run.data.to(device), networks, of_network, settings, device)
+    text = comparison.model_dump_json(indent=2) + "\n"
+    write_atomically(run.path / COMPARISON, text.encode())
+    return comparison
+
+
+def read_comparison(path: Path) -> Comparison | None:
+    """Reads the comparison of a run folder; None where there is none."""
+    file = path / COMPARISON
+    return Comparison.model_validate_json(file.read_bytes()) if file.is_file() else None
+
+
+def _candidates(ranked: Sequence[Candidate], settings: CompareSettings) -> Iterable[_Network]:
+    """Gives the winner first, then other ranks, the middle of the ranking, and random ones."""
+    chosen: dict[str, _Network] = {}
+
+    def choose(role: str, candidate: Candidate) -> None:
+        chosen.setdefault(candidate.id, _Network(role, about_candidate(candidate)))
+
+    for rank in settings.rank_numbers:
+        choose("winner" if not chosen else f"rank {rank}", pick(ranked, rank))
+    if settings.median:
+        choose("median-ranked", ranked[len(ranked) // 2])
+    # Candidates drawn at random are within the limits of the search, whatever their score.
+    drawn = [one for one in ranked if one.strategy == "random" and one.id not in chosen]
+    rng = np.random.default_rng(settings.seed)
+    for index in rng.permutation(len(drawn))[: settings.random]:
+        choose("random", drawn[index])
+    return chosen.values()
+
+
+def _plain_networks(run: Run, study: Study, settings: CompareSettings) -> Iterable[_Network]:
+    """Gives of each family the widest member that costs no more than the winner."""
+    task = run.data.task
+    winner = pick(study.ranked(), settings.rank_numbers[0])
+    limits = study.settings or {}
+    limited = [cost for cost in ("params", "macs") if limits.get(f"max_{cost}") is not None]
+
+    def fits(network: nn.Module) -> bool:
+        costs = {"params": count_parameters(network), "macs": count_macs(network, task)}
+        return all(costs[cost] <= getattr(winner, cost) for cost in limited or ["params"])
+
+    families = settings.families or plain_families(task.dims)
+    for family in families:
+        if family not in plain_families(task.dims):
+            raise InvalidValueError(
+                f"families: {family!r} is none of {', '.join(plain_families(task.dims))}, which "
+                f"take data with {task.dims} spatial axes"
+            )
+        name = fit_plain_network(family, task, fits)
+        if name is not None:
+            network = make_baseline(name, task)
+            yield _Network(
+                "plain",
+                {
+                    "id": name,
+                    "baseline": name,
+                    "params": count_parameters(network),
+                    "macs": count_macs(network, task),
+                },
+            )
+
+
+def _judge(
+    data: Data,
+    networks: Sequence[_Network],
+    children: Sequence[Sequence[Child]],
+    settings: CompareSettings,
+    device: torch.device,
+) -> Comparison:
+    if not networks:
+        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
+    winner: Wrong | None = None
+    contestants = []
+    for network, trained in zip(networks, children, strict=True):
+        models = [child.model(device) for child in trained]
+        val, test = (
+            np.stack([misclassified(model, split, data).cpu().numpy() for model in models])
+            for split in (data.val, data.test)
+        )
+        winner = test if winner is None else winner
+        seconds = [child.run.metrics_of(child.path).rows()[-1]["seconds"] for child in trained]
+        contestants.append(
+            Contestant(
+                role=network.role,
+                name=network.about["id"],
+                params=network.about["params"],
+                macs=network.about["macs"],
+                minutes=round(float(np.mean(seconds)) / 60, 2),
+                val=error_interval(val),
+                test=error_interval(test),
+                behind=difference_interval(test, winner),
+            )
+        )
+    return Comparison(
+        epochs=settings.epochs,
+        seeds=settings.seeds,
+        val_examples=len(data.val),
+        test_examples=len(data.test),
+        contestants=tuple(contestants),
+        verdict=verdict(contestants),
+    )
+
+
+@torch.no_grad()
+def misclassified(model: nn.Module, examples: Split, data: Data) -> Tensor:
+    """Tells which examples a child in eval mode classifies wrongly, shape (n,), bool."""
+    size = max(1, _BATCH_SIZE // examples.views)
+    predicted = [
+        over_views(model(data.normalise(batch.images)), batch.views).argmax(1)
+        for batch in batches(examples, size)
+    ]
+    return torch.cat(predicted) != examples.labels
+
+
+def error_interval(wrong: Wrong) -> Interval:
+    """Computes the mean error of several trainings with its interval.
+
+    The examples contribute Wilson's interval of the mean error, the seeds Student's of their means;
+    both widths add up as independent deviations do.
+
+    Args:
+        wrong: Misclassified examples, seeds × examples.
+    """
+    examples = wrong.shape[1]
+    mean = float(wrong.mean())
+    # Wilson's interval takes a whole number of errors; that of a mean lies between two of them.
+    z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
+    centre = (mean + z * z / (2 * examples)) / (1 + z * z / examples)
+    half = z / (1 + z * z / examples)
+    half *= float(np.sqrt(mean * (1 - mean) / examples + z * z / (4 * examples**2)))
+    of_seeds = _seed_width(wrong.mean(1))
+    low = mean - float(np.hypot(mean - max(0.0, centre - half), of_seeds))
+    high = mean + float(np.hypot(centre + half - mean, of_seeds))
+    return Interval(mean=mean, low=max(0.0, low), high=min(1.0, high))
+
+
+def difference_interval(wrong: Wrong, reference: Wrong) -> Interval:
+    """Computes the mean difference of two networks' errors, paired by seed and example.
+
+    Args:
+        wrong: Misclassified examples of one network, seeds × examples.
+        reference: Those of the other, with the same seeds and examples.
+
+    Returns:
+        Positive where the other network is better; the interval as in `error_interval`.
+    """
+    difference = wrong.astype(float) - reference.astype(float)
+    mean = float(difference.mean())
+    z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
+    of_examples = z * float(difference.mean(0).std(ddof=1)) / np.sqrt(difference.shape[1])
+    half = float(np.hypot(of_examples, _seed_width(difference.mean(1))))
+    return Interval(mean=mean, low=mean - half, high=mean + half)
+
+
+def _seed_width(means: NDArray[np.float64]) -> float:
+    """Half the width of Student's interval of a mean over seeds; 0 of a single one."""
+    if len(means) < 2:
+        return 0.0
+    t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(means) - 1))
+    return t * float(means.std(ddof=1)) / float(np.sqrt(len(means)))
+
+
+def verdict(contestants: Sequence[Contestant]) -> str:
+    """Says in one sentence which network to take.
+
+    The network with the lowest validation error is recommended; test errors say by how much.
+    """
+    winner, *others = contestants
+    plain = [each for each in others if each.role == "plain"]
+    if not plain:
+        return "No plain network is as small as the winner, so there is none to compare it with."
+    best = min(plain, key=lambda each: each.val.mean)
+    if best.val.mean < winner.val.mean:
+        chance = "" if best.behind.high < 0 else ", which may be chance"
+        points = -100 * best.behind.mean
+        compared = f"better by {points:.1f}" if points >= 0 else f"worse by {-points:.1f}"
+        return (
+            f"Take {best.name}: no candidate that was trained has a lower validation error; on "
+            f"the test split it is {compared} points than the winner{chance}."
+        )
+    gaps = [100 * each.behind.mean for each in plain]
+    unclear = [each.name for each in plain if each.behind.low <= 0]
+    if not unclear:
+        ends = f"{min(gaps):.1f}" if len(gaps) == 1 else f"{min(gaps):.1f} to {max(gaps):.1f}"
+        return f"The winner is better than each plain network by {ends} points, beyond chance."
+    nearest = min(plain, key=lambda each: each.behind.mean)
+    return (
+        "The winner has the lowest validation error, but on the test split its lead over "
+        f"{nearest.name} ({100 * nearest.behind.mean:+.1f} points, "
+        f"{100 * nearest.behind.low:+.1f} to {100 * nearest.behind.high:+.1f}) may be chance."
+    )

@@ -1,0 +1,158 @@
+"""The comparison of a winner with plain networks: intervals, choice of networks, verdict."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import smash
+from smash.errors import InvalidValueError
+from smash.run.layout import COMPARISON
+from smash.spaces.baselines import make_baseline
+from smash.spaces.parameters import count_parameters
+from smash.training.compare import (
+    Contestant,
+    Interval,
+    difference_interval,
+    error_interval,
+    read_comparison,
+    verdict,
+)
+from tests.conftest import TINY
+
+
+def test_error_interval_of_one_seed_is_wilsons():
+    wrong = np.zeros((1, 200), bool)
+    wrong[0, :7] = True
+    found = error_interval(wrong)
+    expected = stats.binomtest(7, 200).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_error_interval_without_errors_is_not_empty():
+    found = error_interval(np.zeros((3, 100), bool))
+    assert found.low == 0 and found.high == pytest.approx(0.0370, abs=1e-3)  # z²/(n + z²)
+
+
+def test_error_interval_widens_with_the_spread_of_seeds():
+    calm, wild = np.zeros((2, 3, 300), bool)
+    calm[:, :30] = True
+    for seed, count in enumerate((10, 30, 50)):
+        wild[seed, :count] = True
+    assert error_interval(wild).high > error_interval(calm).high + 0.1
+
+
+def test_difference_interval_of_equal_networks_is_zero():
+    wrong = np.random.default_rng(0).random((3, 50)) < 0.3
+    found = difference_interval(wrong, wrong)
+    assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
+    rng = np.random.default_rng(1)
+    one, other = rng.random((2, 1, 400)) < 0.2
+    difference = one[0].astype(float) - other[0].astype(float)
+    error = stats.sem(difference)
+    found = difference_interval(one, other)
+    expected = stats.norm.interval(0.95, difference.mean(), error)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def contestant(role, name, val, behind, low, high):
+    interval = Interval(mean=val, low=val, high=val)
+    return Contestant(
+        role=role, name=name, params=1, macs=1, minutes=1, val=interval, test=interval,
+        behind=Interval(mean=behind, low=low, high=high),
+    )  # fmt: skip
+
+
+WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        (
+            [contestant("plain", "a", 0.2, 0.014, 0.01, 0.02),
+             contestant("plain", "b", 0.2, 0.03, 0.02, 0.04)],
+            "The winner is better than each plain network by 1.4 to 3.0 points, beyond chance.",
+        ),
+        (
+            [contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
+            "Take cnn-8: no candidate that was trained has a lower validation error; on the test "
+            "split it is better by 2.0 points than the winner.",
+        ),
+        (
+            [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],
+            "The winner has the lowest validation error, but on the test split its lead over cnn-8 "
+            "(+0.4 points, -0.2 to +1.0) may be chance.",
+        ),
+    ],
+)  # fmt: skip
+def test_verdict_is_a_plain_sentence(others, sentence):
+    assert verdict([WINNER, *others]) == sentence
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, digits):
+    run = smash.train(digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
+    smash.search(run, random=8, perturb=0, markov=0)
+    options = {"epochs": 1, "seeds": 2, "random": 1, "families": ("cnn", "ds-cnn")}
+    return run, smash.compare(run, **options), options
+
+
+def test_compare_trains_winner_median_random_and_plain_networks(compared):
+    run, comparison, _ = compared
+    roles = [each.role for each in comparison.contestants]
+    assert roles == ["winner", "median-ranked", "random", "plain", "plain"]
+    assert comparison.contestants[0].behind.mean == 0
+    for each in comparison.contestants:
+        names = [path.name for path in (run.path / "children").iterdir()]
+        assert sum(name.startswith(each.name) for name in names) == 2  # two seeds
+
+
+def test_compare_takes_plain_networks_no_larger_than_the_winner(compared):
+    run, comparison, _ = compared
+    winner = comparison.contestants[0]
+    for each in comparison.contestants:
+        if each.role == "plain":
+            family, width = each.name.rsplit("-", 1)
+            wider = make_baseline(f"{family}-{int(width) + 1}", run.data.task)
+            assert each.params <= winner.params < count_parameters(wider)
+
+
+def test_compare_errors_are_those_of_the_children(compared):
+    run, comparison, _ = compared
+    for each in comparison.contestants:
+        errors = [
+            json.loads((path / "result.json").read_text())["test"]["error"]
+            for path in (run.path / "children").iterdir()
+            if path.name.startswith(each.name)
+        ]
+        assert each.test.mean == pytest.approx(np.mean(errors))
+
+
+def test_compare_again_trains_nothing_and_says_the_same(compared):
+    run, comparison, options = compared
+    before = (run.path / COMPARISON).read_bytes()
+    assert smash.compare(run, **options) == comparison == read_comparison(run.path)
+    assert (run.path / COMPARISON).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"families": ("cnnn",)}, "did you mean 'cnn'"),
+        ({"families": ("inception",)}, "which take data with 2 spatial axes"),
+        ({"ranks": "2-0"}, "ranks must be numbers and ranges"),
+        ({"init": "generated"}, "init must be 'scratch' to compare"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+    ],
+)
+def test_compare_wrong_settings_are_refused(compared, changes, message):
+    run, *_ = compared
+    with pytest.raises(InvalidValueError, match=message):
+        smash.compare(run, **{"epochs": 1, "seeds": 1, **changes})
