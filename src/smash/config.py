@@ -208,6 +208,9 @@ class SpaceSettings(Settings):
     options: dict[str, Any] = {}
     """Options that differ from the preset's."""
 
+    source: str = ""
+    """Digest of the source of a space that is code of the user."""
+
 
 _BY_SPACE = Option(default="depends on the space")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import pairwise
 from typing import Annotated
@@ -61,8 +62,18 @@ def _options(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SMASH_SPACE",
+            metavar="FILE.py:FUNCTION",
+            help="A search space of your own, whose code may run: for runs that were made with it.",
+        ),
+    ] = None,
 ) -> None:
     """One-shot neural architecture search through hypernetworks."""
+    if space is not None:
+        os.environ["SMASH_SPACE"] = space  # for processes that this one starts, too
 
 
 def main() -> None:

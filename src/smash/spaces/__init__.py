@@ -13,6 +13,13 @@ from smash.spaces.memory_bank import PRESETS, MemoryBankSpace
 from smash.spaces.mobile import MobileSpace
 from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
 from smash.spaces.task import Task
+from smash.spaces.user_code import (
+    check_source,
+    find_user_space,
+    is_user_code,
+    load_space,
+    short_name,
+)
 
 __all__ = [
     "PRESETS",
@@ -23,6 +30,7 @@ __all__ = [
     "SearchSpace",
     "Task",
     "make_space",
+    "register_space",
 ]
 
 
@@ -73,13 +81,37 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
     Raises:
         InvalidValueError: A name is not known, or an option is wrong.
     """
-    maker = SPACES.get(settings.name) or _installed(settings.name)
+    maker = SPACES.get(settings.name)
+    if maker is None and is_user_code(settings.name):
+        space = find_user_space(settings.name)
+        check_source(settings.name, space, settings.source)
+        return space
+    maker = maker or _installed(settings.name)
     if maker is None:
         raise InvalidValueError(
             f"{unknown('space', settings.name, SPACES)} (one of your own is added to smash.SPACES, "
             f"or an entry point {GROUP!r} of an installed package)"
         )
-    return maker(settings, dims)
+    made = maker(settings, dims)
+    if settings.source:
+        check_source(settings.name, made, settings.source)
+    return made
+
+
+def register_space(space: SearchSpace[Any] | str) -> str:
+    """Lets runs of this program find a space, and gives the name by which they do.
+
+    Args:
+        space: The space; or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, whose code runs.
+    """
+    if isinstance(space, str):
+        if not is_user_code(space):
+            return space
+        name, made = short_name(space), load_space(space)
+    else:
+        name, made = space.name, space
+    SPACES[name] = lambda settings, dims: made
+    return name
 
 
 def _installed(name: str) -> Maker | None:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+SHARED_DEFAULTS: dict[str, Any] = {
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "schedule": "constant",
+    "batch_size": 32,
+    "fixed_norms": True,
+    "snapshots": 4,
+}
+"""Settings of training for spaces without settings of their own, such as `mobile`."""
+
 _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 DEFAULTS: dict[str, dict[str, Any]] = {
+    "original": {},
+    "v1": {},
+    "v2": {},
     "small": {**_FAST, "fixed_norms": True, "growing": False},
     "tiny": _FAST,
     "nas-bench-201": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from smash.config import (
     ChildSettings,
@@ -38,10 +38,12 @@ class TrainSettings(TrainingSettings):
     fixed, so that the run can be repeated and resumed."""
 
     space: str = "memory-bank"
-    """The search space: memory-bank or nas-bench-201."""
+    """The search space: memory-bank, nas-bench-201, mobile, or a function of your own, as
+    FILE.py:FUNCTION or MODULE:FUNCTION."""
 
     preset: Annotated[str | None, Option(default="the largest that suits data and device")] = None
-    """Options of memory banks by name: original, v1, v2, small or tiny."""
+    """Options of the space by name: original, v1, v2, small or tiny for memory banks; tiny, small
+    or base for mobile."""
 
     options: Annotated[dict[str, Any], Option(flags=("--option", "-o"), metavar="KEY=VALUE")] = (
         Field(default={})
@@ -58,6 +60,15 @@ class TrainSettings(TrainingSettings):
 
     device: str = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _register(cls, space: Any) -> Any:
+        if isinstance(space, str) and ":" not in space:
+            return space
+        from smash.spaces import register_space
+
+        return register_space(space)
 
     def rules(self) -> list[str]:
         """Requires one length, a device of this machine, and a space that can be made."""

@@ -31,12 +31,15 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.distributed import join
 from smash.runtime.progress import Progress, silent
+from smash.spaces import make_space
+from smash.spaces.user_code import is_user_code, source_digest
 from smash.training.defaults import (
     DEFAULTS,
     EPOCHS,
     LONG_DEFAULTS,
     LONG_EPOCHS,
     PUBLISHED_EPOCHS,
+    SHARED_DEFAULTS,
     suitable_preset,
 )
 from smash.training.loop import steps_per_epoch
@@ -208,7 +211,9 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
     given = {
         name: value for name, value in settings.given().items() if name in TrainingPlan.model_fields
     }
-    usual, if_long = (each.get(preset or space, {}) for each in (DEFAULTS, LONG_DEFAULTS))
+    key = preset if space == "memory-bank" else space
+    usual = DEFAULTS.get(str(key), SHARED_DEFAULTS)
+    if_long = LONG_DEFAULTS.get(str(key), {})
     if data.task.dims != 2:  # the size of a proxy was found for images
         usual = {name: value for name, value in usual.items() if name != "proxy_size"}
         if_long = {}
@@ -216,9 +221,9 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
     resolved = RunSettings(
         seed=settings.seed,
         device=device,
-        hypernet=settings.hypernet or ("convolutional" if preset else "none"),
+        hypernet=settings.hypernet or ("convolutional" if space == "memory-bank" else "none"),
         data=data.settings,
-        space=SpaceSettings(name=space, preset=preset, options=settings.options),
+        space=space_settings(settings, preset),
         training=plan,
     )
     per_epoch = steps_per_epoch(len(data.train), plan.batch_size * processes)
@@ -233,6 +238,14 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         if fewer >= LONG_EPOCHS * per_epoch:
             resolved, steps = slower, fewer
     return resolved.replaced(training=resolved.training.replaced(steps=steps))
+
+
+def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings:
+    """Gives the settings of the space, with the digest of its source where it is the user's."""
+    space = SpaceSettings(name=settings.space, preset=preset, options=settings.options)
+    if is_user_code(settings.space):
+        space = space.replaced(source=source_digest(make_space(space, dims=2)))
+    return space
 
 
 def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:

@@ -1,0 +1,118 @@
+"""Spaces in files of the user: they run where the user names them, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import smash
+from smash.errors import InvalidValueError, NotFoundError
+from smash.spaces import SPACES
+from smash.spaces.user_code import load_space, short_name, source_digest
+
+SOURCE = """
+from pathlib import Path
+from torch import nn
+
+Path(__file__).with_suffix(".ran").touch()
+
+
+def network(choose, task):
+    width = choose("width", (4, 8))
+    return nn.Sequential(
+        nn.Conv2d(task.channels, width, choose("kernel", (1, 3)), padding="same"),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, task.classes),
+    )
+"""
+SEARCH = ("--random", "3", "--perturb", "0", "--markov", "0", "--device", "cpu")
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch):
+    monkeypatch.delenv("SMASH_SPACE", raising=False)
+    before = dict(SPACES)
+    yield
+    SPACES.clear()
+    SPACES.update(before)
+
+
+def test_a_function_in_a_file_trains_searches_and_retrains(file, tmp_path, command):
+    run = tmp_path / "run"
+    space = f"{file}:network"
+    assert not command("train", "digits", "--space", space, "--epochs", "1", "--out", str(run)).code
+    SPACES.pop("mine.py:network")  # as in a new process
+    answer = command("--space", space, "search", str(run), *SEARCH)
+    assert answer.code == 0, answer.err
+    SPACES.pop("mine.py:network", None)
+    answer = command("--space", space, "retrain", str(run), "--epochs", "1")
+    assert answer.code == 0, answer.err
+    assert str(tmp_path) not in (run / "config.toml").read_text().split("[data]")[0]
+
+
+def test_a_run_folder_alone_runs_no_code(file, tmp_path, command, monkeypatch):
+    run = tmp_path / "run"
+    command("train", "digits", "--space", f"{file}:network", "--epochs", "1", "--out", str(run))
+    SPACES.pop("mine.py:network")
+    file.with_suffix(".ran").unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SMASH_SPACE", raising=False)
+    answer = command("search", str(run), *SEARCH)
+    assert answer.code == 2
+    assert "smash --space PATH/mine.py:network" in answer.err
+    assert not file.with_suffix(".ran").exists()
+
+
+def test_a_changed_function_is_refused(file, tmp_path, command):
+    run = tmp_path / "run"
+    command("train", "digits", "--space", f"{file}:network", "--epochs", "1", "--out", str(run))
+    SPACES.pop("mine.py:network")
+    file.write_text(SOURCE.replace("(4, 8)", "(4, 9)"))
+    answer = command("--space", f"{file}:network", "search", str(run), *SEARCH)
+    assert answer.code == 2
+    assert "has changed since the run was made" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "message"),
+    [
+        ("", "network", "has no 'network'"),
+        ("raise OSError('broken')", "network", "cannot be imported: OSError: broken"),
+        ("network = 3", "network", "must be made of a function"),
+        ("def network(task): ...", "network", "must take"),
+    ],
+)
+def test_a_file_without_a_network_function_is_one_line(tmp_path, source, function, message):
+    path = tmp_path / "broken.py"
+    path.write_text(source)
+    with pytest.raises((InvalidValueError, NotFoundError), match=message) as raised:
+        load_space(f"{path}:{function}")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_missing_file_or_module_is_named(tmp_path):
+    with pytest.raises(NotFoundError, match=r"none\.py' does not exist"):
+        load_space(f"{tmp_path}/none.py:network")
+    with pytest.raises(NotFoundError, match="'no_such_module' does not exist"):
+        load_space("no_such_module:network")
+
+
+def test_a_space_object_is_registered_by_train(digits, tmp_path, file):
+    space = load_space(f"{file}:network")
+    run = smash.train(digits, tmp_path / "run", space=space, epochs=1)
+    assert run.settings.space.name == "mine.py:network" == space.name
+    assert run.settings.space.source == source_digest(space)
+    study = smash.search(run, random=2, perturb=0, markov=0)
+    assert set(json.loads(json.dumps(study.ranked()[0].architecture))) == {"width", "kernel"}
+
+
+def test_short_name_leaves_out_directories():
+    assert short_name("/home/someone/spaces/net.py:build") == "net.py:build"
+    assert short_name("package.module:build") == "package.module:build"
