@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from smash.errors import InvalidValueError
 from smash.spaces import MemoryBankSpace, MobileSpace, NasBench201Space, SearchSpace, Task
 from smash.spaces.base import Definition
 from smash.spaces.baselines import define_baseline, make_baseline
@@ -36,7 +35,9 @@ def definition_of(name: str) -> tuple[Definition, torch.nn.Module, Task]:
         return definition, make_baseline(name, TASK, "cpu"), TASK
     space, task = SPACES[name]
     architecture = space.sample(rng_of(0))
-    return space.definition(architecture, task), space.build(architecture, task, "cpu"), task
+    definition = space.definition(architecture, task)
+    assert definition is not None
+    return definition, space.build(architecture, task, "cpu"), task
 
 
 def run_without_package(definition: Definition) -> dict[str, Any]:
@@ -103,10 +104,9 @@ def test_definition_builds_the_same_network_without_this_package(name, monkeypat
         assert torch.equal(network.eval()(images), child.eval()(images))
 
 
-def test_definition_of_a_space_without_one_says_what_to_do():
+def test_definition_of_a_space_is_optional():
     space = ChainSpace()
-    with pytest.raises(InvalidValueError, match=r"export as \.onnx or \.safetensors"):
-        space.definition(space.smallest(), TASK)
+    assert space.definition(space.smallest(), TASK) is None
 
 
 def test_define_baseline_of_torchvision_gives_none():

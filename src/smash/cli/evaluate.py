@@ -1,4 +1,4 @@
-"""``smash evaluate``."""
+"""The command ``smash evaluate``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def evaluate(
     from smash.runtime.device import choose_device
 
     trained = Child.open(child)
-    found = trained.evaluate(split, choose_device(device))
+    result = trained.evaluate(split, choose_device(device))
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps(asdict(result)))
         return
     print(
-        f"{found.split}: error {found.error:.2%}, top-5 error {found.top5_error:.2%}, "
-        f"macro-F1 {found.macro_f1:.4f}, loss {found.loss:.4f} on {found.examples:,} examples"
+        f"{result.split}: error {result.error:.2%}, top-5 error {result.top5_error:.2%}, "
+        f"macro-F1 {result.macro_f1:.4f}, loss {result.loss:.4f} on {result.examples:,} examples"
     )
-    worst = sorted(zip(found.recall, trained.run.data.classes, strict=True))[:5]
+    worst = sorted(zip(result.recall, trained.run.data.classes, strict=True))[:5]
     shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
     print(f"  lowest recall: {shares}")

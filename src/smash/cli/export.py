@@ -1,4 +1,4 @@
-"""``smash export``."""
+"""The command ``smash export``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ def export(
         Path | None,
         typer.Option(help=".onnx, .safetensors or .py; by default CHILD/model.onnx."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a trained child as a file that runs without its run, and compare the two."""
+    """Export a trained child as a file that runs without its run folder, and compare the two."""
     check_child(child)
     from smash.exporting import export as export_child
 
-    made = export_child(child, to, force=force)
+    exported = export_child(child, to, force=force)
     if as_json:
-        print(json.dumps({"files": list(map(str, made.files)), **asdict(made.parity)}))
+        print(json.dumps({"files": list(map(str, exported.files)), **asdict(exported.parity)}))
         return
-    print_export(made)
+    print_export(exported)

@@ -1,4 +1,4 @@
-"""``smash predict``."""
+"""The command ``smash predict``."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ def predict(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .onnx, .safetensors or .py of 'smash export' (a .py is run), or a child.",
+            help="A .onnx, .safetensors or .py of 'smash export' (a .py is run), or CHILD.",
         ),
     ],
     files: Annotated[
         list[Path], typer.Argument(metavar="FILES", help="Images, or arrays as .npy.")
     ],
-    top: Annotated[int, typer.Option(help="How many classes to show for each file.")] = 1,
+    top: Annotated[int, typer.Option(help="Number of classes to show for each file.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which class each file is of."""
+    """Predict the class of each file."""
     if not model.exists():
-        raise NotFoundError(f"model {str(model)!r} is not there: make it with 'smash export'")
+        raise NotFoundError(f"model {str(model)!r} does not exist; create it with 'smash export'")
     from smash.exporting.predict import predict as predict_files
 
-    found = predict_files(model, files, top)
+    predictions = predict_files(model, files, top)
     if as_json:
         rows = [
             {
-                "file": one.file,
-                "class": one.likely[0][0],
-                "probability": one.likely[0][1],
-                "likely": [{"class": name, "probability": p} for name, p in one.likely],
+                "file": prediction.file,
+                "class": prediction.likely[0][0],
+                "probability": prediction.likely[0][1],
+                "likely": [{"class": name, "probability": p} for name, p in prediction.likely],
             }
-            for one in found
+            for prediction in predictions
         ]
         print(json.dumps(rows, indent=2))
         return
@@ -54,9 +54,9 @@ def predict(
     table.add_column("file", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right")
-    for one in found:
-        for place, (name, probability) in enumerate(one.likely):
+    for prediction in predictions:
+        for place, (name, probability) in enumerate(prediction.likely):
             # Text, because names from files and data may look like Rich markup.
-            file = Text("" if place else printable(one.file))
+            file = Text("" if place else printable(prediction.file))
             table.add_row(file, Text(printable(name)), f"{probability:.1%}")
     Console(width=None if Console().is_terminal else 100).print(table)

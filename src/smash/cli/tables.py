@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,14 +141,14 @@ def print_child(child: Child) -> None:
     say(f"{child.path}: {child.about['params']:,} parameters, {child.about['macs']:,} MACs")
 
 
-def print_export(made: Export) -> None:
-    """Prints the files of an export, and how near it comes to the child."""
-    for file in made.files:
+def print_export(export: Export) -> None:
+    """Prints the files of an export, and its difference to the child."""
+    for file in export.files:
         print(printable(file))
-    parity = made.parity
+    parity = export.parity
     batches = " and ".join(map(str, parity.batches))
     say(
-        f"ran it with {batches} examples: its logits differ from the child's by at most "
-        f"{parity.difference:.1e}, and may by {parity.allowed:.1e}"
+        f"checked with batches of {batches} examples: its logits differ from the child's by at "
+        f"most {parity.difference:.1e} (allowed: {parity.allowed:.1e})"
     )
-    say(f"Next: smash predict {made.files[0]} FILES")
+    say(f"Next: smash predict {shlex.quote(str(export.files[0]))} FILES")

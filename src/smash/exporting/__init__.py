@@ -1,10 +1,9 @@
-"""Trained children as files that run without this package, each compared with the child.
+"""Exports trained children as files that run without this package, each compared with the child.
 
 =================  ===============================================================================
 ``.onnx``          for ONNX Runtime; the signature is in its metadata
-``.py``            stand-alone code that needs torch alone; its weights are in a ``.safetensors``
-                   beside it, under the child's own names
-``.safetensors``   the weights; what they are weights of is in ``architecture.json`` beside it
+``.py``            Python that needs torch alone; the weights are in a ``.safetensors`` beside it
+``.safetensors``   the weights, with a description of the network in ``architecture.json`` beside it
 =================  ===============================================================================
 """
 

@@ -1,4 +1,4 @@
-"""How long the exported graph of a candidate takes, beside the child that the search timed."""
+"""Latency of candidates as exported ONNX graphs, beside that of the child in the search."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from smash.study.study import Candidate
 def time_graphs(
     run: Run, candidates: Sequence[Candidate], progress: Progress = silent
 ) -> list[Latency]:
-    """Times candidates as ONNX Runtime runs them on the CPU; what is known is not timed again.
+    """Measures candidates in ONNX Runtime on the CPU, unless the run has their latency already.
 
-    The time depends on no weight, so they are those that training begins with.
+    Latency does not depend on the weights, so initial ones are used.
 
     Args:
-        run: The run that they are of.
-        candidates: The candidates.
-        progress: Shows how far it is.
+        run: The run.
+        candidates: Candidates of its study.
+        progress: Reports progress.
 
     Raises:
         MissingExtraError: The packages for ONNX are not installed.
     """
     threads = torch.get_num_threads()
-    pairs = [(one.id, one.architecture) for one in candidates]
+    pairs = [(candidate.id, candidate.architecture) for candidate in candidates]
     found = Ledger(run.path / LATENCIES).measure(
         kind_of_time(GRAPH, torch.device("cpu")),
         pairs,
-        lambda one: _timed(run, one, threads),
+        lambda architecture: _measure(run, architecture, threads),
         progress,
     )
     return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
 
 
-def _timed(run: Run, architecture: Any, threads: int) -> dict[str, float]:
+def _measure(run: Run, architecture: Any, threads: int) -> dict[str, float]:
     data, space = run.data, run.space
     takes = describe_input(data)
     signature = Signature(

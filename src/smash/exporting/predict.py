@@ -1,12 +1,12 @@
-"""What a shipped network says of files: images, or arrays of volumes and signals.
+"""Predicts the classes of files: images, or arrays of volumes and signals.
 
-``.onnx`` and ``.safetensors`` are data, and cannot run code. A ``.py`` is code: to predict with it
-is to run it, so it is run only where it is the model that was asked for.
+``.onnx`` and ``.safetensors`` are data and cannot run code. A ``.py`` is code, and predicting with it
+runs it.
 """
 
 from __future__ import annotations
 
-import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Model:
     """A network that is ready to predict.
 
     Attributes:
-        signature: What it takes and gives.
+        signature: Its input and its classes.
         run: Maps inputs as the signature says to logits, N×classes.
     """
 
@@ -46,11 +46,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of an example.
+    """The prediction for one example.
 
     Attributes:
-        file: The file; of several examples in it, with the number in brackets.
-        likely: The most likely classes and their probabilities, 0…1, best first.
+        file: The file; where it holds several examples, followed by the number in brackets.
+        likely: The most likely classes and their probabilities, 0…1, in descending order.
+
+    Example:
+        >>> prediction = Prediction("a.png", (("cat", 0.9), ("dog", 0.1)))
+        >>> prediction.likely[0]
+        ('cat', 0.9)
     """
 
     file: str
@@ -58,12 +63,12 @@ class Prediction:
 
 
 def load_model(path: str | Path) -> Model:
-    """Loads what `smash export` wrote, or a trained child's folder. A ``.py`` is run.
+    """Loads a file that `smash export` wrote, or the folder of a trained child. A ``.py`` is run.
 
     Raises:
-        NotFoundError: It is not there.
-        InvalidValueError: It is of no format that can be loaded.
-        DataError: It is no such model, or damaged.
+        NotFoundError: The path does not exist.
+        InvalidValueError: The suffix is no format.
+        DataError: The file was not written by `smash export`, or is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -72,7 +77,7 @@ def load_model(path: str | Path) -> Model:
         network = ShippedNetwork(child.model(torch.device("cpu")), signature)
         return Model(signature, torch.no_grad()(network))
     if not path.is_file():
-        raise NotFoundError(f"model {str(path)!r} is not there: make it with 'smash export'")
+        raise NotFoundError(f"model {str(path)!r} does not exist; create it with 'smash export'")
     if path.suffix == ".onnx":
         loaded = OnnxNetwork(path)
         return Model(loaded.signature, loaded)
@@ -82,7 +87,7 @@ def load_model(path: str | Path) -> Model:
     if path.suffix == ".py":
         return _run_module(path)
     raise InvalidValueError(
-        f"model must be a .onnx, .safetensors or .py that 'smash export' wrote, or a folder "
+        "model must be a .onnx, .safetensors or .py that 'smash export' wrote, or a folder "
         f"RUN/children/NAME, got {str(path)!r}"
     )
 
@@ -90,17 +95,18 @@ def load_model(path: str | Path) -> Model:
 def predict(
     model: Model | str | Path, files: Sequence[str | Path], top: int = 1
 ) -> list[Prediction]:
-    """Says of each file which classes are the most likely.
+    """Predicts the most likely classes of each file.
 
     Args:
-        model: The model, or where it is; see `load_model`.
-        files: Images, resized as for training: the shorter side to fit, the middle cropped. Or
-            ``.npy`` arrays of one example, channels×spatial, or of several, N×channels×spatial; an
-            axis of one channel may be left out. No pickled objects are loaded.
-        top: How many classes.
+        model: The model or its path; see `load_model`.
+        files: Images, which are resized as in training: the shorter side to fit, then cropped at
+            the centre. Or ``.npy`` arrays of one example, channels×spatial, or of several,
+            N×channels×spatial; an axis of one channel may be omitted. Pickled objects are refused.
+        top: Number of classes to report.
 
     Raises:
-        DataError: Files cannot be used, each named.
+        DataError: Files that cannot be used, each named.
+        InvalidValueError: `top` is less than 1, or `files` is empty.
     """
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
@@ -115,8 +121,8 @@ def predict(
         values, indices = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
         classes = model.signature.classes
         found += [
-            Prediction(name, tuple((classes[i], p) for i, p in zip(places, most, strict=True)))
-            for name, places, most in zip(names, indices.tolist(), values.tolist(), strict=True)
+            Prediction(name, tuple((classes[i], p) for i, p in zip(best, shares, strict=True)))
+            for name, best, shares in zip(names, indices.tolist(), values.tolist(), strict=True)
         ]
     if faults:
         raise DataError(*shortened(faults))
@@ -124,22 +130,24 @@ def predict(
 
 
 def _run_module(path: Path) -> Model:
-    """Runs a stand-alone file, and takes its network."""
-    module = ModuleType(path.stem)
+    """Runs a stand-alone Python file, and loads its network."""
+    module = ModuleType(f"_model_{path.stem}")
     module.__file__ = str(path.absolute())
+    sys.modules[module.__name__] = module  # Its dataclasses look it up there.
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102 # as asked
-        names = ("classes", "channels", "size", "scaled", "mean", "std")
-        said = {name: getattr(module, name.upper()) for name in names}
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102
+        values = {"classes": module.CLASSES, **module.INPUT}
         network = module.load()
-    except Exception as error:  # whatever code may raise
+    except Exception as error:  # The code may raise anything.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise DataError(
             f"{path} cannot be run as a model ({reason}): export it again, and keep its weights "
             "beside it"
         ) from None
+    finally:
+        del sys.modules[module.__name__]
     try:
-        signature = Signature.from_json(json.dumps(said))
+        signature = Signature.from_values(values)
     except DataError as error:
         raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
     return Model(signature, torch.no_grad()(network))
@@ -148,7 +156,7 @@ def _run_module(path: Path) -> Model:
 def _batches(
     files: Sequence[Path], signature: Signature, faults: list[str]
 ) -> Iterator[tuple[list[str], Tensor]]:
-    """Gives names and inputs, N×channels×spatial, some at a time; faults of files are added."""
+    """Reads examples in batches of names and inputs, N×channels×spatial; adds to `faults`."""
     names: list[str] = []
     images: list[Tensor] = []
     for path in files:
@@ -166,9 +174,9 @@ def _batches(
 
 
 def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
-    """The examples of a file, channels×spatial each."""
+    """Reads the examples of a file, channels×spatial each."""
     if not path.is_file():
-        raise DataError(f"{path} is not there: look at its name and folder")
+        raise DataError(f"{path} does not exist: check its name and folder")
     if path.suffix.lower() in EXTENSIONS:
         yield str(path), _image(path, signature)
     elif path.suffix.lower() == ".npy":
@@ -187,61 +195,61 @@ def _image(path: Path, signature: Signature) -> Tensor:
     size = signature.size
     if len(size) != 2 or signature.channels not in (1, 3) or not signature.scaled:
         raise DataError(
-            f"{path} is an image, and the model takes {_takes(signature)}: save examples as .npy"
+            f"{path} is an image, and the model takes {_form(signature)}: save examples as .npy"
         )
     return read_image(path, signature.channels, (size[0], size[1])).float() / 255
 
 
 def _array(path: Path, signature: Signature) -> NDArray[Any]:
-    """An array of examples, N×channels×spatial, still on the disk."""
+    """Opens an array of examples, N×channels×spatial, without reading it into memory."""
     try:
-        # Mapped, so that what the header promises must be there, and pickled objects cannot be.
+        # Memory-mapped: the file must be as large as its header says, and cannot be a pickle.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that are old, or damaged
+            warnings.simplefilter("ignore")  # NumPy warns of headers that are old or damaged.
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy raises whatever a damaged header leads it to
+    except Exception as error:  # A damaged header can raise anything.
         reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path} must be a plain array, and cannot be read ({reason}): write it with "
-            "numpy.save, without objects"
+            f"{path} cannot be read as a plain array ({reason}): write it with numpy.save, without "
+            "objects"
         ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise DataError(f"{path} must be one array of numbers: write it with numpy.save")
-    one = (signature.channels, *signature.size)
-    if array.shape == one:
+    example = (signature.channels, *signature.size)
+    if array.shape == example:
         return array[None]
     if signature.channels == 1 and array.shape == signature.size:
         return array[None, None]
-    if array.shape[1:] == one and len(array):
+    if array.shape[1:] == example and len(array):
         return array
     if signature.channels == 1 and array.shape[1:] == signature.size and len(array):
         return array[:, None]
     raise DataError(
-        f"{path} must be of {_takes(signature)}, got shape {as_size(array.shape)}: bring its "
-        "examples to that size, with the channels first"
+        f"{path} must hold {_form(signature)}, got shape {as_size(array.shape)}: resize its "
+        "examples, with the channels first"
     )
 
 
 def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor:
-    """An example as float32, in the units that the network takes."""
-    with np.errstate(over="ignore"):  # found as infinite values
+    """Converts an example to float32, in the units that the network takes."""
+    with np.errstate(over="ignore"):  # Values that overflow become infinite and are refused.
         values = torch.from_numpy(np.array(example, dtype=np.float32, order="C"))
     if not values.isfinite().all():
         raise DataError(
-            f"{path} must be finite as float32, and has values that are not: replace them, or "
-            "leave the example out"
+            f"{path} must be finite as float32, and has values that are not: replace them, or omit "
+            "the example"
         )
     if not signature.scaled:
         return values
     highest = 255 if example.dtype.kind in "iu" else 1
     if values.min() < 0 or values.max() > highest:
         raise DataError(
-            f"{path} must have values in 0…{highest}, got {values.min():g}…{values.max():g}: the "
-            "model takes 8-bit values, or numbers in 0…1 as float"
+            f"{path} must have values in 0…{highest}, got {values.min():g}…{values.max():g}: save "
+            "8-bit values as integers, or values in 0…1 as floats"
         )
     return values / highest
 
 
-def _takes(signature: Signature) -> str:
+def _form(signature: Signature) -> str:
     plural = "s" * (signature.channels > 1)
     return f"{signature.channels} channel{plural} of size {as_size(signature.size)}"

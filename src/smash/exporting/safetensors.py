@@ -1,4 +1,4 @@
-"""A network as its weights, and what they are weights of as JSON beside them."""
+"""A network as its weights, with a description of the network as JSON beside them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from smash.spaces.baselines import make_baseline
 
 
 def write_safetensors(
-    child: nn.Module, signature: Signature, about: Mapping[str, Any], path: Path
+    child: nn.Module, signature: Signature, description: Mapping[str, Any], path: Path
 ) -> None:
     """Writes the weights of a network, and ``architecture.json`` beside them.
 
     Args:
         child: The network.
-        signature: What it takes and gives.
-        about: What it is: an ``architecture`` of a ``space``, or a ``baseline``.
+        signature: Its input and its classes.
+        description: An ``architecture`` of a ``space``, or the name of a ``baseline``.
         path: The file of the weights.
     """
     write_weights(child.state_dict(), signature, path)
-    write_json(path.with_name(ARCHITECTURE), {**about, **asdict(signature)})
+    write_json(path.with_name(ARCHITECTURE), {**description, **asdict(signature)})
 
 
 def write_weights(weights: Mapping[str, Tensor], signature: Signature, path: Path) -> None:
@@ -41,25 +41,25 @@ def write_weights(weights: Mapping[str, Tensor], signature: Signature, path: Pat
 
 
 def read_safetensors(path: Path) -> tuple[ShippedNetwork, Signature]:
-    """Reads what `write_safetensors` wrote, in eval mode on the CPU.
+    """Reads a network that `write_safetensors` wrote, in eval mode on the CPU.
 
     Raises:
-        DataError: The signature is not usable.
-        NotFoundError: There is no ``architecture.json`` beside the file.
-        RunStateError: A file is damaged, or they do not belong together.
+        DataError: The signature is unusable.
+        NotFoundError: ``architecture.json`` is not beside the file.
+        RunStateError: A file is damaged, or the two do not belong together.
     """
     described = path.with_name(ARCHITECTURE)
     if not described.is_file():
         raise NotFoundError(
-            f"{path} has no {ARCHITECTURE} beside it, which says what its weights are of: put it "
-            "there; 'smash export' writes both"
+            f"{path} needs {ARCHITECTURE} beside it, which describes its network: 'smash export' "
+            "writes both, copy both"
         )
-    about = read_json(described)
+    description = read_json(described)
     try:
-        signature = Signature.from_json(json.dumps(about))
+        signature = Signature.from_json(json.dumps(description))
     except DataError as error:
         raise DataError(*(f"{described}: {fault}" for fault in error.faults)) from None
-    child = _build(about, described, signature)
+    child = _build(description, described, signature)
     tensors, _ = load_tensors(path)
     try:
         child.load_state_dict(tensors)
@@ -69,11 +69,11 @@ def read_safetensors(path: Path) -> tuple[ShippedNetwork, Signature]:
     return ShippedNetwork(child, signature).eval(), signature
 
 
-def _build(about: Mapping[str, Any], described: Path, signature: Signature) -> nn.Module:
-    if "baseline" in about:
-        require(about, described, baseline=str)
-        return make_baseline(about["baseline"], signature.task, "cpu")
-    require(about, described, architecture=dict, space=dict)
-    settings = SpaceSettings(**about["space"])
+def _build(description: Mapping[str, Any], described: Path, signature: Signature) -> nn.Module:
+    if "baseline" in description:
+        require(description, described, baseline=str)
+        return make_baseline(description["baseline"], signature.task, "cpu")
+    require(description, described, architecture=dict, space=dict)
+    settings = SpaceSettings(**description["space"])
     space = make_space(settings, signature.task.dims).bind(signature.task)
-    return space.build(space.from_json(about["architecture"]), signature.task, "cpu")
+    return space.build(space.from_json(description["architecture"]), signature.task, "cpu")

@@ -1,11 +1,13 @@
-"""What travels with a network that is shipped: what it takes, and what its outputs stand for."""
+"""The signature of a network: the form of its input, and the classes of its outputs."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -19,22 +21,29 @@ _LONGEST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a shipped network takes and gives.
+    """The input and the classes of an exported network.
 
-    It takes float32 of shape ``(n, channels, *size)`` and gives logits, ``(n, classes)``. It
-    normalises by itself. It does not resize.
+    The network maps float32 of shape ``(n, channels, *size)`` to logits of shape ``(n, classes)``.
+    It normalises its input itself, and does not resize it.
 
     Attributes:
         classes: Names of the classes, in the order of the logits.
         channels: Channels of an input.
         size: Spatial extent of an input, one number an axis.
-        scaled: Whether inputs are numbers in 0…1, that is 8-bit values divided by 255; otherwise
-            they are in the units of the training data.
-        mean: What is subtracted from each channel.
-        std: What each channel is then divided by.
+        scaled: Whether inputs are 8-bit values divided by 255, in 0…1; otherwise they are in the
+            units of the training data.
+        mean: Mean of each channel, which is subtracted.
+        std: Standard deviation of each channel, which the result is divided by.
 
     Raises:
-        DataError: A value cannot be.
+        DataError: A value is out of range; all faults are reported at once.
+
+    Example:
+        >>> signature = Signature(
+        ...     classes=("cat", "dog"), channels=1, size=(8,), scaled=True, mean=(0.5,), std=(0.2,)
+        ... )
+        >>> Signature.from_json(signature.to_json()) == signature
+        True
     """
 
     classes: tuple[str, ...]
@@ -65,7 +74,7 @@ class Signature:
 
     @property
     def task(self) -> Task:
-        """What the network is for."""
+        """The task that the network was trained for."""
         return Task(channels=self.channels, size=self.size, classes=len(self.classes))
 
     def to_json(self) -> str:
@@ -74,13 +83,25 @@ class Signature:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Signature:
-        """Reads a JSON object that has what `to_json` wrote, and maybe more.
+        """Reads a JSON object with what `to_json` wrote; it may hold more.
 
         Raises:
-            DataError: It is something else.
+            DataError: A value is missing, of another type or out of range.
         """
         try:
             return _reader().validate_json(text, strict=True)
+        except ValidationError as error:
+            raise DataError(*_faults(error)) from None
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Signature:
+        """Reads a mapping with a value for each attribute; it may hold more.
+
+        Raises:
+            DataError: A value is missing, of another type or out of range.
+        """
+        try:
+            return _reader().validate_python(dict(values))
         except ValidationError as error:
             raise DataError(*_faults(error)) from None
 
@@ -102,11 +123,19 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 class ShippedNetwork(nn.Module):
-    """A child and the normalisation before it, as one module.
+    """A child with the normalisation of its input, as one module.
 
     Args:
         child: Maps normalised images to logits.
-        signature: Gives the normalisation.
+        signature: Holds the normalisation.
+
+    Example:
+        >>> from torch import nn
+        >>> signature = Signature(
+        ...     classes=("a",), channels=1, size=(2,), scaled=False, mean=(1.0,), std=(2.0,)
+        ... )
+        >>> ShippedNetwork(nn.Identity(), signature)(torch.tensor([[[3.0, 5.0]]]))
+        tensor([[[1., 2.]]])
     """
 
     mean: Tensor

@@ -113,16 +113,12 @@ class SearchSpace(ABC, Generic[A]):
         with without_values(device):
             return self.network(architecture, task)
 
-    def definition(self, architecture: A, task: Task) -> Definition:
+    def definition(self, architecture: A, task: Task) -> Definition | None:
         """Gives the source code of the child network, which `smash export` writes as model.py.
 
-        Raises:
-            InvalidValueError: The space has no such definition.
+        By default None: the file then holds the operations that torch.fx traces.
         """
-        raise InvalidValueError(
-            f"space {self.name!r} does not define the source files of its networks "
-            "(SearchSpace.definition): export as .onnx or .safetensors"
-        )
+        return None
 
     @abstractmethod
     def features(self, architecture: A) -> Tensor:
