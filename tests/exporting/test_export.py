@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sysconfig
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +44,23 @@ def test_export_in_each_format_gives_the_logits_of_the_child(exported, finished,
     assert_same(network(images / 255), wanted)
     assert_same(run_isolated(exported / "m.py", images / 255, signature.classes), wanted)
     assert_same(OnnxNetwork(exported / "m.onnx")(images / 255), wanted)
+
+
+def test_exported_files_name_nothing_of_this_machine(exported, finished):
+    """No path, and no source line of the exporter."""
+    (child,) = (finished / "children").iterdir()
+    package = Path(sysconfig.get_paths()["purelib"])
+    source = Path(export.__code__.co_filename).parents[2]
+    private = {str(Path.home()), str(Path.cwd()), str(package), str(source), str(finished)}
+    private |= {'File "', "stack_trace", "site-packages", tempfile.gettempdir()}
+    files = [*exported.iterdir(), *(child / name for name in ("architecture.json",))]
+    assert len(files) == 6
+    for file in files:
+        content = file.read_bytes()
+        for text in private:
+            assert text.encode() not in content, (file.name, text)
+        if file.suffix != ".py":  # A .py is source, of the network alone.
+            assert b".py" not in content, file.name
 
 
 def test_export_needs_neither_the_data_nor_their_source(child, tmp_path):

@@ -35,7 +35,7 @@ class _Several(nn.Module):
         return torch.cat([part(images) for part in self.parts], dim=1)
 
 
-def _children(dims):
+def _build_children(dims):
     names = {
         1: ["gates-signal"],
         2: ["gates", "op-norm-post", "bare-op-norm"],
@@ -52,8 +52,8 @@ def _children(dims):
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_onnx_runtime_computes_what_the_children_compute(dims, tmp_path):
-    child = filled(_Several(_children(dims)))
+def test_onnx_of_each_space_agrees_with_the_child(dims, tmp_path):
+    child = filled(_Several(_build_children(dims)))
     task = Task(channels=2, size=(8,) * dims, classes=3 * len(child.parts))
     signature = signature_for(task)
     write_onnx(child, signature, {"id": "é"}, tmp_path / "model.onnx")
@@ -66,14 +66,14 @@ def test_onnx_runtime_computes_what_the_children_compute(dims, tmp_path):
             assert_same(found[:, part : part + 3], wanted[:, part : part + 3])
     model = onnx.load(tmp_path / "model.onnx")
     said = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(said["smash.about"]) == {"id": "é"}
+    assert json.loads(said["smash.description"]) == {"id": "é"}
     assert json.loads(said["smash.signature"])["classes"] == list(signature.classes)
     (given,) = model.graph.input
     shape = [axis.dim_value or axis.dim_param for axis in given.type.tensor_type.shape.dim]
     assert shape == ["examples", 2, *(8,) * dims]
 
 
-def test_a_network_that_torch_cannot_write_is_refused(tmp_path):
+def test_network_that_torch_cannot_write_is_refused(tmp_path):
     class Deciding(nn.Module):
         def forward(self, images):
             return images.flatten(1)[:, :3] * (2 if images.sum() > 0 else 1)
@@ -84,7 +84,7 @@ def test_a_network_that_torch_cannot_write_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_onnx_of_ours_is_refused(tmp_path, capfd):
+def test_onnx_of_other_origin_is_refused(tmp_path, capfd):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08" * 1000)
     with pytest.raises(DataError, match="cannot be run as ONNX"):
@@ -98,7 +98,7 @@ def test_what_is_no_onnx_of_ours_is_refused(tmp_path, capfd):
     opset = onnx.helper.make_opsetid("", 20)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
     onnx.save(model, path)
-    with pytest.raises(DataError, match="not written by 'smash export'"):
+    with pytest.raises(DataError, match="does not name its classes"):
         OnnxNetwork(path)
     onnx.helper.set_model_props(model, {"smash.signature": "{}"})
     onnx.save(model, path)
@@ -135,7 +135,7 @@ def _foreign(path, signature, given=("images", ["N", 1, 4]), gives=("logits", ["
         ({"gives": ("scores", ["N", 4])}, "must give 'logits', .* has 'scores'"),
     ],
 )
-def test_a_graph_that_does_not_fit_its_signature_is_refused(tmp_path, wrong, words):
+def test_graph_that_does_not_fit_its_signature_is_refused(tmp_path, wrong, words):
     path = tmp_path / "model.onnx"
     signature = signature_for(Task(channels=1, size=(4,), classes=4))
     _foreign(path, signature)
@@ -145,8 +145,8 @@ def test_a_graph_that_does_not_fit_its_signature_is_refused(tmp_path, wrong, wor
         OnnxNetwork(path)
 
 
-def test_a_graph_that_fails_or_gives_no_logits_is_refused(tmp_path):
-    """What it does not tell of its extents is seen when it is run."""
+def test_graph_that_fails_or_gives_no_logits_is_refused(tmp_path):
+    """Extents that the graph leaves open are checked when it runs."""
     path, images = tmp_path / "model.onnx", torch.ones(3, 1, 4)
     signature = signature_for(Task(channels=1, size=(4,), classes=4))
     _foreign(path, signature, ("images", ["N", "c", "w"]), ("logits", ["N", "w"]), axis=2)
@@ -156,7 +156,8 @@ def test_a_graph_that_fails_or_gives_no_logits_is_refused(tmp_path):
         OnnxNetwork(path)(images[:, 0])
 
 
-def test_a_missing_package_is_named(monkeypatch, tmp_path):
+def test_missing_package_is_named(monkeypatch, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"smash-nas\[onnx\]"):
         OnnxNetwork(tmp_path / "model.onnx")

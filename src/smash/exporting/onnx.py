@@ -1,4 +1,4 @@
-"""A network as ONNX, for ONNX Runtime and whatever else reads it; any number of examples."""
+"""A network as ONNX, for any number of examples at once."""
 
 from __future__ import annotations
 
@@ -14,63 +14,72 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import DataError, InvalidValueError, MissingExtraError
+from smash.exporting.onnx_session import End, IsolatedSession, Session
 from smash.exporting.parity import example_images
 from smash.exporting.signature import ShippedNetwork, Signature
 from smash.io.text import as_size
 
 IMAGES, LOGITS = "images", "logits"
-"""Names of what goes in and what comes out."""
+"""Names of the input and the output of the graph."""
 
-_SIGNATURE, _ABOUT = "smash.signature", "smash.about"
-
+_SIGNATURE, _DESCRIPTION = "smash.signature", "smash.description"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_End = tuple[str, str, tuple[int | str | None, ...]]
-"""What goes into a graph or comes out: name, type, and extents where they are fixed."""
 
 
 def write_onnx(
-    child: nn.Module, signature: Signature, about: Mapping[str, Any], path: Path
+    child: nn.Module, signature: Signature, description: Mapping[str, Any], path: Path
 ) -> None:
-    """Writes a network as ONNX, with its signature in the metadata.
+    """Writes a network as ONNX, with its signature in the metadata and no other.
 
     Args:
         child: Maps normalised images to logits; in eval mode, on the CPU.
-        signature: What it takes and gives.
-        about: What else is to be known of it, as JSON.
+        signature: Its input and its classes.
+        description: Its description as JSON, which is written to the metadata as well.
         path: The file.
 
     Raises:
         InvalidValueError: Torch cannot write it as ONNX.
-        MissingExtraError: The packages for it are not installed.
+        MissingExtraError: The packages for ONNX are not installed.
     """
     onnx = _package("onnx")
     _package("onnxscript")
     network = ShippedNetwork(child, signature).eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch itself does in the making
+        warnings.simplefilter("ignore")  # Torch's exporter warns of its own code.
         try:
             program: Any = torch.onnx.export(
                 network,
-                (example_images(signature, 2),),  # one example would be taken for a constant
+                (example_images(signature, 2),),  # A single example would become a constant.
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("examples")},),
                 input_names=[IMAGES],
                 output_names=[LOGITS],
                 verbose=False,
             )
-        except Exception as error:  # whatever a network of a user's own leads it to
+        except Exception as error:  # The network may be a user's own and raise anything.
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise InvalidValueError(
                 f"{type(child).__name__} cannot be written as ONNX ({reason}): export it as "
                 ".safetensors or .py"
             ) from None
         model = program.model_proto
+    _strip(model)
     model.graph.name = "smash"
     onnx.helper.set_model_props(
-        model, {_SIGNATURE: signature.to_json(), _ABOUT: json.dumps(dict(about))}
+        model, {_SIGNATURE: signature.to_json(), _DESCRIPTION: json.dumps(dict(description))}
     )
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def _strip(message: Any) -> None:
+    """Removes comments and metadata: the exporter writes its stack traces and paths into them."""
+    for described, value in message.ListFields():
+        if described.name in ("doc_string", "metadata_props"):
+            message.ClearField(described.name)
+        elif described.message_type is not None:
+            for each in [value] if hasattr(value, "ListFields") else value:
+                _strip(each)
 
 
 class OnnxNetwork:
@@ -78,110 +87,104 @@ class OnnxNetwork:
 
     Args:
         path: The file.
-        threads: How many it may use; as many as torch uses if None.
+        threads: Threads that it may use; by default as many as torch uses.
+        isolated: Whether it runs in a process of its own with a time limit, as a file of unknown
+            origin should.
+
+    Attributes:
+        signature: Its input and its classes.
 
     Raises:
-        DataError: The file is not one that `write_onnx` wrote, or is damaged.
-        MissingExtraError: ONNX Runtime is not installed.
+        DataError: `write_onnx` has not written the file, or it is damaged.
+        MissingExtraError: The packages for ONNX are not installed.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        runtime = _package("onnxruntime")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is told below, in a line
+    def __init__(self, path: Path, threads: int | None = None, *, isolated: bool = False) -> None:
+        content, start = path.read_bytes(), IsolatedSession if isolated else Session
         try:
-            self._session = runtime.InferenceSession(
-                path.read_bytes(),
-                options,
-                providers=["CPUExecutionProvider"],
-                enable_fallback=0,  # to the same provider once more, with lines of its own
-            )
-            found = self._session.get_modelmeta().custom_metadata_map
-            given, gives = (
-                [(end.name, end.type, tuple(end.shape)) for end in ends]
-                for ends in (self._session.get_inputs(), self._session.get_outputs())
-            )
-        except Exception as error:  # of types of its own for each thing that can be wrong
-            if isinstance(error, OSError):
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(f"{path} cannot be run as ONNX ({reason}): export it again") from None
-        if _SIGNATURE not in found:
+            self._session = start(content, threads or torch.get_num_threads())
+        except ImportError as error:
+            raise _missing(repr(error.name)) from None
+        except Exception as error:  # ONNX Runtime has a type for each reason.
             raise DataError(
-                f"{path} does not say what its classes are: it was not written by 'smash export'"
-            )
+                f"{path} cannot be run as ONNX ({_reason(error)}): export it again"
+            ) from None
+        if _SIGNATURE not in self._session.metadata:
+            raise DataError(f"{path} does not name its classes: export it by 'smash export'")
         try:
-            self.signature = Signature.from_json(found[_SIGNATURE])
+            self.signature = Signature.from_json(self._session.metadata[_SIGNATURE])
         except DataError as error:
             raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
         self._path = path
-        self._check_ends(given, gives)
+        self._check_ends()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Maps N×channels×spatial, as the signature says, to logits, N×classes.
 
         Raises:
-            DataError: The graph cannot be run, or gives something else.
+            DataError: The graph fails, takes too long, or gives something else.
         """
         try:
-            (logits,) = self._session.run([LOGITS], {IMAGES: images.numpy()})
-        except Exception as error:  # of types of its own; a graph fits only as far as it says
-            reason = " ".join(str(error).split())[:200]
+            logits = self._session.run(images.numpy())
+        except Exception as error:  # ONNX Runtime has a type for each reason.
             raise DataError(
-                f"{self._path} cannot be run on {as_size(images.shape)} ({reason}): export it again"
+                f"{self._path} cannot be run on {as_size(images.shape)} ({_reason(error)}): export "
+                "it again"
             ) from None
-        wanted = (len(images), len(self.signature.classes))
-        if logits.shape != wanted:
+        expected = (len(images), len(self.signature.classes))
+        if logits.shape != expected:
             raise DataError(
-                f"{self._path} must give logits of shape {as_size(wanted)}, got "
+                f"{self._path} must give logits of shape {as_size(expected)}, got "
                 f"{as_size(logits.shape)}: export it again"
             )
-        return torch.from_numpy(logits)
+        return torch.tensor(logits)
 
-    def _check_ends(self, given: Sequence[_End], gives: Sequence[_End]) -> None:
-        """Whether the graph takes and gives what the signature says, as far as it tells."""
-        signature = self.signature
+    def _check_ends(self) -> None:
+        """Checks that the graph has the input and the output that the signature describes."""
+        signature, session = self.signature, self._session
         ends = (
-            ("take", IMAGES, given, (signature.channels, *signature.size)),
-            ("give", LOGITS, gives, (len(signature.classes),)),
+            ("take", IMAGES, session.inputs, (signature.channels, *signature.size)),
+            ("give", LOGITS, session.outputs, (len(signature.classes),)),
         )
         faults = [
-            f"{self._path} must {does} {name!r}, float32 of Nx{as_size(wanted)} as its signature "
+            f"{self._path} must {verb} {name!r}, float32 of Nx{as_size(shape)} as its signature "
             f"says, and its graph has {'; '.join(map(_in_words, found)) or 'nothing'}: export it "
             "again"
-            for does, name, found, wanted in ends
-            if len(found) != 1 or not _fits(found[0], name, wanted)
+            for verb, name, found, shape in ends
+            if len(found) != 1 or not _fits(found[0], name, shape)
         ]
         if faults:
             raise DataError(*faults)
 
 
-def _fits(end: _End, name: str, wanted: tuple[int, ...]) -> bool:
-    """Whether an end of a graph is this one, for any number of examples."""
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _fits(end: End, name: str, expected: Sequence[int]) -> bool:
+    """Whether an end of a graph has this name and shape, for any number of examples."""
     found, kind, shape = end
     return (
-        (found, kind, len(shape)) == (name, "tensor(float)", 1 + len(wanted))
+        (found, kind, len(shape)) == (name, "tensor(float)", 1 + len(expected))
         and not isinstance(shape[0], int)
         and not any(
-            isinstance(extent, int) and extent != want
-            for extent, want in zip(shape[1:], wanted, strict=True)
+            isinstance(extent, int) and extent != expected_extent
+            for extent, expected_extent in zip(shape[1:], expected, strict=True)
         )
     )
 
 
-def _in_words(end: _End) -> str:
+def _in_words(end: End) -> str:
     name, kind, shape = end
     extents = (str(extent) if isinstance(extent, int) else "N" for extent in shape)
     return f"{name!r:.60}, {kind} of {'x'.join(extents) or 'no axes'}"
 
 
 def check_packages() -> None:
-    """Looks whether what writes and runs ONNX is installed; imports nothing, which takes seconds.
+    """Checks that the packages for ONNX are installed, without the seconds of importing them.
 
     Raises:
-        MissingExtraError: A package is not.
+        MissingExtraError: A package is not installed.
     """
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -197,6 +200,6 @@ def _package(name: str) -> ModuleType:
 
 def _missing(packages: str) -> MissingExtraError:
     return MissingExtraError(
-        f"ONNX needs what is not installed, {packages}: install it with "
+        f"ONNX needs packages that are not installed, {packages}: install them with "
         "pip install 'smash-nas[onnx]'"
     )

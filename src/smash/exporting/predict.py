@@ -1,7 +1,7 @@
 """Predicts the classes of files: images, or arrays of volumes and signals.
 
-``.onnx`` and ``.safetensors`` are data and cannot run code. A ``.py`` is code, and predicting with it
-runs it.
+``.onnx`` and ``.safetensors`` are data and cannot run code; an ``.onnx`` runs in a process of its
+own with a time limit. A ``.py`` is code, and predicting with it runs it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def load_model(path: str | Path) -> Model:
     if not path.is_file():
         raise NotFoundError(f"model {str(path)!r} does not exist; create it with 'smash export'")
     if path.suffix == ".onnx":
-        loaded = OnnxNetwork(path)
+        loaded = OnnxNetwork(path, isolated=True)
         return Model(loaded.signature, loaded)
     if path.suffix == ".safetensors":
         network, signature = read_safetensors(path)

@@ -1,0 +1,208 @@
+"""ONNX Runtime in this process or, for a file of unknown origin, in a process of its own.
+
+An ONNX graph is data, but it can loop for ever, crash the runtime or name other files as its
+weights. A process of its own bounds the time that a graph may take and survives a crash. It runs
+this file as a script, so this file imports nothing else of the package.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+SECONDS = 120.0
+"""Time that a graph in a process of its own may take to load, or to run once."""
+
+MOST_OUTPUTS = 2**24
+"""Values that a graph in a process of its own may give at once."""
+
+End = tuple[str, str, tuple[int | str | None, ...]]
+"""An input or output of a graph: its name, its type and its extents, where they are fixed."""
+
+Array = NDArray[np.float32]
+
+
+class Session:
+    """ONNX Runtime on the CPU, in this process.
+
+    Args:
+        content: The ONNX file.
+        threads: Threads that it may use.
+
+    Attributes:
+        metadata: The metadata of the model.
+        inputs: The inputs of the graph.
+        outputs: The outputs of the graph.
+
+    Raises:
+        ImportError: ONNX or ONNX Runtime is not installed.
+        ValueError: The model keeps its weights in another file.
+        Exception: ONNX Runtime cannot load it; of its own type for each reason.
+    """
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        import onnxruntime as runtime
+
+        _refuse_external_data(content)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4  # Errors are raised as well.
+        self._session = runtime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # The fallback is the same provider again, and prints.
+        )
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.inputs: list[End] = _ends(self._session.get_inputs())
+        self.outputs: list[End] = _ends(self._session.get_outputs())
+
+    def run(self, images: Array) -> Array:
+        """Runs the graph, which has one input and one output."""
+        (given,), (gives,) = self.inputs, self.outputs
+        (logits,) = self._session.run([gives[0]], {given[0]: images})
+        return np.asarray(logits, np.float32)
+
+
+class IsolatedSession:
+    """`Session` in a process of its own, which ends if the graph takes longer than `SECONDS`.
+
+    Raises:
+        ImportError: ONNX or ONNX Runtime is not installed.
+        RuntimeError: The graph cannot be loaded, takes too long or crashes the process.
+    """
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
+        with TemporaryDirectory() as folder:  # A working directory without files.
+            self._process = subprocess.Popen(  # noqa: S603 # This file itself.
+                [sys.executable, "-I", "-B", __file__, json.dumps(folders), str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+            )
+            weakref.finalize(self, _end, self._process)
+            self._requests: IO[bytes] = cast(IO[bytes], self._process.stdin)
+            self._replies: IO[bytes] = cast(IO[bytes], self._process.stdout)
+            described, _ = self._ask({"seconds": SECONDS}, content)
+        self.metadata: dict[str, str] = described["metadata"]
+        self.inputs, self.outputs = (
+            [(name, kind, tuple(shape)) for name, kind, shape in described[ends]]
+            for ends in ("inputs", "outputs")
+        )
+
+    def run(self, images: Array) -> Array:
+        """Runs the graph, which has one input and one output."""
+        request = {"seconds": SECONDS, "shape": images.shape}
+        reply, content = self._ask(request, np.ascontiguousarray(images).tobytes())
+        return np.frombuffer(content, np.float32).reshape(reply["shape"])
+
+    def _ask(self, request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        start = time.monotonic()
+        try:
+            _send(self._requests, request, content)
+            reply = _receive(self._replies)
+        except BrokenPipeError:
+            reply = None
+        if reply is None:
+            code = self._process.wait()
+            if time.monotonic() - start >= SECONDS:
+                raise RuntimeError(f"it took longer than {SECONDS:g} s and was stopped")
+            raise RuntimeError(f"the process that ran it ended with code {code}")
+        if "missing" in reply[0]:
+            raise ImportError(name=reply[0]["missing"])
+        if "error" in reply[0]:
+            raise RuntimeError(reply[0]["error"])
+        return reply
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    with suppress(BrokenPipeError), process:  # Closes its pipes and waits for it.
+        pass
+
+
+def _ends(ends: Any) -> list[End]:
+    return [(end.name, end.type, tuple(end.shape)) for end in ends]
+
+
+def _refuse_external_data(content: bytes) -> None:
+    import onnx
+
+    for tensor in _tensors(onnx.load_model_from_string(content), onnx.TensorProto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise ValueError("its weights are in another file, and it must hold them itself")
+
+
+def _tensors(message: Any, kind: type) -> Iterator[Any]:
+    """Gives all tensors in a message: of graphs, attributes, functions and sparse tensors."""
+    if isinstance(message, kind):
+        yield message
+        return
+    for described, value in message.ListFields():
+        if described.message_type is not None:
+            for each in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(each, kind)
+
+
+def _send(stream: IO[bytes], header: dict[str, Any], content: bytes = b"") -> None:
+    line = json.dumps({**header, "bytes": len(content)}).encode()
+    stream.write(line + b"\n" + content)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+    """Reads what `_send` wrote; None where the other process has ended."""
+    if not (line := stream.readline()):
+        return None
+    header = json.loads(line)
+    content = stream.read(header["bytes"])
+    return (header, content) if len(content) == header["bytes"] else None
+
+
+def _serve() -> None:
+    """Answers one request to load a graph, then requests to run it."""
+    sys.path[:], threads = json.loads(sys.argv[1]), int(sys.argv[2])
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # What a library prints must not mix with replies.
+    session: Session | None = None
+    while (request := _receive(requests)) is not None:
+        header, content = request
+        # It ends the process even while the graph runs and holds the interpreter's lock, and also
+        # after the process that asked has gone.
+        faulthandler.dump_traceback_later(header["seconds"], exit=True)
+        try:
+            if session is None:
+                session = Session(content, threads)
+                names = ("metadata", "inputs", "outputs")
+                _send(replies, {name: getattr(session, name) for name in names})
+                continue
+            images = np.frombuffer(content, np.float32).reshape(header["shape"])
+            logits = session.run(images)
+            if logits.size > MOST_OUTPUTS:
+                raise ValueError(f"it gives {logits.size:,} values at once")
+            _send(replies, {"shape": logits.shape}, np.ascontiguousarray(logits).tobytes())
+        except ImportError as error:
+            _send(replies, {"missing": error.name})
+        except Exception as error:  # ONNX Runtime has a type for each reason.
+            _send(replies, {"error": str(error)})
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+if __name__ == "__main__":
+    _serve()
