@@ -1,14 +1,26 @@
-"""smash: one-shot neural architecture search through hypernetworks.
+"""smash: one-shot neural architecture search through hypernetworks (Brock et al. 2018).
 
-    import smash
+Example:
+    >>> import smash
+    >>> data = smash.load_data("digits")
+    >>> run = smash.train(data, "runs/digits", epochs=20)
+    >>> study = smash.search(run, random=200)
+    >>> child = smash.retrain(run, rank=0)
+    >>> print(child.result["test"]["error"])
 
-    data = smash.load_data("digits")
-    run = smash.train(data, "runs/digits", epochs=20)
-    study = smash.search(run, random=200)
-    child = smash.retrain(run, rank=0)
-    print(child.result["test"]["error"])
+To read the method, take nine files in this order:
 
-Names are imported when they are first used, so that ``import smash`` is quick.
+1. `smash.spaces.memory_bank.architecture`: an architecture and its id.
+2. `smash.spaces.memory_bank.sampling`: how an architecture is drawn and mutated.
+3. `smash.spaces.memory_bank.network`: the child network of an architecture.
+4. `smash.hypernet.encoding`: the tensor that describes an architecture to the hypernetwork.
+5. `smash.hypernet.convolutional`: the hypernetwork, which turns an encoding into weights.
+6. `smash.hypernet.smash_network`: a child that runs with generated weights.
+7. `smash.training.smash_network`: one step of training is algorithm 1 of the paper.
+8. `smash.scoring.scorer`: the score of an architecture on the validation examples.
+9. `smash.searching.loop`: proposing, scoring and ranking candidates.
+
+Names are imported on first use, so that ``import smash`` is quick.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class MobileSpace(FunctionSpace):
     Example:
         >>> space = MobileSpace("tiny")
         >>> space.largest()["width 2"]
-        32
+        24
     """
 
     def __init__(
