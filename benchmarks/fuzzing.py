@@ -1,16 +1,17 @@
-"""Feeds damaged and hostile files to all that reads files: each must be read, or refused in words.
+"""Feeds damaged and hostile files to each reader, which must read them or refuse them.
 
-    python -m benchmarks.fuzzing --inputs 100000 --reader journal
+    python -m benchmarks.fuzzing --inputs 100000 --out benchmarks/results/fuzzing.json
 
-A good file is altered at random: bits, pieces, whole values of another kind, numbers beyond all
-bounds, nesting without end. What a reader may do is to return or to raise `SmashError`; any other
-error, the end of its process, more than ten seconds or more than 4 GiB is a crash, and the input
-that caused it is kept. Each input follows from the seed and its number alone.
+A good file is altered at random: bits, pieces, values of another kind, numbers beyond all bounds,
+endless nesting. A reader may return or raise `SmashError`; any other error, the end of its process,
+more than ten seconds or more than 4 GiB is a crash, and the input that caused it is kept. An input
+follows from the seed and its number alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import random
 import resource
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -34,7 +35,7 @@ _BYTES = 4 * 2**30  # beside what the program itself maps
 
 @dataclass
 class Tally:
-    """What became of the inputs of one reader."""
+    """Counts what became of the inputs of one reader."""
 
     reader: str
     inputs: int = 0
@@ -44,7 +45,7 @@ class Tally:
 
 
 class TooSlow(BaseException):
-    """A reader that takes too long; not an `Exception`, which readers may put into words."""
+    """Raised when a reader takes too long; no `Exception`, which readers may turn into errors."""
 
 
 def fuzz(
@@ -53,17 +54,17 @@ def fuzz(
     """Feeds inputs to a reader.
 
     Args:
-        name: Its name.
+        name: Name of the reader.
         reader: The reader.
-        folder: Where inputs are written to.
-        inputs: How many.
-        seed: Seed of what is altered.
-        first: Number of the first one.
+        folder: Folder that inputs are written to.
+        inputs: Number of inputs.
+        seed: Seed of the alterations.
+        first: Number of the first input.
     """
     tally, path = Tally(name), folder / f"{name}-input"
     for content in reader.good:
         path.write_bytes(content)
-        reader.read(path)  # it is good indeed
+        reader.read(path)  # must succeed
     before = signal.signal(signal.SIGALRM, _too_slow)
     try:
         for number in range(first, first + inputs):
@@ -73,7 +74,7 @@ def fuzz(
                 content = reader.shape(content, draw)
             else:
                 content = alter(content, draw)
-            path.unlink()  # a reader before may have mapped it
+            path.unlink()  # an earlier reader may have mapped it
             path.write_bytes(content)
             signal.setitimer(signal.ITIMER_REAL, _SECONDS)
             tally.inputs += 1
@@ -82,7 +83,7 @@ def fuzz(
                 tally.read += 1
             except SmashError:
                 tally.refused += 1
-            except BaseException as error:  # whatever it is, it is a crash
+            except BaseException as error:  # any other error is a crash
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -106,7 +107,7 @@ def _too_slow(number: int, frame: object) -> None:
 def fuzz_apart(
     name: str, reader: Reader, folder: Path, inputs: int, seed: int = 0, first: int = 0
 ) -> Tally:
-    """As `fuzz` does, in a process that may be lost and may not have all of the memory."""
+    """Runs `fuzz` in a process of its own with limited memory."""
     context = multiprocessing.get_context("fork")  # a reader cannot be sent to another process
     receiving, sending = context.Pipe(duplex=False)
 
@@ -121,7 +122,7 @@ def fuzz_apart(
     sending.close()
     try:
         tally: Tally = receiving.recv()
-    except EOFError:  # it ended without a word
+    except EOFError:  # the process died
         process.join()
         path = folder / f"crash-{name}-last"
         shutil.copy(folder / f"{name}-input", path)
@@ -138,8 +139,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", action="append", help="only these readers; repeatable")
     parser.add_argument("--keep", type=Path, help="folder for inputs that crash a reader")
+    parser.add_argument("--out", type=Path, help="file for the counts, as JSON")
     given = parser.parse_args()
-    failed = False
+    tallies = []
     memory = Path("/dev/shm")  # noqa: S108 # the folder in it has a name of its own
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         folder = Path(made)
@@ -154,12 +156,14 @@ def main() -> None:
                 flush=True,
             )
             print("".join(f"  {line}\n" for line in tally.crashes[:20]), end="", flush=True)
-            failed |= bool(tally.crashes)
+            tallies.append(tally)
         if given.keep:
             given.keep.mkdir(parents=True, exist_ok=True)
             for path in folder.glob("crash-*"):
                 shutil.copy(path, given.keep)
-    sys.exit(failed)
+    if given.out:
+        given.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
+    sys.exit(any(tally.crashes for tally in tallies))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pages that are shown to users, taken apart: their blocks, and the commands in them."""
+"""The pages of the documentation, taken apart into blocks and commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?:not run: (?P<reason>[^>]+)|(?P<transcript>transcript)) -->\n)?"
+    r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -20,14 +21,15 @@ _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced piece of a page.
+    """A fenced block of a page.
 
     Attributes:
         page: The page.
-        line: Where the piece begins.
-        language: What it is written in.
-        text: The piece.
-        reason: Why it is not run, by the comment in front of it; None where it is to be run.
+        line: Line at which the block begins.
+        language: Language of the fence.
+        text: Content of the block.
+        reason: Reason not to run it, from the comment in front of it; None if it is to be run.
+        transcript: Whether `benchmarks.transcripts` writes its output.
     """
 
     page: Path
@@ -35,13 +37,14 @@ class Block:
     language: str
     text: str
     reason: str | None
+    transcript: bool
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
 
     @cached_property
     def commands(self) -> list[list[str]]:
-        """Its commands in words: each line of `sh`, each line of `console` after a ``$``."""
+        """Its commands as words: all lines of ``sh``, lines after a ``$`` of ``console``."""
         text = self.text.replace("\\\n", " ")
         if self.language == "console":
             text = "\n".join(re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE))
@@ -50,8 +53,8 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """All blocks of a page, in order."""
-    text = page.read_text()
+    """Finds all blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
     return [
         Block(
             page,
@@ -59,11 +62,12 @@ def blocks(page: Path) -> list[Block]:
             found["language"],
             found["text"],
             found["reason"],
+            found["transcript"] is not None,
         )
         for found in _BLOCK.finditer(text)
     ]
 
 
 def spans(page: Path) -> list[str]:
-    """What stands as code within sentences and tables."""
-    return _SPAN.findall(_BLOCK.sub("", page.read_text()))
+    """Finds the code within sentences and tables of a page."""
+    return _SPAN.findall(_BLOCK.sub("", page.read_text(encoding="utf-8")))

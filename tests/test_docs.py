@@ -1,4 +1,4 @@
-"""What the documents show is run: with smaller numbers, or else read by the real parsers."""
+"""Runs the code of the documentation with smaller numbers, and parses its commands."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import smash
+from benchmarks import tables
 from smash.cli.main import app
 from smash.cli.original import flags
 from smash.spaces import GROUP
@@ -27,7 +28,7 @@ from tests.documents import PAGES, ROOT, Block, blocks, spans
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.language in ("sh", "console")]
-PAGES_OF_PYTHON = {"README.md", "quickstart.md", "trust.md", "data.md", "own-space.md", "deploy.md"}
+PAGES_OF_PYTHON = {"README.md", "index.md", "trust.md", "data.md", "spaces.md", "deploy.md"}
 SMALLER: Mapping[str, float] = {
     "epochs": 1,
     "random": 3,
@@ -39,32 +40,35 @@ SMALLER: Mapping[str, float] = {
     "examples": 50,
     "minutes": 0.01,
 }
-
 SPACE = {"depth": 1, "max_width": 16}  # of memory banks
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "smash.train": {"options": SPACE},
     "smash.search": {"perturb": 1, "markov": 1},
     "smash.retrain": {"epochs": 1},
 }
+COMMAND: Any = typer.main.get_command(app)
 
 
 def page(name: str) -> list[Block]:
-    """The blocks of a page."""
+    """Blocks of a page."""
     (path,) = (each for each in PAGES if each.name == name and each.parent.name != "reference")
     return blocks(path)
 
 
 def python(name: str) -> list[str]:
-    """The pieces of Python of a page."""
+    """Blocks of Python of a page."""
     return [block.text for block in page(name) if block.language == "python" and not block.reason]
 
 
 class _Smaller(ast.NodeTransformer):
-    """Gives arguments such as ``epochs=20``, and some that are left out, values of no time."""
+    """Replaces arguments such as ``epochs=20``, and adds some, so that a call takes no time."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        given = {one.arg for one in node.keywords}
-        for name, value in ADDED.get(ast.unparse(node.func), {}).items():
+        given = {keyword.arg for keyword in node.keywords}
+        added = ADDED.get(ast.unparse(node.func), {})
+        if "space" in given:
+            added = {}
+        for name, value in added.items():
             if name not in given:
                 node.keywords.append(ast.keyword(name, ast.parse(repr(value), mode="eval").body))
         return self.generic_visit(node)
@@ -82,30 +86,60 @@ def execute(source: str, names: dict[str, Any]) -> None:
     exec(compile(tree, "<page>", "exec"), names)  # noqa: S102
 
 
-# Reading without running
+# Pages are read
 
 
-def test_every_block_is_of_a_kind_that_is_looked_at():
+def test_tables_and_plots_are_those_of_the_results():
+    differing = [
+        str(path.relative_to(ROOT))
+        for path, text in tables.documents().items()
+        if path.read_text(encoding="utf-8") != text
+    ]
+    assert not differing, "run 'python -m benchmarks.tables'"
+
+
+def test_blocks_are_of_kinds_that_a_test_covers():
     for path in PAGES:
         fences = re.findall(r"^\s*(?:```|~~~)", path.read_text(), flags=re.MULTILINE)
-        assert len(fences) == 2 * len(blocks(path)), f"{path.name}: a block that is not found"
-    known = {"python", "sh", "console", "text", "toml"}
-    assert {block.language for block in BLOCKS} <= known, [
-        str(block) for block in BLOCKS if block.language not in known
-    ]
+        assert len(fences) == 2 * len(blocks(path)), f"{path.name}: a block is not found"
+    assert {block.language for block in BLOCKS} <= {"python", "sh", "console", "text", "toml"}
     hidden = [str(b) for b in BLOCKS if b.language == "text" and re.search("^\\$ ", b.text, re.M)]
-    assert not hidden, f"commands in blocks of 'text': call them 'console': {hidden}"
-    unseen = {
-        b.page.name for b in BLOCKS if b.language == "python" and not b.reason
-    } - PAGES_OF_PYTHON
-    assert not unseen, f"pages whose Python no test runs: {unseen}"
+    assert not hidden, f"commands in blocks of 'text': {hidden}"
+    made = [str(b) for b in BLOCKS if b.language == "console" and not b.transcript and not b.reason]
+    assert not made, f"consoles without '<!-- transcript -->': {made}"
+    unseen = {b.page.name for b in BLOCKS if b.language == "python" and not b.reason}
+    assert not unseen - PAGES_OF_PYTHON, "pages whose Python no test runs"
 
 
-COMMAND: Any = typer.main.get_command(app)
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 80
+
+
+def test_readme_shows_the_python_of_the_first_page():
+    assert python("README.md") == python("index.md")[:1]
+
+
+def test_entry_points_are_of_the_group_that_spaces_are_looked_for_in():
+    (block,) = (block for block in BLOCKS if block.language == "toml")
+    assert [*tomllib.loads(block.text)["project"]["entry-points"]] == [GROUP]
+
+
+def test_reference_has_every_public_name():
+    text = "".join(path.read_text() for path in PAGES if path.parent.name == "reference")
+    shown = set(re.findall(r"^::: (\S+)", text, flags=re.MULTILINE))
+    homes = {name: getattr(getattr(smash, name), "__module__", "smash") for name in smash.__all__}
+    assert not {n for n, home in homes.items() if f"smash.{n}" not in shown and home not in shown}
+
+
+# Commands are parsed
+
+
+class _ParsedError(Exception):
+    """Raised once a command line is parsed, so that the command does not begin."""
 
 
 def parse_smash(words: Sequence[str]) -> None:
-    """Reads the arguments of ``smash`` as the command does, and stops before it begins."""
+    """Parses the arguments of ``smash`` without running the command."""
     command: Any = COMMAND
     context = command.make_context("smash", list(words))
     while isinstance(command, typer.core.TyperGroup):
@@ -114,21 +148,17 @@ def parse_smash(words: Sequence[str]) -> None:
         context = command.make_context(name, arguments, parent=context)
 
 
-class _Read(Exception):  # noqa: N818 # what is asked for, no error
-    """Raised once a command line is read, so that nothing follows."""
-
-
 def parse_benchmark(module: str, words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
-    """Reads the arguments of a benchmark with its own parser, and stops it there."""
-    read = argparse.ArgumentParser.parse_args
+    """Parses the arguments of a benchmark without running it."""
+    parse = argparse.ArgumentParser.parse_args
 
     def stop(self: argparse.ArgumentParser, *args: Any) -> None:
-        read(self, *args)
-        raise _Read
+        parse(self, *args)
+        raise _ParsedError
 
     patch.setattr(argparse.ArgumentParser, "parse_args", stop)
     patch.setattr("sys.argv", [module, *words])
-    with pytest.raises(_Read):
+    with pytest.raises(_ParsedError):
         runpy.run_module(module, run_name="__main__")
 
 
@@ -141,15 +171,8 @@ def check_extras(requirements: Sequence[str]) -> None:
         assert not extra or extra in project["optional-dependencies"], requirement
 
 
-def test_the_entry_points_of_a_package_are_those_that_are_looked_for():
-    (block,) = (block for block in BLOCKS if block.language == "toml")
-    points = tomllib.loads(block.text)["project"]["entry-points"]
-    assert [*points] == [GROUP]
-    assert [*points[GROUP]] == ["chain"]
-
-
 @pytest.mark.parametrize("block", SHELL, ids=str)
-def test_commands_are_read_by_the_real_parsers(block, monkeypatch):
+def test_commands_are_parsed_by_their_programs(block, monkeypatch):
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for program, *words in block.commands:
         if program == "smash":
@@ -165,62 +188,46 @@ def test_commands_are_read_by_the_real_parsers(block, monkeypatch):
         elif (program, words[0]) == ("pip", "install"):
             check_extras(words[1:])
         else:
-            assert block.reason, f"{block}: nothing reads {program!r}; say why it is not run"
+            assert block.reason, f"{block}: nothing parses {program!r}; say why it is not run"
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-        yield name, command
-        for each, inner in getattr(command, "commands", {}).items():
-            yield from below(f"{name} {each}", inner)
-
-    return below("smash", COMMAND)
+def _commands(name: str = "smash", command: Any = COMMAND) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for each, inner in getattr(command, "commands", {}).items():
+        yield from _commands(f"{name} {each}", inner)
 
 
 OPTIONS = {
-    name: {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+    name: {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     for name, command in _commands()
 }
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_options_within_sentences_are_there(path):
+def test_options_within_sentences_exist(path):
     everywhere = {"--help", "--nproc-per-node"}.union(*OPTIONS.values())
     everywhere |= {name for flag in flags.FLAGS for name in flag.names.split()}
     for span in spans(path):
-        found = re.match(r"(smash(?: data)? [a-z]+)\b", span)
+        command = re.match(r"(smash(?: data)? [a-z]+)\b", span)
         if span.startswith("python -m benchmarks."):
             source = (ROOT / span.split()[2].replace(".", "/")).with_suffix(".py")
             source = source if source.is_file() else source.with_suffix("") / "__main__.py"
             known = {*re.findall(r'"(--[a-z-]+)"', source.read_text())}
-        elif found:
-            assert found[1] in OPTIONS, f"{path.name}: {span}"
-            known = OPTIONS[found[1]] | {"--help"}
+        elif command:
+            assert command[1] in OPTIONS, f"{path.name}: {span}"
+            known = OPTIONS[command[1]] | {"--help"}
         else:
             known = everywhere
         for option in re.findall(r"(?<![\w-])--[a-zA-Z][a-zA-Z0-9-]+", span):
-            assert option in known, f"{path.name}: {span!r} has {option}, which is not there"
+            assert option in known, f"{path.name}: {span!r} has {option}, which does not exist"
 
 
-def test_the_reference_has_every_public_name():
-    text = "".join(path.read_text() for path in PAGES if path.parent.name == "reference")
-    shown = set(re.findall(r"^::: (\S+)", text, flags=re.MULTILINE))
-    missing = {
-        name for name in smash.__all__ if f"smash.{name}" not in shown and _home(name) not in shown
-    }
-    assert not missing
+# Code is run
 
 
-def _home(name: str) -> str:
-    return str(getattr(smash, name).__module__)
-
-
-# Running
-
-
-def test_the_tutorial_on_spaces_runs(tmp_path, monkeypatch):
-    space, *rest = python("own-space.md")
-    (tmp_path / "tutorial.py").write_text(space)  # another process is to find its classes
+def test_page_on_spaces_runs(tmp_path, monkeypatch):
+    space, *rest = python("spaces.md")
+    (tmp_path / "tutorial.py").write_text(space)  # another process looks for its classes
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     import tutorial  # type: ignore[import-not-found]
@@ -231,19 +238,10 @@ def test_the_tutorial_on_spaces_runs(tmp_path, monkeypatch):
     finally:
         smash.SPACES.pop("chain", None)
         sys.modules.pop("tutorial")
-    run = smash.Run.open("runs/chain")
-    assert run.trained
-    with pytest.raises(smash.SmashError, match=r"added to smash\.SPACES"):
-        _ = run.space
+    assert smash.Run.open("runs/chain").trained
 
 
-def test_the_tutorial_shows_the_space_that_the_tests_use():
-    used = (ROOT / "tests" / "spaces" / "chain.py").read_text()
-    assert python("own-space.md")[0].strip() == used[used.index("from __future__") :].strip()
-
-
-def test_the_page_on_deploying_runs(exported, tmp_path, monkeypatch, capsys):
-    """With the digits in place of photographs."""
+def test_page_on_deploying_runs(exported, tmp_path, monkeypatch, capsys):
     shutil.copy(exported / "m.onnx", tmp_path / "model.onnx")
     shutil.copy(exported / "m.py", tmp_path / "model.py")
     shutil.copy(exported / "m.safetensors", tmp_path)
@@ -263,7 +261,7 @@ def test_the_page_on_deploying_runs(exported, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with 40 pictures in each of three classes: photographs, for a test."""
+    """A folder with 40 images in each of three classes."""
     folder = tmp_path_factory.mktemp("workplace")
     digits = load_digits()
     for label, name in enumerate(("frog", "ship", "truck")):
@@ -275,7 +273,7 @@ def workplace(tmp_path_factory):
 
 
 def smaller(command: str, words: Sequence[str]) -> list[str]:
-    """The words of a command, with smaller numbers, and those that it would take by default."""
+    """Replaces numbers of a command, and adds those that it would take by default."""
     parsed, rest = [], iter(words)
     for word in rest:
         if word.removeprefix("--") in SMALLER and word.startswith("--"):
@@ -290,26 +288,22 @@ def smaller(command: str, words: Sequence[str]) -> list[str]:
     return parsed + added
 
 
-def test_the_commands_of_the_quickstart_run(workplace, monkeypatch):
+def test_commands_of_the_readme_run(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     ran = []
-    for block in page("quickstart.md"):
-        for program, *words in block.commands if block.language == "sh" else []:
-            if program == "smash":
-                assert call(*smaller(words[0], words)) == 0, words
-                ran.append(words[0])
-    assert ran == ["data", "train", "search", "show", "retrain", "predict", "report"]
+    (block,) = (block for block in page("README.md") if "smash data check" in block.text)
+    for program, *words in block.commands:
+        assert program == "smash"
+        assert call(*smaller(words[0], words)) == 0, words
+        ran.append(words[0])
+    assert ran == ["data", "train", "search", "retrain", "predict", "report"]
     assert (workplace / "runs" / "mine" / "report.html").is_file()
 
 
-def test_the_python_of_the_quickstart_and_after_it_runs(workplace, monkeypatch, capsys):
+def test_python_of_the_first_pages_runs(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
-    names = {}
-    for source in [*python("quickstart.md"), *python("trust.md"), *python("data.md")]:
+    names: dict[str, Any] = {}
+    for source in [*python("index.md"), *python("trust.md"), *python("data.md")]:
         execute(source, names)
     assert names["child"].result["test"]["examples"] == 269
     assert names["trust"].n == SMALLER["train"]
-
-
-def test_the_python_of_the_readme_is_that_of_the_quickstart():
-    assert python("README.md") == python("quickstart.md")[:1]

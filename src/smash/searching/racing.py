@@ -18,8 +18,8 @@ losses that are bounded and is several times as wide at a hundred examples: it w
 cost as much as no race. So of a cohort at most `SHARE` goes on, those that have done best so far,
 and besides whoever is among the best few of cohort and leaders together (sequential halving:
 Karnin, Koren and Somekh 2013). This rule bounds the cost, and no probability is stated for it: what
-it loses are candidates that differ from those it keeps by little; benchmarks/notes/racing.md has
-the measurement.
+it loses are candidates that differ from those it keeps by little (measured in
+benchmarks/notes/strategies.md).
 
 Who goes on after a part is decided when all of the cohort have seen it, and depends on earlier
 cohorts and on these parts alone: not on who was scored first, where, or how often the search was

@@ -1,0 +1,357 @@
+"""Writes the tables and plots of the documentation from ``benchmarks/results``.
+
+    python -m benchmarks.tables            # rewrites them
+    python -m benchmarks.tables --check    # fails if one differs from its results
+
+A table stands in a page between ``<!-- table: NAME -->`` and ``<!-- end -->``, where NAME is a key
+of `TABLES`; a plot is a file of ``docs/images``, one for each key of `PLOTS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from smash.cli.original.flags import FLAGS
+from smash.config import LoadSettings, Settings, describe
+from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs"
+
+_BLOCK = re.compile(r"(<!-- table: (?P<name>[^>]+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def read_result(name: str) -> Any:
+    """Reads one of the results."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Formats a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cells() -> str:
+    """Rank correlations on NAS-Bench-201, over seeds."""
+    rows = []
+    for (ranking, training), seeds in _grouped(read_result("cells")["rows"]).items():
+        taus = [row["tau"] for row in seeds]
+        low, high = min(row["low"] for row in seeds), max(row["high"] for row in seeds)
+        lost = ", ".join(f"{row['lost']:.2f}" for row in seeds)
+        tau = f"{statistics.fmean(taus):.3f}"
+        interval = f"{low:.3f} … {high:.3f}".replace("-", "−")
+        rows.append((ranking, training, tau, interval, lost))
+    header = ("ranked by", "training", "Kendall τ", "95% intervals", "points lost, each seed")
+    return markdown_table(header, rows)
+
+
+def memory_banks() -> str:
+    """Rank correlations on sixty trained memory-bank networks."""
+    rows = []
+    for row in read_result("memory-banks")["rows"]:
+        ahead = _interval(row, "ahead", "ahead_") if "ahead" in row else ""
+        rows.append((row["ranking"], _interval(row, "tau", ""), ahead))
+    return markdown_table(("ranked by", "Kendall τ", "ahead of the parameter count by"), rows)
+
+
+def compared(name: str) -> str:
+    """Errors of the winner beside other networks, as `smash compare --json` gave them."""
+    result = read_result(name)
+    rows = [
+        (each["name"] if each["role"] == "plain" else each["role"], f"{each['params']:,}",
+         f"{each['macs']:,}", _percent(each["val"]), _percent(each["test"]))
+        for each in result["contestants"]
+    ]  # fmt: skip
+    header = ("network", "parameters", "MACs", "validation error", "test error")
+    return markdown_table(header, rows)
+
+
+def speed() -> str:
+    """Costs as ratios, by size of the network."""
+    measured = read_result("speed")
+    sizes = list(dict.fromkeys(row["size"] for row in measured if row["name"] == "step"))
+    rows = []
+    for name, label in _MEASUREMENTS.items():
+        found = {row["size"]: row for row in measured if row["name"] == name}
+        if not found:
+            continue
+        of_size = [f"{found[size]['ratio']:.3g} ({_median(found[size])})" for size in sizes]
+        rows.append((label, *of_size))
+    return markdown_table(("", *sizes), rows)
+
+
+def kills() -> str:
+    """Kills of each command."""
+    rows = []
+    for row in read_result("kills"):
+        repetitions = row["identical"] + len(row["faults"])
+        identical = f"{row['identical']} of {repetitions}"
+        rows.append((f"`{row['command']}`", identical, f"{row['kills']}"))
+    return markdown_table(("command", "ended identically", "processes killed"), rows)
+
+
+def fuzzing() -> str:
+    """Inputs of each reader."""
+    rows = [
+        (row["reader"], *(f"{row[name]:,}" for name in ("inputs", "read", "refused")),
+         f"{len(row['crashes'])}")
+        for row in read_result("fuzzing")
+    ]  # fmt: skip
+    return markdown_table(("reader", "inputs", "read", "refused", "crashes"), rows)
+
+
+def flags() -> str:
+    """The flags of the original's commands."""
+    rows = []
+    for flag in FLAGS:
+        names = ", ".join(f"`{name}`" for name in flag.names.split())
+        group, _, name = flag.setting.partition(".")
+        setting = "" if group == "program" else f"`{'space.' * (group == 'space')}{name}`"
+        default = "" if flag.default is None else f"`{flag.default}`"
+        rows.append((names, setting, default, flag.note.replace("%%", "%").replace("|", "\\|")))
+    return markdown_table(("flag", "setting", "default", "does"), rows)
+
+
+def settings(model: type[Settings]) -> str:
+    """The settings of a verb."""
+    rows = []
+    for field in describe(model):
+        option = ", ".join(field.option.flags) or "--" + field.name.replace("_", "-")
+        name = f"`{field.name}`" if field.option.flags else ""
+        does = field.help.replace("``", "`").replace("|", "\\|")
+        kind, default = (each.replace("|", "\\|") for each in (field.type, field.default))
+        rows.append((f"`{option}` {name}".strip(), kind, default, does))
+    return markdown_table(("setting", "value", "default", "does"), rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "cells": cells,
+    "memory banks": memory_banks,
+    "compared on digits": partial(compared, "compared-digits"),
+    "speed": speed,
+    "kills": kills,
+    "fuzzing": fuzzing,
+    "flags": flags,
+    "settings of train": partial(settings, TrainSettings),
+    "settings of retrain": partial(settings, RetrainSettings),
+    "settings of compare": partial(settings, CompareSettings),
+    "settings of data": partial(settings, LoadSettings),
+}
+
+_MEASUREMENTS = {
+    "step": "a training step ÷ passes of the child alone",
+    "sample": "drawing and building an architecture ÷ a step",
+    "score": "racing ÷ scoring each on all examples",
+    "data": "images loaded ÷ images that steps consume",
+}
+
+
+def cells_plot() -> str:
+    """Draws the rank correlations on NAS-Bench-201 with their intervals."""
+    rows = []
+    for (ranking, training), seeds in _grouped(read_result("cells")["rows"]).items():
+        label = ranking if training == "none" else f"{ranking}, {training}"
+        rows += [(label, row["tau"], row["low"], row["high"]) for row in seeds]
+    return interval_plot("Agreement with the accuracies of 470 trained cells", rows)
+
+
+def memory_banks_plot() -> str:
+    """Draws the rank correlations on memory banks with their intervals."""
+    result = read_result("memory-banks")
+    rows = [(row["ranking"], row["tau"], row["low"], row["high"]) for row in result["rows"]]
+    title = f"Agreement with the accuracies of {result['candidates']} trained memory banks"
+    return interval_plot(title, rows, ("two trainings agree", result["noise_ceiling"]))
+
+
+def minutes_plot() -> str:
+    """Draws the rank correlation over minutes of training."""
+    result = read_result("minutes")
+    lines = {name: result[name] for name in ("score and SynFlow", "score")}
+    level = ("parameter count", result["parameter count"])
+    return line_plot("Kendall τ by minutes of training", result["minutes"], lines, level)
+
+
+PLOTS: Mapping[str, Callable[[], str]] = {
+    "results-cells.svg": cells_plot,
+    "results-memory-banks.svg": memory_banks_plot,
+    "results-minutes.svg": minutes_plot,
+}
+
+
+def interval_plot(
+    title: str,
+    rows: Sequence[tuple[str, float, float, float]],
+    level: tuple[str, float] | None = None,
+) -> str:
+    """Draws estimates of Kendall's τ with intervals, one row a label.
+
+    Args:
+        title: Title of the plot.
+        rows: Label, estimate, lower and upper end; rows of the same label share a line.
+        level: Label and value of a dashed vertical line.
+    """
+    labels = list(dict.fromkeys(row[0] for row in rows))
+    low = min(0.0, *(row[2] for row in rows))
+    height = 58 + 34 * len(labels) + 30
+    axis = _Scale(low - 0.02, 0.9, 320, 680)
+    parts = _ticks(axis, 50, height - 30, [value / 10 for value in range(-2, 10, 2)])
+    for number, label in enumerate(labels):
+        own = [row for row in rows if row[0] == label]
+        middle = 66 + 34 * number
+        parts.append(f'<text x="306" y="{middle + 5}" class="e">{escape(label)}</text>')
+        for place, (_, tau, begin, end) in enumerate(own):
+            y = middle + 7 * (place - (len(own) - 1) / 2)
+            parts.append(f'<path d="M{axis(begin)} {y}H{axis(end)}" class="bar"/>')
+            parts.append(f'<circle cx="{axis(tau)}" cy="{y}" r="3.5" class="dot"/>')
+        parts.append(
+            f'<text x="694" y="{middle + 5}">{statistics.fmean(row[1] for row in own):.2f}</text>'
+        )
+    if level:
+        x = axis(level[1])
+        parts.append(f'<path d="M{x} 50V{height - 30}" class="level"/>')
+        parts.append(f'<text x="{x}" y="46" class="c s">{escape(level[0])}</text>')
+    return _svg(title, 744, height, parts)
+
+
+def line_plot(
+    title: str,
+    xs: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    level: tuple[str, float],
+) -> str:
+    """Draws lines over a common axis, and a dashed horizontal line for comparison."""
+    across, up = _Scale(0, max(xs) * 1.02, 60, 520), _Scale(0.4, 0.9, 260, 50)
+    parts = []
+    for value in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        parts.append(f'<path d="M60 {up(value)}H520" class="grid"/>')
+        parts.append(f'<text x="50" y="{up(value) + 5}" class="e s">{value}</text>')
+    parts += [
+        f'<text x="{across(value)}" y="280" class="c s">{value}</text>' for value in range(0, 9, 2)
+    ]
+    parts.append(f'<path d="M60 {up(level[1])}H520" class="level"/>')
+    parts.append(f'<text x="528" y="{up(level[1]) + 5}" class="s">{escape(level[0])}</text>')
+    for number, (name, ys) in enumerate(lines.items()):
+        points = "L".join(f"{across(x)} {up(y)}" for x, y in zip(xs, ys, strict=True))
+        parts.append(f'<path d="M{points}" class="line n{number}"/>')
+        parts.append(f'<text x="528" y="{up(ys[-1]) + 5}">{escape(name)}</text>')
+    return _svg(title, 700, 296, parts)
+
+
+class _Scale:
+    """Maps a range of values to a range of pixels."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        self.low, self.high, self.start, self.end = low, high, start, end
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def _ticks(axis: _Scale, top: float, bottom: float, values: Sequence[float]) -> list[str]:
+    parts = []
+    for value in values:
+        if axis.low <= value <= axis.high:
+            parts.append(f'<path d="M{axis(value)} {top}V{bottom}" class="grid"/>')
+            parts.append(f'<text x="{axis(value)}" y="{bottom + 18}" class="c s">{value}</text>')
+    return parts
+
+
+_STYLE = """
+  text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #1b1e24; }
+  .t { font-weight: 650; font-size: 16px; } .s { fill: #59616d; } .e { text-anchor: end; } .c { text-anchor: middle; }
+  .card { fill: #fffefb; stroke: #cfcbc0; } .grid { stroke: #e3e0d8; } .level { stroke: #c2610c; stroke-dasharray: 5 4; }
+  .bar { stroke: #8fb0f0; stroke-width: 3; } .dot { fill: #2a58c8; }
+  .line { fill: none; stroke-width: 2.5; } .n0 { stroke: #2a58c8; } .n1 { stroke: #0b7d62; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e7e9ed; } .s { fill: #a9b2bf; } .card { fill: #1a1e25; stroke: #414957; } .grid { stroke: #2b313b; }
+    .level { stroke: #ffad66; } .bar { stroke: #3f5da8; } .dot { fill: #86abff; } .n0 { stroke: #86abff; } .n1 { stroke: #53d3b0; }
+  }
+"""  # noqa: E501
+
+
+def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img" aria-labelledby="t">',
+        f'<title id="t">{escape(title)}</title>',
+        f"<style>{_STYLE}</style>",
+        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="12" class="card"/>',
+        f'<text x="18" y="28" class="t">{escape(title)}</text>',
+        *parts,
+        "</svg>\n",
+    ]
+    return "\n".join(lines)
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Rows by ranking and training, each with its seeds."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["ranking"], row["training"]), []).append(row)
+    return groups
+
+
+def _interval(row: Mapping[str, float], name: str, prefix: str) -> str:
+    text = f"{row[name]:.2f} ({row[prefix + 'low']:.2f} … {row[prefix + 'high']:.2f})"
+    return text.replace("-", "−")
+
+
+def _percent(interval: Mapping[str, float]) -> str:
+    return f"{interval['mean']:.1%} ({interval['low']:.1%} … {interval['high']:.1%})"
+
+
+def _median(row: Mapping[str, Any]) -> str:
+    value, unit = (
+        row["median"],
+        row["unit"].removesuffix(" a step").removesuffix(" an architecture"),
+    )
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+
+
+def with_tables(page: str) -> str:
+    """Replaces the tables of a page by those that the results give.
+
+    Raises:
+        KeyError: A table has a name that is not in `TABLES`.
+    """
+    return _BLOCK.sub(lambda found: found[1] + TABLES[found["name"]](), page)
+
+
+def documents() -> dict[Path, str]:
+    """All files that are made from results, with the text that they should have."""
+    pages = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    made = {path: with_tables(path.read_text(encoding="utf-8")) for path in pages}
+    return made | {DOCS / "images" / name: draw() for name, draw in PLOTS.items()}
+
+
+def main() -> None:
+    """Rewrites what differs, or names it and fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--check", action="store_true", help="fail if a file differs, change none")
+    options = parser.parse_args()
+    changed = [
+        path
+        for path, text in documents().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in changed:
+        print(path.relative_to(ROOT))
+        if not options.check:
+            path.write_text(documents()[path], encoding="utf-8")
+    sys.exit(options.check and bool(changed))
+
+
+if __name__ == "__main__":
+    main()
