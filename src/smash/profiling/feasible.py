@@ -1,0 +1,77 @@
+"""Architectures within a budget, drawn quickly where few architectures are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from smash.profiling.budget import Budget
+from smash.profiling.cost import measure_cost
+from smash.runtime.rng import generator
+from smash.spaces.base import SearchSpace
+from smash.spaces.task import Task
+
+_POOL = 128
+_DRAWS_EACH = 4  # by which the pool is filled, if enough of them are within the budget
+_RATE = 0.1
+_THINNING = 8  # steps of the chain from one member of the pool to the next
+_BURN_IN = 64
+
+
+class FeasibleSampler:
+    """Draws architectures of a space that are within limits on parameters and MACs.
+
+    A pool of feasible architectures is drawn once. Each draw takes a member and mutates it; the
+    mutant counts if it is feasible, and the member otherwise. Where enough architectures are
+    feasible, the pool holds plain draws of the space that were feasible, so it follows the
+    distribution of the space given that the limits hold. Where few are, it holds states of a Markov
+    chain from the smallest architecture, whose steps are such mutations: it has this distribution
+    in the limit, as far as a mutation is as likely as its reverse.
+
+    Args:
+        space: The search space.
+        task: The task that children are built for.
+        budget: Limits on parameters and MACs; the smallest architecture must be within them.
+        seed: Seed of the pool.
+
+    Example:
+        >>> from smash import NasBench201Space, Task
+        >>> space, task = NasBench201Space(), Task(channels=3, size=(32, 32), classes=10)
+        >>> sampler = FeasibleSampler(space, task, Budget(max_params=200_000), seed=0)
+        >>> architecture = sampler.draw(np.random.default_rng(0))
+        >>> measure_cost(space, architecture, task).params <= 200_000
+        True
+    """
+
+    def __init__(self, space: SearchSpace[Any], task: Task, budget: Budget, seed: int) -> None:
+        self._space, self._task, self._budget = space, task, budget
+        self._pool = self._fill(generator(seed, "pool of feasible architectures", 0))
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draws an architecture within the limits."""
+        return self._step(self._pool[int(rng.integers(len(self._pool)))], rng)
+
+    def _fill(self, rng: np.random.Generator) -> list[Any]:
+        pool: list[Any] = []
+        for _ in range(_DRAWS_EACH * _POOL):
+            architecture = self._space.sample(rng)
+            if self._allows(architecture):
+                pool.append(architecture)
+                if len(pool) == _POOL:
+                    return pool
+        state = self._space.smallest()
+        for _ in range(_BURN_IN):
+            state = self._step(state, rng)
+        while len(pool) < _POOL:
+            for _ in range(_THINNING):
+                state = self._step(state, rng)
+            pool.append(state)
+        return pool
+
+    def _step(self, architecture: Any, rng: np.random.Generator) -> Any:
+        mutant = self._space.mutate(architecture, rng, _RATE)
+        return mutant if self._allows(mutant) else architecture
+
+    def _allows(self, architecture: Any) -> bool:
+        return self._budget.allows(measure_cost(self._space, architecture, self._task))
