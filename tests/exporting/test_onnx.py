@@ -68,6 +68,9 @@ def test_onnx_of_each_space_agrees_with_the_child(dims, tmp_path):
     said = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(said["smash.description"]) == {"id": "é"}
     assert json.loads(said["smash.signature"])["classes"] == list(signature.classes)
+    weights = sum(tensor.numel() * 4 for tensor in child.state_dict().values())
+    nodes = len(model.graph.node)
+    assert (tmp_path / "model.onnx").stat().st_size <= weights + 8192 + 256 * nodes
     (given,) = model.graph.input
     shape = [axis.dim_value or axis.dim_param for axis in given.type.tensor_type.shape.dim]
     assert shape == ["examples", 2, *(8,) * dims]

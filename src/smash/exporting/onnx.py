@@ -29,7 +29,9 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 def write_onnx(
     child: nn.Module, signature: Signature, description: Mapping[str, Any], path: Path
 ) -> None:
-    """Writes a network as ONNX, with its signature in the metadata and no other.
+    """Writes a network as ONNX, with its signature and description as the only metadata.
+
+    The file is at most 8 KiB + 256 bytes a node larger than the weights.
 
     Args:
         child: Maps normalised images to logits; in eval mode, on the CPU.

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import smash.data.sources.images
-from smash.data.sources.images import EXTENSIONS, read_images
+from smash.data.sources.images import EXTENSIONS, read_images, rgb
 from smash.errors import DataError
 
 Pixels = NDArray[Any]
@@ -264,3 +265,37 @@ def test_more_than_memory_can_hold_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(smash.data.sources.images, "main_memory", lambda: 500)
     with pytest.raises(DataError, match=r"shape 3x3x8x8 must fit in memory.*--image-size"):
         read_images([save(tmp_path / f"{i}.png", (8, 8)) for i in range(3)], None)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_transparency_in_bands_equals_that_of_the_whole_image(mode):
+    image = Image.fromarray(RNG.integers(0, 256, (700, 5, 4), dtype=np.uint8))
+    if mode == "P":
+        image = image.convert("RGB").quantize(16)
+        image.info["transparency"] = bytes(range(0, 256, 16))
+    else:
+        image = image.convert(mode)
+    white = Image.new("RGBA", image.size, "white")
+    whole = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    assert np.array_equal(np.asarray(rgb(image)), np.asarray(whole))
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    """Four images of a few kilobytes may decode to gigabytes: two at once would be too much."""
+    for number in range(6):
+        Image.fromarray(np.full((600, 600), number, np.uint8)).save(tmp_path / f"{number}.png")
+    active, most = 0, {}
+
+    def counting(image):
+        nonlocal active
+        active += 1
+        most[limit] = max(most.get(limit, 0), active)
+        time.sleep(0.05)
+        active -= 1
+        return rgb(image)
+
+    monkeypatch.setattr(smash.data.sources.images, "rgb", counting)
+    for limit in (600 * 600, 600 * 600 - 1):
+        monkeypatch.setattr(smash.data.sources.images, "_LARGE", limit)
+        read_images(sorted(tmp_path.iterdir()), 8)
+    assert most == {600 * 600: 2, 600 * 600 - 1: 1}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median_low
+from threading import Lock
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -42,6 +44,9 @@ _THREADS = 2
 _PIXELS_WORTH_A_THREAD = 128 * 128  # below, threads wait for each other longer than they decode
 _CHUNK = 2**24  # bytes of decoded images at a time
 _EXAMINED = 256  # images at a time
+_LARGE = 2**24  # pixels of an image that is decoded while no other large one is
+_ONE_LARGE = Lock()
+_BAND = 256  # rows
 _MODES_16_BITS = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _GREY_MODES = _MODES_16_BITS | {"1", "L", "LA"}
 
@@ -285,8 +290,8 @@ def _attempt(read: Callable[P, T]) -> Callable[P, T | str]:
 
 @contextmanager
 def _upright(picture: Picture) -> Iterator[Image.Image]:
-    """Opens an image, the way its camera was held."""
-    with picture.open() as image:
+    """Opens an image, the way its camera was held; large ones one at a time, to bound memory."""
+    with picture.open() as image, _ONE_LARGE if math.prod(image.size) > _LARGE else nullcontext():
         # Asked first, because `exif_transpose` decodes even where there is nothing to do.
         if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             ImageOps.exif_transpose(image, in_place=True)
@@ -334,14 +339,21 @@ def rgb(image: Image.Image) -> Image.Image:
         ValueError: Its pixels have no known range.
     """
     if image.mode in _MODES_16_BITS:
-        grey = np.asarray(image).astype(np.int64)
+        grey = np.asarray(image).astype(np.int32)
         if grey.min() < 0 or grey.max() > 0xFFFF:
             raise ValueError(f"its values must fit 16 bits, got {grey.min()}...{grey.max()}")
         # 65535 is 255 · 257; Pillow's own conversion cuts everything above 255 off.
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+        grey += 128
+        grey //= 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("its pixels are floats, which have no known range; save it with 8 bits")
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+        width, height = image.size
+        flat = Image.new("RGB", image.size)
+        for top in range(0, height, _BAND):  # In bands, so that copies of all of it are not needed.
+            band = image.crop((0, top, width, min(top + _BAND, height))).convert("RGBA")
+            white = Image.new("RGBA", band.size, "white")
+            flat.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+        return flat
+    return image if image.mode == "RGB" else image.convert("RGB")
