@@ -1,4 +1,4 @@
-"""Alters good files at random: bits, pieces, values of another kind, numbers beyond all bounds."""
+"""Alters files at random: bits, pieces, values of another kind, numbers beyond all bounds."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def alter_csv(content: bytes, draw: random.Random) -> bytes:
 
 
 def alter_safetensors(content: bytes, draw: random.Random) -> bytes:
-    """Alters the header, and what it says of itself, and mends its length."""
+    """Alters the header or its metadata, and corrects the length."""
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
     if draw.random() < 0.5:
@@ -127,7 +127,7 @@ def alter_safetensors(content: bytes, draw: random.Random) -> bytes:
 
 
 def alter_npz(content: bytes, draw: random.Random) -> bytes:
-    """Alters one of the arrays within an archive that is right otherwise."""
+    """Alters one array of an archive."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as given, zipfile.ZipFile(out, "w") as made:
         names = given.namelist()

@@ -1,19 +1,18 @@
-"""Does the score rank memory banks? Beside parameters, and the noise of training itself.
+"""Measures how far the score ranks memory banks, beside parameters and the noise of training.
 
 Trains a SMASH network for each hypernetwork, for the same minutes, scores random candidates with
-the first of them, trains a stratified sample from scratch, and tells how far each ranking agrees
-with what that gave::
+the first of them, trains a stratified sample from scratch, and prints the rank correlation of each
+ranking with the accuracies::
 
     python -m benchmarks.banks FOLDER --out RUNS
 
-With ``--table`` nothing is trained from scratch: accuracies are those of a table that
-``benchmarks.trainings`` made, such as ``benchmarks/results/banks.csv``, and ``--options`` those of
-its space (``OPTIONS`` there).
+With ``--table`` no candidate is trained: accuracies are those of a table from
+``benchmarks.trainings``, such as ``benchmarks/results/banks.csv``, and ``--options`` must be those
+of its space.
 
-The *noise ceiling* is the rank correlation with a second training of the same candidates, or of a
-part of them, from another seed. Where all were trained twice, the mean of both is what rankings are
-judged by. What is trained is judged on the audit split, so no test example is looked at. A repeated
-command goes on where it was cut; the last lines are the table.
+The *noise ceiling* is the rank correlation of two trainings of the same candidates. Where all were
+trained twice, rankings are compared with the mean of both. Candidates are evaluated on the audit
+split, so no test example is used. A repeated command continues; the last lines are the table.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from smash.spaces import make_space
 from smash.study.study import Study
 
 OPTIONS = {"variable_nonlinearity": True, "bank_width": 4, "max_width": 16, "max_groups": 4}
-"""Narrow networks, so that 60 of them can be trained twice, whose ops differ in more than size."""
+"""Narrow networks with varied ops, of which 60 can be trained twice."""
 
 
 def main() -> None:
@@ -54,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--table", type=Path, help="of candidates that are trained already")
+    parser.add_argument("--table", type=Path, help="accuracies of candidates")
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
     parser.add_argument("--recipe", type=json.loads, default={}, help="of smash.train, JSON")
@@ -67,52 +66,54 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=1, help="of each candidate")
     parser.add_argument("--again", type=int, default=30, help="candidates that are trained twice")
-    given = parser.parse_args()
-    data = smash.load_data(given.data, image_size=given.image_size)
-    if given.table:  # before the networks are trained: it may be of another space
-        known, again = tabled(given)
-    runs = {hypernet: network(data, hypernet, given) for hypernet in given.hypernets}
-    first = runs[given.hypernets[0]]
-    if not given.table:
-        known, again = trained(first, given)
-    scores = {name: scored(run, known, given.examples) for name, run in runs.items()}
-    tell(known, again, scores, proxies(first, known))
+    options = parser.parse_args()
+    data = smash.load_data(options.data, image_size=options.image_size)
+    if options.table:  # read first, because it may be of another space
+        known, again = tabled(options)
+    runs = {hypernet: network(data, hypernet, options) for hypernet in options.hypernets}
+    first = runs[options.hypernets[0]]
+    if not options.table:
+        known, again = trained(first, options)
+    scores = {name: scored(run, known, options.examples) for name, run in runs.items()}
+    print_table(known, again, scores, proxies(first, known))
 
 
-def network(data: smash.Data, hypernet: str, given: argparse.Namespace) -> smash.Run:
-    """A SMASH network; one that is there is not trained again."""
-    folder = given.out / hypernet
-    length = {} if "epochs" in given.recipe else {"minutes": given.minutes}
+def network(data: smash.Data, hypernet: str, options: argparse.Namespace) -> smash.Run:
+    """Trains a SMASH network, or opens the one that exists."""
+    folder = options.out / hypernet
+    length = {} if "epochs" in options.recipe else {"minutes": options.minutes}
     return smash.train(
         data,
         folder,
         preset="small",
-        options=given.options,
+        options=options.options,
         hypernet=hypernet,
         **length,
-        **given.recipe,
+        **options.recipe,
         resume=folder.exists(),
         progress=on_terminal,
     )
 
 
-def trained(run: smash.Run, given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
-    """Trains the sample, stratified by the score of a network, and a part of it once more."""
-    counts = {"random": given.candidates, "perturb": 0, "markov": 0, "full": True}
-    smash.search(run, examples=given.examples, progress=on_terminal, **counts)
-    sample = stratified(Study(run.study_path).candidates(), given.sample)
+def trained(run: smash.Run, options: argparse.Namespace) -> tuple[list[Known], list[Known]]:
+    """Trains a sample that is stratified by score, and a part of it twice."""
+    counts = {"random": options.candidates, "perturb": 0, "markov": 0, "full": True}
+    smash.search(run, examples=options.examples, progress=on_terminal, **counts)
+    sample = stratified(Study(run.study_path).candidates(), options.sample)
     known, again = (
-        train_sample(run, part, ChildSettings(epochs=given.epochs, seed=seed), progress=on_terminal)
-        for seed, part in enumerate((sample, sample[:: max(1, len(sample) // given.again)]))
+        train_sample(
+            run, part, ChildSettings(epochs=options.epochs, seed=seed), progress=on_terminal
+        )
+        for seed, part in enumerate((sample, sample[:: max(1, len(sample) // options.again)]))
     )
     return known, again
 
 
-def tabled(given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
-    """The candidates of a table, and those that it has a second accuracy of."""
-    asked = SpaceSettings(name="memory-bank", preset="small", options=given.options)
-    known = read_table(given.table, "accuracy", make_space(asked, dims=2))
-    with given.table.open(newline="", encoding="utf-8") as file:
+def tabled(options: argparse.Namespace) -> tuple[list[Known], list[Known]]:
+    """Reads the candidates of a table, and those with a second accuracy."""
+    asked = SpaceSettings(name="memory-bank", preset="small", options=options.options)
+    known = read_table(options.table, "accuracy", make_space(asked, dims=2))
+    with options.table.open(newline="", encoding="utf-8") as file:
         second = [row["again"] for row in csv.DictReader(file)]
     again = [
         replace(one, truth=float(other)) for one, other in zip(known, second, strict=True) if other
@@ -121,7 +122,7 @@ def tabled(given: argparse.Namespace) -> tuple[list[Known], list[Known]]:
 
 
 def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
-    """Scores of the sample, lower is better."""
+    """Scores candidates; lower is better."""
     place = choose_device("auto")
     scorer = Scorer(
         run.network(place), run.search_data, examples=examples, snapshots=run.snapshots(place)
@@ -130,7 +131,7 @@ def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
 
 
 def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
-    """What rankings without training say of the sample."""
+    """Measures candidates with proxies and costs."""
     pairs = [(one.id, one.architecture) for one in known]
     ledger = Ledger(run.path / LEDGER)
     place = choose_device("auto")
@@ -139,13 +140,13 @@ def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
     }
 
 
-def tell(
+def print_table(
     known: Sequence[Known],
     again: Sequence[Known],
     scores: Mapping[str, Floats],
     numbers: Mapping[str, Any],
 ) -> None:
-    """Prints the table."""
+    """Prints the rank correlations."""
     first = {one.id: one.truth for one in known}
     pairs = np.asarray([(first[one.id], one.truth) for one in again])
     ceiling, apart = kendall_tau(*pairs.T), pairs[:, 0] - pairs[:, 1]

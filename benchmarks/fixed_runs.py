@@ -75,12 +75,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--against", type=Path)
     parser.add_argument("--only", nargs="*", default=list(RUNS))
-    given = parser.parse_args()
-    found = {name: record(RUNS[name]) for name in given.only}
-    given.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    if given.against is None:
+    arguments = parser.parse_args()
+    found = {name: record(RUNS[name]) for name in arguments.only}
+    arguments.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if arguments.against is None:
         return
-    before = json.loads(given.against.read_text(encoding="utf-8"))
+    before = json.loads(arguments.against.read_text(encoding="utf-8"))
     changed = [line for name in found for line in differences(before[name], found[name], name)]
     print("\n".join(changed) or "every number is the same")
     sys.exit(bool(changed))
@@ -151,7 +151,7 @@ def without_volatile(value: Any) -> Any:
 
 
 def differences(before: Any, after: Any, where: str) -> list[str]:
-    """Names each number that is another one; what is new or gone is no number that changed."""
+    """Lists each number that changed; new and missing numbers are ignored."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
             line
@@ -163,8 +163,8 @@ def differences(before: Any, after: Any, where: str) -> list[str]:
             return [f"{where}: {len(before)} entries, now {len(after)}"]
         return [
             line
-            for index, (one, other) in enumerate(zip(before, after, strict=True))
-            for line in differences(one, other, f"{where}[{index}]")
+            for index, (first, second) in enumerate(zip(before, after, strict=True))
+            for line in differences(first, second, f"{where}[{index}]")
         ]
     return [] if before == after else [f"{where}: {before!r}, now {after!r}"]
 

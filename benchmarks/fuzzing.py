@@ -140,16 +140,18 @@ def main() -> None:
     parser.add_argument("--reader", action="append", help="only these readers; repeatable")
     parser.add_argument("--keep", type=Path, help="folder for inputs that crash a reader")
     parser.add_argument("--out", type=Path, help="file for the counts, as JSON")
-    given = parser.parse_args()
+    options = parser.parse_args()
     tallies = []
     memory = Path("/dev/shm")  # noqa: S108 # the folder in it has a name of its own
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
         folder = Path(made)
         make_run(folder / "run")
         found = readers(folder)
-        for name in given.reader or found:
+        for name in options.reader or found:
             begun = time.perf_counter()
-            tally = fuzz_apart(name, found[name], folder, given.inputs, given.seed, given.first)
+            tally = fuzz_apart(
+                name, found[name], folder, options.inputs, options.seed, options.first
+            )
             print(
                 f"{name}: {tally.inputs:,} inputs, {tally.read:,} read, {tally.refused:,} refused, "
                 f"{len(tally.crashes)} crashes, {time.perf_counter() - begun:.0f} s",
@@ -157,12 +159,12 @@ def main() -> None:
             )
             print("".join(f"  {line}\n" for line in tally.crashes[:20]), end="", flush=True)
             tallies.append(tally)
-        if given.keep:
-            given.keep.mkdir(parents=True, exist_ok=True)
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
             for path in folder.glob("crash-*"):
-                shutil.copy(path, given.keep)
-    if given.out:
-        given.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
+                shutil.copy(path, options.keep)
+    if options.out:
+        options.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
     sys.exit(any(tally.crashes for tally in tallies))
 
 

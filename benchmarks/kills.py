@@ -1,14 +1,13 @@
-"""Kills the commands at random instants, and compares what they come to with uninterrupted runs.
+"""Kills commands at random instants, repeats them, and compares the results with undisturbed runs.
 
     python -m benchmarks.kills --kills 25 --out kills.json
 
-Each command runs in a process of its own, which is killed (SIGKILL) after a random part of the time
-that the whole command takes. Then it is repeated, as a user would, until it ends by itself; that
-may be killed again. What it leaves must be the same, bit by bit, as what an uninterrupted command
-leaves, and no score that was in the journal before the kill may be missing after it. All on one
-thread of the CPU, with scikit-learn's digits.
+Each command runs in a process of its own, which is killed (SIGKILL) after a random part of its
+duration. It is repeated until it ends by itself and may be killed again. Its files must be those of
+an undisturbed command, bit by bit, and no score may be missing that was in the journal before the
+kill. All on one thread of the CPU, with scikit-learn's digits.
 
-Processes are forked from one that has imported torch, so that a kill meets work and not an import.
+Processes are forked from one that has imported torch, so that a kill hits work and not an import.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ COMMANDS = {
     "retrain": "retrain RUN --epochs 2 --device cpu",
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",
 }
-_PATIENCE = 300.0  # seconds for a command that takes some
+_PATIENCE = 300.0  # seconds that a command may take
 _PROMPT = 5.0  # seconds that a command may go on after a signal
 _PRELOADED = [
     "torch._dynamo",
@@ -47,13 +46,13 @@ _PRELOADED = [
 
 @dataclass
 class Outcome:
-    """What became of one command.
+    """Result of one command.
 
     Attributes:
-        command: Its name.
-        kills: How many processes were killed.
-        identical: How many of the repetitions ended in the same as the uninterrupted command.
-        faults: What was otherwise.
+        command: Name of the command.
+        kills: Number of processes that were killed.
+        identical: Repetitions that ended with the files of the undisturbed command.
+        faults: Differences in words.
     """
 
     command: str
@@ -63,7 +62,7 @@ class Outcome:
 
 
 def work(arguments: list[str], log: Path) -> None:
-    """Is the process: runs one command, and ends with its exit code."""
+    """Runs one command in this process, which ends with its exit code."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -87,7 +86,7 @@ def start(line: str, run: Path, log: Path) -> BaseProcess:
 
 
 def command(name: str, run: Path) -> str:
-    """The line that begins a command, or goes on with it."""
+    """Gives the arguments that begin a command or continue it."""
     if name != "train":
         return COMMANDS[name]
     begun = (run / "config.toml").exists()
@@ -97,10 +96,10 @@ def command(name: str, run: Path) -> str:
 def finish(name: str, run: Path, log: Path) -> None:
     """Runs a command to its end.
 
-    A child that was finished before its process was killed is refused, as it is kept.
+    A child that was finished before the kill is kept, which retrain answers with exit code 2.
 
     Raises:
-        RuntimeError: It fails.
+        RuntimeError: The command fails.
     """
     process = start(command(name, run), run, log)
     process.join(_PATIENCE)
@@ -111,12 +110,12 @@ def finish(name: str, run: Path, log: Path) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where commands are struck.
+    """Folders for the commands.
 
     Attributes:
-        folder: A folder, with what each command begins with under the command's name.
-        whole: What each command leaves that is not interrupted.
-        seconds: How long that took.
+        folder: Has a run folder for each command to begin with, under the command's name.
+        whole: Run folders of undisturbed commands.
+        seconds: Durations of the undisturbed commands.
     """
 
     folder: Path
@@ -125,11 +124,11 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """What the uninterrupted commands print."""
+        """Log of the undisturbed commands."""
         return self.folder / "log"
 
     def prepare(self, *names: str) -> None:
-        """Runs commands to their end; each begins with what the one before has left."""
+        """Runs commands to their end; each begins with the run folder of the one before."""
         before = self.folder / "train"
         before.mkdir()
         for name in COMMANDS:
@@ -155,12 +154,12 @@ def strike(
     """Kills a command at random instants.
 
     Args:
-        name: The command.
-        place: Where `prepare` was called.
-        kills: How many repetitions, each of which is killed at least once.
+        name: Name of the command.
+        place: Folders, after `prepare`.
+        kills: Repetitions, each of which is killed at least once.
         seed: Seed of the instants.
-        sent: The signal.
-        again: Probability that a process that goes on is killed as well.
+        sent: Signal to send.
+        again: Probability that a continued process is killed too.
     """
     draw = random.Random(f"{name} {seed}")  # noqa: S311 # instants, not secrets
     wanted = contents(place.whole[name])
@@ -170,7 +169,7 @@ def strike(
         log = place.folder / f"{name}-{number}.log"
         killed, done = 0, True
         while not killed or (not done and draw.random() < again):
-            if not killed:  # from the beginning, also where the last one was too late
+            if not killed:  # from the beginning, also if the last kill came too late
                 shutil.rmtree(run, ignore_errors=True)
                 shutil.copytree(place.folder / name, run)
             done = not _kill(name, run, log, draw.uniform(0, place.seconds[name]), sent, outcome)
@@ -193,7 +192,7 @@ def strike(
 def _kill(
     name: str, run: Path, log: Path, delay: float, sent: signal.Signals, outcome: Outcome
 ) -> bool:
-    """Kills a command after a while; says whether it was in time."""
+    """Kills a command after a delay; tells whether it was still running."""
     process = start(command(name, run), run, log)
     process.join(delay)
     before = scores(run)
@@ -217,13 +216,13 @@ def _kill(
 
 
 def scores(run: Path) -> int:
-    """Whole lines of the journal."""
+    """Counts the whole lines of the journal."""
     path = run / "study.journal"
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def contents(run: Path) -> dict[str, Any]:
-    """All that a run holds and that must be the same, by name; times are left out."""
+    """Reads everything of a run that must be the same, by name; times are left out."""
     from smash.io.tensors import load_tensors
     from smash.study.study import Study
 
@@ -249,30 +248,30 @@ def contents(run: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Strikes the commands and prints what became of them."""
+    """Kills the commands and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=25, help="repetitions a command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--signal", default="KILL", choices=("KILL", "INT", "TERM"))
     parser.add_argument("--command", choices=COMMANDS, action="append")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     outcomes = []
-    names = given.command or list(COMMANDS)
+    names = options.command or list(COMMANDS)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         place.prepare(*names)
         for name in names:
-            sent = signal.Signals[f"SIG{given.signal}"]
-            outcome = strike(name, place, given.kills, given.seed, sent)
+            sent = signal.Signals[f"SIG{options.signal}"]
+            outcome = strike(name, place, options.kills, options.seed, sent)
             print(
-                f"{name}: {outcome.identical} of {given.kills} identical, {outcome.kills} killed "
-                f"by SIG{given.signal}"
+                f"{name}: {outcome.identical} of {options.kills} identical, {outcome.kills} killed "
+                f"by SIG{options.signal}"
             )
             print("".join(f"  {fault}\n" for fault in outcome.faults), end="", flush=True)
             outcomes.append(asdict(outcome))
-    if given.out:
-        given.out.write_text(json.dumps(outcomes, indent=2) + "\n")
+    if options.out:
+        options.out.write_text(json.dumps(outcomes, indent=2) + "\n")
     sys.exit(any(outcome["faults"] for outcome in outcomes))
 
 

@@ -1,15 +1,15 @@
-"""The published experiment within a budget of minutes: SMASH network, search, best network.
+"""Runs the published experiment within a budget of minutes: SMASH network, search, best network.
 
-On CIFAR-10, at the size of the original's defaults, and meant for a GPU::
+On CIFAR-10, at the size of the original's defaults, for a GPU::
 
     python -m benchmarks.published FOLDER --out OUT --minutes 25
 
-FOLDER holds CIFAR-10 as class folders, or is ``cifar10`` with ``--data-dir``. Beside the network of
-the best score are trained alike one that was drawn at random, and the one of most parameters: what
-a search without a SMASH network would take. Batches are larger and trainings far shorter than the
-paper's, whose errors stand beside. Each stage is timed before it begins, and made to fit its share;
-what it is to do is kept, so a repeated command goes on where it was cut, and does the same. The
-table is in ``OUT/published.md``, all figures are in ``OUT/published.json``.
+FOLDER holds CIFAR-10 as class folders, or is ``cifar10`` with ``--data-dir``. The network with the
+best score is trained beside a random one and the one with most parameters, which one would take
+without a SMASH network. Batches are larger and trainings far shorter than the paper's, whose errors
+stand in the same table. Each stage is timed first and sized to fit its share of the minutes. Its
+size is stored, so a repeated command continues and does the same. The table is
+``OUT/published.md``, all figures are in ``OUT/published.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from smash.runtime.progress import on_terminal
 from smash.study.study import Candidate, Study
 
 SHARES = {"training": 0.45, "search": 0.15}
-"""Of the minutes; the retraining of three networks has what data, training and search leave."""
+"""Shares of the minutes; the retraining of three networks gets the rest."""
 
 PUBLISHED = {"random": 500, "perturb": 100, "markov": 100}
 PAPER = (
@@ -39,11 +39,11 @@ PAPER = (
     {"network": "SMASHv2, as published", "params": 16_000_000, "epochs": 300, "test_error": 0.0403},
 )
 _TIMED = 20  # candidates
-_MARGIN = 0.95  # of the time left goes into training; the rest is for evaluating and saving
+_MARGIN = 0.95  # share of the time left that is trained; the rest evaluates and saves
 
 
 class Plan:
-    """What each stage is to do and how long it took, kept in a file.
+    """Decisions and durations of the stages, stored in a file.
 
     Args:
         path: The file.
@@ -56,7 +56,7 @@ class Plan:
         self.seconds: dict[str, float] = kept.get("seconds", {})
 
     def decide(self, name: str, decision: Callable[[], Any]) -> Any:
-        """What was decided, the first time by `decision`."""
+        """Gives a stored decision, or makes and stores it."""
         if name not in self._decided:
             self._decided[name] = decision()
             self._save()
@@ -64,7 +64,7 @@ class Plan:
 
     @contextmanager
     def timing(self, stage: str) -> Iterator[None]:
-        """Adds the seconds within to those of a stage, also where it is interrupted."""
+        """Adds the seconds within to those of a stage, even if it is interrupted."""
         begun = time.monotonic()
         try:
             yield
@@ -76,28 +76,30 @@ class Plan:
         write_json(self._path, {"decided": self._decided, "seconds": self.seconds})
 
 
-def publish(given: argparse.Namespace) -> dict[str, Any]:
-    """Runs what is not done yet of the experiment, and gives all figures."""
-    make_folder(given.out)
-    done = given.out / "published.json"
+def publish(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the rest of the experiment and gives all figures."""
+    make_folder(options.out)
+    done = options.out / "published.json"
     if done.is_file():
         return dict(json.loads(done.read_text()))
-    plan = Plan(given.out / "plan.json")
-    asked = {name: str(value) for name, value in vars(given).items() if name != "out"}
+    plan = Plan(options.out / "plan.json")
+    asked = {name: str(value) for name, value in vars(options).items() if name != "out"}
     if plan.decide("asked", lambda: asked) != asked:
-        raise SystemExit(f"{given.out} was begun with other options: repeat them, or take another")
+        raise SystemExit(
+            f"{options.out} was begun with other options: repeat them, or take another"
+        )
     with plan.timing("data"):
-        data = smash.load_data(given.data, data_dir=given.data_dir)
+        data = smash.load_data(options.data, data_dir=options.data_dir)
     with plan.timing("training"):
-        run = trained(data, given)
+        run = trained(data, options)
     with plan.timing("search"):
-        study, counts = searched(run, plan, given)
+        study, counts = searched(run, plan, options)
     with plan.timing("retraining"):
         chosen = choose(study.ranked())
-        epochs = plan.decide("epochs", lambda: fitting_epochs(run, chosen, plan, given))
+        epochs = plan.decide("epochs", lambda: fitting_epochs(run, chosen, plan, options))
         networks = [
-            {"network": name, **retrained(run, study, one, epochs, given)}
-            for name, one in chosen.items()
+            {"network": name, **retrained(run, study, candidate, epochs, options)}
+            for name, candidate in chosen.items()
         ]
     training = run.settings.training
     figures = {
@@ -113,36 +115,36 @@ def publish(given: argparse.Namespace) -> dict[str, Any]:
         "search": counts,
         "networks": [*networks, *PAPER],
     }
-    write_atomically(given.out / "published.md", table(figures).encode())
-    write_json(done, figures)  # last: with it the experiment is finished
+    write_atomically(options.out / "published.md", table(figures).encode())
+    write_json(done, figures)  # last, because it marks the experiment as finished
     return figures
 
 
-def trained(data: smash.Data, given: argparse.Namespace) -> Run:
-    """The run with its SMASH network, trained for its share of the minutes."""
+def trained(data: smash.Data, options: argparse.Namespace) -> Run:
+    """Trains the SMASH network for its share of the minutes."""
     return smash.train(
         data,
-        given.out / "run",
-        minutes=SHARES["training"] * given.minutes,
-        preset=given.preset,
-        batch_size=given.batch_size,
+        options.out / "run",
+        minutes=SHARES["training"] * options.minutes,
+        preset=options.preset,
+        batch_size=options.batch_size,
         validate_every=0,
-        device=given.device,
-        resume=(given.out / "run" / CONFIG).is_file(),
+        device=options.device,
+        resume=(options.out / "run" / CONFIG).is_file(),
         progress=on_terminal,
     )
 
 
-def searched(run: Run, plan: Plan, given: argparse.Namespace) -> tuple[Study, dict[str, int]]:
-    """The study, of as many candidates as fit: all that were published, or a share of each kind."""
+def searched(run: Run, plan: Plan, options: argparse.Namespace) -> tuple[Study, dict[str, int]]:
+    """Searches with as many candidates as fit: the published numbers, or a share of each."""
 
     def search(counts: dict[str, Any]) -> Study:
         return smash.search(
             run,
             **counts,
             precision="auto",
-            batch_size=given.scored_at_once,
-            device=given.device,
+            batch_size=options.scored_at_once,
+            device=options.device,
             progress=on_terminal,
         )
 
@@ -150,7 +152,7 @@ def searched(run: Run, plan: Plan, given: argparse.Namespace) -> tuple[Study, di
         begun = time.monotonic()
         search({"random": _TIMED, "perturb": 0, "markov": 0})
         each = (time.monotonic() - begun) / _TIMED
-        left = 60 * SHARES["search"] * given.minutes - _TIMED * each
+        left = 60 * SHARES["search"] * options.minutes - _TIMED * each
         share = min(1.0, left / each / sum(PUBLISHED.values()))
         counts = {name: max(1, int(share * count)) for name, count in PUBLISHED.items()}
         return counts | {"random": max(_TIMED, counts["random"])}
@@ -160,40 +162,42 @@ def searched(run: Run, plan: Plan, given: argparse.Namespace) -> tuple[Study, di
 
 
 def choose(ranked: Sequence[Candidate]) -> dict[str, Candidate]:
-    """The networks to train, by what chose them."""
+    """Chooses the networks to train."""
     return {
         "best score": ranked[0],
         "drawn at random": next(
-            one for one in ranked if (one.strategy, one.index) == ("random", 0)
+            candidate
+            for candidate in ranked
+            if (candidate.strategy, candidate.index) == ("random", 0)
         ),
-        "most parameters": max(ranked, key=lambda one: one.params),
+        "most parameters": max(ranked, key=lambda candidate: candidate.params),
     }
 
 
 def fitting_epochs(
-    run: Run, chosen: dict[str, Candidate], plan: Plan, given: argparse.Namespace
+    run: Run, chosen: dict[str, Candidate], plan: Plan, options: argparse.Namespace
 ) -> int:
-    """How many epochs each network can be trained for, from one of each that is timed."""
+    """Computes the epochs that fit, from one timed epoch of each network."""
     begun = time.monotonic()
     study = Study(run.study_path)
     each = 0.0
-    for one in chosen.values():
-        child = _child(run, study, one, 1, given, name=f"timed-{one.id}", test=False)
+    for candidate in chosen.values():
+        child = _child(run, study, candidate, 1, options, name=f"timed-{candidate.id}", test=False)
         each += MetricsLog(child.path / "metrics.jsonl").rows()[-1]["seconds"]
     spent = sum(plan.seconds.values()) + time.monotonic() - begun
-    return max(1, int(_MARGIN * (60 * given.minutes - spent) / each))
+    return max(1, int(_MARGIN * (60 * options.minutes - spent) / each))
 
 
 def retrained(
-    run: Run, study: Study, one: Candidate, epochs: int, given: argparse.Namespace
+    run: Run, study: Study, candidate: Candidate, epochs: int, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """What became of a candidate that was trained from scratch."""
-    child = _child(run, study, one, epochs, given, name=f"{one.id}-alike")
+    """Trains a candidate from scratch and gives its errors."""
+    child = _child(run, study, candidate, epochs, options, name=f"{candidate.id}-alike")
     return {
-        "id": one.id,
-        "params": one.params,
-        "macs": one.macs,
-        "score": one.value,
+        "id": candidate.id,
+        "params": candidate.params,
+        "macs": candidate.macs,
+        "score": candidate.value,
         "epochs": epochs,
         "val_error": child.result["val"]["error"],
         "test_error": child.result["test"]["error"],
@@ -203,32 +207,32 @@ def retrained(
 def _child(
     run: Run,
     study: Study,
-    one: Candidate,
+    candidate: Candidate,
     epochs: int,
-    given: argparse.Namespace,
+    options: argparse.Namespace,
     *,
     name: str,
     test: bool = True,
 ) -> smash.Child:
     path = run.child_path(name)
-    if (path / "result.json").is_file():  # two may have chosen the same one
+    if (path / "result.json").is_file():  # two roles may have the same candidate
         return smash.Child.open(path)
     return smash.retrain(
         run,
-        rank=[other.id for other in study.ranked()].index(one.id),
+        rank=[other.id for other in study.ranked()].index(candidate.id),
         name=name,
         test=test,
         epochs=epochs,
-        batch_size=given.batch_size,
-        learning_rate=given.learning_rate,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
         validate_every=0,
-        device=given.device,
+        device=options.device,
         progress=on_terminal,
     )
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures in Markdown."""
+    """Formats the figures as Markdown."""
     asked, training, made = figures["asked"], figures["training"], figures["environment"]
     place = made["gpu"] if figures["device"] == "cuda" else made["machine"]
     lines = [
@@ -253,7 +257,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", help="a folder with train and test, or cifar10")
     parser.add_argument("--data-dir", help="where cifar10 is")
@@ -268,10 +272,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the experiment, and prints the table."""
-    given = parse()
-    publish(given)
-    print((given.out / "published.md").read_text())
+    """Runs the experiment and prints the table."""
+    options = parse()
+    publish(options)
+    print((options.out / "published.md").read_text())
 
 
 if __name__ == "__main__":

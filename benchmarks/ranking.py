@@ -1,16 +1,15 @@
-"""What ranks well? A study on the cells of NAS-Bench-201, one recipe and seed after the other.
+"""Measures how well recipes of training rank the cells of NAS-Bench-201.
 
-Trains a SMASH network for each, keeps copies on the way, scores the cells of a table with each copy
-and reports the rank correlation with the published accuracies over minutes of training::
+Trains a SMASH network for each recipe and seed, keeps copies, scores the cells of a table with
+each copy, and reports the rank correlation with the published accuracies over minutes::
 
     python -m benchmarks.ranking FOLDER --table TABLE.csv --column COLUMN --out RUNS
 
-FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings. A
-repeated command goes on where it was cut. Choose a recipe with ``--half first``, and report it with
-``--half second``. All figures are in ``RUNS/HALF.jsonl``, a line a recipe and seed; what else may
-rank (the error, the margin, means over copies) is worked out from the same predictions. Recipes of
-two processes, each of which draws an architecture of its own in every step, are begun by
-``torchrun --nproc-per-node 2``.
+FOLDER holds CIFAR-10 as class folders, TABLE.csv has a column ``architecture`` of cell strings.
+Choose a recipe with ``--half first`` and report it with ``--half second``. ``RUNS/HALF.jsonl`` has
+a line for each recipe and seed; the error, the margin and means over copies come from the same
+predictions. A repeated command continues. Recipes of two processes, each of which draws its own
+architecture in every step, are started by ``torchrun --nproc-per-node 2``.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Row = dict[str, Any]
 
 SIZE: Row = {"channels": 16, "cells": 1}
 VAL_FRACTION = 0.1
-PRIOR = "synflow"  # the same for each copy: what training changes is the score alone
+PRIOR = "synflow"  # the same for each copy, since training changes the score alone
 RECIPES: dict[str, Row] = {
     "none": {},
     "lowrank": {"hypernet": "lowrank"},
@@ -64,11 +63,13 @@ RECIPES: dict[str, Row] = {
     "third of the images": {"val_fraction": 0.7},
     "two architectures a step": {"processes": 2, "batch_size": 16},
 }
-"""What `smash.train` is given. Who validates on more has fewer images to learn from, in as many
-steps."""
+"""Settings of `smash.train` by recipe. A larger ``val_fraction`` leaves fewer images to learn from,
+in as many steps."""
 
-WORLD, RANK = (int(os.environ.get(name, given)) for name, given in (("WORLD_SIZE", 1), ("RANK", 0)))
-"""How many processes train together, and which of them this is; torchrun says so."""
+WORLD, RANK = (
+    int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", 1), ("RANK", 0))
+)
+"""Number of processes that train together, and the rank of this one, from torchrun."""
 
 
 def main() -> None:
@@ -79,75 +80,75 @@ def main() -> None:
     parser.add_argument("--column", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--half", choices=["first", "second"], default="first")
-    parser.add_argument("--limit", type=int, help="look at this many cells of that half")
+    parser.add_argument("--limit", type=int, help="use this many cells of that half")
     fit = [name for name in RECIPES if processes_of(name) == WORLD]
     parser.add_argument("--recipes", nargs="+", default=fit, choices=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=12, help="with batches of 32")
     parser.add_argument("--copy-every", type=int, default=2, help="epochs")
     parser.add_argument("--examples", type=int, default=1000)
-    given = parser.parse_args()
-    for name in given.recipes:
+    options = parser.parse_args()
+    for name in options.recipes:
         if processes_of(name) != WORLD:
             parser.error(f"{name!r} needs torchrun --nproc-per-node {processes_of(name)}")
-    if given.copy_every > given.epochs:
-        parser.error(f"no copy is kept every {given.copy_every} of {given.epochs} epochs")
-    for seed in given.seeds:
-        for name in given.recipes:
-            study(name, seed, given)
+    if options.copy_every > options.epochs:
+        parser.error(f"no copy is kept every {options.copy_every} of {options.epochs} epochs")
+    for seed in options.seeds:
+        for name in options.recipes:
+            study(name, seed, options)
 
 
 def processes_of(name: str) -> int:
-    """How many processes a recipe trains in."""
+    """Number of processes that a recipe trains in."""
     count: int = RECIPES[name].get("processes", 1)
     return count
 
 
-def study(name: str, seed: int, given: argparse.Namespace) -> None:
-    """Trains and scores one recipe with one seed, unless its line is there."""
-    lines = given.out / f"{given.half}.jsonl"
+def study(name: str, seed: int, options: argparse.Namespace) -> None:
+    """Trains and scores one recipe with one seed, unless its line exists."""
+    lines = options.out / f"{options.half}.jsonl"
     done = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    asked = {"recipe": name, "seed": seed, "epochs": given.epochs}
-    asked |= {"limit": given.limit, "examples": given.examples}
+    asked = {"recipe": name, "seed": seed, "epochs": options.epochs}
+    asked |= {"limit": options.limit, "examples": options.examples}
     if any(asked.items() <= row.items() for row in done):
         return
-    folder = given.out / f"{name.replace(' ', '-')}-e{given.epochs}-s{seed}"
+    folder = options.out / f"{name.replace(' ', '-')}-e{options.epochs}-s{seed}"
     recipe = {"options": SIZE, "hypernet": "none", **RECIPES[name]}
     side = max(16, recipe.get("proxy_size", 16))
     val_fraction = recipe.pop("val_fraction", VAL_FRACTION)
-    recipe.pop("processes", None)  # torchrun has begun them
-    passes = (1 - VAL_FRACTION) / (1 - val_fraction)  # over fewer images, as often more
+    recipe.pop("processes", None)  # torchrun started them
+    passes = (1 - VAL_FRACTION) / (1 - val_fraction)  # fewer images take more passes
     run = smash.train(
-        smash.load_data(given.data, image_size=side, val_fraction=val_fraction),
+        smash.load_data(options.data, image_size=side, val_fraction=val_fraction),
         folder,
         space="nas-bench-201",
-        epochs=round(given.epochs * passes),
+        epochs=round(options.epochs * passes),
         seed=seed,
-        keep_every=round(given.copy_every * passes),
-        validate_every=round(given.epochs * passes),
+        keep_every=round(options.copy_every * passes),
+        validate_every=round(options.epochs * passes),
         resume=folder.exists(),
         progress=on_terminal,
         **recipe,
     )
     if RANK:
-        return  # the first process looks at what all have trained
-    row = asked | judge(run, given)
-    given.out.mkdir(parents=True, exist_ok=True)
+        return  # the first process scores for all
+    row = asked | judge(run, options)
+    options.out.mkdir(parents=True, exist_ok=True)
     with lines.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)
 
 
-def judge(run: Run, given: argparse.Namespace) -> Row:
-    """Scores the cells with each copy of a network, and compares with their accuracies."""
-    table = read_table(given.table, given.column, run.space)
-    known = part_of(table, run.space, given.half, given.limit)
-    real = np.asarray([one.truth for one in known])
-    costs = [measure_cost(run.space, one.architecture, run.data.task) for one in known]
+def judge(run: Run, options: argparse.Namespace) -> Row:
+    """Compares the scores of each copy of a network with the accuracies of the cells."""
+    table = read_table(options.table, options.column, run.space)
+    known = part_of(table, run.space, options.half, options.limit)
+    real = np.asarray([cell.truth for cell in known])
+    costs = [measure_cost(run.space, cell.architecture, run.data.task) for cell in known]
     params = np.asarray([float(cost.params) for cost in costs])
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
-    scores = {epoch: scored(run, epoch, known, given) for epoch in copies(run)}
-    pairs = [(one.id, one.architecture) for one in known]
+    scores = {epoch: scored(run, epoch, known, options) for epoch in copies(run)}
+    pairs = [(cell.id, cell.architecture) for cell in known]
     numbers = measure_proxy(run, PRIOR, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
     curve = []
     losses: list[np.ndarray[Any, Any]] = []
@@ -170,7 +171,7 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
     bootstrap = Bootstrap(real)
     taus, of_params = bootstrap.kendall_tau(recent), bootstrap.kendall_tau(params)
     return {
-        "half": given.half,
+        "half": options.half,
         "n": len(known),
         "curve": curve,
         "tau": vars(interval(kendall_tau(recent, real), taus)),
@@ -186,21 +187,21 @@ def judge(run: Run, given: argparse.Namespace) -> Row:
 
 
 def copies(run: Run) -> list[int]:
-    """Epochs after which a copy was kept."""
+    """Lists the epochs after which a copy was kept."""
     return sorted(int(path.stem.split("-")[1]) for path in (run.path / "copies").iterdir())
 
 
-def scored(run: Run, epoch: int, known: Any, given: argparse.Namespace) -> Any:
-    """Loss, error and margin of each cell, cells×3, from a file where it was worked out before."""
+def scored(run: Run, epoch: int, known: Any, options: argparse.Namespace) -> Any:
+    """Computes loss, error and margin of each cell (cells×3), or reads them from a file."""
     limit = len(known)
-    kept = run.path / f"scores-{given.half}-{limit}-{given.examples}-{epoch}.json"
+    kept = run.path / f"scores-{options.half}-{limit}-{options.examples}-{epoch}.json"
     if not kept.exists():
         network = run.new_network()
         network.load_state_dict(load_tensors(run.path / "copies" / f"epoch-{epoch}.safetensors")[0])
-        scorer = Scorer(network, run.search_data, examples=given.examples)
+        scorer = Scorer(network, run.search_data, examples=options.examples)
         rows = []
-        for one in known:
-            logits = scorer.predict(one.architecture)
+        for cell in known:
+            logits = scorer.predict(cell.architecture)
             score = scorer.judge(logits)
             odds = logits.softmax(1)
             true = odds.gather(1, scorer.labels[:, None])[:, 0]
@@ -212,7 +213,7 @@ def scored(run: Run, epoch: int, known: Any, given: argparse.Namespace) -> Any:
 
 
 def tau(values: Any, real: Any) -> float:
-    """Kendall's τ, rounded."""
+    """Computes Kendall's τ, rounded to four digits."""
     return round(kendall_tau(values, real), 4)
 
 

@@ -1,4 +1,4 @@
-"""All that reads files of others, with good files for each, which ``fuzzing.py`` alters."""
+"""All readers of foreign files, with good files for each, which `benchmarks.fuzzing` alters."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ Alteration = Callable[[bytes, random.Random], bytes]
 
 @dataclass
 class Reader:
-    """What is fed.
+    """A reader under test.
 
     Attributes:
         read: Reads a file.
-        good: Contents that it reads.
-        shape: Alters a value rather than bytes, where the format has values; None if it has none.
-        forgiving: Whether it refuses little: what is damaged is a finding, or is made anew.
+        good: Contents that it must be able to read.
+        shape: Alters a value rather than bytes; None if the format has no values.
+        forgiving: Whether it refuses little, because damage is reported or repaired.
     """
 
     read: Callable[[Path], object]
@@ -80,7 +80,7 @@ class Reader:
 
 
 def make_run(path: Path) -> None:
-    """Makes a run that has a bit of everything."""
+    """Makes a run with a study and a child."""
     torch.set_num_threads(1)
     data = smash.load_data("digits")
     tiny: dict[str, Any] = {
@@ -94,10 +94,10 @@ def make_run(path: Path) -> None:
 
 
 def readers(folder: Path) -> dict[str, Reader]:
-    """All readers, with files that they read.
+    """Makes all readers.
 
     Args:
-        folder: Has a run of digits, ``run``, with a study and one child; more is put there.
+        folder: Has a run of digits, ``run``, with a study and one child; gets more files.
     """
     os.environ["SMASH_CACHE"] = str(folder / "cache")
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -106,7 +106,7 @@ def readers(folder: Path) -> dict[str, Reader]:
 
 
 def _into(place: Path, read: Callable[[], object]) -> Callable[[Path], object]:
-    """Reads what is put at a place of its own."""
+    """Reads a file after copying it to a place of its own."""
 
     def read_there(path: Path) -> object:
         place.unlink(missing_ok=True)  # a reader before may have mapped what is there
@@ -188,7 +188,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
 
 
 def _of_data(folder: Path) -> dict[str, Reader]:
-    """What is learned from, and judged by."""
+    """Readers of data and of tables of accuracies."""
     models = folder / "models"
     models.mkdir()
     (models / file_name(MODELNET10, "test")).write_bytes(_voxels())
@@ -227,7 +227,7 @@ def _of_data(folder: Path) -> dict[str, Reader]:
 
 
 def _of_tables(folder: Path) -> dict[str, Reader]:
-    """Tables of images."""
+    """Readers of tables of images."""
     saved, parquet = folder / "saved", folder / "train.parquet"
     kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])}
     columns = {"image": [{"bytes": png} for png in _images()[:1] * 8], "label": [0, 1] * 4}
@@ -252,7 +252,7 @@ def _of_tables(folder: Path) -> dict[str, Reader]:
 
 
 def _of_shipped(folder: Path) -> dict[str, Reader]:
-    """What was exported, and what it is asked of."""
+    """Readers of exported networks and of their inputs."""
     shipped = folder / "shipped"
     shipped.mkdir()
     signature = Signature(

@@ -1,20 +1,19 @@
-"""Trains many candidates, each twice: real accuracies that rankings of memory banks are judged by.
+"""Trains many candidates, each twice: ground truth for rankings of memory banks.
 
-Candidates are random ones, one of each of equal parts of those drawn, in the order of their
-parameters; with ``--spread`` those that differ most in what `SearchSpace.readable` tells of them.
-Each is trained from scratch by the published recipe with seeds 0 and 1::
+Candidates are drawn at random and stratified by parameters; with ``--spread`` they are those whose
+readable measures (`SearchSpace.readable`) differ most. Each is trained from scratch by the
+published recipe with seeds 0 and 1::
 
     python -m benchmarks.trainings FOLDER --out TABLE.csv
 
-and the table has a line for each: architecture, parameters, MACs, and the accuracy of both
-trainings on examples of the training split that neither of them looked at (no test example is).
-``smash correlate RUN --table TABLE.csv --column accuracy`` reads it, and so does
-``benchmarks.banks``. Each training adds a line to ``TABLE.csv.jsonl``, with the mean loss of
-each of its epochs; a repeated command goes on with those that are missing.
+The table has a line for each: architecture, parameters, MACs, and the accuracy of both trainings on
+examples that are cut out of the training split. ``smash correlate RUN --table TABLE.csv --column
+accuracy`` reads it, and so does ``benchmarks.banks``. Each training adds a line to
+``TABLE.csv.jsonl`` with the mean loss of each epoch; a repeated command continues.
 
-Small networks keep a GPU waiting for Python. So there a child's whole step, its batch included, is
-one CUDA graph; several children train side by side, each in a stream of its own, in several
-processes. (Start ``nvidia-cuda-mps-control -d`` before, or processes take turns.)
+Small networks keep a GPU waiting for Python, so there a whole training step is one CUDA graph, and
+several children train side by side, each in a stream of its own, in several processes. Start
+``nvidia-cuda-mps-control -d`` before, or processes take turns.
 """
 
 from __future__ import annotations
@@ -59,14 +58,14 @@ OPTIONS = {
     "grid": "var",
     "variable_nonlinearity": True,
 }
-"""Narrow networks of few ops, which differ in more than size; the rest is preset ``small``'s."""
+"""Options that differ from preset ``small``: narrow networks of few, varied ops."""
 
 COLUMNS = ("accuracy", "again")
-"""Of the trainings with seed 0 and 1."""
+"""Columns of the trainings with seeds 0 and 1."""
 
-_WARM = 3  # steps before a graph is recorded, so that libraries have chosen their algorithms
+_WARM = 3  # steps before a graph is captured, in which libraries choose their algorithms
 _MOMENTUM = 0.9
-_ROUNDS = 50  # steps that are put into a stream before its end is waited for
+_ROUNDS = 50  # steps that are queued in a stream before it is synchronised
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Plan:
 
 
 def main() -> None:
-    """Trains and writes."""
+    """Trains candidates and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, required=True)
@@ -96,36 +95,38 @@ def main() -> None:
     parser.add_argument("--audit", type=int, default=10_000, help="examples to judge on")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--side-by-side", type=int, default=4, help="children a process, on a GPU")
-    parser.add_argument("--minutes", type=float, default=1e9, help="after these none is begun")
+    parser.add_argument("--minutes", type=float, default=1e9, help="no training starts later")
     parser.add_argument("--device", default="auto")
-    given = parser.parse_args()
-    data = smash.load_data(given.data, image_size=given.image_size)
-    space = banks(given.options)
-    found = random_candidates(space, given.drawn, given.draw_seed)
-    if given.spread:
-        sample = spread_out(space, found, given.sample)
+    options = parser.parse_args()
+    data = smash.load_data(options.data, image_size=options.image_size)
+    space = banks(options.options)
+    found = random_candidates(space, options.drawn, options.draw_seed)
+    if options.spread:
+        sample = spread_out(space, found, options.sample)
     else:
-        sample = stratified_by_parameters(space, data, found, given.sample)
-    lines = given.out.with_suffix(".csv.jsonl")
+        sample = stratified_by_parameters(space, data, found, options.sample)
+    lines = options.out.with_suffix(".csv.jsonl")
     kept = read_lines(lines, "delete it to train anew")
     done = {(row["id"], row["seed"]) for row in kept}
-    asked = [
-        (one, seed)
-        for seed in range(given.seeds)
-        for one in sample
-        if (space.identify(one), seed) not in done
+    jobs = [
+        (architecture, seed)
+        for seed in range(options.seeds)
+        for architecture in sample
+        if (space.identify(architecture), seed) not in done
     ]
-    costs = [measure_cost(space, one, data.task) for one in sample]
+    costs = [measure_cost(space, architecture, data.task) for architecture in sample]
     context = mp.get_context("spawn")
     results = context.Queue()
-    late = time.time() + 60 * given.minutes
+    deadline = time.time() + 60 * options.minutes
     workers = [
-        context.Process(target=work, args=(given, asked[part :: given.processes], late, results))
-        for part in range(given.processes)
+        context.Process(
+            target=work, args=(options, jobs[part :: options.processes], deadline, results)
+        )
+        for part in range(options.processes)
     ]
     for worker in workers:
         worker.start()
-    begun = time.monotonic()
+    started = time.monotonic()
     while any(worker.is_alive() for worker in workers) or not results.empty():
         try:
             result = results.get(timeout=1)
@@ -133,47 +134,47 @@ def main() -> None:
             continue
         append(lines, json.dumps(result) + "\n")
         kept.append(result)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         print(f"{result['id']} {result['accuracy']:.1%}, {seconds:.0f} s", flush=True)
-        write_table(given.out, space, zip(sample, costs, strict=True), kept)
+        write_table(options.out, space, zip(sample, costs, strict=True), kept)
     for worker in workers:
         worker.join()
     if any(worker.exitcode for worker in workers):
-        sys.exit("a process broke off: repeat the command for what is missing")
+        sys.exit("a process died; repeat the command to train the missing candidates")
 
 
 def work(
-    given: argparse.Namespace, asked: Iterable[tuple[Any, int]], late: float, results: Any
+    options: argparse.Namespace, jobs: Iterable[tuple[Any, int]], deadline: float, results: Any
 ) -> None:
     """Trains some of the candidates in a process of its own.
 
     Args:
-        given: What was asked for.
-        asked: Architectures, and seeds.
-        late: When no other one is begun, in seconds since the epoch.
-        results: Takes what each came to.
+        options: Options of the command.
+        jobs: Architectures and seeds.
+        deadline: Time after which no training starts, in seconds since the epoch.
+        results: Queue that takes the results.
     """
     torch.set_num_threads(1)
-    for result in trained(given, iter(asked), late):
+    for result in train(options, iter(jobs), deadline):
         results.put(result)
 
 
-def trained(
-    given: argparse.Namespace, waiting: Iterator[tuple[Any, int]], late: float
+def train(
+    options: argparse.Namespace, jobs: Iterator[tuple[Any, int]], deadline: float
 ) -> Iterator[dict[str, Any]]:
-    """What trainings come to, in the order in which they end."""
-    place = choose_device(given.device)
-    data = smash.load_data(given.data, image_size=given.image_size)
-    rest, audit = cut(data.train, given.audit / len(data.train), AUDIT_SEED, keep=1)
+    """Trains candidates and yields their results in the order in which they end."""
+    place = choose_device(options.device)
+    data = smash.load_data(options.data, image_size=options.image_size)
+    rest, audit = cut(data.train, options.audit / len(data.train), AUDIT_SEED, keep=1)
     rest, audit = rest.to(place), audit.to(place)
-    space = banks(given.options)
-    plan = Plan(given.epochs, given.batch_size)
+    space = banks(options.options)
+    plan = Plan(options.epochs, options.batch_size)
     feeds = [Feed(data, rest, seed, plan) for seed in range(len(COLUMNS))]
-    width = given.side_by_side if place.type == "cuda" else 1
+    width = options.side_by_side if place.type == "cuda" else 1
     training: dict[tuple[Any, int], Training] = {}
     while True:
-        while len(training) < width and time.time() < late and (one := next(waiting, None)):
-            training[one] = Training(space, one[0], feeds[one[1]])
+        while len(training) < width and time.time() < deadline and (job := next(jobs, None)):
+            training[job] = Training(space, job[0], feeds[job[1]])
         if not training:
             return
         for _ in range(_ROUNDS):
@@ -181,22 +182,22 @@ def trained(
                 child.step()
         for child in training.values():
             child.wait()
-        for one in [one for one, child in training.items() if child.finished]:
-            child = training.pop(one)
+        for job in [job for job, child in training.items() if child.finished]:
+            child = training.pop(job)
             accuracy = 1 - evaluate(child.model.eval(), audit, data, "audit").error
             losses = [round(loss, 4) for loss in child.losses.tolist()]
-            name = space.identify(one[0])
-            yield {"id": name, "seed": one[1], "accuracy": accuracy, "losses": losses}
+            name = space.identify(job[0])
+            yield {"id": name, "seed": job[1], "accuracy": accuracy, "losses": losses}
 
 
 def banks(options: dict[str, Any]) -> MemoryBankSpace:
-    """Preset ``small``, with some options changed."""
+    """Makes preset ``small`` with some options changed."""
     small = PRESETS["small"]
     return MemoryBankSpace(type(small).model_validate({**small.model_dump(), **options}))
 
 
 def random_candidates(space: SearchSpace[Any], count: int, seed: int) -> dict[str, Any]:
-    """Random architectures by id, in the order of their ids."""
+    """Draws architectures, sorted by id."""
     found = {}
     for index in range(count):
         architecture = space.sample(generator(seed, "banks", index))
@@ -207,17 +208,17 @@ def random_candidates(space: SearchSpace[Any], count: int, seed: int) -> dict[st
 def stratified_by_parameters(
     space: SearchSpace[Any], data: Data, found: dict[str, Any], count: int
 ) -> list[Any]:
-    """One architecture of each of `count` equal parts of those found, the smallest first."""
-    ordered = sorted(found.values(), key=lambda one: measure_cost(space, one, data.task).params)
+    """Takes one architecture of each of `count` equal parts, in the order of parameters."""
+    ordered = sorted(found.values(), key=lambda each: measure_cost(space, each, data.task).params)
     return [ordered[len(ordered) * (2 * part + 1) // (2 * count)] for part in range(count)]
 
 
 def spread_out(space: SearchSpace[Any], found: dict[str, Any], count: int) -> list[Any]:
-    """The most usual architecture, then always that which is farthest from those taken so far.
+    """Takes the architecture nearest the mean, then repeatedly the one farthest from all taken.
 
-    Distances are Euclidean, between the space's readable measures in units of their deviation.
+    Distances are Euclidean, between the space's readable measures in standard deviations.
     """
-    points = np.asarray([list(space.readable(one).values()) for one in found.values()])
+    points = np.asarray([list(space.readable(each).values()) for each in found.values()])
     points = points[:, np.ptp(points, axis=0) > 0]
     points = (points - points.mean(axis=0)) / points.std(axis=0)
     taken = [int(np.argmin((points**2).sum(axis=1)))]
@@ -229,13 +230,13 @@ def spread_out(space: SearchSpace[Any], found: dict[str, Any], count: int) -> li
 
 
 class Feed:
-    """The batches of all steps, on the device: what a graph reads needs no word from Python.
+    """Batches of all steps, drawn on the device, so that a CUDA graph can read them.
 
     Args:
-        data: Says how examples are augmented and normalised.
-        train: Examples to learn from, on the device.
-        seed: Seed of their order and augmentation.
-        plan: How long, and in which batches.
+        data: Data with the augmentation and the normalisation.
+        train: Training examples, on the device.
+        seed: Seed of order and augmentation.
+        plan: Settings of the training.
     """
 
     def __init__(self, data: Data, train: Split, seed: int, plan: Plan) -> None:
@@ -261,7 +262,7 @@ class Feed:
         self.rates = torch.tensor(rates, device=self.device)
 
     def batch(self, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and labels of a step, whose number is a tensor of one element."""
+        """Gives images and labels of a step; its number is a tensor of one element."""
         rows = self.orders.index_select(0, step)[0]
         height, width = (torch.arange(extent, device=self.device) for extent in self.size)
         down, right = self.shifts.index_select(1, step)[:, 0]
@@ -278,12 +279,12 @@ class Feed:
 
 
 class Training:
-    """A child that is trained, on a GPU by replaying its step.
+    """The training of a child; on a GPU its step is captured and replayed.
 
     Args:
-        space: The space.
-        architecture: The child's architecture.
-        feed: What it learns from.
+        space: Space of the architecture.
+        architecture: Architecture of the child.
+        feed: Batches to learn from.
 
     Attributes:
         model: The child.
@@ -303,14 +304,14 @@ class Training:
         self._graph: torch.cuda.CUDAGraph | None = None
         if feed.device.type == "cuda":
             self._stream = torch.cuda.Stream()
-            self._stream.wait_stream(torch.cuda.current_stream())  # which fills all of the above
+            self._stream.wait_stream(torch.cuda.current_stream())  # fills the tensors above
             with torch.cuda.stream(self._stream):
                 for _ in range(_WARM):
                     self._learn()
                 self._taken = _WARM
                 self._stream.synchronize()
                 self._graph = torch.cuda.CUDAGraph()
-                # Not by `torch.cuda.graph`, which waits for all that trains beside it.
+                # `torch.cuda.graph` would wait for the other streams.
                 self._graph.capture_begin()
                 self._learn()
                 self._graph.capture_end()
@@ -337,7 +338,7 @@ class Training:
         return self._taken >= self.feed.steps
 
     def step(self) -> None:
-        """Takes a step, if one is left; on a GPU it is begun and not waited for."""
+        """Takes a step if one is left; on a GPU it is only queued."""
         if self.finished:
             return
         self._taken += 1
@@ -348,7 +349,7 @@ class Training:
                 self._graph.replay()
 
     def wait(self) -> None:
-        """Waits for the steps that were begun."""
+        """Waits for the queued steps."""
         if self._graph is not None:
             self._stream.synchronize()
 
@@ -359,16 +360,16 @@ def write_table(
     candidates: Iterable[tuple[Any, Cost]],
     kept: Iterable[dict[str, Any]],
 ) -> None:
-    """Writes a line for each candidate that was trained, once or twice, the smallest first."""
+    """Writes a line for each candidate that was trained once or twice, the smallest first."""
     found = {(row["id"], row["seed"]): row["accuracy"] for row in kept}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("architecture", "params", "macs", *COLUMNS))
-        for one, cost in candidates:
-            name = space.identify(one)
+        for architecture, cost in candidates:
+            name = space.identify(architecture)
             accuracies = [found.get((name, seed), "") for seed in range(len(COLUMNS))]
             if accuracies[0] != "":
-                text = json.dumps(space.to_json(one), separators=(",", ":"))
+                text = json.dumps(space.to_json(architecture), separators=(",", ":"))
                 writer.writerow((text, cost.params, cost.macs, *accuracies))
 
 
