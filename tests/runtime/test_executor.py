@@ -8,8 +8,10 @@ import sys
 import pytest
 
 import smash
+from smash.runtime.executor import SerialExecutor
 from tests.answers import content
 from tests.processes import in_process
+from tests.runtime.executors import check_executor
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
@@ -19,9 +21,29 @@ needs_ray = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def copied(finished, tmp_path_factory):
-    path = tmp_path_factory.mktemp("fleet") / "run"
+    path = tmp_path_factory.mktemp("executor") / "run"
     shutil.copytree(finished, path)
     return path
+
+
+def test_serial_executor_keeps_the_contract_of_executors():
+    check_executor(SerialExecutor())
+
+
+def test_serial_executor_does_work_once_and_when_its_result_is_asked_for():
+    done = []
+
+    def work(value):
+        done.append(value)
+        return -value
+
+    executor = SerialExecutor()
+    futures = [executor.submit(work, value) for value in (1, 2, 3)]
+    assert done == []
+    assert futures[1].result() == futures[1].result() == -2
+    assert done == [2]
+    assert [future.result() for future in executor.as_completed(futures)] == [-1, -2, -3]
+    assert done == [2, 1, 3]
 
 
 def _search_without_ray(path):
@@ -47,9 +69,9 @@ def _free_port():
         ("127.0.0.1:seven", "ray must be auto, local or HOST:PORT"),
         (
             "ray://127.0.0.1:99999",
-            "ray 'ray://127.0.0.1:99999' is no Ray cluster that can be joined",
+            "ray 'ray://127.0.0.1:99999' is not a Ray cluster that can be joined",
         ),
-        (f"127.0.0.1:{_free_port()}", "is no Ray cluster that can be joined: start one with"),
+        (f"127.0.0.1:{_free_port()}", "is not a Ray cluster that can be joined: start one with"),
     ],
     ids=["word", "port", "scheme", "nobody there"],  # the same in each process: the port is not
 )

@@ -14,12 +14,12 @@ import smash
 from smash.correlation.correlate import correlate
 from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.io.tensors import load_tensors
-from smash.runtime import ray_executor as far
-from smash.runtime.executor import HERE
-from smash.runtime.ray_executor import gather
+from smash.runtime import ray_executor
+from smash.runtime.ray_executor import open_executor
 from smash.training.children import retrain_several
 from tests.answers import content
 from tests.conftest import TINY
+from tests.runtime.executors import check_executor
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'smash-nas[ray]'")
 
@@ -128,51 +128,32 @@ def test_a_check_of_the_ranking_that_loses_a_machine_finds_the_same(cluster, sea
     assert all(equal(runs[0] / name, runs[1] / name) for name in models)
 
 
-def test_what_goes_wrong_far_away_is_said_here(cluster, monkeypatch):
-    monkeypatch.setattr(far, "_TRIES_AGAIN", 0)  # each costs a new process
+def test_future_of_failed_work_raises_its_error(cluster, monkeypatch):
+    monkeypatch.setattr(ray_executor, "_RETRIES", 0)  # each costs a new process
 
     def diverge():
         raise DivergedError("the loss is nan: lower --learning-rate")
 
-    with gather("auto", "cpu") as fleet:
+    with open_executor("auto", "cpu") as executor:
         with pytest.raises(DivergedError, match="lower --learning-rate"):
-            fleet.submit(diverge).result()
+            executor.submit(diverge).result()
         with pytest.raises(ZeroDivisionError):
-            fleet.submit(divmod, 1, 0).result()
+            executor.submit(divmod, 1, 0).result()
         with pytest.raises(LostProcessError, match="was lost on 1 machines or processes"):
-            fleet.submit(os._exit, 1).result()
+            executor.submit(os._exit, 1).result()
 
 
-def test_pieces_that_are_asked_for_together_are_done_first_first(cluster):
-    with gather("auto", "cpu") as fleet:
-        jobs = [fleet.submit(divmod, 17, by) for by in (3, 5)]
-        assert sorted(fleet.as_done(jobs)) == [(0, 5), (1, 3)]
-        assert [job.result() for job in jobs] == [5, 3]
-        further = fleet.submit(divmod, 100, jobs[0].kept)  # 17 mod 3, which stayed there
-        assert further.result() == 50
+def test_ray_executor_keeps_the_contract_of_executors(cluster):
+    with open_executor("auto", "cpu") as executor:
+        check_executor(executor)
 
 
-def test_a_process_with_more_threads_than_any_machine_is_refused(cluster):
+def test_open_executor_with_more_threads_than_cpus_is_refused(cluster):
     torch.set_num_threads(3)
     try:
         with pytest.raises(InvalidValueError, match=r"3 threads, .* at most 1 CPUs"):
-            gather("auto", "cpu").__enter__()
+            open_executor("auto", "cpu").__enter__()
     finally:
         torch.set_num_threads(1)
-    with pytest.raises(InvalidValueError, match="device 'cuda' is on no machine"):
-        gather("auto", "cuda").__enter__()
-
-
-def test_here_work_is_done_when_its_result_is_asked_for():
-    done = []
-
-    def work(value):
-        done.append(value)
-        return value, -value
-
-    jobs = [HERE.submit(work, value) for value in (1, 2, 3)]
-    assert done == []
-    assert jobs[1].result() == 2
-    assert (jobs[1].kept, jobs[1].result(), done) == (-2, 2, [2])  # done once
-    assert list(HERE.as_done(jobs)) == [(0, 1), (1, 2), (2, 3)]
-    assert done == [2, 1, 3]
+    with pytest.raises(InvalidValueError, match="has the device 'cuda'"):
+        open_executor("auto", "cuda").__enter__()

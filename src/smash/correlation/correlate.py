@@ -35,7 +35,7 @@ from smash.run.layout import AUDIT, FOUND, LEDGER, PICTURE, network_digest
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
-from smash.runtime.ray_executor import check_address, gather
+from smash.runtime.ray_executor import check_address, open_executor
 from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import (
     NO_PRIOR,
@@ -181,8 +181,8 @@ def correlate(
         prior = prior or searched.get("prior") or "none"
         sample = stratified(study.candidates(), int(train or 0))
         _check_enough(len(sample), "train")
-        with gather(ray, device) as fleet:
-            known = train_sample(run, sample, settings, device, progress, fleet)
+        with open_executor(ray, device) as executor:
+            known = train_sample(run, sample, settings, device, progress, executor)
         scores = _full_scores(run, sample, known, searched, rank_by, ledger, place, progress)
         many = "s" * (settings.epochs != 1)
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epoch{many}"

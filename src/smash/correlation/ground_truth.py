@@ -27,7 +27,7 @@ from smash.errors import DataError, InvalidValueError, NotFoundError, shortened,
 from smash.run.child import child_name
 from smash.run.layout import AUDIT
 from smash.run.run import Run
-from smash.runtime.executor import HERE, Fleet
+from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator
 from smash.spaces import SearchSpace
@@ -242,7 +242,7 @@ def train_sample(
     settings: ChildSettings,
     device: str = "auto",
     progress: Progress = silent,
-    fleet: Fleet = HERE,
+    executor: Executor | None = None,
 ) -> list[Known]:
     """Trains candidates from scratch and judges them on the audit split.
 
@@ -255,7 +255,7 @@ def train_sample(
         settings: How they are trained.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows how far it is.
-        fleet: Where they are trained.
+        executor: Trains them; by default this process.
     """
     orders = [
         Order(
@@ -265,7 +265,7 @@ def train_sample(
         )
         for one in sample
     ]
-    children = train_children(run, orders, _with_audit, device, progress, fleet)
+    children = train_children(run, orders, _with_audit, device, progress, executor)
     known = []
     for candidate, child in zip(sample, children, strict=True):
         architecture = run.space.from_json(candidate.architecture)

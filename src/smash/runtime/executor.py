@@ -1,88 +1,94 @@
-"""Where work is done: here, piece after piece, or on the machines of a Ray cluster.
+"""Executors: pieces of work are done in this process, or on the machines of a Ray cluster.
 
-A search scores the candidates of a cohort, and a retraining trains children, by handing pieces of
-work to a fleet. What is handed out, in which order results are used, and who writes them down is
-the same for any fleet; so the results are.
+They are shaped as `concurrent.futures`: `Executor.submit` returns a future, whose `result` waits.
+Two things come on top, because work may be far away: `Executor.scatter` sends a large value to each
+machine once, and a future may itself be an argument, whose result then stays where it was computed.
+What is submitted, in which order results are used, and who writes them down is the same for all
+executors; so the results are the same.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
-R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Job(Protocol[R_co]):
-    """A piece of work that was handed to a fleet."""
+class Future(Protocol[R_co]):
+    """The result of a piece of work, which may not exist yet."""
 
     def result(self) -> R_co:
-        """Waits for what the work gives."""
-
-    @property
-    def kept(self) -> Any:
-        """What the work leaves behind where it was done, as an argument of further work."""
+        """Waits for the result, or raises what the work raised."""
 
 
 class Movable(Protocol):
-    """What all pieces of work need, such as networks: it is sent to each machine once."""
+    """A value that pieces of work share, such as a network; each machine holds it once."""
 
     def to(self, device: torch.device) -> Self:
-        """The same for work on a device."""
+        """Copies the value to a device."""
 
 
-class Fleet(Protocol):
-    """Does work, by plain functions of a module: ``work(*arguments) -> (result, kept)``."""
+class Executor(ABC):
+    """Does pieces of work.
 
-    def share(self, value: Movable) -> Any:
-        """Sends a value to wherever work is done; gives an argument that stands for it."""
+    Example:
+        >>> executor = SerialExecutor()
+        >>> quotient = executor.submit(divmod, 17, 5)
+        >>> quotient.result()
+        (3, 2)
+    """
 
-    def submit(self, work: Callable[..., tuple[R, Any]], *arguments: Any) -> Job[R]:
-        """Hands out a piece of work.
+    @abstractmethod
+    def scatter(self, value: Movable) -> Any:
+        """Sends a value to all machines; returns an argument that stands for it."""
+
+    @abstractmethod
+    def submit(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:
+        """Submits a piece of work.
 
         Args:
-            work: The function.
-            *arguments: Plain values, what `share` gave, and what earlier work has `kept`.
+            function: A function of a module.
+            *arguments: Plain values, futures of this executor, and what `scatter` returned.
         """
 
-    def as_done(self, jobs: Sequence[Job[R]]) -> Iterator[tuple[int, R]]:
-        """Gives the number and the result of each job, as soon as it is there."""
+    @abstractmethod
+    def as_completed(self, futures: Sequence[Future[R]]) -> Iterator[Future[R]]:
+        """Yields futures as their results become available."""
 
 
-class _Here:
-    """This process. A piece of work is done when its result is asked for."""
+class SerialExecutor(Executor):
+    """Does work in this process, one piece after the other, when its result is asked for."""
 
-    def share(self, value: Movable) -> Movable:
-        """Gives the value itself: it is here already."""
+    def scatter(self, value: Movable) -> Movable:
+        """Returns the value itself."""
         return value
 
-    def submit(self, work: Callable[..., tuple[R, Any]], *arguments: Any) -> Job[R]:
+    def submit(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:
         """Notes a piece of work."""
-        return _Later(partial(work, *arguments))
+        return _SerialFuture(function, arguments)
 
-    def as_done(self, jobs: Sequence[Job[R]]) -> Iterator[tuple[int, R]]:
-        """Does one after the other."""
-        return ((number, job.result()) for number, job in enumerate(jobs))
+    def as_completed(self, futures: Sequence[Future[R]]) -> Iterator[Future[R]]:
+        """Does one piece after the other."""
+        for future in futures:
+            future.result()
+            yield future
 
 
-HERE = _Here()
-
-
-class _Later(Generic[R]):
-    def __init__(self, work: Callable[[], tuple[R, Any]]) -> None:
-        self._work = work
-
-    @cached_property
-    def _done(self) -> tuple[R, Any]:
-        return self._work()
+class _SerialFuture(Generic[R]):
+    def __init__(self, function: Callable[..., R], arguments: Sequence[Any]) -> None:
+        self._work: tuple[Callable[..., R], Sequence[Any]] | None = (function, arguments)
+        self._result: R
 
     def result(self) -> R:
-        return self._done[0]
-
-    @property
-    def kept(self) -> Any:
-        return self._done[1]
+        if self._work is not None:
+            function, arguments = self._work
+            self._result = function(
+                *(each.result() if isinstance(each, _SerialFuture) else each for each in arguments)
+            )
+            self._work = None  # the arguments may be large
+        return self._result

@@ -28,7 +28,7 @@ from smash.io.measurements import Ledger
 from smash.profiling.latency import Stopwatch
 from smash.run.layout import ENSEMBLE, LATENCIES, LEDGER
 from smash.run.run import Run
-from smash.runtime.executor import Fleet, Job
+from smash.runtime.executor import Executor, Future
 from smash.runtime.progress import Advance
 from smash.runtime.signals import Interruption
 from smash.scoring.measure import measure_proxy
@@ -57,7 +57,7 @@ class Loop:
         keep: How many the best few are that a race tells apart; None for full scores of all.
         prior: The croxy that joins the score in the ranking, if any.
         prefilter: Which random architectures are scored at all; None for all of them.
-        fleet: Where candidates are scored.
+        executor: Scores candidates.
         device: Where proxies are computed, and latencies are measured.
         objectives: Several objectives that strategies weigh; empty for the score alone.
     """
@@ -71,14 +71,14 @@ class Loop:
         keep: int | None,
         prior: str | None,
         prefilter: Prefilter | None,
-        fleet: Fleet,
+        executor: Executor,
         device: torch.device,
         objectives: Sequence[str] = (),
     ) -> None:
         self._objectives = objectives
         self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
-        self._fleet, self._far_scorer = fleet, fleet.share(scorer)
+        self._executor, self._far_scorer = executor, executor.scatter(scorer)
         self._order = by_score if prior is None else joint_score
         self._ledger = Ledger(run.path / LEDGER)
         times = Ledger(run.path / LATENCIES)
@@ -288,15 +288,17 @@ class Loop:
 
     def _parts(self, architecture: Any, first: int) -> Iterator[Promise]:
         """Promises of predictions part by part, all in one part where there is no race."""
-        submit = partial(self._fleet.submit, _part, self._far_scorer, architecture)
-        states = None
-        for number in range(first, len(self._scorer.rungs)) if self._keep else [None]:
-            job = submit(number, states)
-            yield partial(self._received, job)
-            states = job.kept
+        submit, scorer = self._executor.submit, self._far_scorer
+        if not self._keep:
+            yield partial(self._received, submit(_predict, scorer, architecture))
+            return
+        states = submit(_states, scorer, architecture)
+        for number in range(first, len(self._scorer.rungs)):
+            future = submit(_predict_part, scorer, architecture, states, number)
+            yield partial(self._received, future)
 
-    def _received(self, job: Job[Tensor]) -> Tensor:
-        return job.result().to(self._device)
+    def _received(self, future: Future[Tensor]) -> Tensor:
+        return future.result().to(self._device)
 
     def _returning(self, one: Candidate, rungs: Sequence[int]) -> Entrant:
         """A candidate that settled when this race ran before."""
@@ -370,15 +372,15 @@ class Loop:
         return Scored(architecture, value, candidate.strategy, slope, candidate.index, weighed)
 
 
-def _part(
-    scorer: Scorer, architecture: Any, number: int | None, states: list[State] | None
-) -> tuple[Tensor, list[State] | None]:
-    """Logits of one part, and the states for the parts to come; of all parts if it is None."""
-    if number is None:
-        return scorer.predict(architecture), None
-    if states is None:
-        states = scorer.states_of(architecture)
-    else:  # which another machine may have computed
-        states = [{name: each.to(scorer.device) for name, each in one.items()} for one in states]
-    is_last = number == len(scorer.rungs) - 1
-    return scorer.predict_part(architecture, states, number), None if is_last else states
+def _predict(scorer: Scorer, architecture: Any) -> Tensor:
+    return scorer.predict(architecture)
+
+
+def _states(scorer: Scorer, architecture: Any) -> list[State]:
+    return scorer.states_of(architecture)
+
+
+def _predict_part(scorer: Scorer, architecture: Any, states: list[State], number: int) -> Tensor:
+    # Another machine may have computed the states.
+    here = [{name: each.to(scorer.device) for name, each in one.items()} for one in states]
+    return scorer.predict_part(architecture, here, number)

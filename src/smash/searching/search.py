@@ -17,7 +17,7 @@ from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import Precision, choose_device
 from smash.runtime.progress import Progress, silent
-from smash.runtime.ray_executor import check_address, gather
+from smash.runtime.ray_executor import check_address, open_executor
 from smash.runtime.signals import hear_interruption
 from smash.scoring.priors import Prefilter, choose_prior
 from smash.scoring.scorer import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Scorer
@@ -189,7 +189,7 @@ def search(
     if snapshots:
         settings["loss_of_snapshots"] = "mean of theirs"
     alone = nullcontext() if server else hold(run.path, "search")
-    with gather(ray, device) as fleet, alone:
+    with open_executor(ray, device) as executor, alone:
         study = Study(run.study_path, create=True, server=server)
         with study.claim("settings", wait=True):
             _refuse_changes(study, settings, run)
@@ -212,7 +212,7 @@ def search(
             None if full else keep,
             prior,
             wanted,
-            fleet,
+            executor,
             place,
             objectives,
         )

@@ -1,4 +1,4 @@
-"""Training several children of a run, at once where a fleet has several machines.
+"""Training several children of a run, at once on several machines of a cluster.
 
 Here, a child is trained in its folder, as `smash.training.retrain` does it. A machine of a cluster
 is sent the data and what the child's folder holds already, trains in a folder of its own, and sends
@@ -24,9 +24,9 @@ from smash.run.child import Child, child_name, read_about
 from smash.run.layout import NETWORK, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.executor import HERE, Fleet
+from smash.runtime.executor import Executor, SerialExecutor
 from smash.runtime.progress import Progress, silent
-from smash.runtime.ray_executor import gather
+from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.study.study import Study
 from smash.training.child import train_child
@@ -95,8 +95,8 @@ def retrain_several(
         Order(run.child_path(child_name(one.id, asked)), about_candidate(one), asked)
         for one in candidates
     ]
-    with gather(settings.ray, device) as fleet:
-        return train_children(run, orders, with_test, device, progress, fleet)
+    with open_executor(settings.ray, device) as executor:
+        return train_children(run, orders, with_test, device, progress, executor)
 
 
 def train_children(
@@ -105,7 +105,7 @@ def train_children(
     parting: Parting,
     device: str = "auto",
     progress: Progress = silent,
-    fleet: Fleet = HERE,
+    executor: Executor | None = None,
 ) -> list[Child]:
     """Trains children; those that are there already are kept, and unfinished ones go on.
 
@@ -115,7 +115,7 @@ def train_children(
         parting: Gives what they train on; a function of a module.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows how far it is.
-        fleet: Where they are trained.
+        executor: Trains them; by default this process.
 
     Returns:
         The children, in the order in which they were asked for.
@@ -127,37 +127,38 @@ def train_children(
     for one in orders:
         check_begun(one.path, one.about, one.settings)
     open_ = [one for one in orders if not (one.path / RESULT).is_file()]
-    if open_ and fleet is HERE:
+    if open_ and (executor is None or isinstance(executor, SerialExecutor)):
         place = choose_device(device)
         data, judged = parting(run.data, place)
         for one in open_:
             train_child(run, one.path, one.about, one.settings, data, judged, place, progress)
-    elif open_:
-        _train_far(run, open_, parting, progress, fleet)
+    elif open_ and executor:
+        _train_far(run, open_, parting, progress, executor)
     return [Child(one.path, run, read_about(one.path)) for one in orders]
 
 
 def _train_far(
-    run: Run, orders: Sequence[Order], parting: Parting, progress: Progress, fleet: Fleet
+    run: Run, orders: Sequence[Order], parting: Parting, progress: Progress, executor: Executor
 ) -> None:
     with ExitStack() as held, hear_interruption() as interruption:
         for one in orders:
             make_folder(one.path)
             held.enter_context(hold(one.path, "retrain"))
         advance = held.enter_context(progress("train children", len(orders)))
-        workshop = fleet.share(Workshop.of(run, orders, parting))
-        jobs = [
-            fleet.submit(
+        workshop = executor.scatter(Workshop.of(run, orders, parting))
+        futures = {
+            executor.submit(
                 _train, workshop, one.path.name, one.about, one.settings, _files_of(one.path)
-            )
+            ): one.path
             for one in orders
-        ]
-        done = fleet.as_done(jobs)
-        for count in range(1, len(jobs) + 1):
+        }
+        completed = executor.as_completed(list(futures))
+        for count in range(1, len(futures) + 1):
             with interruption.at_once():
-                number, files = next(done)
-            _write(orders[number].path, files)
-            advance(count, orders[number].path.name)
+                future = next(completed)
+                files = future.result()
+            _write(futures[future], files)
+            advance(count, futures[future].name)
             interruption.check()
 
 
@@ -213,8 +214,8 @@ def _train(
     about: Mapping[str, Any],
     settings: ChildSettings,
     files: Mapping[str, bytes],
-) -> tuple[dict[str, bytes], None]:
-    """Trains a child on a machine of a cluster, and gives the files of its folder."""
+) -> dict[str, bytes]:
+    """Trains a child on a machine of a cluster; returns the files of its folder."""
     with tempfile.TemporaryDirectory() as folder:
         run = workshop.open(Path(folder))
         path = run.child_path(name)
@@ -222,7 +223,7 @@ def _train(
         _write(path, files)
         data, judged = workshop.parting(run.data, workshop.place)
         train_child(run, path, about, settings, data, judged, workshop.place)
-        return _files_of(path), None
+        return _files_of(path)
 
 
 def _files_of(path: Path) -> dict[str, bytes]:
