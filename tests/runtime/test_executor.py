@@ -106,7 +106,10 @@ def test_without_ray_is_said_what_to_install(command, copied, monkeypatch):
         ("--ranks 0-9", "is not there: ranks go from 0, the best, to"),
         ("--ranks 0 --rank 1", "rank is for one child, got 1 with ranks '0'"),
         ("--ranks 0 --top 2", "top is for one child, got 2 with ranks '0'"),
-        ("--ranks 0 --top-epochs 2", "top_epochs is for one child, got 2 with ranks '0'"),
+        (
+            "--ranks 0 --top-epochs 2",
+            "top_epochs is the length of the brief trainings of top, got 2",
+        ),
     ],
 )
 def test_wrong_ranks_are_one_line(command, copied, options, words):

@@ -28,7 +28,7 @@ from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
-from smash.runtime.ray_executor import gather
+from smash.runtime.ray_executor import open_executor
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
@@ -156,8 +156,8 @@ def compare(
         for child in (settings.child.replaced(seed=seed) for seed in seeds)
     ]
     unique = list({order.path: order for order in orders}.values())
-    with gather(settings.ray, settings.device) as fleet:
-        trained = train_children(run, unique, with_test, settings.device, progress, fleet)
+    with open_executor(settings.ray, settings.device) as executor:
+        trained = train_children(run, unique, with_test, settings.device, progress, executor)
     children = {child.path: child for child in trained}
     device = choose_device(settings.device)
     of_network = [
