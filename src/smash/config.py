@@ -65,7 +65,7 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-            faults = _faults(error, type(self))
+            faults = faults_in(error, type(self))
             rest = {name: value for name, value in values.items() if name not in wrong}
             if wrong and not any(each.is_required() for each in self._fields(wrong)):
                 faults += faults_of(lambda: type(self)(**rest))  # the rules among valid fields
@@ -212,11 +212,42 @@ class SpaceSettings(Settings):
     """Digest of the source of a space that is code of the user."""
 
 
+class LoopSettings(Settings):
+    """The settings that all trainings share. Learning rates and decay are per step, as torch's."""
+
+    batch_size: Annotated[int, Field(ge=2)] = 50
+    """Examples per step."""
+
+    learning_rate: Positive
+    """Learning rate at the start."""
+
+    weight_decay: NotNegative = 1e-4
+    """Weight decay."""
+
+    augment: bool = True
+    """Shift and flip training images where the data says so."""
+
+    precision: Precision = "auto"
+    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
+
+    class_weights: bool = False
+    """Weigh classes in the loss by their inverse frequency."""
+
+    validate_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between validations; 0 validates after the last epoch only."""
+
+    validate_on: Literal["val", "test"] = "val"
+    """Split to validate on. Validating on test spoils the test; only the original did."""
+
+    keep_every: Count | None = None
+    """Epochs between kept copies of the weights."""
+
+
 _BY_SPACE = Option(default="depends on the space")
 
 
-class TrainingSettings(Settings):
-    """How a SMASH network is trained. Learning rates and decay are per step, as torch's are."""
+class TrainingSettings(LoopSettings):
+    """How a SMASH network is trained."""
 
     batch_size: Annotated[int, Field(ge=2), Option(default="50; 32 for nas-bench-201")] = 50
     """Examples per step, in each process."""
@@ -255,21 +286,6 @@ class TrainingSettings(Settings):
 
     augment: Annotated[bool, Option(default="what suits the data")] = True
     """Shift and flip training images. They are augmented as the data says."""
-
-    precision: Precision = "auto"
-    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
-
-    class_weights: bool = False
-    """Weigh classes in the loss by their inverse frequency."""
-
-    validate_every: Annotated[int, Field(ge=0)] = 1
-    """Epochs between validations; 0 validates after the last epoch only."""
-
-    validate_on: Literal["val", "test"] = "val"
-    """Split to validate on. Validating on test spoils the test; only the original did."""
-
-    keep_every: Count | None = None
-    """Epochs between kept copies of the weights."""
 
     same_architecture: bool = False
     """With several processes, draw the same architecture in all of them at each step."""
@@ -316,7 +332,7 @@ class RunSettings(Settings):
     """How the SMASH network is trained."""
 
 
-class ChildSettings(Settings):
+class ChildSettings(LoopSettings):
     """How a child network is trained; the defaults are the published recipe."""
 
     init: Literal["scratch", "generated"] = "scratch"
@@ -333,9 +349,6 @@ class ChildSettings(Settings):
     """Epochs without a lower validation error after which training stops. The best weights are
     kept."""
 
-    batch_size: Annotated[int, Field(ge=2)] = 50
-    """Examples per step."""
-
     learning_rate: Positive = 0.1
     """Learning rate of SGD with Nesterov momentum 0.9, at the start of a cosine to 0."""
 
@@ -344,24 +357,6 @@ class ChildSettings(Settings):
 
     seed: Seed = 0
     """Seed of weights, order and augmentation."""
-
-    augment: bool = True
-    """Shift and flip training images where the data says so."""
-
-    precision: Precision = "auto"
-    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
-
-    class_weights: bool = False
-    """Weigh classes in the loss by their inverse frequency."""
-
-    validate_every: Annotated[int, Field(ge=0)] = 1
-    """Epochs between validations; 0 validates after the last epoch only."""
-
-    validate_on: Literal["val", "test"] = "val"
-    """Split to validate on. Validating on test spoils the test; only the original did."""
-
-    keep_every: Count | None = None
-    """Epochs between kept copies of the weights."""
 
     def rules(self) -> list[str]:
         """Requires validations, and not on the test split, for stopping early."""
@@ -412,7 +407,7 @@ def describe(settings: type[Settings]) -> list[FieldDescription]:
         >>> [field.name for field in describe(DataSettings)][:3]
         ['source', 'fingerprint', 'image_size']
     """
-    own = [name for name in settings.model_fields if name in settings.__annotations__]
+    own = [name for name in settings.__annotations__ if name in settings.model_fields]
     fields = dict.fromkeys([*own, *settings.model_fields])
     return [_describe(name, settings.model_fields[name]) for name in fields]
 
@@ -485,7 +480,8 @@ _RULES = {
 }
 
 
-def _faults(error: ValidationError, settings: type[BaseModel]) -> list[str]:
+def faults_in(error: ValidationError, settings: type[BaseModel]) -> list[str]:
+    """Words the faults that pydantic found in the values of a model."""
     faults: list[str] = []
     for detail in error.errors():
         name = ".".join(str(part) for part in detail["loc"])

@@ -368,7 +368,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "state without a step": (other_state(step=None), RESUME, 2, (STATE, "step")),
     "state beyond the end": (other_state(step=10**9), RESUME, 2, (STATE, "1000000000")),
     "state of other processes": (other_state(loss_sums=[]), RESUME, 2, (STATE,)),
-    "state gone": (gone_state, RESUME, 2, (STATE, "is gone")),
+    "state gone": (gone_state, RESUME, 2, (STATE, "is missing")),
     "state a folder": (first(unfinished, folder(STATE)), RESUME, 1, (STATE,)),
     "curves damaged": (
         first(unfinished, put(METRICS, "{\n{}\n")),

@@ -8,7 +8,7 @@ import smash
 from smash.errors import InvalidValueError
 from smash.io.tensors import load_tensors
 from smash.runtime.device import autocast, choose_device, gradient_scaler, machine_name
-from smash.training.smash_network import TrainingLoop
+from smash.training.smash_network import SmashTraining
 from tests.conftest import TINY
 
 
@@ -42,15 +42,13 @@ def test_a_step_computes_in_the_precision_that_is_asked_for(digits, run, precisi
     training = run.settings.training.replaced(precision=precision)
     run.settings = run.settings.replaced(training=training)
     network = run.new_network()
-    loop = TrainingLoop(run, network, digits)
+    smash_training = SmashTraining(network, digits, training, 0)
     before = [parameter.clone() for parameter in network.parameters()]
     with Dtypes() as dtypes:
-        for _ in range(
-            12 if precision == "fp16" else 1
-        ):  # the first scale of the loss is too large
-            loop.take_step()
+        for step in range(12 if precision == "fp16" else 1):  # the first loss scale is too large
+            smash_training.step(step)
     assert dtypes.seen == {dtype}
-    assert loop.scaler.is_enabled() == (precision == "fp16")
+    assert smash_training.scaler.is_enabled() == (precision == "fp16")
     after = list(network.parameters())
     assert all(parameter.dtype == torch.float32 for parameter in after)
     assert all(torch.isfinite(parameter).all() for parameter in after)

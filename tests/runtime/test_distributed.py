@@ -21,7 +21,7 @@ from smash.cli import main as cli
 from smash.errors import RunStateError
 from smash.io.tensors import load_tensors
 from smash.runtime.distributed import ALONE, Processes, join
-from smash.training.smash_network import TrainingLoop
+from smash.training.smash_network import SmashTraining
 from tests.processes import begin, ended
 
 TRAIN = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 2 --seed 3"
@@ -97,16 +97,16 @@ def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> 
     os.dup2(file, 1)
     os.dup2(file, 2)
     if rank == 1 and killed_at is not None:
-        step, take_step = 0, TrainingLoop.take_step
+        taken, take_step = 0, SmashTraining.step
 
-        def counted(self: TrainingLoop) -> Any:
-            nonlocal step
-            if step == killed_at:
+        def counted(self: SmashTraining, step: int) -> Any:
+            nonlocal taken
+            if taken == killed_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            step += 1
-            return take_step(self)
+            taken += 1
+            return take_step(self, step)
 
-        TrainingLoop.take_step = counted  # type: ignore[method-assign]
+        SmashTraining.step = counted  # type: ignore[method-assign]
     sys.argv = ["smash", *TRAIN.split(), "--out", str(out), *more.split()]
     cli.main()
 
@@ -164,8 +164,8 @@ def test_each_process_draws_its_own_examples_and_architectures(run, digits, monk
     drawn = []
     for rank in range(2):
         network = run.new_network()
-        loop = TrainingLoop(run, network, digits, Pretend(rank=rank, count=2))
-        assert loop.per_epoch == len(digits.train) // (2 * training.batch_size)
+        smash_training = SmashTraining(network, digits, training, 0, Pretend(rank=rank, count=2))
+        assert smash_training.per_epoch == len(digits.train) // (2 * training.batch_size)
         seen = {}
 
         def forward(architecture, images, seen=seen, network=network):
@@ -173,7 +173,7 @@ def test_each_process_draws_its_own_examples_and_architectures(run, digits, monk
             return type(network).forward(network, architecture, images)
 
         monkeypatch.setattr(network, "forward", forward)
-        loop.take_step()
+        smash_training.step(0)
         drawn.append(seen)
     assert (drawn[0]["architecture"] == drawn[1]["architecture"]) is same
     first, second = (seen["images"].flatten(1) for seen in drawn)

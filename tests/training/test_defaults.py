@@ -35,10 +35,10 @@ def test_many_minutes_let_cells_learn_from_larger_images(tmp_path, monkeypatch):
     cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "device": "cpu"}
     minutes_an_epoch = {16: 1, 32: 3, 24: 2}
 
-    def steps_in(minutes, settings, data):
-        return int(minutes / minutes_an_epoch[settings.training.proxy_size] * per_epoch)
+    def steps_in(minutes, run, network):
+        return int(minutes / minutes_an_epoch[run.settings.training.proxy_size] * per_epoch)
 
-    monkeypatch.setattr("smash.training.train._steps_in", steps_in)
+    monkeypatch.setattr("smash.training.train.steps_in", steps_in)
     for given, size, epochs in (
         ({"minutes": 19}, 16, 19),
         ({"minutes": 59}, 16, 59),

@@ -19,7 +19,7 @@ from smash.run.child import child_name
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
-from smash.training.child import RetrainingLoop
+from smash.training.child import ChildTraining
 from smash.training.children import retrain_several
 from smash.training.train import begin
 from tests.conftest import TINY
@@ -100,7 +100,7 @@ def test_top_trains_briefly_and_then_the_best(ranked):
 def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeypatch):
     asked = {"top": 2, "epochs": 2, "device": "cpu"}
     child = smash.retrain(ranked, **asked)
-    monkeypatch.setattr(RetrainingLoop, "go_on", None)
+    monkeypatch.setattr(ChildTraining, "step", None)
     assert smash.retrain(ranked, **asked).result == child.result
     # One that was trained to choose by, for as long, has not seen the test split yet.
     whole = json.loads((child.path / "result.json").read_text())
@@ -317,8 +317,8 @@ class _CutError(Exception):
 
 @pytest.mark.parametrize("cut", ["in an epoch", "in validation"])
 def test_the_modern_recipe_goes_on_exactly_where_it_was_cut(untrained, modern, cut, monkeypatch):
-    name = "_take_step" if cut == "in an epoch" else "_validate"
-    calls, real = [], getattr(RetrainingLoop, name)
+    name = "step" if cut == "in an epoch" else "validate"
+    calls, real = [], getattr(ChildTraining, name)
 
     def counted(self, *arguments):
         if len(calls) == (30 if cut == "in an epoch" else 1):
@@ -327,7 +327,7 @@ def test_the_modern_recipe_goes_on_exactly_where_it_was_cut(untrained, modern, c
         return real(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RetrainingLoop, name, counted)
+        patch.setattr(ChildTraining, name, counted)
         with pytest.raises(_CutError):
             smash.retrain(untrained, patience=3, **MODERN)
     again = smash.retrain(untrained, patience=3, **MODERN)

@@ -9,7 +9,7 @@ from smash.data import epoch_order
 from smash.runtime.rng import generator
 from smash.scoring.scorer import Scorer
 from smash.training.optim import weighted_loss
-from smash.training.smash_network import TrainingLoop
+from smash.training.smash_network import SmashTraining
 from smash.training.train import begin
 from tests.answers import call
 from tests.conftest import TINY
@@ -59,8 +59,7 @@ def test_validation_is_as_often_as_asked_and_at_the_end(few_digits, tmp_path):
 def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
     run = smash.train(digits, tmp_path / "run", epochs=1, **TINY)
     network = run.network(torch.device("cpu"))
-    loop = TrainingLoop(run, network, digits)
-    found = loop.validate(1)
+    found = SmashTraining(network, digits, run.settings.training, 0).validate(1)
     order, wrong = epoch_order(len(digits.val), 0, 0), [0, 0]
     for index, rows in enumerate(order.split(100)):
         batch = digits.val.subset(rows)
@@ -70,7 +69,9 @@ def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
         for of_example, label in zip(ranked, batch.labels.tolist(), strict=True):
             wrong[0] += label != of_example[-1]
             wrong[1] += label not in of_example[-5:]
-    assert found[1:] == pytest.approx([count / len(digits.val) for count in wrong])
+    assert [found.error, found.top5_error] == pytest.approx(
+        [count / len(digits.val) for count in wrong]
+    )
 
 
 def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
@@ -97,17 +98,17 @@ def test_architectures_grow_over_the_first_half_unless_asked_not_to(
     few_digits, tmp_path, monkeypatch, growing
 ):
     run = begin(few_digits, tmp_path / "run", epochs=2, growing=growing, **TINY)
-    loop = TrainingLoop(run, run.new_network(), few_digits)
+    training = SmashTraining(run.new_network(), few_digits, run.settings.training, 0)
     drawn = []
     monkeypatch.setattr(
-        loop.network,
+        training.network,
         "forward",
         lambda architecture, images: drawn.append(architecture) or torch.zeros(len(images), 10),
     )
-    monkeypatch.setattr(loop.scaler, "scale", lambda loss: torch.zeros((), requires_grad=True))
+    monkeypatch.setattr(training.scaler, "scale", lambda loss: torch.zeros((), requires_grad=True))
     steps = run.settings.training.steps
-    for _ in range(steps):
-        loop.take_step()
+    for step in range(steps):
+        training.step(step)
     fractions = [step / steps if growing else 1.0 for step in range(steps)]
     assert drawn == [
         run.space.sample(generator(0, "training architecture", step), fraction)
@@ -124,12 +125,12 @@ def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
     assert kept == [steps - 3 * steps // 8, steps - 2 * steps // 8, steps - steps // 8]
     # What is kept after a step is what a run has that ends there, at a constant rate.
     shorter = begin(data, tmp_path / "shorter", epochs=4, snapshots=4, **TINY)
-    loop = TrainingLoop(shorter, shorter.new_network(), data)
-    for _ in range(kept[0]):
-        loop.take_step()
+    training = SmashTraining(shorter.new_network(), data, shorter.settings.training, 0)
+    for step in range(kept[0]):
+        training.step(step)
     device = torch.device("cpu")
     for name, tensor in run.snapshots(device)[0].state_dict().items():
-        assert torch.equal(tensor, loop.network.state_dict()[name])
+        assert torch.equal(tensor, training.network.state_dict()[name])
     networks = [*run.snapshots(device), run.network(device)]
     architecture = run.space.sample(np.random.default_rng(0))
     alone = [Scorer(network, data).predict(architecture).double() for network in networks]

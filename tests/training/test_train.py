@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import smash
+from smash.cli.describe import describe_run
 from smash.config import TrainingPlan
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.io.tensors import load_tensors
-from smash.training import train as training
 from smash.training.optim import make_optimizer, scheduled_rate
 from smash.training.train import begin
 from tests.conftest import TINY
@@ -151,9 +151,9 @@ def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
         data = smash.load_data(tmp_path / f"{name}.npz", dims=len(proxy))
         run = begin(data, tmp_path / name, device="cpu", **cells)
         assert run.search_data.task.size == proxy
-        assert any(words in line for line in training._choices(run))
+        assert any(words in line for line in describe_run(run))
     plain = begin(data, tmp_path / "plain", device="cpu", proxy_space=False, **cells)
-    assert not any("ranks" in line for line in training._choices(plain))
+    assert not any("ranks" in line for line in describe_run(plain))
 
 
 def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):

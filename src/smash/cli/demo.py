@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import DeviceOption, announce, load, say
+from smash.cli.options import DeviceOption, load, say
 from smash.cli.tables import print_candidates
 from smash.run.layout import check_free
 from smash.training.settings import RetrainSettings, TrainSettings
@@ -23,6 +23,7 @@ def demo(
     """Run the whole loop on scikit-learn's digits, in minutes."""
     out = out or _next_free(Path("runs"), "demo")
     check_free(out)
+    from smash.cli.describe import announce_run
     from smash.reporting import report as write_report
     from smash.runtime.progress import on_terminal
     from smash.searching.search import search as search_run
@@ -30,7 +31,7 @@ def demo(
     from smash.training.train import train as train_network
 
     settings = TrainSettings(epochs=25, seed=seed, device=device)
-    run = train_network(load("digits"), out, settings, progress=on_terminal, announce=announce)
+    run = train_network(load("digits"), out, settings, progress=on_terminal, announce=announce_run)
     study = search_run(
         run, random=150, perturb=30, markov=30, seed=seed, device=device, progress=on_terminal
     )

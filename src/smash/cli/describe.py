@@ -1,4 +1,4 @@
-"""describe."""
+"""Descriptions of runs and spaces, for the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from smash.config import SpaceSettings
+from smash.cli.options import announce
 from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import Latency, measure_latency
 from smash.run.run import Run
@@ -63,15 +63,16 @@ def describe_sizes(sizes: list[Size]) -> list[str]:
     ]
 
 
-def _choices(run: Run) -> list[str]:
-    """What was chosen."""
+def describe_run(run: Run) -> list[str]:
+    """Describes how the SMASH network of a run is trained."""
     settings, lines = run.settings, []
-    training = settings.training
+    training, space = settings.training, settings.space
     size = training.batch_size * training.processes
     epochs = training.steps / steps_per_epoch(len(run.data.train), size)
     lines.append(
-        f"{_named(settings.space)}, {training.steps:,} steps of {size} "
-        f"({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on {settings.device}"
+        f"{f'preset {space.preset}' if space.preset else f'space {space.name}'}, "
+        f"{training.steps:,} steps of {size} ({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on "
+        f"{settings.device}"
     )
     proxies = []
     if (smaller := run.search_data.task.size) != run.data.task.size:
@@ -82,14 +83,14 @@ def _choices(run: Run) -> list[str]:
         lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
     if epochs < 1:
         lines.append(
-            f"{training.steps:,} steps are less than one epoch: more --minutes, or a machine that "
-            "does nothing else, would rank better"
+            f"{training.steps:,} steps are less than one epoch: with more --minutes, or with no "
+            "other work on this machine, the ranking would be better"
         )
     return lines
 
 
-def _sizes(run: Run) -> list[str]:
-    """How large the children of the space are; it takes a second or two to find out."""
+def describe_space(run: Run) -> list[str]:
+    """Describes how large the children of a run are; measuring them takes a second or two."""
     costs = [cost for cost, _ in survey(run.space, run.data.task)]
     smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
     sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
@@ -99,5 +100,11 @@ def _sizes(run: Run) -> list[str]:
     return [line]
 
 
-def _named(space: SpaceSettings) -> str:
-    return f"preset {space.preset}" if space.preset else f"space {space.name}"
+def announce_run(run: Run) -> None:
+    """Tells the user how a new run is trained, and how large its children are."""
+    announce([*describe_run(run), *describe_space(run)])
+
+
+def announce_resumed(run: Run) -> None:
+    """Tells the user how a resumed run is trained."""
+    announce(describe_run(run))

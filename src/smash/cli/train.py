@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import TensorboardOption, announce, load, say, settings_options
+from smash.cli.options import TensorboardOption, load, say, settings_options
 from smash.config import LoadSettings
 from smash.errors import InvalidValueError
 from smash.io.files import check_exists
@@ -41,6 +41,7 @@ def train(
             raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     if data is not None:
         check_exists(data)
+    from smash.cli.describe import announce_resumed, announce_run
     from smash.runtime.progress import on_terminal
     from smash.training.train import train as train_network
 
@@ -55,7 +56,7 @@ def train(
         resume=resume,
         tensorboard=tensorboard,
         progress=on_terminal,
-        announce=announce,
+        announce=announce_resumed if resume else announce_run,
     )
     rows = run.metrics.rows()
     found = (

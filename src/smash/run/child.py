@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smash.config import ChildSettings
+from smash.config import ChildSettings, describe
 from smash.data import Data
 from smash.errors import InvalidValueError, RunStateError
 from smash.evaluation import Evaluation, evaluate
@@ -182,8 +182,9 @@ def child_name(identity: str, settings: ChildSettings) -> str:
     marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
-    for name, value in of_weights(settings).items():
-        if value == default[name]:
+    values = of_weights(settings)
+    for name in (field.name for field in describe(ChildSettings) if field.name in values):
+        if (value := values[name]) == default[name]:
             continue
         if isinstance(value, str):
             parts.append(value)

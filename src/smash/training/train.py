@@ -1,28 +1,16 @@
-"""Training a SMASH network: from what is asked for to a run that is trained.
-
-What is asked for becomes settings in `smash.training.defaults`; the loop is
-`smash.training.smash_network`.
-"""
+"""`train`: from settings to the run folder of a trained SMASH network."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from smash.cli.describe import _choices, _sizes
-from smash.config import (
-    RunSettings,
-    SpaceSettings,
-    TrainingPlan,
-    refuse_changes,
-)
+from smash.config import RunSettings, SpaceSettings, TrainingPlan, refuse_changes
 from smash.data import Data
 from smash.errors import InvalidValueError, RunStateError
+from smash.hypernet import SmashNetwork
 from smash.io.files import make_folder
 from smash.io.locks import hold
 from smash.run.layout import check_free
@@ -42,13 +30,10 @@ from smash.training.defaults import (
     SHARED_DEFAULTS,
     suitable_preset,
 )
-from smash.training.loop import steps_per_epoch
+from smash.training.loop import TrainingLoop, steps_per_epoch
 from smash.training.settings import TrainSettings
-from smash.training.smash_network import TrainingLoop
-
-_TIMED_STEPS = 24
-
-_TIMED_SHARE = 0.05  # of the minutes asked for, at most, goes into timing
+from smash.training.smash_network import SmashTraining
+from smash.training.timing import steps_in
 
 
 def train(
@@ -59,7 +44,7 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
     progress: Progress = silent,
-    announce: Callable[[list[str]], None] | None = None,
+    announce: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Run:
     """Trains a SMASH network.
@@ -72,7 +57,7 @@ def train(
         resume: Continue an unfinished run; a finished one is returned as it is.
         tensorboard: Write training curves for TensorBoard too, in ``RUN/tensorboard``.
         progress: Shows how far training is.
-        announce: Called once, before training, with lines on the resolved settings.
+        announce: Called once before training, with the run and its resolved settings.
         **changes: Fields of `TrainSettings`, which replace those of `settings`.
 
     Returns:
@@ -86,38 +71,46 @@ def train(
         MissingExtraError: TensorBoard was asked for and is not installed.
         DivergedError: The loss is no longer finite.
     """
-    out = Path(out)
-    settings = TrainSettings.merged(settings, changes)
+    settings, out = TrainSettings.merged(settings, changes), Path(out)
     if tensorboard:
         check_tensorboard()
-    if resume and "device" not in settings.given():
-        device = choose_device(Run.open(out).settings.device)
-    else:
-        device = choose_device(settings.device)
-        if "device" in settings.given():
-            settings = settings.replaced(device=str(device))
+    begun = Run.open(out) if resume else None
+    device = choose_device(settings.device)
+    if "device" in settings.given():
+        settings = settings.replaced(device=str(device))
+    elif begun is not None:
+        device = choose_device(begun.settings.device)
+    network: SmashNetwork | None = None
     with join(device) as processes, ExitStack() as held:
 
-        def prepare() -> None:
-            if resume:
-                run = _check_resumed(out, data, settings, processes.count)
-                if not run.trained:
+        def prepare() -> RunSettings:
+            nonlocal begun, network
+            if begun is not None:
+                _check_resumed(begun, data, settings, processes.count)
+                if not begun.trained:
                     held.enter_context(hold(out, "train"))
             else:
-                run = _begin(out, data, settings, processes.count, held)
-            if announce and not run.trained:
-                announce(_choices(run) + ([] if resume else _sizes(run)))
+                begun, network = _create(data, out, settings, processes.count, held)
+            if announce and not begun.trained:
+                announce(begun)
+            return begun.settings
 
-        processes.first(prepare)
-        run = Run.open(out)
+        resolved = processes.first(prepare)
+        run = begun or Run(out, resolved)  # the others have not made it
         if data is not None:
             run.data = data
         if tensorboard:
             run.show_in_tensorboard()
         if not run.trained:
-            network = run.new_network().to(processes.device)
-            loop = TrainingLoop(run, network, run.search_data.to(processes.device), processes)
-            loop.go_on(progress if processes.rank == 0 else silent)
+            if network is None:
+                network = run.new_network()
+            network, plan = network.to(processes.device), resolved.training
+            on_device = run.search_data.to(processes.device)
+            training = SmashTraining(network, on_device, plan, resolved.seed, processes)
+            loop = TrainingLoop(training, plan.steps, out, run.metrics, plan.snapshot_steps)
+            loop.run(progress if processes.rank == 0 else silent)
+            if processes.rank == 0:
+                run.save_network(network)
     return run
 
 
@@ -136,14 +129,13 @@ def begin(
         InvalidValueError: A setting is wrong.
         AlreadyExistsError: The folder exists.
     """
-    settings = TrainSettings.merged(settings, changes)
     with ExitStack() as held:
-        return _begin(Path(out), data, settings, 1, held)
+        return _create(data, Path(out), TrainSettings.merged(settings, changes), 1, held)[0]
 
 
-def _begin(
-    out: Path, data: Data | None, settings: TrainSettings, processes: int, held: ExitStack
-) -> Run:
+def _create(
+    data: Data | None, out: Path, settings: TrainSettings, processes: int, held: ExitStack
+) -> tuple[Run, SmashNetwork]:
     """Makes the run folder, once all settings hold, and locks it."""
     if data is None:
         raise InvalidValueError("data must be given, unless a run is resumed")
@@ -151,51 +143,45 @@ def _begin(
     check_free(out)
     run = Run(out, resolve(settings, data, processes))
     run.data = data
-    run.new_network()  # before the folder: a wrong option leaves none behind
+    network = run.new_network()  # before the folder, because a wrong option leaves none behind
+    if settings.minutes is not None:
+        run, network = _fit_minutes(settings.minutes, run, network, settings)
     make_folder(out)
     held.enter_context(hold(out, "train"))
     run.create()
-    return run
+    return run, network
 
 
 def _check_data(data: object) -> None:
     if not isinstance(data, Data):
         shown = repr(data) if isinstance(data, str | Path) else f"a {type(data).__name__}"
         raise InvalidValueError(
-            f"data must be what smash.load_data gives, got {shown}: give load_data that first"
+            f"data must be what smash.load_data returns, got {shown}: call load_data on it first"
         )
 
 
-def _check_resumed(out: Path, data: Data | None, settings: TrainSettings, processes: int) -> Run:
-    """Finds the run, and makes sure that it goes on as it began."""
-    run = Run.open(out)
+def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, processes: int) -> None:
+    """Makes sure that a run continues as it began."""
     if data is not None:
         _check_data(data)
-        run.data = data  # it makes sure that it is the same
+        run.data = data  # it must be the same as before
     before = run.settings.training
     if processes != before.processes:
         raise RunStateError(
-            f"run {str(out)!r} was begun by {before.processes} processes, got {processes}: "
+            f"run {str(run.path)!r} was begun by {before.processes} processes, got {processes}: "
             f"resume it with 'torchrun --nproc-per-node {before.processes} -m smash train …'"
         )
     given = settings.given()
     if (epochs := given.pop("epochs", None)) is not None:
         size = given.get("batch_size", before.batch_size) * processes
         given["steps"] = epochs * steps_per_epoch(len(run.data.train), size)
-    _refuse_changes(run, given)
-    return run
-
-
-def _refuse_changes(run: Run, given: Mapping[str, Any]) -> None:
-    before = run.settings
-    values = {
-        **before.training.model_dump(),
-        **before.space.model_dump(),
-        "space": before.space.name,
-        **before.model_dump(include={"seed", "hypernet", "device"}),
-    }
     refuse_changes(
-        values,
+        {
+            **before.model_dump(),
+            **run.settings.space.model_dump(),
+            "space": run.settings.space.name,
+            **run.settings.model_dump(include={"seed", "hypernet", "device"}),
+        },
         given,
         since=f"run {str(run.path)!r} was made",
         mend="leave it out to resume, or choose another --out",
@@ -203,22 +189,25 @@ def _refuse_changes(run: Run, given: Mapping[str, Any]) -> None:
 
 
 def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSettings:
-    """Fills in what was not given, for a space and its data, and fixes the number of steps."""
+    """Replaces settings that were not given by the defaults of the space, its preset and the data.
+
+    The number of steps follows from the epochs; for `minutes` it is 1, until steps are timed.
+    """
     device = str(choose_device(settings.device))
     space, preset = settings.space, settings.preset
     if space == "memory-bank":
         preset = preset or suitable_preset(data.task.size, device)
-    given = {
-        name: value for name, value in settings.given().items() if name in TrainingPlan.model_fields
-    }
-    key = preset if space == "memory-bank" else space
-    usual = DEFAULTS.get(str(key), SHARED_DEFAULTS)
-    if_long = LONG_DEFAULTS.get(str(key), {})
+    defaults = dict(DEFAULTS.get(_defaults_key(space, preset), SHARED_DEFAULTS))
     if data.task.dims != 2:  # the size of a proxy was found for images
-        usual = {name: value for name, value in usual.items() if name != "proxy_size"}
-        if_long = {}
-    plan = TrainingPlan(**{"steps": 1, **usual, **given, "processes": processes})
-    resolved = RunSettings(
+        defaults.pop("proxy_size", None)
+    given = settings.given()
+    given = {name: given[name] for name in TrainingPlan.model_fields if name in given}
+    plan = TrainingPlan(**{"steps": 1, **defaults, **given, "processes": processes})
+    if plan.minutes is None:
+        epochs = settings.epochs or EPOCHS.get(space, PUBLISHED_EPOCHS)
+        size = plan.batch_size * processes
+        plan = plan.replaced(steps=epochs * steps_per_epoch(len(data.train), size))
+    return RunSettings(
         seed=settings.seed,
         device=device,
         hypernet=settings.hypernet or ("convolutional" if space == "memory-bank" else "none"),
@@ -226,18 +215,6 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         space=space_settings(settings, preset),
         training=plan,
     )
-    per_epoch = steps_per_epoch(len(data.train), plan.batch_size * processes)
-    if plan.minutes is None:
-        steps = (settings.epochs or EPOCHS.get(space, PUBLISHED_EPOCHS)) * per_epoch
-        return resolved.replaced(training=plan.replaced(steps=steps))
-    steps = _steps_in(plan.minutes, resolved, data)
-    # Where they are too few for what is slower, that need not be timed.
-    if steps >= LONG_EPOCHS * per_epoch and if_long and not given.keys() & if_long.keys():
-        slower = resolved.replaced(training=plan.replaced(**if_long))
-        fewer = _steps_in(plan.minutes, slower, data)
-        if fewer >= LONG_EPOCHS * per_epoch:
-            resolved, steps = slower, fewer
-    return resolved.replaced(training=resolved.training.replaced(steps=steps))
 
 
 def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings:
@@ -248,31 +225,29 @@ def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings
     return space
 
 
-def _steps_in(minutes: float, settings: RunSettings, data: Data) -> int:
-    """How many steps fit in `minutes`, timed on a scratch network over the whole of training.
+def _defaults_key(space: str, preset: str | None) -> str:
+    """The name that defaults are listed under: presets of memory banks have their own."""
+    return preset if space == "memory-bank" and preset else space
 
-    Architectures grow while training goes on, so the first steps alone would promise too much:
-    the timed ones are spread over all of it, and go out from its middle, so that they stay spread
-    where there is time for a few only.
-    """
-    device = torch.device(settings.device)
-    started = time.monotonic()
-    run = Run(Path(), settings.replaced(training=settings.training.replaced(steps=_TIMED_STEPS)))
-    run.data = data
-    trial = TrainingLoop(run, run.new_network().to(device), run.search_data.to(device))
-    trial.take_step()  # the first is slower than all that follow
-    trial.step = 0
-    middle_out = sorted(range(_TIMED_STEPS), key=lambda step: abs(2 * step + 1 - _TIMED_STEPS))
-    begun, timed = time.monotonic(), 0
-    for step in middle_out:
-        trial.step = step
-        trial.take_step()
-        timed += 1
-        if timed % 2 == 0 and time.monotonic() - begun > _TIMED_SHARE * 60 * minutes:
-            break
-    seconds = (time.monotonic() - begun) / timed
-    begun = time.monotonic()
-    trial.validate(epoch=1)
-    seconds += (time.monotonic() - begun) / trial.per_epoch
-    left = 60 * minutes - (time.monotonic() - started)
-    return max(1, int(left / seconds))
+
+def _fit_minutes(
+    minutes: float, run: Run, network: SmashNetwork, settings: TrainSettings
+) -> tuple[Run, SmashNetwork]:
+    """Fixes the number of steps, and takes slower defaults if there is time for them."""
+    plan, space = run.settings.training, run.settings.space
+    steps = steps_in(minutes, run, network)
+    slower = LONG_DEFAULTS.get(_defaults_key(space.name, space.preset), {})
+    if run.data.task.dims != 2:
+        slower = {}
+    fewest = LONG_EPOCHS * steps_per_epoch(len(run.data.train), plan.batch_size * plan.processes)
+    # Steps that are too few already need not be timed with slower settings.
+    if slower and steps >= fewest and not settings.given().keys() & slower.keys():
+        other = Run(run.path, run.settings.replaced(training=plan.replaced(**slower)))
+        other.data = run.data
+        its_network = other.new_network()
+        fewer = steps_in(minutes, other, its_network)
+        if fewer >= fewest:
+            run, network, steps = other, its_network, fewer
+    training = run.settings.training.replaced(steps=steps)
+    run.settings = run.settings.replaced(training=training)
+    return run, network

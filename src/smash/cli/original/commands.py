@@ -104,6 +104,7 @@ def _refuse_parallel(flags: Flags) -> None:
 
 
 def _train_smash_network(flags: Flags, arguments: Sequence[str]) -> None:
+    from smash.cli.describe import announce_resumed, announce_run
     from smash.runtime.progress import on_terminal
     from smash.training.train import train as train_network
 
@@ -124,7 +125,7 @@ def _train_smash_network(flags: Flags, arguments: Sequence[str]) -> None:
         device=flags["device"],
         resume=flags["resume"],
         progress=on_terminal,
-        announce=announce,
+        announce=announce_resumed if flags["resume"] else announce_run,
         **train_settings(flags, processes),
     )
     last = run.metrics.rows()[-1]
