@@ -16,6 +16,7 @@ from smash.spaces.parameters import count_parameters
 from smash.training.compare import (
     Contestant,
     Interval,
+    SeedSpread,
     difference_interval,
     error_interval,
     read_comparison,
@@ -23,31 +24,45 @@ from smash.training.compare import (
 )
 from tests.conftest import TINY
 
+ALONE = SeedSpread(0.0, 0)
+
 
 def test_error_interval_of_one_seed_is_wilsons():
     wrong = np.zeros((1, 200), bool)
     wrong[0, :7] = True
-    found = error_interval(wrong)
+    found = error_interval(wrong, ALONE)
     expected = stats.binomtest(7, 200).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_error_interval_without_errors_is_not_empty():
-    found = error_interval(np.zeros((3, 100), bool))
+    found = error_interval(np.zeros((3, 100), bool), ALONE)
     assert found.low == 0 and found.high == pytest.approx(0.0370, abs=1e-3)  # z²/(n + z²)
 
 
-def test_error_interval_widens_with_the_spread_of_seeds():
-    calm, wild = np.zeros((2, 3, 300), bool)
-    calm[:, :30] = True
-    for seed, count in enumerate((10, 30, 50)):
-        wild[seed, :count] = True
-    assert error_interval(wild).high > error_interval(calm).high + 0.1
+def test_error_interval_of_many_examples_is_students_over_seeds():
+    rng = np.random.default_rng(0)
+    errors = np.array([0.1, 0.14, 0.12])
+    wrong = rng.random((3, 2_000_000)) < errors[:, None]
+    found = error_interval(wrong, SeedSpread.of([wrong]))
+    means = wrong.mean(1)
+    expected = stats.t.interval(0.95, 2, means.mean(), stats.sem(means))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-3)
 
 
-def test_difference_interval_of_equal_networks_is_zero():
+def test_seed_spread_pools_the_variance_of_all_networks():
+    first, second = np.zeros((2, 3, 100), bool)
+    for seed, (one, other) in enumerate(((10, 30), (20, 30), (30, 36))):
+        first[seed, :one], second[seed, :other] = True, True
+    spread = SeedSpread.of([first, second])
+    pooled = (np.var([0.1, 0.2, 0.3], ddof=1) + np.var([0.3, 0.3, 0.36], ddof=1)) / 2
+    assert spread.deviation == pytest.approx(np.sqrt(pooled))
+    assert spread.freedom == 4
+
+
+def test_difference_interval_of_a_network_with_itself_is_zero():
     wrong = np.random.default_rng(0).random((3, 50)) < 0.3
-    found = difference_interval(wrong, wrong)
+    found = difference_interval(wrong, wrong, SeedSpread.of([wrong]))
     assert (found.mean, found.low, found.high) == (0, 0, 0)
 
 
@@ -55,9 +70,8 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
     rng = np.random.default_rng(1)
     one, other = rng.random((2, 1, 400)) < 0.2
     difference = one[0].astype(float) - other[0].astype(float)
-    error = stats.sem(difference)
-    found = difference_interval(one, other)
-    expected = stats.norm.interval(0.95, difference.mean(), error)
+    found = difference_interval(one, other, ALONE)
+    expected = stats.norm.interval(0.95, difference.mean(), stats.sem(difference))
     assert (found.low, found.high) == pytest.approx(expected)
 
 

@@ -46,7 +46,7 @@ def print_comparison(comparison: Comparison) -> None:
     for name in ("parameters", "MACs", "minutes", "validation\nerror", "test error", "− winner"):
         table.add_column(name, justify="right")
     for index, each in enumerate(comparison.contestants):
-        label = each.name if each.role == "plain" else f"{each.role} ({each.name})"
+        label = each.name if each.role == "plain" else f"{each.role}\n{each.name}"
         table.add_row(
             label,
             f"{each.params:,}",

@@ -39,7 +39,6 @@ from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
 _BATCH_SIZE = 250
-_OVERFIT = 0.1  # training error below validation error by this much is worth a word
 
 Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""
@@ -66,7 +65,7 @@ class Contestant(BaseModel):
         minutes: Mean duration of one training.
         val: Validation error.
         test: Test error.
-        behind: Test error minus that of the winner, paired by seed and example.
+        behind: Test error minus that of the winner, paired by example.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -236,15 +235,16 @@ def _judge(
 ) -> Comparison:
     if not networks:
         raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
-    winner: Wrong | None = None
-    contestants = []
-    for network, trained in zip(networks, children, strict=True):
+    wrongs: dict[str, list[Wrong]] = {"val": [], "test": []}
+    for trained in children:
         models = [child.model(device) for child in trained]
-        val, test = (
-            np.stack([misclassified(model, split, data).cpu().numpy() for model in models])
-            for split in (data.val, data.test)
-        )
-        winner = test if winner is None else winner
+        for name, split in (("val", data.val), ("test", data.test)):
+            found = [misclassified(model, split, data).cpu().numpy() for model in models]
+            wrongs[name].append(np.stack(found))
+    spreads = {name: SeedSpread.of(each) for name, each in wrongs.items()}
+    contestants = []
+    for index, (network, trained) in enumerate(zip(networks, children, strict=True)):
+        val, test = wrongs["val"][index], wrongs["test"][index]
         seconds = [child.run.metrics_of(child.path).rows()[-1]["seconds"] for child in trained]
         contestants.append(
             Contestant(
@@ -253,9 +253,9 @@ def _judge(
                 params=network.about["params"],
                 macs=network.about["macs"],
                 minutes=round(float(np.mean(seconds)) / 60, 2),
-                val=error_interval(val),
-                test=error_interval(test),
-                behind=difference_interval(test, winner),
+                val=error_interval(val, spreads["val"]),
+                test=error_interval(test, spreads["test"]),
+                behind=difference_interval(test, wrongs["test"][0], spreads["test"]),
             )
         )
     return Comparison(
@@ -279,7 +279,35 @@ def misclassified(model: nn.Module, examples: Split, data: Data) -> Tensor:
     return torch.cat(predicted) != examples.labels
 
 
-def error_interval(wrong: Wrong) -> Interval:
+@dataclass(frozen=True)
+class SeedSpread:
+    """How much the error of one training deviates by its seed, pooled over all networks.
+
+    Attributes:
+        deviation: Standard deviation of one training's error.
+        freedom: Degrees of freedom of this estimate; 0 where each network was trained once.
+    """
+
+    deviation: float
+    freedom: int
+
+    @classmethod
+    def of(cls, wrongs: Sequence[Wrong]) -> SeedSpread:
+        """Estimates it from the trainings of several networks, seeds × examples each."""
+        errors = [wrong.mean(1) for wrong in wrongs]
+        freedom = sum(len(each) - 1 for each in errors)
+        squares = sum(float(((each - each.mean()) ** 2).sum()) for each in errors)
+        return cls(float(np.sqrt(squares / freedom)) if freedom else 0.0, freedom)
+
+    def half_width(self, trainings: int, means: int = 1) -> float:
+        """Half of Student's interval of a mean over trainings, or of the difference of two."""
+        if not self.freedom:
+            return 0.0
+        t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, self.freedom))
+        return t * self.deviation * float(np.sqrt(means / trainings))
+
+
+def error_interval(wrong: Wrong, spread: SeedSpread) -> Interval:
     """Computes the mean error of several trainings with its interval.
 
     The examples contribute Wilson's interval of the mean error, the seeds Student's of their means;
@@ -287,44 +315,40 @@ def error_interval(wrong: Wrong) -> Interval:
 
     Args:
         wrong: Misclassified examples, seeds × examples.
+        spread: Deviation by the seed.
     """
-    examples = wrong.shape[1]
+    trainings, examples = wrong.shape
     mean = float(wrong.mean())
-    # Wilson's interval takes a whole number of errors; that of a mean lies between two of them.
     z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
+    # Written out, because SciPy's takes a whole number of errors, and a mean over seeds is none.
     centre = (mean + z * z / (2 * examples)) / (1 + z * z / examples)
     half = z / (1 + z * z / examples)
     half *= float(np.sqrt(mean * (1 - mean) / examples + z * z / (4 * examples**2)))
-    of_seeds = _seed_width(wrong.mean(1))
+    of_seeds = spread.half_width(trainings)
     low = mean - float(np.hypot(mean - max(0.0, centre - half), of_seeds))
     high = mean + float(np.hypot(centre + half - mean, of_seeds))
     return Interval(mean=mean, low=max(0.0, low), high=min(1.0, high))
 
 
-def difference_interval(wrong: Wrong, reference: Wrong) -> Interval:
-    """Computes the mean difference of two networks' errors, paired by seed and example.
+def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> Interval:
+    """Computes the mean difference of two networks' errors, paired by example.
 
     Args:
         wrong: Misclassified examples of one network, seeds × examples.
-        reference: Those of the other, with the same seeds and examples.
+        reference: Those of the other, with as many seeds and the same examples.
+        spread: Deviation by the seed.
 
     Returns:
         Positive where the other network is better; the interval as in `error_interval`.
     """
-    difference = wrong.astype(float) - reference.astype(float)
-    mean = float(difference.mean())
+    trainings, examples = wrong.shape
+    of_example = wrong.mean(0) - reference.mean(0)
+    mean = float(of_example.mean())
     z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
-    of_examples = z * float(difference.mean(0).std(ddof=1)) / np.sqrt(difference.shape[1])
-    half = float(np.hypot(of_examples, _seed_width(difference.mean(1))))
+    of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(examples))
+    of_seeds = 0.0 if wrong is reference else spread.half_width(trainings, means=2)
+    half = float(np.hypot(of_examples, of_seeds))
     return Interval(mean=mean, low=mean - half, high=mean + half)
-
-
-def _seed_width(means: NDArray[np.float64]) -> float:
-    """Half the width of Student's interval of a mean over seeds; 0 of a single one."""
-    if len(means) < 2:
-        return 0.0
-    t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(means) - 1))
-    return t * float(means.std(ddof=1)) / float(np.sqrt(len(means)))
 
 
 def verdict(contestants: Sequence[Contestant]) -> str:
