@@ -29,6 +29,7 @@ from benchmarks.altering import (
     alter_safetensors,
     alter_toml,
 )
+from smash.config import LoadSettings
 from smash.correlation.correlate import correlate
 from smash.correlation.ground_truth import read_table
 from smash.data.sources.arrays import read_archive
@@ -217,7 +218,7 @@ def _of_data(folder: Path) -> dict[str, Reader]:
             alter_csv,
         ),
         "cell": Reader(cell, [row.split(",")[0].encode() for row in rows]),
-        "npz": Reader(lambda path: read_archive(path, None, None), _archives(), alter_npz),
+        "npz": Reader(lambda path: read_archive(path, LoadSettings()), _archives(), alter_npz),
         "ModelNet": Reader(_into(train, lambda: read_modelnet10(models)), [_voxels()], alter_npz),
         "class names": Reader(class_names, ["\n".join(names).encode()]),
         "mesh": Reader(_into(folder / "mesh.off", lambda: mesh(folder / "mesh.off")), [_MESH]),
@@ -239,12 +240,14 @@ def _of_tables(folder: Path) -> dict[str, Reader]:
         """A reader of a file of a saved table, which has a table of its own."""
         copied = Path(shutil.copytree(saved, folder / f"copy-{len(list(folder.iterdir()))}"))
         good = [(saved / file).read_bytes()]
-        return Reader(_into(copied / file, lambda: read_images(copied, None)), good, shape)
+        return Reader(
+            _into(copied / file, lambda: read_images(copied, LoadSettings())), good, shape
+        )
 
     (arrow,) = saved.glob("*.arrow")
     good = [parquet.read_bytes()]
     return {
-        "parquet": Reader(_into(parquet, lambda: read_images(parquet, None)), good),
+        "parquet": Reader(_into(parquet, lambda: read_images(parquet, LoadSettings())), good),
         "arrow": in_a_table(arrow.name),
         "state of a table": in_a_table("state.json", alter_json),
         "features of a table": in_a_table("dataset_info.json", alter_json),

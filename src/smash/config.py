@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -25,6 +25,10 @@ from smash.io.files import read_text
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+PathText = Annotated[
+    str, BeforeValidator(lambda path: str(path) if isinstance(path, Path) else path)
+]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -155,10 +159,15 @@ def refuse_changes(
         raise RunStateError(*faults)
 
 
+_MOST_SET_APART = 0.9
+
+
 class LoadSettings(Settings):
     """How data is read and cut into splits."""
 
-    image_size: Annotated[int | None, Option(default="the common size, or at most 64")] = None
+    image_size: Annotated[
+        int | None, Field(ge=4, le=4096), Option(default="the common size, or at most 64")
+    ] = None
     """Side that images are resized to, in pixels."""
 
     dims: Annotated[int | None, Field(ge=1, le=3)] = None
@@ -167,10 +176,10 @@ class LoadSettings(Settings):
     channels: Literal["none", "first", "last"] | None = None
     """Position of the axis of channels in an .npz, where the file is ambiguous."""
 
-    val_fraction: float = 0.1
+    val_fraction: Fraction = 0.1
     """Share of the training split that is set apart to validate on and to rank architectures."""
 
-    test_fraction: float = 0.15
+    test_fraction: Fraction = 0.15
     """Share of all examples that is set apart to test on, where the data has no test split."""
 
     val_order: Literal["stratified", "last"] = "stratified"
@@ -179,11 +188,38 @@ class LoadSettings(Settings):
     augment: Annotated[bool | None, Option(default="what suits the data")] = None
     """Shift and flip training images."""
 
-    data_dir: Annotated[str | None, Option(metavar="FOLDER", default="SMASH_DATA")] = None
+    data_dir: Annotated[PathText | None, Option(metavar="FOLDER", default="SMASH_DATA")] = None
     """Folder of named data sets."""
 
     fold: Annotated[int | None, Field(ge=0, le=10), Option(default="all of them")] = None
     """Part of STL-10's training examples, 0 to 9; 10 takes all."""
+
+    groups: Annotated[PathText | None, Option(metavar="CSV|folders|COLUMN")] = None
+    """Groups whose examples stay in one split, such as patients: a CSV of file and group; folders,
+    the folders inside class folders; or a column of a table. An .npz has them under 'groups'."""
+
+    group_pattern: Annotated[str | None, Option(metavar="REGEX")] = None
+    """Pattern whose match in the path of a file, or its first group, names the group of examples
+    that stay in one split."""
+
+    drop_duplicates: bool = False
+    """Leave out training examples whose pixels are also in the validation or the test split."""
+
+    def rules(self) -> list[str]:
+        """Limits what is set apart, and compiles the pattern of groups."""
+        faults = []
+        if self.val_fraction + self.test_fraction >= _MOST_SET_APART:
+            faults.append(
+                f"val_fraction and test_fraction must add up to less than {_MOST_SET_APART}, got "
+                f"{self.val_fraction} and {self.test_fraction}"
+            )
+        if self.groups is not None and self.group_pattern is not None:
+            faults.append("groups and group_pattern exclude each other: leave one of them out")
+        try:
+            re.compile(self.group_pattern or "")
+        except re.error as error:
+            faults.append(f"group_pattern {self.group_pattern!r:.200} must be a regex: {error}")
+        return faults
 
 
 class DataSettings(LoadSettings):

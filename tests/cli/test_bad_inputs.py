@@ -369,7 +369,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "state beyond the end": (other_state(step=10**9), RESUME, 2, (STATE, "1000000000")),
     "state of other processes": (other_state(loss_sums=[]), RESUME, 2, (STATE,)),
     "state gone": (gone_state, RESUME, 2, (STATE, "is missing")),
-    "state a folder": (first(unfinished, folder(STATE)), RESUME, 1, (STATE,)),
+    "state a folder": (first(unfinished, folder(STATE)), RESUME, 2, (STATE,)),
     "curves damaged": (
         first(unfinished, put(METRICS, "{\n{}\n")),
         RESUME,
@@ -485,7 +485,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         first(npz(**GOOD), lambda place: os.truncate(place.data, 200)),
         TRAIN,
         2,
-        ("must be an .npz archive",),
+        ("is not an .npz archive",),
     ),
     "archive that is a text": (
         lambda place: place.data.write_text("data"),

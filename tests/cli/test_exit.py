@@ -13,7 +13,7 @@ from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.runtime.signals import Terminated
 from tests.processes import in_process
 
-RESUMABLE = ("search", "retrain", "correlate", "evaluate.py")
+RESUMABLE = ("search", "retrain", "compare", "correlate", "evaluate.py")
 UNCHANGING = ("show", "evaluate", "export", "predict", "report", "data")
 
 

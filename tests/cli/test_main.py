@@ -359,10 +359,10 @@ def test_data_check_tells_what_is_there(smash, tmp_path):
     folder = photos(tmp_path / "photos", {"cat": 6, "dog": 12})
     answer = smash("data", "check", str(folder))
     assert answer.code == 0
-    assert "18 examples of 2 classes (cat 6, dog 12)" in answer.out
+    assert "train: 13 examples of 2 classes (cat 4, dog 9)" in answer.out
     report = json.loads(smash("data", "check", str(folder), "--json").out)
-    assert report["splits"]["train"] == {"cat": 6, "dog": 12}
-    assert report["imbalance"] == 2
+    assert report["splits"]["test"] == {"cat": 1, "dog": 2}
+    assert report["imbalance"] == 9 / 4
     assert report["ok"] is True
 
 

@@ -65,14 +65,18 @@ def test_cut_depends_on_its_seed_alone():
         (
             ("a", "b"),
             {"train": [2, 3]},
-            ["'a' must have at least 3 in the train split with val and"],
+            ["'a' must have at least 3 examples, for train, val, test, has 2"],
         ),
-        (("a", "b"), {"train": [2, 1], "test": [1, 1]}, ["'b' must have at least 2 in the train"]),
-        (("a", "b"), {"train": [2, 2], "val": [1, 0]}, ["'b' must have at least 1 in the val"]),
+        (
+            ("a", "b"),
+            {"train": [2, 1], "test": [1, 1]},
+            ["'b' must have at least 2 examples, for train, val, has 1"],
+        ),
+        (("a", "b"), {"train": [2, 2], "val": [1, 0]}, ["'b' has no example in the val split"]),
         (
             ("a", "b"),
             {"train": [0, 1], "val": [1, 1], "test": [0, 1]},
-            ["'a' must have at least 1 in the train split, has 0: mend it", "'a' must have at"],
+            ["'a' has no example in the train split: mend it", "'a' has no"],
         ),
         (tuple("abcdefghijkl"), {"train": [1] * 12}, ["class "] * 10 + ["and 2 more"]),
     ],

@@ -1,4 +1,4 @@
-"""``smash data``: what can be done with data before a network is trained on it."""
+"""``smash data``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import JsonOption, say
+from smash.cli.options import JsonOption, say, settings_options
+from smash.config import LoadSettings
 from smash.errors import InvalidValueError, unknown
 from smash.io.files import check_exists
+from smash.io.text import printable
 
 _PREPARED = ("modelnet",)
 
@@ -19,19 +21,21 @@ app = typer.Typer(help="Check data, or prepare a published data set.", no_args_i
 
 
 @app.command()
+@settings_options
 def check(
-    path: Annotated[str, typer.Argument(metavar="DATA", help="What 'smash train' would take.")],
+    path: Annotated[str, typer.Argument(metavar="DATA", help="Any DATA of 'smash train'.")],
+    settings: LoadSettings,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a data set holds and what is wrong with it."""
+    """Report the content of a data set and everything that is wrong with it."""
     check_exists(path)
     from smash.data import check_data
 
-    report = check_data(path)
+    report = check_data(path, settings)
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
     else:
-        print("\n".join(report.lines()))
+        print("\n".join(map(printable, report.lines())))
     if not report.ok:
         sys.exit(InvalidValueError.exit_code)
 
@@ -42,10 +46,10 @@ def prepare(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The published files.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     processes: Annotated[
-        int | None, typer.Option(help="How many work side by side; by default one a core.")
+        int | None, typer.Option(help="Number of processes; by default one per core.")
     ] = None,
 ) -> None:
-    """Turn published files into those that are read."""
+    """Convert the files of a published data set to those that are read."""
     from smash.data.sources.voxelize import prepare_modelnet
     from smash.runtime.progress import on_terminal
 

@@ -22,7 +22,7 @@ INTERRUPTED = 128 + signal.SIGINT
 _LONGEST_LINE = 1000
 _RESUMABLE = "the state is saved; repeat the command to continue"
 _AFTER_INTERRUPTION = {
-    **dict.fromkeys(("search", "retrain", "correlate", "evaluate.py"), _RESUMABLE),
+    **dict.fromkeys(("search", "retrain", "compare", "correlate", "evaluate.py"), _RESUMABLE),
     "train": f"{_RESUMABLE}, with --resume",
     "train.py": f"{_RESUMABLE}, with --resume if it trained a SMASH network",
     "demo": "its run folder keeps what was finished; the same command starts another run",

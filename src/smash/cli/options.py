@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smash.cli.exit import is_first_process
-from smash.config import FieldDescription, Settings, describe
+from smash.config import FieldDescription, LoadSettings, Settings, describe
 from smash.errors import InvalidValueError, faults_of
 from smash.io.files import parse_json
 from smash.io.text import printable
@@ -147,11 +147,11 @@ def announce(lines: list[str]) -> None:
         say(line)
 
 
-def load(source: str, **options: Any) -> Data:
+def load(source: str, settings: LoadSettings | None = None, **changes: Any) -> Data:
     """Loads data and tells the user what was found."""
     from smash.data import load_data
 
-    data = load_data(source, **options)
+    data = load_data(source, settings, **changes)
     task = data.task
     say(
         f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and "

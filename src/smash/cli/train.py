@@ -50,7 +50,7 @@ def train(
     if tensorboard:
         check_tensorboard()
     run = train_network(
-        None if data is None else load(data, **loading.given()),
+        None if data is None else load(data, loading),
         out,
         settings,
         resume=resume,

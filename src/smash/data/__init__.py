@@ -1,4 +1,4 @@
-"""Where examples come from: `load_data`, and what happens to them on their way to a network."""
+"""Data: sources of examples, the three splits, and the way of examples to a network."""
 
 from smash.data.batches import batches, class_weights, epoch_order, training_batch
 from smash.data.check import Report, check_data

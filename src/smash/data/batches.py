@@ -17,22 +17,29 @@ _CPU = torch.device("cpu")
 
 @lru_cache(maxsize=2)
 def epoch_order(n: int, seed: int, epoch: int, device: torch.device = _CPU) -> Tensor:
-    """A permutation of ``0…n-1``, shape ``(n,)``, that depends on `seed` and `epoch` alone.
+    """Draws the order of the examples in an epoch.
 
-    A resumed run therefore needs no random state to see its examples in the same order. It is kept
-    for all steps of the epoch, and is not to be changed.
+    It depends on its arguments alone, so a resumed run needs no random state to continue in the
+    same order. All steps of an epoch share the tensor, which must not be changed.
+
+    Returns:
+        A permutation of ``0…n-1``, shape ``(n,)``, int64.
+
+    Example:
+        >>> epoch_order(4, seed=0, epoch=1).tolist()
+        [2, 0, 3, 1]
     """
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(n)).to(device)
 
 
 def training_batch(split: Split, indices: Tensor, seed: int, step: int) -> Split:
-    """Takes examples to learn from, each in a view drawn at random.
+    """Takes a batch of examples to train on, each in a view drawn at random.
 
     Args:
         split: The examples, with one or more views each.
-        indices: Which examples, shape ``(m,)``, int64.
+        indices: The examples to take, shape ``(m,)``, int64.
         seed: Seed of the run.
-        step: Number of the batch: the views depend on `seed` and `step` alone.
+        step: Number of the batch; the views depend on `seed` and `step` alone.
     """
     if split.views == 1:
         return split.subset(indices)
@@ -41,12 +48,12 @@ def training_batch(split: Split, indices: Tensor, seed: int, step: int) -> Split
 
 
 def batches(split: Split, batch_size: int, order: Tensor | None = None) -> Iterator[Split]:
-    """Cuts a split into batches; the last one may be smaller.
+    """Yields a split in batches; the last one may be smaller.
 
     Args:
-        split: The examples; a batch has all views of its own.
-        batch_size: Examples a batch.
-        order: Indices of the examples to take, shape ``(m,)``; all as they stand, if None.
+        split: The examples; a batch contains all their views.
+        batch_size: Examples per batch.
+        order: Indices of the examples to take, shape ``(m,)``; None for all in their order.
     """
     for start in range(0, len(split if order is None else order), batch_size):
         batch = slice(start, start + batch_size)
@@ -54,14 +61,18 @@ def batches(split: Split, batch_size: int, order: Tensor | None = None) -> Itera
 
 
 def class_weights(data: Data) -> Tensor:
-    """Weighs each class by the inverse of its frequency in the training split.
+    """Computes the weight of each class in the loss, the inverse of its frequency.
 
-    The weight of class c is ``n / (k · n_c)``, with n examples, n_c of them of class c, and k
-    classes. So all classes weigh the same together, and the mean weight of an example is 1: a
-    learning rate means what it means without weights.
+    The weight of class c is ``n / (k · n_c)`` for n training examples, n_c of them of class c, and
+    k classes. All classes then weigh the same in total, and the mean weight of an example is 1, so
+    that learning rates keep their meaning.
 
     Returns:
         Shape ``(k,)``, float32, on the device of the labels.
+
+    Example:
+        >>> class_weights(smash.load_data("digits")).round(decimals=2)[:3].tolist()
+        [1.01, 0.99, 1.01]
     """
     labels = data.train.labels
     counts = torch.bincount(labels, minlength=len(data.classes))

@@ -1,46 +1,53 @@
-"""`check_data`: what a data set holds and what is wrong with it, all at once."""
+"""`check_data`: reports the content of a data set and everything that is wrong with it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
-from itertools import chain
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from smash.data.batches import batches
-from smash.data.dataset import Split
+from smash.config import LoadSettings
+from smash.data.dataset import Data, Split
+from smash.data.duplicates import digests, near_duplicates
 from smash.data.load import kind_of, load_data
-from smash.data.sources.folder import list_folder
-from smash.data.sources.images import examine, picture_file
-from smash.errors import DataError, shortened
+from smash.data.sources.folder import Listing, list_folder
+from smash.data.sources.images import ImageInfo, examine, picture_file
+from smash.errors import DataError, listed, shortened
 from smash.io.text import as_size
 
 FEW = 20
-"""Training examples of a class below which a check warns."""
+"""Number of training examples of a class below which a check warns."""
 
 IMBALANCED = 10.0
-"""Training examples of the largest class for each of the smallest, above which it warns."""
+"""Ratio of the sizes of the largest and the smallest class above which a check warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a data set holds and what is wrong with it.
+    """The content of a data set, and everything that is wrong with it.
 
     Attributes:
-        source: What was checked.
-        splits: Examples of each class in each split that is there.
-        sizes: Examples of each size, such as ``32x32``.
-        modes: Examples of each kind of pixels, such as ``RGB``.
-        imbalance: Training examples of the largest class for each of the smallest; infinite where
-            a class has none.
-        faults: What `load_data` refuses, one line each.
-        warnings: What may harm what is learned or measured, one line each.
+        source: The data set.
+        splits: Number of examples of each class in each split that a training would use; if the
+            data cannot be loaded, in each split that it has.
+        sizes: Number of examples of each size, such as ``32x32``.
+        modes: Number of examples of each kind of pixels, such as ``RGB``.
+        imbalance: Training examples of the largest class per one of the smallest; infinite if a
+            class has none.
+        notes: Decisions that `load_data` made, one line each.
+        faults: Reasons for which `load_data` refuses the data, one line each.
+        warnings: Threats to what is learned or measured, one line each.
+
+    Example:
+        >>> report = smash.check_data("digits")
+        >>> report.ok, report.sizes
+        (True, {'8x8': 1797})
     """
 
     source: str
@@ -48,195 +55,256 @@ class Report:
     sizes: Mapping[str, int]
     modes: Mapping[str, int]
     imbalance: float
-    faults: tuple[str, ...]
-    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether it can be loaded."""
+        """Whether the data can be loaded."""
         return not self.faults
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain JSON; an infinite imbalance is null."""
+        """Formats the report as plain JSON, with null for an infinite imbalance."""
         finite = self.imbalance < float("inf")
         return {**asdict(self), "imbalance": self.imbalance if finite else None, "ok": self.ok}
 
     def lines(self) -> list[str]:
-        """The report for people to read."""
+        """Formats the report for people."""
         lines = []
         for split, counts in self.splits.items():
+            each = listed((f"{name} {count:,}" for name, count in counts.items()), 20)
             total = sum(counts.values())
-            each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
             lines.append(f"{split}: {total:,} examples of {len(counts)} classes ({each})")
         for name, found in (("sizes", self.sizes), ("modes", self.modes)):
             if found:
                 common = Counter(found).most_common()
-                most = shortened(f"{key} ({count:,})" for key, count in common)
-                lines.append(f"{name}: {', '.join(most)}")
+                lines.append(f"{name}: {listed(f'{key} ({count:,})' for key, count in common)}")
         if self.splits:
             lines.append(f"imbalance: {self.imbalance:.3g}")
+        lines += [f"note: {line}" for line in self.notes]
         lines += [f"warning: {line}" for line in self.warnings]
         return lines + [f"fault: {line}" for line in self.faults]
 
 
 class _Example(NamedTuple):
-    """An example that was looked at.
-
-    Attributes:
-        name: What a line calls it.
-        split: Its split.
-        label: Its class.
-        digest: The same for the same pixels.
-    """
+    """An example in a list of duplicates; `digest` is the same for the same pixels."""
 
     name: str
     split: str
     label: int
-    digest: bytes
+    digest: Any
 
 
-def check_data(source: Any, **options: Any) -> Report:
-    """Checks a data set.
+def check_data(source: Any, settings: LoadSettings | None = None, **changes: Any) -> Report:
+    """Checks a data set as `load_data` would read and cut it.
 
-    Two examples are duplicates if they decode to the same pixels, whatever their files are like:
-    a network sees pixels. Of a folder, each file is decoded at its own size, and nothing is cut or
-    resized. Other sources are loaded, so that duplicates across splits are those that a run has.
+    Examples are duplicates if they decode to the same pixels. The files of a folder are compared at
+    their own size, before anything is resized.
 
     Args:
-        source: What `load_data` takes.
-        **options: Options of `load_data`; of no matter for a folder.
+        source: See `load_data`.
+        settings: See `load_data`.
+        **changes: Fields of `LoadSettings`.
 
     Raises:
-        NotFoundError: There is nothing at a path.
-        InvalidValueError: An option is wrong, or a name is not known.
+        NotFoundError: A path does not exist.
+        InvalidValueError: A setting is wrong, or a name is not known.
+
+    Example:
+        >>> smash.check_data("digits").faults
+        ()
     """
-    if kind_of(source) == "folder":
-        return _check_folder(Path(source))
+    settings = LoadSettings.merged(settings, changes)
+    listing: Listing | None = None
+    infos: dict[Path, ImageInfo] = {}
+    name = str(source) if isinstance(source, str | Path) else type(source).__name__
     try:
-        data = load_data(source, **options)
+        if kind_of(source) == "folder":
+            listing = list_folder(Path(source), settings)
+            infos, unusable = _examine(listing)
+            if listing.faults or unusable:
+                return _report_faults(name, listing, infos, [*listing.faults, *unusable])
+        data = load_data(source, settings)
     except DataError as error:
-        name = source if isinstance(source, str | Path) else type(source).__name__
-        return _report(str(name), (), {}, [], [], faults=error.faults)
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    channels, *size = data.train.stored.shape[1:]
-    kind = f"{str(data.train.stored.dtype).removeprefix('torch.')}, {channels} channels"
-    examples = list(chain.from_iterable(_examples(name, split) for name, split in splits.items()))
-    return _report(
-        data.name,
-        data.classes,
-        {name: split.labels for name, split in splits.items()},
-        examples,
-        [(as_size(size), kind)] * len(examples),
-    )
-
-
-def _check_folder(root: Path) -> Report:
-    try:
-        listing = list_folder(root)
-    except DataError as error:
-        return _report(str(root), (), {}, [], [], faults=error.faults)
-    examples: list[_Example] = []
-    looks: list[tuple[str, str]] = []
-    unusable: list[str] = []
-    for split, paths in listing.paths.items():
-        findings = examine(picture_file(path) for path in paths)
-        labels = listing.labels[split].tolist()
-        for path, label, finding in zip(paths, labels, findings, strict=True):
-            if isinstance(finding, str):
-                unusable.append(finding)
-            else:
-                examples.append(_Example(str(path), split, label, finding.digest))
-                looks.append((as_size(finding.size), finding.mode))
-    others = shortened(f"{path} is no image file and is ignored" for path in listing.ignored)
-    notes = [note for note in listing.notes if note.startswith("folders")]
-    return _report(
-        str(root),
-        listing.classes,
-        listing.labels,
-        examples,
-        looks,
-        faults=(*listing.faults, *shortened(unusable)),
-        warnings=(*notes, *others),
-    )
-
-
-def _examples(name: str, split: Split) -> Iterator[_Example]:
-    """Looks at the examples of a split, a few at a time."""
-    labels = split.labels.tolist()
-    number = 0
-    for batch in batches(split, 64):
-        for views in batch.images.unflatten(0, (-1, batch.views)):
-            digest = blake2b(views.numpy().tobytes(), digest_size=16).digest()
-            what = f"example {number} of the {name} split"
-            yield _Example(what, name, labels[number], digest)
-            number += 1
-
-
-def _report(
-    source: str,
-    classes: Sequence[str],
-    labels: Mapping[str, Tensor],
-    examples: Sequence[_Example],
-    looks: Sequence[tuple[str, str]],
-    faults: Iterable[str] = (),
-    warnings: Iterable[str] = (),
-) -> Report:
-    counts = {
-        split: dict(zip(classes, torch.bincount(own, minlength=len(classes)).tolist(), strict=True))
-        for split, own in labels.items()
-    }
-    imbalance, of_classes = _balance(counts.get("train", {}))
+        return _report_faults(name, listing, infos, error.faults)
+    examples = [
+        example
+        for split in data.splits
+        for example in (_files(data, split, listing, infos) if listing else _rows(data, split))
+    ]
+    if listing:
+        looks = [(as_size(info.size), info.mode) for info in infos.values()]
+    else:
+        channels, *size = data.train.stored.shape[1:]
+        dtype = str(data.train.stored.dtype).removeprefix("torch.")
+        looks = [(as_size(size), f"{dtype}, {channels} channels")] * len(examples)
+    counts = _counts(data.classes, {name: split.labels for name, split in data.splits.items()})
+    imbalance, warnings = _balance(counts["train"])
+    ignored = listing.ignored if listing else []
     return Report(
-        source=source,
+        source=name,
         splits=counts,
         sizes=dict(Counter(size for size, _ in looks)),
         modes=dict(Counter(mode for _, mode in looks)),
         imbalance=imbalance,
-        faults=tuple(faults),
-        warnings=(*of_classes, *_duplicates(examples, classes), *warnings),
+        notes=data.notes,
+        warnings=(
+            *warnings,
+            *_duplicates(examples, data.classes),
+            *_look_alikes(data, {split: _names(data, split, listing) for split in data.splits}),
+            *shortened(f"{path} is not an image file and is ignored" for path in ignored),
+        ),
     )
 
 
+def _examine(listing: Listing) -> tuple[dict[Path, ImageInfo], list[str]]:
+    """Decodes the files of a folder, each at its own size."""
+    paths = [path for own in listing.paths.values() for path in own]
+    infos: dict[Path, ImageInfo] = {}
+    faults = []
+    for path, info in zip(paths, examine(map(picture_file, paths)), strict=True):
+        if isinstance(info, str):
+            faults.append(info)
+        else:
+            infos[path] = info
+    return infos, shortened(faults)
+
+
+def _report_faults(
+    name: str, listing: Listing | None, infos: Mapping[Path, ImageInfo], faults: Iterable[str]
+) -> Report:
+    """Reports data that cannot be loaded, with the content of a folder in the splits it has."""
+    if listing is None:
+        return Report(
+            source=name, splits={}, sizes={}, modes={}, imbalance=1.0, faults=tuple(faults)
+        )
+    examples = [
+        _Example(str(path), split, label, infos[path].digest)
+        for split, paths in listing.paths.items()
+        for path, label in zip(paths, listing.labels[split].tolist(), strict=True)
+        if path in infos
+    ]
+    counts = _counts(listing.classes, listing.labels)
+    imbalance, warnings = _balance(counts["train"])
+    return Report(
+        source=name,
+        splits=counts,
+        sizes=dict(Counter(as_size(info.size) for info in infos.values())),
+        modes=dict(Counter(info.mode for info in infos.values())),
+        imbalance=imbalance,
+        notes=listing.notes,
+        faults=tuple(faults),
+        warnings=(
+            *warnings,
+            *_duplicates(examples, listing.classes),
+            *shortened(f"{path} is not an image file and is ignored" for path in listing.ignored),
+        ),
+    )
+
+
+def _names(data: Data, split: str, listing: Listing | None) -> list[str]:
+    """Names the examples of a split: by their files, or by their numbers."""
+    if listing is None:
+        return [
+            f"example {number} of the {split} split" for number in range(len(data.splits[split]))
+        ]
+    return [str(path) for path in _paths(data.splits[split], split, listing)]
+
+
+def _paths(split: Split, name: str, listing: Listing) -> list[Path]:
+    """Finds the files of a split, which may have been cut from the training files."""
+    paths = listing.paths.get(name, listing.paths["train"])
+    return paths if split.rows is None else [paths[row] for row in split.rows.tolist()]
+
+
+def _files(
+    data: Data, name: str, listing: Listing, infos: Mapping[Path, ImageInfo]
+) -> list[_Example]:
+    split = data.splits[name]
+    return [
+        _Example(str(path), name, label, infos[path].digest)
+        for path, label in zip(_paths(split, name, listing), split.labels.tolist(), strict=True)
+    ]
+
+
+def _rows(data: Data, name: str) -> list[_Example]:
+    split = data.splits[name]
+    each = zip(
+        _names(data, name, None), split.labels.tolist(), digests(split).tolist(), strict=True
+    )
+    return [_Example(example, name, label, digest) for example, label, digest in each]
+
+
+def _counts(classes: Sequence[str], labels: Mapping[str, Tensor]) -> dict[str, dict[str, int]]:
+    return {
+        split: dict(zip(classes, torch.bincount(own, minlength=len(classes)).tolist(), strict=True))
+        for split, own in labels.items()
+    }
+
+
 def _balance(counts: Mapping[str, int]) -> tuple[float, list[str]]:
-    """How unequal classes are, and warnings of it."""
-    if not counts:
-        return 1.0, []
+    """Computes the imbalance of the classes, and warns of small ones."""
     largest, smallest = (choose(counts, key=lambda name: counts[name]) for choose in (max, min))
     imbalance = counts[largest] / counts[smallest] if counts[smallest] else float("inf")
-    lines = shortened(
+    warnings = shortened(
         f"class {name!r} has {count} training examples, fewer than {FEW}: add some"
         for name, count in counts.items()
         if count < FEW
     )
-    if imbalance > IMBALANCED:
-        lines.append(
+    if IMBALANCED < imbalance < float("inf"):
+        warnings.append(
             f"class {largest!r} has {imbalance:.3g} times the training examples of {smallest!r}: "
             "see --class-weights"
         )
-    return imbalance, lines
+    return imbalance, warnings
 
 
 def _duplicates(examples: Sequence[_Example], classes: Sequence[str]) -> list[str]:
-    """Warnings of examples that are the same: of two classes, across splits, and within one."""
-    same: dict[bytes, list[_Example]] = {}
+    """Warns of identical examples: of two classes, in two splits, and within a split."""
+    same: dict[Any, list[_Example]] = {}
     for example in examples:
         same.setdefault(example.digest, []).append(example)
     kinds: dict[str, list[str]] = {"classes": [], "splits": [], "within": []}
-    for group in same.values():
-        if len(group) == 1:
+    for copies in same.values():
+        if len(copies) == 1:
             continue
-        labels = sorted({example.label for example in group})
-        splits = list(dict.fromkeys(example.split for example in group))
-        names = " and ".join(shortened(example.name for example in group))
+        labels = sorted({example.label for example in copies})
+        splits = list(dict.fromkeys(example.split for example in copies))
+        names = " and ".join(shortened(example.name for example in copies))
         if len(labels) > 1:
-            of = " and ".join(repr(classes[label]) for label in labels)
-            line = f"the same example is of classes {of}: {names}; keep the right one"
+            both = " and ".join(repr(classes[label]) for label in labels)
+            line = f"the same example is of classes {both}: {names}; keep the right one"
             kinds["classes"].append(line)
         elif len(splits) > 1:
-            of = " and ".join(splits)
-            line = f"the same example is in splits {of}: {names}; remove it from all but one"
+            both = " and ".join(splits)
+            line = f"the same example is in splits {both}: {names}; remove it from all but one"
             kinds["splits"].append(line)
         else:
-            line = f"the same example is {len(group)} times in split {splits[0]}: {names}"
+            line = f"the same example is {len(copies)} times in split {splits[0]}: {names}"
             kinds["within"].append(line)
     return [line for lines in kinds.values() for line in shortened(lines)]
+
+
+def _pixels(split: Split, index: int) -> Tensor:
+    return split.subset(slice(index, index + 1)).images
+
+
+def _look_alikes(data: Data, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warns of images in two splits that look alike, where they are not the same."""
+    warnings = []
+    for earlier, later in combinations(data.splits, 2):
+        first, second = data.splits[later], data.splits[earlier]
+        pairs = [
+            (at, other)
+            for at, other in near_duplicates(first, second)
+            if not torch.equal(_pixels(first, at), _pixels(second, other))
+        ]
+        if pairs:
+            at, other = pairs[0]
+            warnings.append(
+                f"{len(pairs):,} of {len(first):,} {later} examples look like one in {earlier} "
+                f"({names[later][at]} and {names[earlier][other]}): if they belong together, give "
+                "--groups or --group-pattern"
+            )
+    return warnings

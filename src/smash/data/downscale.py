@@ -1,4 +1,4 @@
-"""The same examples at a smaller size, at which a SMASH network learns and ranks faster."""
+"""Downscaling, so that a SMASH network learns and ranks faster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from smash.data.batches import batches
 from smash.data.dataset import Data, Split
 
-_AT_ONCE = 1000  # examples: of a data set that is larger than the memory, too
+_BATCH = 1000  # examples; the split as a whole may be larger than main memory
 _POOLS: dict[int, Callable[..., Tensor]] = {
     1: F.adaptive_avg_pool1d,
     2: F.adaptive_avg_pool2d,
@@ -20,37 +21,33 @@ _POOLS: dict[int, Callable[..., Tensor]] = {
 
 
 def shrink(data: Data, side: int | None) -> Data:
-    """Averages neighbours until no spatial axis is longer than `side`.
+    """Downscales by average pooling until no spatial axis is longer than `side`.
 
     Args:
         data: Examples of any size.
-        side: The longest axis; None leaves the data as it is.
+        side: Length of the longest axis, in pixels; None leaves the data as it is.
 
     Returns:
-        The same examples in the same splits. What augmentation shifts by shrinks alike.
+        The same examples in the same splits, with the padding of augmentation scaled likewise.
+
+    Example:
+        >>> shrink(smash.load_data("digits"), 4).task.size
+        (4, 4)
     """
     size = data.task.size
     if side is None or max(size) <= side:
         return data
     smaller = tuple(min(extent, side) for extent in size)
-    augmentation = replace(data.augmentation, padding=data.augmentation.padding * side // max(size))
-    return replace(
-        data,
-        train=_shrink(data.train, smaller),
-        val=_shrink(data.val, smaller),
-        test=_shrink(data.test, smaller),
-        augmentation=augmentation,
-    )
+    padding = data.augmentation.padding * side // max(size)
+    splits = {name: _shrink(split, smaller) for name, split in data.splits.items()}
+    return replace(data, augmentation=replace(data.augmentation, padding=padding), **splits)  # type: ignore[arg-type]
 
 
 def _shrink(split: Split, size: tuple[int, ...]) -> Split:
-    parts = [
-        _average(split.subset(slice(start, start + _AT_ONCE)).images, size)
-        for start in range(0, len(split), _AT_ONCE)
-    ]
-    return Split(torch.cat(parts), split.labels, split.views)
+    parts = [_pool(batch.images, size) for batch in batches(split, _BATCH)]
+    return replace(split, stored=torch.cat(parts), rows=None)
 
 
-def _average(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    averaged = _POOLS[len(size)](images.float(), size)
-    return averaged if images.is_floating_point() else averaged.round().to(images.dtype)
+def _pool(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    pooled = _POOLS[len(size)](images.float(), size)
+    return pooled if images.is_floating_point() else pooled.round().to(images.dtype)

@@ -1,32 +1,36 @@
-"""Cutting the splits that a source does not have, a fair share of each class.
+"""Cuts the splits that a source lacks, stratified by class and in whole groups.
 
-A cut is a function of the labels and of a seed of its own, never of the seed of a run: runs with
-different seeds are judged on the same examples.
+A cut depends on labels, groups and a fixed seed of its own, never on the seed of a run, so runs
+with different seeds are judged on the same examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smash.data.dataset import Split
-from smash.errors import DataError, shortened
+from smash.errors import DataError, listed, shortened
 
 TEST_SEED = 1706
 VAL_SEED = 5344
 
+_ATTEMPTS = 20
+_ATTEMPTED_GROUPS = 20_000  # in all attempts together
 
-def check_classes(classes: tuple[str, ...], labels: Mapping[str, Tensor], mend: str) -> None:
+
+def check_classes(classes: tuple[str, ...], labels: Mapping[str, Tensor], advice: str) -> None:
     """Checks that each split has, or can be given, an example of each class.
 
     Args:
         classes: Names of the classes.
-        labels: Labels of each split that the source has, by ``train``, ``val`` or ``test``; each
-            of shape ``(n,)``, below the number of classes.
-        mend: What to do about a class with too few examples.
+        labels: Labels of each split that the source has (``train``, ``val``, ``test``), each of
+            shape ``(n,)`` and below the number of classes.
+        advice: Tells the user what to do about a class with too few examples.
 
     Raises:
         DataError: There are too few classes, or too few examples of a class.
@@ -36,13 +40,15 @@ def check_classes(classes: tuple[str, ...], labels: Mapping[str, Tensor], mend: 
         found = ", ".join(map(repr, classes)) or "none"
         faults.append(f"classes must be at least 2, found {len(classes)} ({found}): add another")
     missing = [split for split in ("val", "test") if split not in labels]
-    for split, of_split in labels.items():
+    for split, own in labels.items():
         needed = 1 + len(missing) if split == "train" else 1
-        counts = torch.bincount(of_split, minlength=len(classes)).tolist()
-        why = f" with {' and '.join(missing)} cut from it" if needed > 1 else ""
+        counts = torch.bincount(own, minlength=len(classes)).tolist()
+        each = ", ".join([split, *missing])
         faults += [
-            f"class {name!r} must have at least {needed} in the {split} split{why}, "
-            f"has {count}: {mend}"
+            f"class {name!r} must have at least {needed} examples, for {each}, has "
+            f"{count}: {advice}"
+            if needed > 1
+            else f"class {name!r} has no example in the {split} split: {advice}"
             for name, count in zip(classes, counts, strict=True)
             if count < needed
         ]
@@ -50,53 +56,182 @@ def check_classes(classes: tuple[str, ...], labels: Mapping[str, Tensor], mend: 
         raise DataError(*shortened(faults))
 
 
-def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Split]:
-    """Takes a part of each class away: its share, rounded, but at least one example.
-
-    scikit-learn's stratified splits promise proportions, but not an example of each class.
+def check_groups(classes: tuple[str, ...], train: Split, missing: Sequence[str]) -> None:
+    """Checks that each class has examples of enough groups to be in every split.
 
     Args:
-        split: The examples to cut.
+        classes: Names of the classes.
+        train: The training split of the source, with groups.
+        missing: The splits that are cut from it.
+
+    Raises:
+        DataError: A class has examples of too few groups.
+    """
+    counts = (_counts_by_group(train) > 0).sum(0)
+    needed = 1 + len(missing)
+    faults = [
+        f"class {name!r} must have examples of at least {needed} groups, because "
+        f"{' and '.join(missing)} are cut from train in whole groups, has {count}: add examples of "
+        "other groups"
+        for name, count in zip(classes, counts, strict=True)
+        if count < needed
+    ]
+    if faults:
+        raise DataError(*shortened(faults))
+
+
+def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Split]:
+    """Takes a stratified part of a split: of each class its share, but at least one example.
+
+    scikit-learn's stratified splits keep proportions, but may leave a class without an example.
+
+    Args:
+        split: The examples to cut; where they have groups, whole groups are taken.
         fraction: The share to take.
-        seed: Which examples are taken.
-        keep: Examples of each class to leave at least; each class has more than that.
+        seed: Decides which examples are taken.
+        keep: Examples of each class that stay at least, or groups of them; each class has more.
 
     Returns:
-        What is left and what was taken, each in the order of `split`; images are not copied.
+        The rest and the part, each in the order of `split`; images are not copied.
+
+    Raises:
+        DataError: No cut in whole groups gives both sides every class.
     """
-    # RandomState, because NumPy promises that its numbers never change.
+    # RandomState, because NumPy guarantees its stream for all versions.
     rng = np.random.RandomState(seed)
-    labels = split.labels.numpy()
-    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-    taken = np.zeros(len(split), dtype=bool)
-    for members in by_class:
-        share = min(max(round(len(members) * fraction), 1), len(members) - keep)
-        taken[rng.permutation(members)[:share]] = True
+    if split.groups is not None:
+        taken = _draw_groups(split, fraction, rng, keep)
+    else:
+        taken = np.zeros(len(split), dtype=bool)
+        labels = split.labels.numpy()
+        by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
+        for members in by_class:
+            share = min(max(round(len(members) * fraction), 1), len(members) - keep)
+            taken[rng.permutation(members)[:share]] = True
     rest, part = np.flatnonzero(~taken), np.flatnonzero(taken)
     return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
 
 
+def _draw_groups(
+    split: Split, fraction: float, rng: np.random.RandomState, keep: int
+) -> NDArray[np.bool_]:
+    """Draws groups so that the examples of each class come closest to their share.
+
+    Groups are taken greedily, large ones first, while the squared distance to the shares falls;
+    then one for each class that is still missing. The best of several random orders wins.
+    """
+    counts = _counts_by_group(split)
+    totals = counts.sum(0)
+
+    def distance(sums: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray((((sums - fraction * totals) ** 2) / totals).sum(-1))
+
+    def draw(order: NDArray[np.int64]) -> tuple[float, NDArray[np.bool_]] | None:
+        taken = np.zeros(len(counts), dtype=bool)
+        sums, left = np.zeros_like(totals), (counts > 0).sum(0)
+
+        def take(group: int) -> None:
+            nonlocal sums, left
+            taken[group], sums, left = True, sums + counts[group], left - (counts[group] > 0)
+
+        def can_take(group: int) -> bool:
+            return not taken[group] and bool((left - keep >= 1)[counts[group] > 0].all())
+
+        for group in order:
+            if can_take(group) and distance(sums + counts[group]) < distance(sums):
+                take(group)
+        while missing := np.flatnonzero(sums == 0).tolist():
+            useful = [group for group in order if counts[group, missing[0]] and can_take(group)]
+            if not useful:
+                return None
+            take(min(useful, key=lambda group: float(distance(sums + counts[group]))))
+        return float(distance(sums)), taken
+
+    orders = [rng.permutation(len(counts)) for _ in range(_ATTEMPTS)]
+    orders = orders[: max(1, _ATTEMPTED_GROUPS // len(counts))]
+    orders[0] = orders[0][np.argsort(-counts[orders[0]].sum(1), kind="stable")]
+    drawn = [found for found in map(draw, orders) if found is not None]
+    if not drawn:
+        raise DataError(
+            f"{len(counts)} groups cannot be cut so that every split has each of the "
+            f"{len(totals)} classes: add groups, or merge those that need not stay together"
+        )
+    _, best = min(drawn, key=lambda found: found[0])
+    return best[_group_numbers(split)]
+
+
+def _group_numbers(split: Split) -> NDArray[np.int64]:
+    """Numbers the groups of a split from 0, shape ``(n,)``."""
+    if split.groups is None:
+        raise ValueError("the split has no groups")
+    return np.unique(split.groups.numpy(), return_inverse=True)[1].reshape(-1)
+
+
+def _counts_by_group(split: Split) -> NDArray[np.int64]:
+    """Counts the examples of each class in each group, shape ``(groups, classes)``."""
+    groups, labels = _group_numbers(split), split.labels.numpy()
+    counts = np.zeros((groups.max(initial=-1) + 1, labels.max(initial=-1) + 1), dtype=np.int64)
+    np.add.at(counts, (groups, labels), 1)
+    return counts
+
+
 def cut_last(split: Split, fraction: float) -> tuple[Split, Split]:
-    """Takes the last examples, as they stand: the order of the original program.
+    """Takes the last examples of a split, as the original program does.
 
     Args:
         split: The examples to cut, two or more.
-        fraction: The share to take; at least one example is taken, and one is left.
+        fraction: The share to take; at least one example is taken, and one stays.
 
     Returns:
-        What is left and what was taken; images are not copied.
+        The rest and the part; images are not copied.
     """
     n = len(split)
     first = n - min(max(round(n * fraction), 1), n - 1)
     return split.part(torch.arange(first)), split.part(torch.arange(first, n))
 
 
-def share_out(images: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Split]:
-    """Gives each split its own of images that lie one split after the other; none is copied.
+def split_images(
+    images: Tensor, labels: Mapping[str, Tensor], groups: Mapping[str, Tensor] | None = None
+) -> dict[str, Split]:
+    """Divides images that lie one split after the other, without copying them.
 
     Args:
         images: Shape ``(n, channels, *size)``.
-        labels: Labels of each split, in the order of the images; ``n`` together.
+        labels: Labels of each split, in the order of the images; ``n`` in all.
+        groups: Groups likewise, or None.
     """
     parts = torch.split(images, list(map(len, labels.values())))
-    return {name: Split(part, labels[name]) for name, part in zip(labels, parts, strict=True)}
+    return {
+        name: Split(part, labels[name], groups=groups[name] if groups else None)
+        for name, part in zip(labels, parts, strict=True)
+    }
+
+
+def number_groups(names: Mapping[str, Sequence[object]]) -> dict[str, Tensor]:
+    """Numbers the groups of all splits alike, from their names."""
+    numbers: dict[object, int] = {}
+    return {
+        split: torch.tensor([numbers.setdefault(name, len(numbers)) for name in own])
+        for split, own in names.items()
+    }
+
+
+def describe_groups(splits: Mapping[str, Split]) -> list[str]:
+    """Says how many groups each split has, and whether some are in two of them."""
+    groups = {
+        name: set(split.groups.tolist())
+        for name, split in splits.items()
+        if split.groups is not None
+    }
+    if not groups:
+        return []
+    notes = ["groups: " + ", ".join(f"{len(own):,} in {name}" for name, own in groups.items())]
+    pairs = (("train", "val"), ("train", "test"), ("val", "test"))
+    shared = [
+        f"{len(common):,} in {first} and {second}"
+        for first, second in pairs
+        if (common := groups.get(first, set()) & groups.get(second, set()))
+    ]
+    if shared:
+        notes.append(f"groups are in two splits, which flatters the error: {listed(shared)}")
+    return notes

@@ -38,3 +38,8 @@ def printable(text: object) -> str:
 def as_size(extents: Iterable[int]) -> str:
     """Words a shape or a size, such as ``32x32``; ``()`` for that of a scalar."""
     return "x".join(map(str, extents)) or "()"
+
+
+def is_utf8(name: object) -> bool:
+    """Says whether a name from the file system was valid UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(name))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from smash.config import LoadSettings
 from smash.data import Augmentation, load_data
 from smash.data.sources.folder import read_folder
 from smash.errors import DataError
@@ -45,12 +46,12 @@ def test_hidden_and_other_entries_are_passed_over(make_folder):
     (root / "train" / "cat" / ".hidden.png").write_text("")
     (root / "readme.md").write_text("")
     (root / "train" / "dog" / "000.png").rename(root / "train" / "dog" / "000.PNG")
-    source = read_folder(root, None)
+    source = read_folder(root, LoadSettings())
     assert source.classes == ("cat", "dog")
-    assert len(source.train) == 6
+    assert len(source.splits["train"]) == 6
     assert source.notes == (
         "folders beside the splits ignored: docs",
-        "2 entries of class folders ignored, which are not image files",
+        "2 entries of class folders ignored: they are no image files",
     )
 
 
@@ -86,27 +87,27 @@ def test_augmentation_suits_the_size(make_folder, side, augment, expected):
 
 
 FAULTS = {
-    "empty folder": ({"": 0}, [r"photos must hold a folder of images for each class"]),
+    "empty folder": ({"": 0}, [r"photos must have a folder of images for each class"]),
     "empty train": (
         {"train": 0, "test/a": 1, "test/b": 1},
-        [r"photos.train must hold a folder of images for each class"],
+        [r"photos.train must have a folder of images for each class"],
     ),
     "one class": ({"cat": 4}, [r"classes must be at least 2, found 1 \('cat'\)"]),
     "no images": ({"a": 3, "b": 0}, [r"class 'b' must have at least 3 .* has 0: put images"]),
     "images too deep": ({"a": 3, "b/more": 3}, [r"class 'b' must have at least 3 .* has 0"]),
     "too few images": ({"a": 3, "b": 1}, [r"class 'b' must have at least 3 .* has 1"]),
-    "no train": ({"test/a": 2, "test/b": 2}, [r"must hold a folder 'train', .* holds test: add"]),
+    "no train": ({"test/a": 2, "test/b": 2}, [r"must have a folder 'train', .* has test: add"]),
     "two vals": (
         {**FULL, "valid/cat": 1},
-        [r"must hold one folder of its val split, and holds val and valid"],
+        [r"must have one folder of its val split, but has val and valid"],
     ),
     "class not in test": (
         {"train/a": 3, "train/b": 3, "test/a": 1},
-        [r"class 'b' must have at least 1 in the test split, has 0"],
+        [r"class 'b' has no example in the test split: put images"],
     ),
     "class not in train": (
         {"train/a": 3, "train/b": 3, "test/a": 1, "test/b": 1, "test/c": 1},
-        [r"class 'c' must have at least 2 in the train split with val cut from it, has 0"],
+        [r"class 'c' must have at least 2 examples, for train, val, has 0"],
     ),
 }
 

@@ -43,7 +43,7 @@ def pixels(cache: Path) -> Path:
     return path
 
 
-def about(cache: Path) -> Path:
+def entry(cache: Path) -> Path:
     (path,) = cache.glob("*.json")
     return path
 
@@ -110,8 +110,8 @@ def flip(path):
 
 def forged(path, **changes):
     content = json.loads(path.read_text())
-    content["about"].update(changes)
-    canonical = json.dumps(content["about"], sort_keys=True).encode()
+    content["entry"].update(changes)
+    canonical = json.dumps(content["entry"], sort_keys=True).encode()
     content["sha256"] = hashlib.sha256(canonical).hexdigest()
     path.write_text(json.dumps(content))
 
@@ -121,16 +121,16 @@ DAMAGE = {
     "pixels grown": lambda cache: grow(pixels(cache)),
     "pixels cut": lambda cache: cut(pixels(cache)),
     "a bit of the pixels": lambda cache: flip(pixels(cache)),
-    "about gone": lambda cache: about(cache).unlink(),
-    "about cut": lambda cache: cut(about(cache)),
-    "about empty": lambda cache: about(cache).write_text(""),
-    "about a list": lambda cache: about(cache).write_text("[]"),
-    "about no text": lambda cache: about(cache).write_bytes(b"\xff\xfe\x00"),
-    "about too deep": lambda cache: about(cache).write_text("[" * 100_000),
-    "a bit of about": lambda cache: flip(about(cache)),
-    "other shape": lambda cache: forged(about(cache), shape=[28, 3, 8, 9]),
-    "negative shape": lambda cache: forged(about(cache), shape=[28, 3, -8, -8]),
-    "no shape": lambda cache: forged(about(cache), shape=None),
+    "entry gone": lambda cache: entry(cache).unlink(),
+    "entry cut": lambda cache: cut(entry(cache)),
+    "entry empty": lambda cache: entry(cache).write_text(""),
+    "entry a list": lambda cache: entry(cache).write_text("[]"),
+    "entry no text": lambda cache: entry(cache).write_bytes(b"\xff\xfe\x00"),
+    "entry too deep": lambda cache: entry(cache).write_text("[" * 100_000),
+    "a bit of entry": lambda cache: flip(entry(cache)),
+    "other shape": lambda cache: forged(entry(cache), shape=[28, 3, 8, 9]),
+    "negative shape": lambda cache: forged(entry(cache), shape=[28, 3, -8, -8]),
+    "no shape": lambda cache: forged(entry(cache), shape=None),
 }
 
 
@@ -194,7 +194,7 @@ def test_images_that_change_while_they_are_read_are_refused(cache, make_folder, 
         replaced(root / "train" / "a" / "000.png")
 
     monkeypatch.setattr(smash.data.sources.images.Decoder, "chunks", chunks)
-    with pytest.raises(DataError, match="photos has changed while it was read: read it again"):
+    with pytest.raises(DataError, match="photos changed while it was read: read it again"):
         load_data(root)
     assert list(cache.iterdir()) == []
 
@@ -206,7 +206,7 @@ def test_a_folder_that_cannot_be_written_means_no_cache(tmp_path, make_folder, m
     monkeypatch.setenv("SMASH_CACHE", str(tmp_path / "file" / "cache"))
     data = load_data(root)
     assert data.settings.fingerprint == kept.settings.fingerprint
-    note = f"decoded images not kept: {tmp_path / 'file' / 'cache'}: "
+    note = "decoded images are not cached: "
     assert any(line.startswith(note) and "SMASH_CACHE" in line for line in data.notes)
 
 
@@ -214,7 +214,7 @@ def test_a_full_disk_means_no_cache(cache, make_folder, monkeypatch):
     usage = shutil.disk_usage(cache.parent)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     data = load_data(make_folder(COUNTS))
-    assert any("5,376 bytes needed, 100 free" in note for note in data.notes)
+    assert any("needs 5,376 bytes, but has 100 free" in note for note in data.notes)
     assert list(cache.iterdir()) == []
 
 

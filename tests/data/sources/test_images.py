@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import smash.data.sources.images
-from smash.data.sources.images import EXTENSIONS, read_images, rgb
+from smash.data.sources.images import EXTENSIONS, Decoder, picture_file, rgb
 from smash.errors import DataError
 
 Pixels = NDArray[Any]
@@ -18,6 +18,11 @@ Pixels = NDArray[Any]
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 8), dtype=np.uint8)
 COLOUR = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def read_images(paths: list[Path], image_size: int | None) -> tuple[torch.Tensor, tuple[str, ...]]:
+    decoder = Decoder(list(map(picture_file, paths)), image_size)
+    return decoder.in_memory(), decoder.notes
 
 
 def read(path: Path, image_size: int | None = None) -> tuple[Pixels, tuple[str, ...]]:
@@ -96,7 +101,7 @@ def test_reads_every_mode(tmp_path, case):
     pixels, notes = read(path)
     assert pixels.shape == expected.shape
     assert np.abs(pixels.astype(int) - expected).max() <= ("alpha" in case)
-    assert ("1 images with transparency laid on white" in notes) == ("alpha" in case)
+    assert ("1 images with transparency were put on white" in notes) == ("alpha" in case)
     assert ("all images are grey: read as 1 channel" in notes) == (expected.shape[-1] == 1)
 
 

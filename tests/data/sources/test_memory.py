@@ -124,9 +124,9 @@ def test_photos_of_several_sizes_are_resized_as_files_are():
 FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "a number": (3, {}, [r"must be a name, a path, .* got int"]),
     "a triple": ((1, 2, 3), {}, [r"got tuple"]),
-    "no labels": ({"data": IMAGES}, {}, [r"^key 'labels' must be there, found data"]),
+    "no labels": ({"data": IMAGES}, {}, [r"^key 'labels' is missing, found data"]),
     "objects": (([None] * N, LABELS), {}, [r"data must hold numbers, got dtype object"]),
-    "ragged": (([[1], [1, 2]], LABELS), {}, [r"data must be a plain array, and cannot be read"]),
+    "ragged": (([[1], [1, 2]], LABELS), {}, [r"data must be a plain array, but cannot be read"]),
     "half": (
         (torch.zeros(N, 8, dtype=torch.bfloat16), LABELS),
         {},
@@ -137,17 +137,21 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         {},
         [r"data must be finite", r"labels must be at least 0, got -1"],
     ),
-    "image_size of arrays": ((IMAGES, LABELS), {"image_size": 8}, [r"leave it out for arrays"]),
+    "image_size of arrays": (
+        (IMAGES, LABELS),
+        {"image_size": 8},
+        [r"image_size is for images"],
+    ),
     "image_size of tensors": (
         Items(IMAGES, LABELS),
         {"image_size": 8},
-        [r"image_size is for PIL images: leave it out, got 8"],
+        [r"image_size is for images: leave it out, got 8"],
     ),
-    "a stream": (Stream(), {}, [r"must be a map-style Dataset, .* got an Stream"]),
+    "a stream": (Stream(), {}, [r"must be a map-style Dataset, .* got Stream"]),
     "no train": (
         {"validate": Items(IMAGES, LABELS)},
         {},
-        [r"split 'validate' must be train, val or test", r"split 'train' must be there"],
+        [r"split 'validate' must be train, val or test", r"split 'train' is missing"],
     ),
     "no pairs": (
         TensorDataset(torch.zeros(12, 3)),
@@ -158,12 +162,12 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "mixed": (
         Items([*photos(1), *IMAGES[1:]], LABELS),
         {},
-        [r"must be all PIL images or all arrays, got 1 of 20"],
+        [r"must be all PIL images or all arrays, got 1 PIL images of 20"],
     ),
     "shapes": (
         Items([IMAGES[0, :, 1:], *IMAGES[1:]], LABELS),
         {},
-        [r"of one shape, got \(3, 5, 7\), \(3, 6, 7\): give the data set a transform"],
+        [r"must have the same shape, got \(3, 5, 7\), \(3, 6, 7\): add a transform"],
     ),
     "words": (Items(photos(), ["a", "b"] * 10), {}, [r"labels must be integers, got dtype <U1"]),
     "too few names": (
@@ -171,7 +175,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         {},
         [r"labels must be below the number of classes, 1, got 1"],
     ),
-    "empty": (Items([], []), {}, [r"the train split must hold items, got none"]),
+    "empty": (Items([], []), {}, [r"the train split has no items"]),
     "tiny": (Items(photos(size=(3, 9)), LABELS), {}, [r"^item \d.* sides must be at least 4"] * 10),
 }
 
@@ -190,7 +194,7 @@ def test_faults(case):
 
 
 def test_arguments_are_checked_first():
-    with pytest.raises(InvalidValueError, match="val_fraction must lie between"):
+    with pytest.raises(InvalidValueError, match="val_fraction must be less than 1"):
         load_data((IMAGES, LABELS), val_fraction=2)
 
 

@@ -146,7 +146,7 @@ FAULTS = {
     "two labels": (two_labels, [r"one column of labels, found 'label', 'class' among"]),
     "no label": (
         lambda path: write_parquet(path, pixels(4), [0, None, 1, 0]),
-        [r"row 1 of the train split has no label"],
+        [r"row 1 of the train split has no 'label'"],
     ),
     "negative label": (
         lambda path: write_parquet(path, pixels(4), [0, -1, 1, 0]),
@@ -187,7 +187,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
 
 def test_a_train_split_must_be_there(tmp_path):
     write_parquet(tmp_path / "test-0.parquet", pixels(4), [0, 1] * 2)
-    with pytest.raises(DataError, match="must hold a train split, and holds test: add it"):
+    with pytest.raises(DataError, match="must have a train split, has test: add it"):
         load_data(tmp_path)
 
 

@@ -84,8 +84,8 @@ def test_cifar10_is_what_torchvision_reads(cifar10, tmp_path):
     assert found.classes == CIFAR_CLASSES
     assert found.augmented
     assert found.flip
-    assert found.val is None
-    for split, train in ((found.train, True), (found.test, False)):
+    assert "val" not in found.splits
+    for split, train in ((found.splits["train"], True), (found.splits["test"], False)):
         assert split is not None
         assert split.images.shape == (100 if train else 20, 3, 32, 32)
         for index, (image, label) in enumerate(cifar10(tmp_path, train=train)):
@@ -103,42 +103,41 @@ def test_cifar100_has_its_fine_classes(tmp_path):
     write_pickle(folder / "meta", {"fine_label_names": names, "coarse_label_names": ["all"]})
     found = read_cifar(signed(CIFAR100, tmp_path), tmp_path, None)
     assert found.classes == tuple(names)
-    assert torch.bincount(found.train.labels).tolist() == [3] * 100
+    assert torch.bincount(found.splits["train"].labels).tolist() == [3] * 100
 
 
 def test_stl10_is_what_torchvision_reads_and_stays_as_large(stl10, tmp_path):
     found = read_stl(stl10, tmp_path, None, 10)
     assert found.classes == STL_CLASSES
-    assert found.train.images.shape == (100, 3, 96, 96)
-    assert found.test is not None
+    assert found.splits["train"].images.shape == (100, 3, 96, 96)
     for index, (image, label) in enumerate(stl10(tmp_path, "test")):
-        assert torch.equal(found.test.images[index], pil_to_tensor(image))
-        assert found.test.labels[index] == label
+        assert torch.equal(found.splits["test"].images[index], pil_to_tensor(image))
+        assert found.splits["test"].labels[index] == label
 
 
 def test_a_fold_of_stl10_is_a_tenth_of_the_training_examples(stl10, tmp_path):
-    whole = read_stl(stl10, tmp_path, None, None).train
+    whole = read_stl(stl10, tmp_path, None, None).splits["train"]
     for fold in (0, 9):
         found = read_stl(stl10, tmp_path, None, fold)
-        assert torch.equal(found.train.images, whole.images[10 * fold : 10 * fold + 10])
-        assert torch.equal(found.train.labels, whole.labels[10 * fold : 10 * fold + 10])
-        assert found.test is not None
-        assert len(found.test) == 20
+        assert torch.equal(found.splits["train"].images, whole.images[10 * fold : 10 * fold + 10])
+        assert torch.equal(found.splits["train"].labels, whole.labels[10 * fold : 10 * fold + 10])
+        assert len(found.splits["test"]) == 20
 
 
 def test_images_are_resized_if_asked(stl10, tmp_path):
     found = read_stl(stl10, tmp_path, 32, None)
-    assert found.train.images.shape == (100, 3, 32, 32)
-    assert found.train.images.dtype == torch.uint8
+    assert found.splits["train"].images.shape == (100, 3, 32, 32)
+    assert found.splits["train"].images.dtype == torch.uint8
     # The mean over an image survives an antialiased reduction, but for its border.
-    whole = read_stl(stl10, tmp_path, None, None).train.images
-    difference = found.train.images.float().mean((2, 3)) - whole.float().mean((2, 3))
+    whole = read_stl(stl10, tmp_path, None, None).splits["train"].images
+    difference = found.splits["train"].images.float().mean((2, 3)) - whole.float().mean((2, 3))
     assert difference.abs().max() < 2
 
 
 def test_the_folder_may_be_the_published_one_itself(cifar10, tmp_path):
     direct = read_cifar(cifar10, tmp_path / CIFAR10.base_folder, None)
-    assert torch.equal(direct.train.images, read_cifar(cifar10, tmp_path, None).train.images)
+    above = read_cifar(cifar10, tmp_path, None)
+    assert torch.equal(direct.splits["train"].images, above.splits["train"].images)
 
 
 @pytest.fixture
@@ -167,7 +166,8 @@ def test_what_is_missing_or_damaged_is_downloaded(cifar10, tmp_path, served, dam
         read_cifar(cifar10, place, None)
         (place / CIFAR10.base_folder / "data_batch_3").write_bytes(b"nothing")
     found = read_cifar(cifar10, place, None)
-    assert torch.equal(found.train.images, read_cifar(cifar10, tmp_path, None).train.images)
+    whole = read_cifar(cifar10, tmp_path, None)
+    assert torch.equal(found.splits["train"].images, whole.splits["train"].images)
 
 
 @pytest.mark.parametrize("fixture", ["cifar10", "stl10"])
@@ -193,7 +193,7 @@ def test_a_pickle_with_another_md5_is_never_opened(cifar10, tmp_path):
     trap = tmp_path / "trap"
     code = f"cos\nmkdir\n(V{trap}\ntR."  # a pickle that makes a folder when it is read
     (tmp_path / CIFAR10.base_folder / "data_batch_2").write_text(code)
-    with pytest.raises(DataError, match="must be whole in"):
+    with pytest.raises(DataError, match="is missing or incomplete in"):
         read_cifar(cifar10, tmp_path, None)
     assert not trap.exists()
     with (
@@ -207,6 +207,6 @@ def test_a_pickle_with_another_md5_is_never_opened(cifar10, tmp_path):
 def test_the_names_read_the_published_data_sets(cifar10, stl10, tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     found = vision.read_cifar10(tmp_path, image_size=16)
-    assert found.train.images.shape == (100, 3, 16, 16)
+    assert found.splits["train"].images.shape == (100, 3, 16, 16)
     monkeypatch.setattr("torchvision.datasets.STL10", stl10)
-    assert len(vision.read_stl10(tmp_path, fold=3).train) == 10
+    assert len(vision.read_stl10(tmp_path, fold=3).splits["train"]) == 10

@@ -98,7 +98,7 @@ def test_a_long_and_thin_face_is_covered(tmp_path):
     ],
 )
 def test_a_mesh_without_extent_or_with_a_corner_nowhere_is_a_fault(tmp_path, mesh):
-    with pytest.raises(DataError, match="finite corners and an extent, it has 1 faces"):
+    with pytest.raises(DataError, match="finite corners and an extent, has 1 faces"):
         voxelise(write(tmp_path / "mesh.off", mesh))
 
 
@@ -141,10 +141,9 @@ def test_prepared_files_are_read_as_modelnet(meshes, tmp_path):
         assert archive["features"].shape == (20 * 24, 1, 32, 32, 32)
         assert archive["targets"].tolist() == [label for label in range(10) for _ in range(48)]
     found = read_modelnet10(tmp_path / "out")
-    assert (len(found.train), found.train.views) == (20, 24)
-    assert found.test is not None
+    assert (len(found.splits["train"]), found.splits["train"].views) == (20, 24)
     mesh = meshes / MODELNET10[7] / "train" / f"{MODELNET10[7]}_0001.off"
-    chosen = found.train.subset(torch.tensor([7 * 2 + 1]))
+    chosen = found.splits["train"].subset(torch.tensor([7 * 2 + 1]))
     assert np.array_equal(chosen.images[:, 0].numpy(), 255 * voxelise(mesh).astype(np.uint8))
     assert chosen.labels.tolist() == [7]
 
@@ -152,7 +151,7 @@ def test_prepared_files_are_read_as_modelnet(meshes, tmp_path):
 def test_what_is_there_is_not_overwritten(meshes, tmp_path):
     present = tmp_path / "modelnet10_rot24_test.npz"
     present.write_text("mine")
-    with pytest.raises(AlreadyExistsError, match=r"rot24_test\.npz is there and is kept"):
+    with pytest.raises(AlreadyExistsError, match=r"rot24_test\.npz already exists"):
         prepare_modelnet(meshes, tmp_path, processes=1)
     assert present.read_text() == "mine"
 
@@ -174,10 +173,10 @@ def test_a_folder_that_is_not_laid_out_so_is_a_fault(meshes, tmp_path):
         prepare_modelnet(tmp_path / "none", tmp_path)
     for path in (meshes / "bed" / "test").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"bed/test must hold \.off files, has none"):
+    with pytest.raises(DataError, match=r"bed/test must have \.off files, has none"):
         prepare_modelnet(meshes, tmp_path)
     (meshes / "sofa").rename(meshes / "settee")
-    with pytest.raises(DataError, match="10 classes of ModelNet10, has none for sofa"):
+    with pytest.raises(DataError, match="10 classes of ModelNet10, lacks sofa"):
         prepare_modelnet(meshes, tmp_path)
 
 

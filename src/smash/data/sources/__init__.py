@@ -1,1 +1,1 @@
-"""Readers of data, one module a format."""
+"""Readers of data, one module per format."""

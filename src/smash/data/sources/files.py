@@ -1,4 +1,4 @@
-"""Published data sets: the folder that they are looked for in, and the arrays of their files."""
+"""Files of published data sets: where they are found, and how their arrays are read."""
 
 from __future__ import annotations
 
@@ -12,51 +12,60 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smash.data.sources.npz import read_npz
-from smash.errors import DataError
+from smash.errors import DataError, listed
 
 FOLDER_VARIABLE = "SMASH_DATA"
 """Environment variable that names the folder of published data sets."""
 
 _DEFAULT_FOLDER = "~/.cache/smash/data"
-_RESIZED_AT_ONCE = 1000
+_BATCH = 1000
 
 
 def data_folder(data_dir: str | Path | None) -> Path:
-    """The folder of published data sets.
+    """Gives the folder of published data sets.
 
     Args:
-        data_dir: The folder; where None, what ``SMASH_DATA`` says, or ``~/.cache/smash/data``.
+        data_dir: The folder; where None, that in ``SMASH_DATA``, or ``~/.cache/smash/data``.
+
+    Raises:
+        DataError: There is no home directory.
     """
-    return Path(data_dir or os.environ.get(FOLDER_VARIABLE) or _DEFAULT_FOLDER).expanduser()
+    try:
+        return Path(data_dir or os.environ.get(FOLDER_VARIABLE) or _DEFAULT_FOLDER).expanduser()
+    except RuntimeError:  # no HOME and no entry in the password database, as in some containers
+        raise DataError(
+            "the folder of data sets is not known, because there is no home directory: name it "
+            f"with --data-dir or {FOLDER_VARIABLE}"
+        ) from None
 
 
 def find_files(folders: Sequence[Path], names: Iterable[str]) -> dict[str, Path]:
-    """The files of these names that are there, each in the first of the folders that has it."""
+    """Finds files by name, each in the first of the folders that has it."""
     found = {}
     for name in names:
-        places = [folder / name for folder in folders if (folder / name).is_file()]
-        if places:
-            found[name] = places[0]
+        paths = [folder / name for folder in folders if (folder / name).is_file()]
+        if paths:
+            found[name] = paths[0]
     return found
 
 
-def absent(name: str, folder: Path, missing: Iterable[str], mend: str) -> DataError:
-    """The error of a data set whose files are not there.
+def missing_files(name: str, folder: Path, missing: Iterable[str], advice: str) -> DataError:
+    """Makes the error of a data set whose files are missing.
 
     Args:
         name: Name of the data set.
         folder: Where it was looked for.
-        missing: What is missing there.
-        mend: Where to get it.
+        missing: The missing files.
+        advice: Where to get them.
     """
     return DataError(
-        f"{name} must be in {folder}, and {', '.join(missing)} is missing there: {mend}, or name "
-        f"the folder that has it with --data-dir or {FOLDER_VARIABLE}"
+        f"{name} must be in {folder}, which lacks {listed(missing)}: {advice}, or name the folder "
+        f"that has it with --data-dir or {FOLDER_VARIABLE}"
     )
 
 
 def read_array(path: Path, *keys: str) -> NDArray[Any]:
-    """Reads the array of an ``.npz`` file that stands under one of `keys`; no Python objects.
+    """Reads the array of an ``.npz`` file under the first of `keys` that it has.
 
     Raises:
         DataError: There is no such array, or it cannot be read.
@@ -70,9 +79,11 @@ def read_array(path: Path, *keys: str) -> NDArray[Any]:
     for key in keys:
         if key in found.arrays:
             return found.arrays[key]
-    names = ", ".join(sorted(found.names)) or "none"
     wanted = " or ".join(map(repr, keys))
-    raise DataError(f"{path} must have an array {wanted}, found {names}: get the published file")
+    raise DataError(
+        f"{path} must have an array {wanted}, found {listed(sorted(found.names))}: get the "
+        "published file"
+    )
 
 
 def resized(images: Tensor, image_size: int | None) -> Tensor:
@@ -80,7 +91,7 @@ def resized(images: Tensor, image_size: int | None) -> Tensor:
 
     Args:
         images: Shape ``(n, channels, side, side)``, uint8.
-        image_size: The new side, in pixels; None for the old one.
+        image_size: The new side in pixels; None to keep it.
 
     Returns:
         Shape ``(n, channels, image_size, image_size)``, uint8.
@@ -89,5 +100,5 @@ def resized(images: Tensor, image_size: int | None) -> Tensor:
         return images
     from torchvision.transforms.v2.functional import resize  # slow to import
 
-    parts = images.split(_RESIZED_AT_ONCE)
+    parts = images.split(_BATCH)
     return torch.cat([resize(part, [image_size, image_size], antialias=True) for part in parts])

@@ -1,12 +1,12 @@
 """ImageNet32×32 (Chrabaszcz et al. 2017, arXiv 1707.08819): 1.3 million photos, 1000 classes.
 
-Two layouts are read. The published one is ``train_data_batch_1.npz`` … ``_10.npz`` and
-``val_data.npz``; the other one is a single file a split, ``imagenet32x32_train.npz`` and
-``imagenet32x32_val.npz``. Each file has ``data``, N×3072 in the order of channel, row, column (or
-with these as axes), and ``labels``, from 1 to 1000 (or from 0 to 999).
+Two layouts are read: the published ``train_data_batch_1.npz`` … ``_10.npz`` and ``val_data.npz``,
+or one file per split, ``imagenet32x32_train.npz`` and ``imagenet32x32_val.npz``. Each file has
+``data``, N×3072 in the order of channel, row, column (or with these as axes), and ``labels``, from
+1 to 1000 (or from 0 to 999).
 
-The published validation examples are the test split here, since their labels are public and those
-of the published test examples are not.
+The published validation examples are the test split here, because the labels of the published test
+examples are not public.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from smash.data.dataset import Source, Split
-from smash.data.sources.files import absent, data_folder, find_files, read_array, resized
+from smash.data.sources.files import data_folder, find_files, missing_files, read_array, resized
 from smash.data.splits import check_classes
 from smash.errors import DataError, RunStateError
 from smash.io.files import read_text
@@ -43,10 +43,10 @@ def read_imagenet32(data_dir: str | Path | None = None, image_size: int | None =
     """Reads ImageNet32×32.
 
     Args:
-        data_dir: The folder that has the files, in one of the subfolders that the published
-            archives make or in ``imagenet32``; or a single file of the training split, beside
-            which is one whose name says ``val`` for ``train``. See `data_folder`.
-        image_size: Side to which images are resized, in pixels; None to leave them as they are.
+        data_dir: The folder of the files, which may be in the subfolders of the published
+            archives or in ``imagenet32``; or the file of the training split, with one beside it
+            that has ``val`` for ``train`` in its name. See `data_folder`.
+        image_size: Side that images are resized to, in pixels; None to keep them.
 
     Raises:
         DataError: Files are missing, or hold something else.
@@ -60,8 +60,7 @@ def read_imagenet32(data_dir: str | Path | None = None, image_size: int | None =
     check_classes(classes, {"train": train.labels, "test": test.labels}, "get the whole data set")
     return Source(
         classes=classes,
-        train=train,
-        test=test,
+        splits={"train": train, "test": test},
         flip=True,
         augmented=True,
         notes=("the published validation examples are the test split",),
@@ -69,7 +68,7 @@ def read_imagenet32(data_dir: str | Path | None = None, image_size: int | None =
 
 
 def _paths(place: Path) -> tuple[list[Path], Path, Path]:
-    """The files of training examples, the file of test examples, and the folder of the first."""
+    """Finds the files of training examples, the file of test examples, and their folder."""
     if place.is_file():
         names = [place.name, place.name.replace("train", "val")]
         layouts, folders, place = [names], [place.parent], place.parent
@@ -81,11 +80,11 @@ def _paths(place: Path) -> tuple[list[Path], Path, Path]:
         if len(set(names)) > 1 and len(paths) == len(names):
             *train, test = (paths[name] for name in names)
             return train, test, train[0].parent
-    # The layout of which most is there is the one that is meant.
+    # The more complete layout is the one that is meant.
     names, paths = max(
         zip(layouts, found, strict=True), key=lambda pair: len(pair[1]) / len(pair[0])
     )
-    raise absent("imagenet32", place, [name for name in names if name not in paths], _WHERE)
+    raise missing_files("imagenet32", place, [name for name in names if name not in paths], _WHERE)
 
 
 def _labels(path: Path) -> NDArray[Any]:
@@ -101,7 +100,7 @@ def _labels(path: Path) -> NDArray[Any]:
 def _split(
     paths: Sequence[Path], labels: Sequence[NDArray[Any]], first: int, image_size: int | None
 ) -> Split:
-    """Reads one file after the other into its place: all of them fill 4 GB."""
+    """Reads one file after the other into one array, because all of them fill 4 GB."""
     images = np.empty((sum(map(len, labels)), *_SHAPE), dtype=np.uint8)
     end = 0
     for path, of_file in zip(paths, labels, strict=True):
@@ -119,7 +118,7 @@ def _split(
 
 
 def _images(path: Path, count: int) -> NDArray[np.uint8]:
-    """Images of a file, in the shape of `_SHAPE` each."""
+    """Reads the images of a file, shape ``(count, 3, 32, 32)``."""
     data = read_array(path, "data")
     if data.dtype == np.uint8:
         if data.shape in ((count, 3072), (count, *_SHAPE)):
@@ -133,15 +132,15 @@ def _images(path: Path, count: int) -> NDArray[np.uint8]:
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """Names from the published list where it lies beside the files, else the published numbers.
+    """Reads the names of the classes from the published list, or else uses their numbers.
 
-    Words alone are no names: the list has two cranes and two maillots.
+    A name is number and word, because the list has two cranes and two maillots.
 
     Args:
-        path: Where the list may be.
+        path: The list, which may be missing.
 
     Raises:
-        DataError: It is another list.
+        DataError: The file is another list.
     """
     numbers = [str(number) for number in range(1, _CLASSES + 1)]
     if not path.is_file():
@@ -154,6 +153,6 @@ def class_names(path: Path) -> tuple[str, ...]:
     if set(names) != set(numbers):
         raise DataError(
             f"{path} must have a line 'wnid number word' for each number from 1 to {_CLASSES}, has "
-            f"{len(names)} of them: get the published file, or remove it"
+            f"{len(names)}: get the published file, or remove it"
         )
     return tuple(names[number] for number in numbers)

@@ -1,10 +1,9 @@
-"""Data that the program holds already: arrays, and torch data sets.
+"""Data that the program already holds: arrays, and torch data sets.
 
-Arrays are a pair ``(data, labels)`` or a mapping with the names that an ``.npz`` file has. A torch
-data set is map-style and gives pairs of an image (a PIL image, an array or a tensor) and a label;
-several of them, one a split, are a mapping ``{"train": …, "val": …, "test": …}``. A data set is
-read once, item by item, so what its transforms draw at random is drawn once. All of it is copied
-into memory.
+Arrays are a pair ``(data, labels)``, or a mapping with the keys of `smash.data.sources.arrays`. A
+torch data set is map-style, and each item is a pair of an image (a PIL image, an array or a tensor)
+and a label. A mapping ``{"train": …, "val": …, "test": …}`` holds one data set per split. Each item
+is read once, so random transforms are drawn once, and all of it is copied into memory.
 """
 
 from __future__ import annotations
@@ -14,37 +13,32 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from smash.config import LoadSettings
 from smash.data.dataset import Source
-from smash.data.sources.arrays import Channels, from_arrays, read_labels
+from smash.data.sources.arrays import describe_axes, from_arrays, read_labels, to_images
 from smash.data.sources.images import Decoder, Picture
-from smash.data.splits import check_classes, share_out
-from smash.errors import DataError, shortened
+from smash.data.splits import split_images
+from smash.errors import DataError, listed, shortened
 
 IN_MEMORY = "(in memory)"
-"""What such data is called; it cannot be found again by this name."""
+"""Name of such data, by which it cannot be found again."""
 
 _SPLITS = ("train", "val", "test")
-_MEND = "add examples or leave the class out"
 
 
-def read_memory(
-    source: object, image_size: int | None, dims: int | None, channels: Channels | None
-) -> Source:
+def read_memory(source: object, settings: LoadSettings) -> Source:
     """Reads arrays or torch data sets.
 
     Args:
         source: One of the forms above.
-        image_size: Side to which PIL images are resized, in pixels; see `Decoder`.
-        dims: See `smash.data.sources.arrays`; of arrays and tensors.
-        channels: Likewise.
+        settings: `image_size` is for PIL images, `dims` and `channels` for arrays and tensors.
 
     Raises:
-        DataError: It is none of those forms, or cannot be used; all faults of it.
+        DataError: The source has none of those forms, or cannot be used; all faults.
     """
     if isinstance(source, tuple) and len(source) == 2:
         source = dict(zip(("data", "labels"), source, strict=True))
@@ -55,25 +49,27 @@ def read_memory(
             "data must be a name, a path, a pair (data, labels), a mapping of arrays or a torch "
             f"Dataset, got {type(source).__name__}"
         )
-    if not any(isinstance(value, Dataset) for value in source.values()):
-        if image_size is not None:
-            raise DataError(f"image_size is for images: leave it out for arrays, got {image_size}")
-        return from_arrays(source, dims, channels)
-    return _read_datasets(source, image_size, dims, channels)
+    if any(isinstance(value, Dataset) for value in source.values()):
+        return _read_datasets(source, settings)
+    _refuse_size(settings)
+    return from_arrays(source, settings)
 
 
-def _read_datasets(
-    datasets: Mapping[Any, Any], image_size: int | None, dims: int | None, channels: Channels | None
-) -> Source:
+def _refuse_size(settings: LoadSettings) -> None:
+    if settings.image_size is not None:
+        raise DataError(f"image_size is for images: leave it out, got {settings.image_size}")
+
+
+def _read_datasets(datasets: Mapping[Any, Any], settings: LoadSettings) -> Source:
     faults = [
-        f"split {name!r} must be train, val or test, with a torch Dataset each"
+        f"split {name!r} must be train, val or test, and hold a torch Dataset"
         for name, dataset in datasets.items()
         if name not in _SPLITS or not isinstance(dataset, Dataset)
     ]
     if "train" not in datasets:
-        faults.append("split 'train' must be there: add it")
+        faults.append("split 'train' is missing: add it")
     faults += [
-        f"the {name} split must be a map-style Dataset, with a length and items by number, got an "
+        f"the {name} split must be a map-style Dataset, with a length and items by number, got "
         f"{type(dataset).__name__}"
         for name, dataset in datasets.items()
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__")
@@ -82,7 +78,7 @@ def _read_datasets(
         raise DataError(*faults)
     ordered = {name: datasets[name] for name in _SPLITS if name in datasets}
     images: list[Any] = []
-    given: list[Any] = []
+    labels: dict[str, list[Any]] = {name: [] for name in ordered}
     for name, dataset in ordered.items():
         for index in range(len(dataset)):
             item = dataset[index]
@@ -92,59 +88,45 @@ def _read_datasets(
                     f"{type(item).__name__}"
                 )
                 continue
-            images.append(item[0])
-            given.append(item[1].item() if isinstance(item[1], Tensor | np.generic) else item[1])
+            image, label = item
+            images.append(image)
+            labels[name].append(label.item() if isinstance(label, Tensor | np.generic) else label)
     if faults:
         raise DataError(*shortened(faults))
     if not images:
-        raise DataError("the train split must hold items, got none: add examples")
+        raise DataError("the train split has no items: add examples")
 
-    arrays: dict[str, Any] = {"labels": given}
     named = [d.classes for d in ordered.values() if getattr(d, "classes", None) is not None]
-    if named:
-        arrays["classes"] = [str(name) for name in named[0]]
-    photos = [image for image in images if isinstance(image, Image.Image)]
-    if photos and len(photos) == len(images):
-        plain = {key: np.asarray(value) for key, value in arrays.items()}
-        classes, labels = read_labels({"data": np.empty(len(given)), **plain})
-        decoder = Decoder(
-            [Picture(f"item {i}", partial(Image.Image.copy, p)) for i, p in enumerate(photos)],
-            image_size,
-        )
-        stored, of_all, notes = decoder.in_memory(), labels["train"], decoder.notes
-    elif photos:
-        raise DataError(
-            f"images must be all PIL images or all arrays, got {len(photos)} of {len(images)} PIL "
-            "images: give the data set a transform that makes them alike"
-        )
-    else:
-        if image_size is not None:
-            raise DataError(f"image_size is for PIL images: leave it out, got {image_size}")
-        found = from_arrays({"data": _stacked(images), **arrays}, dims, channels)
-        classes, stored, of_all = found.classes, found.train.stored, found.train.labels
-        notes = found.notes
-
-    parts = torch.split(of_all, [len(dataset) for dataset in ordered.values()])
-    by_split = dict(zip(ordered, parts, strict=True))
-    check_classes(classes, by_split, _MEND)
-    splits = share_out(stored, by_split)
+    classes, numbers = read_labels(
+        {name: np.asarray(own) for name, own in labels.items()},
+        np.asarray([str(name) for name in named[0]]) if named else None,
+    )
+    stored, notes = _stack(images, settings)
     return Source(
         classes=classes,
-        train=splits["train"],
-        val=splits.get("val"),
-        test=splits.get("test"),
+        splits=split_images(stored, numbers),
         flip=stored.ndim == 4,
-        augmented=False,  # its own transforms may have done so
+        augmented=False,  # the data set's own transforms may have augmented them
         notes=notes,
     )
 
 
-def _stacked(images: list[Any]) -> Any:
-    """One array of arrays or tensors.
-
-    Raises:
-        DataError: They differ in shape.
-    """
+def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, tuple[str, ...]]:
+    """Makes one tensor of all images, and notes on how."""
+    photos = sum(isinstance(image, Image.Image) for image in images)
+    if photos == len(images):
+        pictures = [
+            Picture(f"item {number}", partial(Image.Image.copy, image))
+            for number, image in enumerate(images)
+        ]
+        decoder = Decoder(pictures, settings.image_size)
+        return decoder.in_memory(), decoder.notes
+    if photos:
+        raise DataError(
+            f"images must be all PIL images or all arrays, got {photos} PIL images of "
+            f"{len(images)}: add a transform that makes them alike"
+        )
+    _refuse_size(settings)
     arrays = [
         image.numpy(force=True) if isinstance(image, Tensor) else np.asarray(image)
         for image in images
@@ -152,7 +134,9 @@ def _stacked(images: list[Any]) -> Any:
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise DataError(
-            f"images must be of one shape, got {', '.join(map(str, shortened(map(str, shapes))))}"
-            ": give the data set a transform that resizes them"
+            f"images must have the same shape, got {listed(shapes)}: add a transform that resizes "
+            "them"
         )
-    return np.stack(arrays)
+    stacked = np.stack(arrays)
+    stored = to_images({"data": stacked}, settings)["data"]
+    return stored, (describe_axes(stacked, stored),)

@@ -1,14 +1,14 @@
 """ModelNet10 and ModelNet40 (Wu et al. 2015) as voxels, each object in 24 rotations.
 
-Read are ``modelnet40_rot24_train.npz`` and ``modelnet40_rot24_test.npz`` (or ``modelnet10_…``):
-``features`` and ``targets``, or ``data`` and ``labels``. Voxels are 0 or 1, of 32³ in the published
-files, with axes x, y, z of which z is vertical. The 24 rotations of an object are about the
-vertical axis, 15° from one to the next, starting at 0°, and follow one another: N·24×1×32³ (as
-published by Brock et al. 2016, arXiv 1608.04236), N·24×32³ or N×24×32³. Labels are one an object or
-one a rotation, in the order of the sorted names.
+The files are ``modelnet40_rot24_train.npz`` and ``modelnet40_rot24_test.npz`` (or
+``modelnet10_…``), with ``features`` and ``targets``, or ``data`` and ``labels``. Voxels are 0 or 1,
+in the published files of 32³, with axes x, y, z of which z is vertical. The 24 rotations of an
+object about the vertical axis, 15° apart and starting at 0°, follow one another: N·24×1×32³ (as
+published by Brock et al. 2016, arXiv 1608.04236), N·24×32³ or N×24×32³. There is a label for each
+object or for each rotation, in the order of the sorted names.
 
-An object is one example with 24 views, see `Split`. `smash.data.sources.voxelize` makes these
-files.
+An object is one example with 24 views, see `Split`. `smash.data.sources.voxelize` makes the files
+from meshes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from smash.data.dataset import MIN_SIDE, Source, Split
-from smash.data.sources.files import absent, data_folder, find_files, read_array
+from smash.data.sources.files import data_folder, find_files, missing_files, read_array
 from smash.data.splits import check_classes
 from smash.errors import DataError, collecting
 from smash.io.text import as_size
 
 ROTATIONS = 24
-"""Views of an object, evenly about the vertical axis."""
+"""Views per object, evenly spaced about the vertical axis."""
 
 MODELNET10 = (
     *("bathtub", "bed", "chair", "desk", "dresser"),
@@ -58,7 +58,7 @@ def read_modelnet40(data_dir: str | Path | None = None) -> Source:
 
 
 def file_name(classes: tuple[str, ...], split: str) -> str:
-    """Name of the file of a split, ``train`` or ``test``."""
+    """Names the file of a split, ``train`` or ``test``."""
     return f"modelnet{len(classes)}_rot{ROTATIONS}_{split}.npz"
 
 
@@ -67,17 +67,17 @@ def read_modelnet(classes: tuple[str, ...], data_dir: str | Path | None) -> Sour
 
     Args:
         classes: `MODELNET10` or `MODELNET40`.
-        data_dir: The folder that has the files, or has them in a subfolder of the data set's name;
-            see `data_folder`.
+        data_dir: The folder of the files, or the folder above it if it has the data set's name; see
+            `data_folder`.
 
     Raises:
-        DataError: Files are missing, or hold something else; all faults of them.
+        DataError: Files are missing, or hold something else; all faults.
     """
     name, folder = f"modelnet{len(classes)}", data_folder(data_dir)
     names = {split: file_name(classes, split) for split in ("train", "test")}
     paths = find_files([folder, folder / name], names.values())
     if missing := [file for file in names.values() if file not in paths]:
-        raise absent(name, folder, missing, _WHERE)
+        raise missing_files(name, folder, missing, _WHERE)
     splits: dict[str, Split] = {}
     faults: list[str] = []
     for split, file in names.items():
@@ -85,20 +85,17 @@ def read_modelnet(classes: tuple[str, ...], data_dir: str | Path | None) -> Sour
             splits[split] = _split(paths[file], len(classes))
     if faults:
         raise DataError(*faults)
-    sizes = {split: tuple(found.images.shape[2:]) for split, found in splits.items()}
+    sizes = {split: tuple(found.stored.shape[2:]) for split, found in splits.items()}
     if sizes["train"] != sizes["test"]:
         raise DataError(
-            f"{paths[names['test']]} must have voxels of size {as_size(sizes['train'])}, as the "
-            f"training split has, got {as_size(sizes['test'])}: make both files alike"
+            f"{paths[names['test']]} must have voxels of size {as_size(sizes['train'])}, like the "
+            f"training split, got {as_size(sizes['test'])}: make both files alike"
         )
     labels = {split: found.labels for split, found in splits.items()}
     check_classes(classes, labels, "get the whole data set")
     return Source(
         classes=classes,
-        train=splits["train"],
-        test=splits["test"],
-        flip=False,
-        augmented=False,
+        splits=splits,
         notes=(f"each object has {ROTATIONS} views, its rotations about the vertical axis",),
     )
 
@@ -110,7 +107,7 @@ def _split(path: Path, classes: int) -> Split:
 
 
 def _voxels(path: Path) -> NDArray[np.uint8]:
-    """Voxels, 0 or 255, of shape ``(n · 24, 1, side, side, side)``."""
+    """Reads voxels as 0 or 255, shape ``(n · 24, 1, side, side, side)``."""
     voxels = read_array(path, "features", "data")
     *before, side, _, _ = voxels.shape if voxels.ndim > 3 else (0, 0, 0, 0)
     rows = int(np.prod(before)) if before[1:] in ([], [1], [ROTATIONS]) else 0
@@ -129,13 +126,13 @@ def _voxels(path: Path) -> NDArray[np.uint8]:
 
 
 def _labels(path: Path, rows: int, classes: int) -> NDArray[np.int64]:
-    """Labels of objects, from labels of objects or of their rotations."""
+    """Reads the labels of objects, from labels of objects or of their rotations."""
     labels: NDArray[Any] = read_array(path, "targets", "labels")
     objects = rows // ROTATIONS
     if labels.dtype.kind not in "iu" or labels.shape not in ((rows,), (objects,)):
         raise DataError(
-            f"{path}: labels must be {rows} integers, one a rotation, or {objects}, one an object, "
-            f"got {labels.dtype} of shape {as_size(labels.shape)}"
+            f"{path}: labels must be {rows} integers, one per rotation, or {objects}, one per "
+            f"object, got {labels.dtype} of shape {as_size(labels.shape)}"
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(

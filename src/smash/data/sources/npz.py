@@ -1,14 +1,15 @@
-"""Arrays of an ``.npz`` file, which may be damaged or made to do harm.
+"""Arrays of an ``.npz`` archive, which may be damaged or made to do harm.
 
-Nothing is unpacked to the disk, and no Python object is made. What an array would take is looked at
-before it is read: it must be what the archive says, and fit in memory.
+Nothing is unpacked to the disk, and no Python objects are made. Before an array is read, its size
+must agree with that in the archive, and fit in memory.
 """
 
 from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -16,23 +17,24 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smash.errors import DataError
+from smash.errors import DataError, shortened
 from smash.runtime.device import main_memory
 
 _SUFFIX = ".npy"
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes
-_MOST_EXPANDED = 1040  # times; deflate can do no more
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that NumPy writes
+_MOST_EXPANDED = 1040  # the largest ratio that deflate can reach
+_MOST_MEMBERS = 10_000
 _ENCRYPTED = 1
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds.
+    """Arrays read from an archive.
 
     Attributes:
-        names: Names of all arrays.
-        arrays: Those that were asked for, by name.
-        faults: Why some of those asked for cannot be read, one sentence each.
+        names: Names of all arrays in the archive.
+        arrays: The arrays that were read, by name.
+        faults: One line for each array that cannot be read.
     """
 
     names: set[str]
@@ -45,62 +47,80 @@ def read_npz(path: Path, keys: Iterable[str]) -> Contents:
 
     Args:
         path: The file.
-        keys: Names of the arrays; those that are not there are left out.
+        keys: Names of the arrays; those that do not exist are left out.
 
     Raises:
-        DataError: It is no such archive, or one that takes more memory than there is.
+        DataError: The file is not such an archive, or takes more memory than there is.
     """
-    if not zipfile.is_zipfile(path):
-        raise DataError("it must be an .npz archive, and is none: write it with numpy.savez")
     wanted = set(keys)
     arrays: dict[str, NDArray[Any]] = {}
     faults: list[str] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(archive)
-            _check_size([info for name, info in members.items() if name in wanted])
-            for name in sorted(wanted & members.keys()):
-                try:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore", UserWarning)  # of files of Python 2
-                        arrays[name] = _read(archive, members[name])
-                except Exception as error:  # what a damaged file leads NumPy or zlib to
-                    faults.append(unreadable(name, error))
-    except (DataError, OSError):
-        raise
-    except Exception as error:  # likewise
-        reason = " ".join(str(error).split())
-        raise DataError(f"it must be a whole .npz archive ({reason}): write it again") from None
+    with _opened(path) as (archive, members):
+        _check_size([info for name, info in members.items() if name in wanted])
+        for name in sorted(wanted & members.keys()):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # about files of Python 2
+                    arrays[name] = _read(archive, members[name])
+            except Exception as error:  # NumPy and zlib raise anything on a damaged file
+                faults.append(unreadable(name, error))
     return Contents(set(members), arrays, faults)
 
 
+def member_names(path: Path) -> list[str]:
+    """Lists the names of the arrays in an archive.
+
+    Raises:
+        DataError: The file is not such an archive.
+    """
+    with _opened(path) as (_, members):
+        return list(members)
+
+
 def unreadable(name: str, error: Exception) -> str:
-    """The fault of an array that cannot be read."""
+    """Words the fault of an array that cannot be read."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{name} must be a plain array, and cannot be read ({reason})"
+    return f"{name} must be a plain array, but cannot be read ({reason})"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Opens an archive, and lists its members by name without the suffix."""
+    if not zipfile.is_zipfile(path):
+        raise DataError("it is not an .npz archive: write it with numpy.savez")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive, _members(archive)
+    except (DataError, OSError):
+        raise
+    except Exception as error:  # zipfile raises anything on a damaged file
+        reason = " ".join(str(error).split())
+        raise DataError(f"it is a damaged .npz archive ({reason}): write it again") from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The files of an archive by name, without their suffix."""
+    infos = archive.infolist()
+    if len(infos) > _MOST_MEMBERS:
+        raise DataError(f"it must have at most {_MOST_MEMBERS:,} arrays, has {len(infos):,}")
     members: dict[str, zipfile.ZipInfo] = {}
     faults = []
-    for info in archive.infolist():
-        place = PurePosixPath(info.filename.replace("\\", "/"))
+    for info in infos:
+        path = PurePosixPath(info.filename.replace("\\", "/"))
         name = info.filename.removesuffix(_SUFFIX)
-        if place.is_absolute() or ".." in place.parts:
-            faults.append(f"names must not lead out of the archive, got {info.filename!r}")
+        if path.is_absolute() or ".." in path.parts:
+            faults.append(f"names must not lead out of the archive, got {info.filename!r:.200}")
         if name in members:
-            faults.append(f"names must differ, got {info.filename!r} more than once")
+            faults.append(f"names must differ, got {info.filename!r:.200} more than once")
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
-            faults.append(f"{info.filename!r} must be stored or deflated, as NumPy writes it")
+            faults.append(f"{info.filename!r:.200} must be stored or deflated, as NumPy writes it")
         if info.file_size > _MOST_EXPANDED * (info.compress_size + 1):
             faults.append(
-                f"{info.filename!r} must be whole: {info.compress_size:,} bytes cannot be "
+                f"{info.filename!r:.200} is damaged: {info.compress_size:,} bytes cannot expand to "
                 f"{info.file_size:,}"
             )
         members[name] = info
     if faults:
-        raise DataError(*faults[:10])
+        raise DataError(*shortened(faults))
     return members
 
 
@@ -108,22 +128,22 @@ def _check_size(infos: Iterable[zipfile.ZipInfo]) -> None:
     memory, size = main_memory(), sum(info.file_size for info in infos)
     if memory is not None and size > memory:
         raise DataError(
-            f"arrays must fit in memory, and take {size / 2**30:,.1f} GiB of "
-            f"{memory / 2**30:,.1f}: take fewer examples, or save them as images"
+            f"arrays must fit in memory, but take {size / 2**30:,.1f} GiB of "
+            f"{memory / 2**30:,.1f}: use fewer examples, or save them as images"
         )
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(info) as file:
-        needed = _announced(file)
-        if needed != info.file_size:
-            raise ValueError(f"it says that it has {needed:,} bytes, and has {info.file_size:,}")
+        size = _size_in_header(file)
+        if size != info.file_size:
+            raise ValueError(f"its header announces {size:,} bytes, but it has {info.file_size:,}")
     with archive.open(info) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def _announced(file: IO[bytes]) -> int:
-    """How many bytes an array says that it has, with its header."""
+def _size_in_header(file: IO[bytes]) -> int:
+    """Computes the size of an array, with its header, from the header; in bytes."""
     version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,

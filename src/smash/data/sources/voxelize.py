@@ -1,10 +1,9 @@
-"""From the published meshes of ModelNet to the voxels that `smash.data.sources.modelnet` reads.
+"""Converts the published meshes of ModelNet to voxels for `smash.data.sources.modelnet`.
 
-A voxel is set where the surface of the object passes through it, but for corners of voxels that it
-only clips; the inside stays empty. As in the
-published voxels, an object is turned about its vertical axis (z, counter-clockwise seen from above)
-by 0°, 15°, … 345°, and each of the turned objects is scaled, alike along all axes, to fill the
-longest axis of the grid. Along the other axes it is centred.
+A voxel is set where the surface of the object passes through it, except for corners of voxels that
+the surface only clips; the inside stays empty. As in the published voxels, an object is rotated
+about its vertical axis (z, counter-clockwise seen from above) by 0°, 15°, … 345°, and each rotated
+object is scaled uniformly to fill the longest axis of the grid, and centred along the others.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from smash.runtime.progress import Advance, Progress, silent
 SIZE = 32
 """Voxels along each axis."""
 
-_POINTS_A_VOXEL = 4  # along an axis: what a surface only clips may be passed over, and no more
-_POINTS_AT_ONCE = 2**19
-_FILES_AT_ONCE = 8
+_POINTS_PER_VOXEL = 4  # along an axis; fewer would miss more than clipped corners
+_POINT_BATCH = 2**19
+_FILE_BATCH = 8
 _SPLITS = ("train", "test")
 
 Mapping = Callable[..., Iterable[Any]]
@@ -45,24 +44,24 @@ def prepare_modelnet(
     processes: int | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Makes the files of ModelNet10 or ModelNet40 that `load_data` reads, from the meshes.
+    """Converts the meshes of ModelNet10 or ModelNet40 to the files that `load_data` reads.
 
     Args:
         folder: The published folder, with ``CLASS/train/*.off`` and ``CLASS/test/*.off`` for each
-            class; its classes say which of the two data sets it is.
-        out: Folder to write to; it is made where it is not there.
-        processes: How many work side by side; one a processor core where None. More than one are
-            new interpreters, which a script starts only under ``if __name__ == "__main__"``.
-        progress: Shows how far it is.
+            class; the classes tell which of the two data sets it is.
+        out: Folder to write to, which is made if necessary.
+        processes: Number of processes; one per core if None. With more than one, a script must
+            call this under ``if __name__ == "__main__"``.
+        progress: Shows the progress.
 
     Returns:
         The files of the training and of the test split.
 
     Raises:
         MissingExtraError: trimesh is not installed.
-        NotFoundError: There is no such folder.
+        NotFoundError: The folder does not exist.
         AlreadyExistsError: A file would be overwritten.
-        DataError: The folder is not laid out so, or meshes cannot be used; all faults of it.
+        DataError: The folder is not laid out so, or meshes cannot be used; all faults.
     """
     _trimesh()
     folder, out = Path(folder), Path(out)
@@ -71,7 +70,7 @@ def prepare_modelnet(
     paths = {split: out / file_name(classes, split) for split in _SPLITS}
     if present := [path for path in paths.values() if path.exists()]:
         raise AlreadyExistsError(
-            *(f"{path} is there and is kept: move it, or choose another --out" for path in present)
+            *(f"{path} already exists: move it, or choose another --out" for path in present)
         )
     out.mkdir(parents=True, exist_ok=True)
     unfinished = {split: path.with_name(f".{path.name}.tmp") for split, path in paths.items()}
@@ -96,7 +95,7 @@ def prepare_modelnet(
 
 
 def voxelise(path: Path) -> NDArray[np.bool_]:
-    """Voxels of a mesh in all rotations, shape ``(24, 32, 32, 32)``, with axes x, y, z.
+    """Computes the voxels of a mesh in all rotations, shape ``(24, 32, 32, 32)``, axes x, y, z.
 
     Raises:
         DataError: The mesh has no surface.
@@ -106,28 +105,28 @@ def voxelise(path: Path) -> NDArray[np.bool_]:
     corners = np.asarray(mesh.vertices, dtype=np.float64)[np.unique(mesh.faces)]
     if not len(corners) or not np.isfinite(corners).all() or not np.ptp(corners, axis=0).any():
         raise DataError(
-            f"its faces must have finite corners and an extent, it has {len(triangles)} faces"
+            f"it must have faces with finite corners and an extent, has {len(triangles):,} faces"
         )
     angles = 2 * np.pi * np.arange(ROTATIONS) / ROTATIONS
-    turned = [_turned(corners, angle) for angle in angles]
-    centres = [(points.min(0) + points.max(0)) / 2 for points in turned]
-    extents = [np.ptp(points, axis=0).max() for points in turned]
+    rotated = [_rotate(corners, angle) for angle in angles]
+    centres = [(points.min(0) + points.max(0)) / 2 for points in rotated]
+    extents = [np.ptp(points, axis=0).max() for points in rotated]
     voxels = np.zeros((ROTATIONS, SIZE, SIZE, SIZE), dtype=bool)
-    for points in (corners, *_surface(triangles, min(extents) / SIZE / _POINTS_A_VOXEL)):
+    for points in (corners, *_surface(triangles, min(extents) / SIZE / _POINTS_PER_VOXEL)):
         for number, angle in enumerate(angles):
-            places = (_turned(points, angle) - centres[number]) / extents[number] * SIZE + SIZE / 2
-            # Rounded, so that points on the border of two voxels fall on the same side everywhere.
+            places = (_rotate(points, angle) - centres[number]) / extents[number] * SIZE + SIZE / 2
+            # Rounding puts points between two voxels on the same side on all machines.
             x, y, z = np.floor(np.round(places, 6)).astype(np.int64).clip(0, SIZE - 1).T
             voxels[number, x, y, z] = True
     return voxels
 
 
 def _surface(triangles: NDArray[np.float64], spacing: float) -> Iterator[NDArray[np.float64]]:
-    """Points on all triangles that are larger than `spacing`, some of them at a time.
+    """Samples points on all triangles larger than `spacing`, in batches.
 
-    They stand on lines along the longest side, no farther apart than `spacing`, on the line and
-    from line to line. Dividing faces until all of their edges are short, as trimesh does, makes a
-    thousand faces of a long and thin one, and such are common in these meshes.
+    The points lie on lines parallel to the longest side, at most `spacing` apart on a line and
+    between lines. Subdividing faces until all edges are short, as trimesh does, would make
+    thousands of faces of a long thin one, and these are common in the meshes.
 
     Args:
         triangles: Shape ``(n, 3, 3)``: triangle, corner, coordinate.
@@ -144,14 +143,14 @@ def _surface(triangles: NDArray[np.float64], spacing: float) -> Iterator[NDArray
     length = lengths[large, first]
     to_apex = triangles[large, (first + 2) % 3] - start
     height = np.linalg.norm(np.cross(base, to_apex), axis=1) / length
-    # Lines from the base to just below the apex, which is a corner, and points on each of them.
+    # Lines from the base to just below the apex, which is a corner and sampled already.
     lines = np.ceil(height / spacing).astype(np.int64).clip(1)
     on_line = np.ceil(length / spacing).astype(np.int64) + 1
     ends = np.cumsum(lines * on_line)
     begin = 0
     while begin < len(large):
         before = ends[begin - 1] if begin else 0
-        end = max(begin + 1, int(np.searchsorted(ends, before + _POINTS_AT_ONCE, "right")))
+        end = max(begin + 1, int(np.searchsorted(ends, before + _POINT_BATCH, "right")))
         counts = (lines * on_line)[begin:end]
         which = np.repeat(np.arange(begin, end), counts)
         number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -166,53 +165,55 @@ def _trimesh() -> ModuleType:
         import trimesh
     except ImportError:
         raise MissingExtraError(
-            "meshes need trimesh, which is not installed: pip install 'smash-nas[mesh]'"
+            "reading meshes needs trimesh, which is not installed: pip install 'smash-nas[mesh]'"
         ) from None
     return trimesh
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    """The classes of the data set that `folder` holds."""
+    """Determines the classes of the data set in a folder."""
     if not folder.is_dir():
-        raise NotFoundError(f"{folder} must be the folder of ModelNet10 or ModelNet40, is none")
+        raise NotFoundError(
+            f"{folder} must be the folder of ModelNet10 or ModelNet40: it does not exist"
+        )
     names = {entry.name for entry in folder.iterdir() if entry.is_dir()}
     classes = MODELNET10 if len(names & set(MODELNET40)) <= len(MODELNET10) else MODELNET40
     if missing := [name for name in classes if name not in names]:
         raise DataError(
             f"{folder} must have a folder for each of the {len(classes)} classes of "
-            f"ModelNet{len(classes)}, has none for {', '.join(missing)}: unpack the published "
-            "archive and name the folder right above its classes"
+            f"ModelNet{len(classes)}, lacks {', '.join(missing)}: unpack the published archive and "
+            "name the folder right above its classes"
         )
     return classes
 
 
 def _meshes(folder: Path, classes: tuple[str, ...], split: str) -> list[tuple[Path, int]]:
-    """The meshes of a split, in the order of their names, and their labels."""
+    """Lists the meshes of a split and their labels, sorted by name."""
     found = {name: sorted((folder / name / split).glob("*.off")) for name in classes}
     if empty := [str(folder / name / split) for name, files in found.items() if not files]:
-        raise DataError(*shortened(f"{place} must hold .off files, has none" for place in empty))
+        raise DataError(*shortened(f"{place} must have .off files, has none" for place in empty))
     return [(file, label) for label, name in enumerate(classes) for file in found[name]]
 
 
-def _turned(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Points, shape ``(n, 3)``, turned about the z axis by an angle in radians."""
+def _rotate(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    """Rotates points, shape ``(n, 3)``, about the z axis by an angle in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = points.T
     return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
 
 
 def _packed(path: Path) -> NDArray[np.uint8] | str:
-    """The voxels of a mesh, eight in a byte, or what is wrong with it."""
+    """Computes the voxels of a mesh, packed eight to a byte, or a fault."""
     try:
         return np.packbits(voxelise(path))
-    except Exception as error:  # readers raise whatever a damaged file leads them to
+    except Exception as error:  # readers raise anything on a damaged file
         return f"{path} cannot be used ({' '.join(str(error).split())}): get it again, or remove it"
 
 
 def _unpacked(
     results: Iterable[Any], faults: list[str], advance: Callable[[int], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Voxels again; a mesh with a fault becomes an empty one, so that the count stays right."""
+    """Unpacks voxels; a mesh with a fault becomes empty, so that the count stays right."""
     for done, result in enumerate(results, 1):
         advance(done)
         if isinstance(result, str):
@@ -228,21 +229,21 @@ def _advance(advance: Advance, before: int, done: int) -> None:
 
 @contextmanager
 def _mapping(processes: int | None) -> Iterator[Mapping]:
-    """A `map` that keeps the order and works in several processes."""
+    """Gives a `map` that keeps the order and works in several processes."""
     count = processes or os.cpu_count() or 1
     if count == 1:
         yield map
         return
-    # Spawned, because a fork of a process whose threads compute may hang.
+    # Spawned, because a fork may hang where threads of the process compute.
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
     try:
-        yield partial(pool.map, chunksize=_FILES_AT_ONCE)
+        yield partial(pool.map, chunksize=_FILE_BATCH)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _write(path: Path, rows: Iterable[NDArray[np.uint8]], labels: NDArray[np.uint8]) -> None:
-    """Writes an ``.npz`` object by object: all voxels of ModelNet40 together fill 8 GB."""
+    """Writes an ``.npz`` object by object, because all voxels of ModelNet40 fill 8 GB."""
     shape = (len(labels), 1, SIZE, SIZE, SIZE)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("features.npy", "w", force_zip64=True) as file:
