@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -7,15 +9,23 @@ from torch.overrides import TorchFunctionMode
 import smash
 from smash.errors import InvalidValueError
 from smash.io.tensors import load_tensors
-from smash.runtime.device import autocast, choose_device, gradient_scaler, machine_name
+from smash.runtime.device import (
+    _container_limits,
+    autocast,
+    choose_device,
+    gradient_scaler,
+    machine_name,
+    main_memory,
+)
 from smash.training.smash_network import SmashTraining
 from tests.conftest import TINY
+from tests.processes import in_process
 
 
 class Dtypes(TorchFunctionMode):
-    """Records in which type convolutions of images give their results.
+    """Records the dtypes of convolutions of images.
 
-    An encoding is one image: weights are generated from it in float32.
+    The hypernetwork's input is a single image, and its convolutions compute in float32.
     """
 
     def __init__(self):
@@ -38,14 +48,15 @@ class Dtypes(TorchFunctionMode):
         ("fp16", torch.float16),
     ],
 )
-def test_a_step_computes_in_the_precision_that_is_asked_for(digits, run, precision, dtype):
+def test_training_step_computes_in_the_precision_of_its_settings(digits, run, precision, dtype):
     training = run.settings.training.replaced(precision=precision)
     run.settings = run.settings.replaced(training=training)
     network = run.new_network()
     smash_training = SmashTraining(network, digits, training, 0)
     before = [parameter.clone() for parameter in network.parameters()]
     with Dtypes() as dtypes:
-        for step in range(12 if precision == "fp16" else 1):  # the first loss scale is too large
+        # The first scales of the loss overflow float16.
+        for step in range(12 if precision == "fp16" else 1):
             smash_training.step(step)
     assert dtypes.seen == {dtype}
     assert smash_training.scaler.is_enabled() == (precision == "fp16")
@@ -56,7 +67,7 @@ def test_a_step_computes_in_the_precision_that_is_asked_for(digits, run, precisi
     assert moved > 5
 
 
-def test_half_precision_learns_and_resumes_exactly(digits, tmp_path):
+def test_training_in_half_precision_learns_and_keeps_its_scale(digits, tmp_path):
     whole = smash.train(digits, tmp_path / "whole", epochs=2, precision="fp16", **TINY)
     rows = whole.metrics.rows()
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] < 2.4
@@ -64,7 +75,7 @@ def test_half_precision_learns_and_resumes_exactly(digits, tmp_path):
     assert about["scaler"]["scale"] > 0  # the scale of the loss is part of the state
 
 
-def test_a_scaler_skips_a_step_whose_gradients_overflow():
+def test_gradient_scaler_after_an_overflow_skips_the_step():
     weight = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     scaler = gradient_scaler(torch.device("cpu"), "fp16")
@@ -76,7 +87,7 @@ def test_a_scaler_skips_a_step_whose_gradients_overflow():
     assert scaler.get_scale() < before
 
 
-def test_full_precision_is_left_alone():
+def test_autocast_on_a_cpu_keeps_float32():
     with autocast(torch.device("cpu")):
         found = torch.nn.functional.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
     assert found.dtype == torch.float32
@@ -89,17 +100,52 @@ def test_choose_device_with_a_wrong_index_is_refused(name):
 
 
 @pytest.mark.parametrize("name", ["gpu", "cude"])
-def test_an_unknown_device_is_refused(name):
+def test_choose_device_with_an_unknown_name_is_refused(name):
     with pytest.raises(InvalidValueError, match=f"device '{name}' is not known"):
         choose_device(name)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_refused():
+def test_choose_device_without_a_gpu_is_refused():
     with pytest.raises(InvalidValueError, match="device 'cuda' does not exist here"):
         choose_device("cuda")
 
 
-def test_the_machine_has_a_name():
+def test_machine_name_is_one_line():
     assert machine_name(torch.device("cpu")).strip()
     assert "\n" not in machine_name(torch.device("cpu"))
+
+
+def _print_limited_memory(out):
+    resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))
+    out.write_text(str(main_memory()))
+
+
+def test_main_memory_under_a_process_limit_is_that_limit(tmp_path):
+    assert in_process(_print_limited_memory, tmp_path / "out") == 0
+    assert int((tmp_path / "out").read_text()) == min(main_memory(), 2**33)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limits"),
+    [
+        ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "500"}, [500]),
+        ("0::/a/b\n", {"a/b/memory.max": "300", "a/memory.max": "500"}, [300, 500]),
+        ("0::/\n", {"memory.max": "700"}, [700]),
+        (
+            "5:devices:/\n4:cpu,memory:/a\n0::/\n",
+            {"memory/a/memory.limit_in_bytes": "400", "memory/memory.limit_in_bytes": "900"},
+            [400, 900],
+        ),
+        ("0::/gone\n", {}, []),
+        (None, {}, []),
+    ],
+)
+def test_container_limits_are_those_of_all_groups_above(tmp_path, groups, files, limits):
+    if groups is not None:
+        (tmp_path / "groups").write_text(groups)
+    for name, content in files.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    assert list(_container_limits(tmp_path / "groups", tmp_path / "root")) == limits

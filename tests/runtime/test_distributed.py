@@ -1,6 +1,6 @@
-"""Two processes on the CPU, joined as `torchrun` joins them.
+"""Two processes on the CPU that join a process group as `torchrun` lets them.
 
-That `torchrun` itself starts them is shown in `tests.test_original`.
+`tests.cli.original` tests that `torchrun` itself starts them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import smash
 from smash.cli import main as cli
 from smash.errors import RunStateError
 from smash.io.tensors import load_tensors
-from smash.runtime.distributed import ALONE, Processes, join
+from smash.runtime.distributed import ALONE, Processes, process_group
 from smash.training.smash_network import SmashTraining
 from tests.processes import begin, ended
 
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def join_two(rank: int, port: int) -> None:
-    """Tells this process which of two it is, as `torchrun` does."""
+    """Sets the variables by which `torchrun` numbers two processes."""
     torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
@@ -42,16 +42,16 @@ def join_two(rank: int, port: int) -> None:
 
 
 def in_two(work: Callable[..., object], *arguments: Any) -> list[int | None]:
-    """Works in two processes, and gives their exit codes."""
+    """Runs `work` in two processes and returns their exit codes."""
     port = free_port()
     processes = [begin(work, rank, port, *arguments) for rank in range(2)]
     return [ended(process) for process in processes]
 
 
 def exchange(rank: int, port: int, folder: str) -> None:
-    """What one process does in the test of the exchanges."""
+    """Exchanges values with the other process, and saves what it got."""
     join_two(rank, port)
-    with join(torch.device("cpu")) as processes:
+    with process_group(torch.device("cpu")) as processes:
         used, half_used, unused = (torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
         used.grad = torch.full((2, 3), float(1 + rank))
         if rank == 1:
@@ -70,7 +70,7 @@ def exchange(rank: int, port: int, folder: str) -> None:
         )
 
 
-def test_exchanges_give_every_process_the_same(tmp_path):
+def test_process_group_exchanges_give_every_process_the_same(tmp_path):
     assert in_two(exchange, str(tmp_path)) == [0, 0]
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
@@ -81,17 +81,17 @@ def test_exchanges_give_every_process_the_same(tmp_path):
         assert found["first"].item() == 7
 
 
-def test_alone_nothing_is_exchanged():
+def test_processes_alone_exchange_nothing():
     parameter = torch.nn.Parameter(torch.zeros(2))
     ALONE.average_gradients([parameter])
     assert parameter.grad is None
     assert ALONE.gather(3.0) == [3.0]
-    away = Processes(device=torch.device("meta"))  # a tensor there cannot be looked at
+    away = Processes(device=torch.device("meta"))  # its tensors have no values to read
     assert [away.any(True), away.any(False)] == [True, False]
 
 
 def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> None:
-    """One of two processes that train; the second may kill itself before a step."""
+    """Trains in one of two processes; the second may kill itself before a step."""
     join_two(rank, port)
     file = os.open(out.with_suffix(f".{rank}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
@@ -112,18 +112,18 @@ def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> 
 
 
 def said(out: Path) -> str:
-    """What the two processes printed."""
+    """Reads what the two processes printed."""
     return "".join(out.with_suffix(f".{rank}").read_text() for rank in range(2))
 
 
-def test_two_processes_train_and_resume_exactly_after_one_is_killed(tmp_path):
+def test_training_of_two_processes_after_a_kill_resumes_exactly(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert in_two(train, whole, "", None) == [0, 0], said(whole)
     assert said(whole).count("nominal budget") == 1  # one process speaks
 
     # An epoch is 13 steps; its end is the checkpoint.
     assert in_two(train, cut, "", 20) == [1, -signal.SIGKILL], said(cut)
-    assert "another process of this training is gone" in said(cut)
+    assert "another process of this training has ended" in said(cut)
     _, about = load_tensors(cut / "state.safetensors")
     assert about["step"] == 13
 
@@ -141,7 +141,7 @@ def test_two_processes_train_and_resume_exactly_after_one_is_killed(tmp_path):
     assert rows[0] == rows[1]
 
 
-def test_a_fault_of_the_first_process_ends_all(tmp_path):
+def test_training_of_two_processes_after_a_fault_of_the_first_ends(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "file").touch()
@@ -151,14 +151,14 @@ def test_a_fault_of_the_first_process_ends_all(tmp_path):
 
 
 class Pretend(Processes):
-    """One of two processes, without the other: it exchanges nothing."""
+    """One of two processes without the other; it exchanges nothing."""
 
     def average_gradients(self, parameters):
         pass
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_each_process_draws_its_own_examples_and_architectures(run, digits, monkeypatch, same):
+def test_training_step_of_each_process_draws_its_own_examples(run, digits, monkeypatch, same):
     training = run.settings.training.replaced(processes=2, same_architecture=same)
     run.settings = run.settings.replaced(training=training)
     drawn = []

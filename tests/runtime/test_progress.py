@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import sys
 
 import pytest
@@ -15,22 +17,22 @@ class Clock:
         monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
 
 
-def test_lines_tell_how_much_time_is_left(monkeypatch, capsys):
+def test_lines_show_the_time_left(monkeypatch, capsys):
     clock = Clock(monkeypatch)
     with progress.on_terminal("training", 40) as advance:
         for done in range(1, 41):
             clock.now += 1.5
             advance(done, f"word {done}")
     lines = capsys.readouterr().err.splitlines()
-    # One a ten seconds, that is every seventh step; and one at the end.
+    # One line every ten seconds, which is every seventh step, and one at the end.
     assert lines[0].startswith("training 7/40, ")
     assert lines[-1] == "training 40/40, 0:00 left  word 40"
     assert len(lines) == 6
-    # After 7 steps of 1.5 s, 33 are left: 33 × 10.5 s / 6, since the first step counts as begun.
+    # 33 steps are left after 7 of 1.5 s: 33 × 10.5 s / 6, since the first step is the start.
     assert "0:58 left" in lines[0]
 
 
-def test_a_resumed_work_counts_only_what_is_done_now(monkeypatch, capsys):
+def test_lines_of_resumed_work_count_only_the_new_steps(monkeypatch, capsys):
     clock = Clock(monkeypatch)
     with progress.on_terminal("search", 1000) as advance:
         for done in (991, 992, 993):
@@ -40,7 +42,7 @@ def test_a_resumed_work_counts_only_what_is_done_now(monkeypatch, capsys):
     assert last.startswith("search 993/1000, 1:45 left")  # 30 s for 2 more after the first
 
 
-def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+def test_on_terminal_with_a_terminal_shows_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress.on_terminal("training", 3) as advance:
         advance(3, "loss 0.1")
@@ -49,12 +51,27 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert "3/3" in shown
 
 
-def test_silence_is_silent(capsys):
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_on_terminal_after_the_terminal_closed_lets_work_go_on(monkeypatch, is_terminal):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EIO, "Input/output error")
+
+        def isatty(self):
+            return is_terminal
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with progress.on_terminal("training", 2) as advance:
+        advance(1, "loss 0.1")
+        advance(2, "loss 0.1")
+
+
+def test_silent_prints_nothing(capsys):
     with progress.silent("training", 3) as advance:
         advance(1, "x")
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.4, "0:00"), (59.6, "1:00"), (3723, "62:03")])
-def test_durations_are_minutes_and_seconds(seconds, told):
-    assert progress._duration(seconds) == told
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3723, "62:03")])
+def test_duration_is_minutes_and_seconds(seconds, text):
+    assert progress._duration(seconds) == text

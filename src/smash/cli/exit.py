@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn
 
 from smash.errors import LostProcessError, SmashError
@@ -103,5 +104,6 @@ def fail(program: str, faults: Iterable[str], code: int) -> NoReturn:
         line = printable(" ".join(str(fault).split()))
         if len(line) > _LONGEST_LINE:
             line = f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
-        print(f"{program}: {line}", file=sys.stderr)
+        with suppress(OSError):  # a closed terminal must not change the exit code
+            print(f"{program}: {line}", file=sys.stderr)
     sys.exit(code)

@@ -1,12 +1,12 @@
-"""Where things are computed, and in which precision."""
+"""Devices: choice, precision, memory, and moving data to them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,10 +21,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Chooses a device; ``auto`` takes a GPU where there is one.
+    """Chooses a device; ``auto`` takes a GPU if there is one.
 
     Raises:
-        InvalidValueError: The name is not known, or there is no such device.
+        InvalidValueError: The name is unknown, or this machine has no such device.
     """
     kind, colon, index = name.partition(":")
     if kind not in DEVICES:
@@ -40,20 +40,20 @@ def choose_device(name: str = "auto") -> torch.device:
         "cpu": True,
     }
     if kind == "auto":
-        return torch.device(next(device for device, is_there in present.items() if is_there))
+        return torch.device(next(device for device, is_present in present.items() if is_present))
     if not present[kind]:
         raise InvalidValueError(f"device {name!r} does not exist here: use --device cpu, or auto")
     return torch.device(name)
 
 
 def machine_name(device: torch.device) -> str:
-    """The name of the GPU, or of the CPU, that computes on a device: ``AMD EPYC``."""
+    """Names the GPU or CPU of a device, such as ``AMD EPYC``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
 
 
 @cache
 def _cpu_name() -> str:
-    """On Linux `platform` knows the architecture alone."""
+    # On Linux, `platform` knows only the architecture.
     try:
         found = re.search(r"^model name\s*:\s*(\S.*)", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:
@@ -62,11 +62,11 @@ def _cpu_name() -> str:
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
-    """Computes in half precision where it is asked for.
+    """Gives the context in which torch computes in a precision.
 
     Args:
-        device: Where it is computed.
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: bfloat16 on a GPU, else float32.
+        device: The device of the tensors.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for bfloat16 on a GPU, else float32.
     """
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" else "fp32"
@@ -76,24 +76,24 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
 
 
 def gradient_scaler(device: torch.device, precision: Precision) -> torch.amp.GradScaler:
-    """Scales the loss where gradients in float16 would vanish; elsewhere it does nothing."""
+    """Makes the scaler that keeps float16 gradients from vanishing; it is off otherwise."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 SHARE = 0.4
-"""Share of a device's free memory that images may fill: the rest is for networks."""
+"""Share of a device's free memory that images may fill; networks need the rest."""
 
 
 def place(stored: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Moves images to a device, all of them or none.
 
     Args:
-        stored: Tensors of images; one that is there twice is moved once.
-        device: Where work is done.
+        stored: Tensors of images; a tensor that is listed twice is moved once.
+        device: The device that computes.
 
     Returns:
-        The tensors, in that order; as they are where they would take more than `SHARE` of the
-        memory that is free on the device.
+        The tensors in the same order. They stay where they are if they would fill more than
+        `SHARE` of the device's free memory.
     """
     distinct = {id(images): images for images in stored}
     size = sum(images.nbytes for images in distinct.values() if images.device != device)
@@ -105,14 +105,14 @@ def place(stored: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Moves what was made on the CPU to a device; a GPU's own work goes on meanwhile."""
+    """Moves a tensor to a device, without making a GPU wait."""
     if tensor.device.type == "cpu" and device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Memory of a device that nothing uses, in bytes; None where that is of no matter."""
+    """Measures the free memory of a GPU, in bytes; None for a CPU."""
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserved
@@ -122,8 +122,43 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def main_memory() -> int | None:
-    """The main memory of this machine, in bytes; None where the system does not say."""
+    """Measures the memory that this process may use, in bytes; None if the system does not tell.
+
+    It is the machine's memory, or less if the process or its container has a limit.
+    """
+    limits = list(_container_limits())
+    with suppress(AttributeError, ValueError, OSError):  # not on every system
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(ImportError):  # not on Windows
+        import resource
+
+        soft = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+        limits += [limit for limit in soft if limit != resource.RLIM_INFINITY]
+    return min(limits, default=None)
+
+
+def _container_limits(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[int]:
+    """Reads the memory limits of this process's control groups, in bytes.
+
+    Args:
+        groups: The groups of the process, one a line: ``NUMBER:CONTROLLERS:PATH``.
+        root: The folder of the control groups.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on every system
-        return None
+        lines = groups.read_text().splitlines()
+    except OSError:  # not on Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "memory" if controllers else root  # version 1 or 2
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # it does not exist, or is "max"
+                yield int((folder / name).read_text())
+            if folder == top:
+                break

@@ -1,7 +1,7 @@
-"""Several processes that train one SMASH network, as ``torchrun`` starts them.
+"""Data-parallel training in the processes that ``torchrun`` starts.
 
-Each process has a whole copy of the network; after each step the gradients are averaged, so that
-all copies stay the same. Alone, nothing is exchanged.
+Each process has a copy of the network. Gradients are averaged after each step, so that all copies
+stay equal. A single process exchanges nothing.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run, seen from one of them.
+    """The processes of a training, as one of them sees them.
 
-    All methods are called by all processes, in the same order.
+    All processes call the same methods in the same order.
 
     Attributes:
-        rank: Which one this is; 0 writes and speaks.
-        count: How many there are.
-        device: Where this one computes.
+        rank: Number of this process; process 0 writes files and prints.
+        count: Number of processes.
+        device: Device of this process.
+
+    Example:
+        >>> processes = Processes()  # a single process
+        >>> processes.gather(0.5)
+        [0.5]
     """
 
     rank: int = 0
@@ -39,7 +44,7 @@ class Processes:
     device: torch.device = _CPU
 
     def first(self, work: Callable[[], T]) -> T:
-        """The first process works while the others wait; all get its result, or its error."""
+        """Runs `work` in process 0 only; all processes return its result or raise its error."""
         if self.count == 1:
             return work()
         answer: list[Any] = [None, None]
@@ -57,8 +62,8 @@ class Processes:
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Averages gradients over all processes, in one exchange.
 
-        A parameter that one process did not use counts as zero there; one that none used keeps
-        no gradient, so that an optimiser passes over it as it does in a single process.
+        The gradient of a parameter that a process did not use counts as zero. A parameter that no
+        process used keeps no gradient, so that the optimiser skips it as in a single process.
         """
         if self.count == 1:
             return
@@ -74,7 +79,7 @@ class Processes:
             parameter.grad = part.view_as(parameter) if is_used else None
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over all processes."""
+        """Sums a tensor over all processes."""
         if self.count == 1:
             return value
         value = value.clone()
@@ -83,13 +88,13 @@ class Processes:
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether a flag is raised anywhere; alone, a GPU is not asked, which would wait for it."""
+        """Says whether a flag is set in any process. A single process need not wait for a GPU."""
         if self.count == 1:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
     def gather(self, number: float) -> list[float]:
-        """A number of each process, by rank."""
+        """Gathers a number of each process, by rank."""
         if self.count == 1:
             return [number]
         numbers = torch.zeros(self.count, dtype=torch.double, device=self.device)
@@ -101,11 +106,11 @@ ALONE = Processes()
 
 
 @contextmanager
-def join(device: torch.device) -> Iterator[Processes]:
-    """Joins the processes that ``torchrun`` started beside this one, if it did.
+def process_group(device: torch.device) -> Iterator[Processes]:
+    """Joins the process group of ``torchrun``, if it started this process.
 
     Args:
-        device: Where to compute; with several GPUs, each process takes its own.
+        device: Device to compute on; each process takes the GPU of its local rank.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -118,7 +123,7 @@ def join(device: torch.device) -> Iterator[Processes]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
-        with _lost():  # who ends first would cut the wires of those that still talk
+        with _lost():  # a process that ends first breaks the connections of the others
             dist.barrier()
     finally:
         dist.destroy_process_group()
@@ -126,7 +131,7 @@ def join(device: torch.device) -> Iterator[Processes]:
 
 @contextmanager
 def _lost() -> Iterator[None]:
-    """Words the failure of an exchange: torch raises plain errors of many texts for it."""
+    """Raises `LostProcessError` for a failed exchange, for which torch has many errors."""
     try:
         yield
     except RuntimeError as error:
@@ -134,6 +139,6 @@ def _lost() -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:120]
         raise LostProcessError(
-            "another process of this training is gone; the last checkpoint is kept: begin again "
-            f"with as many processes and --resume ({reason})"
+            "another process of this training has ended; the last checkpoint is kept: start as "
+            f"many processes again, with --resume ({reason})"
         ) from None

@@ -1,32 +1,33 @@
-"""How far a long piece of work is: a bar on a terminal, plain lines elsewhere, or nothing."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import IO, Any, cast
 
 Advance = Callable[[int, str], None]
-"""Called with what is done of the total, and a few words on how it goes."""
+"""Called with the work done so far, in units of the total, and a short remark."""
 
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Called with the name of the work and its total; gives an `Advance`."""
+"""Called with a label and the total; the context gives an `Advance`."""
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
 def silent(label: str, total: int) -> Iterator[Advance]:
-    """Says nothing."""
-    yield lambda done, words: None
+    """Shows nothing."""
+    yield lambda done, remark: None
 
 
 @contextmanager
 def on_terminal(label: str, total: int) -> Iterator[Advance]:
-    """A bar with the time left where standard error is a terminal, else a line now and then."""
-    shown = _bar if sys.stderr.isatty() else _lines
-    with shown(label, total) as advance:
+    """Shows a bar with the time left if standard error is a terminal, otherwise some lines."""
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(label, total) as advance:
         yield advance
 
 
@@ -40,11 +41,12 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
         rich.TimeRemainingColumn(),
-        rich.TextColumn("{task.fields[words]}"),
+        rich.TextColumn("{task.fields[remark]}", markup=False),
     )
-    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total, words="")
-        yield lambda done, words: bar.update(task, completed=done, words=words)
+    console = Console(file=cast("IO[str]", _Unbreakable(sys.stderr)))
+    with rich.Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=total, remark="")
+        yield lambda done, remark: bar.update(task, completed=done, remark=remark)
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def _lines(label: str, total: int) -> Iterator[Advance]:
     start = shown = time.monotonic()
     first: int | None = None
 
-    def advance(done: int, words: str) -> None:
+    def advance(done: int, remark: str) -> None:
         nonlocal shown, first
         now = time.monotonic()
         first = done if first is None else first
@@ -60,9 +62,29 @@ def _lines(label: str, total: int) -> Iterator[Advance]:
             return
         shown = now
         left = (now - start) * (total - done) / max(1, done - first)
-        print(f"{label} {done}/{total}, {_duration(left)} left  {words}", file=sys.stderr)
+        line = f"{label} {done}/{total}, {_duration(left)} left  {remark}\n"
+        _Unbreakable(sys.stderr).write(line)
 
     yield advance
+
+
+class _Unbreakable:
+    """A text stream that ignores errors: work must not fail because its terminal was closed."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""Random numbers as a function of what they are for.
+"""Random generators that depend only on the seed, a purpose and a number.
 
-Every draw has a generator of its own, made from the seed, a name and a number. So nothing depends
-on what was drawn before, or where: a resumed, a repeated and a spread run draw alike.
+Each draw has a generator of its own, so that no draw depends on earlier ones or on the process that
+made them: a resumed, a repeated and a distributed run draw the same numbers.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 
 
 def generator(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
-    """NumPy's generator for the `number`-th draw of one purpose."""
+    """Makes NumPy's generator for the `number`-th draw of a purpose."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), number])
 
 
 def torch_generator(seed: int, purpose: str, number: int = 0) -> torch.Generator:
-    """Torch's generator, on the CPU, for the `number`-th draw of one purpose."""
+    """Makes torch's CPU generator for the `number`-th draw of a purpose."""
     return torch.Generator().manual_seed(_torch_seed(seed, purpose, number))
 
 
 @contextmanager
 def seeded(seed: int, purpose: str, number: int, device: torch.device) -> Iterator[None]:
-    """Torch's global generators are those of the `number`-th draw inside, and as before after it.
+    """Seeds torch's global generators for the `number`-th draw, and restores them afterwards.
 
-    For what takes no generator: a child's own dropout, on a CPU or a CUDA device.
+    This is for modules that accept no generator, such as dropout, on a CPU or a CUDA device.
     """
     number = _torch_seed(seed, purpose, number)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        # Not by `torch.manual_seed`, which takes ten times as long where there is no GPU.
+        # `torch.manual_seed` takes ten times as long on a machine without a GPU.
         torch.default_generator.manual_seed(number)
         if device.type == "cuda":
             torch.cuda.default_generators[device.index or 0].manual_seed(number)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: heard at once where nothing is lost by it, else where the state is whole."""
+"""Interruption by signals: at once where nothing is lost, otherwise when the state is complete."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
+_TERMINATIONS = (signal.SIGTERM, *([_HANG_UP] if _HANG_UP else []))
 
 
 class Terminated(SystemExit):
-    """SIGTERM, which schedulers send before they kill: the program ends as one does that is."""
+    """SIGTERM, which schedulers send before they kill, or SIGHUP, which a closed terminal sends.
+
+    Args:
+        number: The signal; the exit code is that of a process that it kills.
+    """
 
     code: int
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(128 + number)
 
 
 class Interruption:
-    """Whether the user asked to stop. A second signal stops at once."""
+    """A request to stop. A second signal stops at once."""
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -30,56 +35,57 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether it was asked for; a loop looks at it where its state is whole."""
+        """Says whether a signal came; a loop asks when its state is complete."""
         return self._number is not None
 
     def stop(self) -> NoReturn:
-        """Stops as the signal that came says; as Ctrl-C where another process heard it."""
-        if self._number == signal.SIGTERM:
-            raise Terminated
+        """Raises the exception of the signal, or of Ctrl-C if another process received it."""
+        if self._number is not None and self._number in _TERMINATIONS:
+            raise Terminated(self._number)
         raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Stops if it was asked for."""
+        """Stops if a signal came."""
         if self.requested:
             self.stop()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within, a signal stops at once: for long work that changes no state."""
+        """Lets a signal stop at once during long work that changes no state."""
         self._at_once = True
         try:
-            self.check()  # it may have come before
+            self.check()
             yield
         finally:
             self._at_once = False
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        again = self.requested
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        # A terminal that closes may send SIGHUP twice: by the kernel and by the shell.
+        is_second = self.requested and number != _HANG_UP
         self._number = number
-        if again or self._at_once:
+        if is_second or self._at_once:
             self.stop()
 
 
 @contextmanager
 def hear_interruption() -> Iterator[Interruption]:
-    """Turns signals into a request that a loop looks at where its state is whole.
+    """Turns Ctrl-C, SIGTERM and SIGHUP into a request, which a loop checks between steps.
 
-    Outside the main thread, where Python hears no signals, nothing is ever requested.
+    Outside the main thread, where Python handles no signals, nothing is ever requested.
     """
     interruption = Interruption()
-    with _handling(interruption._hear, *_SIGNALS):
+    with _handling(interruption._receive, signal.SIGINT, *_TERMINATIONS):
         yield interruption
 
 
 @contextmanager
 def hear_termination() -> Iterator[None]:
-    """Lets SIGTERM end the program as Ctrl-C does, with a word on what is kept."""
+    """Turns SIGTERM and SIGHUP into an exception, as Python does for Ctrl-C."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    with _handling(stop, signal.SIGTERM):
+    with _handling(stop, *_TERMINATIONS):
         yield
 
 
@@ -88,7 +94,11 @@ def _handling(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before = {number: signal.getsignal(number) for number in numbers}
+    if _HANG_UP and before.get(_HANG_UP) is signal.SIG_IGN:  # by nohup
+        del before[_HANG_UP]
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from smash.run.layout import check_free
 from smash.run.metrics_log import check_tensorboard
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.distributed import join
+from smash.runtime.distributed import process_group
 from smash.runtime.progress import Progress, silent
 from smash.spaces import make_space
 from smash.spaces.user_code import is_user_code, source_digest
@@ -81,7 +81,7 @@ def train(
     elif begun is not None:
         device = choose_device(begun.settings.device)
     network: SmashNetwork | None = None
-    with join(device) as processes, ExitStack() as held:
+    with process_group(device) as processes, ExitStack() as held:
 
         def prepare() -> RunSettings:
             nonlocal begun, network
