@@ -199,8 +199,8 @@ def retrained(
         "macs": candidate.macs,
         "score": candidate.value,
         "epochs": epochs,
-        "val_error": child.result["val"]["error"],
-        "test_error": child.result["test"]["error"],
+        "val_error": child.result["val"].error,
+        "test_error": child.result["test"].error,
     }
 
 

@@ -134,7 +134,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
 
     def described(path: Path) -> None:
         found = Child.open(path)
-        build(found.run, found.about, torch.device("meta"))
+        build(found.run, found.record, torch.device("meta"))
 
     def journal(path: Path) -> object:
         study = Study(path)
@@ -272,7 +272,7 @@ def _of_shipped(folder: Path) -> dict[str, Reader]:
         mean=(0.5,) * task.channels,
         std=(1.0,) * task.channels,
     )
-    about = {**child.about, "space": run.settings.space.model_dump()}
+    about = {**child.record.model_dump(exclude_none=True), "space": run.settings.space.model_dump()}
     write_safetensors(child.model(_CPU), own, about, shipped / "m.safetensors")
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
     write_onnx(network, signature, {}, shipped / "m.onnx")

@@ -305,5 +305,5 @@ def test_python_of_the_first_pages_runs(workplace, monkeypatch, capsys):
     names: dict[str, Any] = {}
     for source in [*python("index.md"), *python("trust.md"), *python("data.md")]:
         execute(source, names)
-    assert names["child"].result["test"]["examples"] == 269
+    assert names["child"].result["test"].examples == 269
     assert names["trust"].n == SMALLER["train"]

@@ -101,7 +101,7 @@ def test_a_child_is_trained_and_judged_on_all_views(small, tmp_path):
     child = smash.retrain(run, epochs=1, batch_size=20, device="cpu")
     cpu = torch.device("cpu")
     again = evaluate(child.model(cpu), seen.test, seen, "test")
-    assert child.result["test"]["examples"] == 60
-    assert child.result["test"]["loss"] == again.loss
+    assert child.result["test"].examples == 60
+    assert child.result["test"].loss == again.loss
     alone = evaluate(child.model(cpu), seen.test.first_views, seen, "test")
     assert alone.loss != again.loss

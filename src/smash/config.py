@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from smash.errors import InvalidValueError, RunStateError, faults_of, unknown
+from smash.errors import InvalidValueError, RunStateError, faults_of
 from smash.io.files import read_text
+from smash.io.records import faults_in
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Count = Annotated[int, Field(ge=1)]
@@ -497,46 +497,3 @@ def _default_words(field: FieldInfo) -> str:
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-
-
-_RULES = {
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_parsing": "must be true or false",
-    "literal_error": "must be {expected}",
-    "missing": "is missing",
-}
-
-
-def faults_in(error: ValidationError, settings: type[BaseModel]) -> list[str]:
-    """Words the faults that pydantic found in the values of a model."""
-    faults: list[str] = []
-    for detail in error.errors():
-        name = ".".join(str(part) for part in detail["loc"])
-        if detail["type"] == "value_error" and isinstance(
-            cause := detail["ctx"]["error"], InvalidValueError
-        ):
-            faults += cause.faults
-        elif detail["type"] == "extra_forbidden":
-            faults.append(unknown("setting", name, settings.model_fields))
-        elif detail["type"] == "literal_error" and isinstance(detail["input"], str):
-            choices = re.findall("'(.*?)'", detail["ctx"]["expected"])
-            faults.append(unknown(name, detail["input"], choices))
-        else:
-            faults.append(f"{name} {_rule(detail)}, got {detail['input']!r:.200}")
-    return faults
-
-
-def _rule(detail: ErrorDetails) -> str:
-    rule = _RULES.get(detail["type"])
-    if rule is None:
-        return detail["msg"].replace("Input should be", "must be")
-    return rule.format(**detail.get("ctx", {}))

@@ -158,8 +158,8 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         child = retrain(run, epochs=self.retrain_epochs, seed=seed, device=self.device, test=False)
         self._mean, self._std = data.mean, data.std
         self.model_ = child.model(torch.device("cpu"))
-        self.n_params_ = child.about["params"]
-        self.val_error_ = child.result["val"]["error"]
+        self.n_params_ = child.record.params
+        self.val_error_ = child.result["val"].error
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         """Gives the probability of each class, examples×classes."""

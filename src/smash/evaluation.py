@@ -1,55 +1,69 @@
-"""evaluation."""
+"""The evaluation of trained networks: error, top-5 error, macro-F1, loss and confusion."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from smash.data import Data, Split, batches
+from smash.io.records import Amount, Record, Share
 
 SPLITS = {"val": "validation", "test": "TEST"}
-"""What a split to validate on is called: whoever looks at the test split is told so."""
-
+"""The words for a split that is validated on: a look at the test split is told in capitals."""
 
 _BATCH_SIZE = 250
+_MOST_CLASSES = 100  # whose confusion is stored: it grows with their square
 
-_MOST_CLASSES = 100  # whose confusion a file is to hold: it grows with their square
 
+class Evaluation(Record):
+    """The evaluation of a trained network on one split.
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How well a trained child does.
-
-    Attributes:
-        split: Which examples these are of.
-        examples: How many.
-        error: Share classified wrongly, 0…1.
-        top5_error: Share whose class is not among the five most likely, 0…1.
-        macro_f1: F1 score, the mean over classes, 0…1.
-        loss: Mean cross-entropy, in nats.
-        recall: Of each class, the share of its examples that is classified rightly, 0…1.
-        confusion: A row for each class and a column for each that it is taken for, in examples.
+    Example:
+        >>> Evaluation(
+        ...     split="val", examples=4, error=0.25, top5_error=0.0, macro_f1=0.73, loss=0.61,
+        ...     recall=[0.5, 1.0], confusion=[[1, 1], [0, 2]],
+        ... ).error
+        0.25
     """
 
     split: str
-    examples: int
-    error: float
-    top5_error: float
-    macro_f1: float
+    """Name of the split."""
+
+    examples: Amount
+    """Number of examples."""
+
+    error: Share
+    """Share classified wrongly, 0…1."""
+
+    top5_error: Share
+    """Share whose class is not among the five most likely, 0…1."""
+
+    macro_f1: Share
+    """F1 score, the mean over classes, 0…1."""
+
     loss: float
-    recall: tuple[float, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    """Mean cross-entropy, in nats."""
+
+    recall: list[Share]
+    """For each class, the share of its examples that is classified rightly, 0…1."""
+
+    confusion: list[list[Amount]] = Field(default=[])
+    """For each class, how many of its examples are taken for each class; empty if not stored."""
+
+    def stored(self) -> Evaluation:
+        """Returns the part that a file holds: not the confusion of many classes."""
+        many = len(self.confusion) > _MOST_CLASSES
+        return self.model_copy(update={"confusion": []}) if many else self
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evaluation:
-    """Evaluates a child in eval mode, on all views of each example.
+    """Evaluates a network in eval mode, on all views of each example.
 
     Args:
         model: Maps normalised images, N×channels×spatial, to logits, N×classes.
@@ -73,13 +87,13 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         top5_error=error_of(logits, examples.labels, among=5),
         macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
         loss=F.cross_entropy(logits, examples.labels).item(),
-        recall=tuple((counts.diag() / counts.sum(1).clamp(min=1)).tolist()),
-        confusion=tuple(map(tuple, counts.tolist())),
+        recall=(counts.diag() / counts.sum(1).clamp(min=1)).tolist(),
+        confusion=counts.tolist(),
     )
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Counts which class is taken for which.
+    """Counts the confusion matrix.
 
     Args:
         labels: Shape ``(n,)``, int64.
@@ -94,10 +108,10 @@ def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
 
 
 def over_views(logits: Tensor, views: int) -> Tensor:
-    """What is predicted from all views of an example: the mean of their probabilities.
+    """Averages the predicted probabilities over the views of each example.
 
-    Probabilities and not logits, because their mean is again a distribution, whose loss is that of
-    a mixture, and because one view with a large wrong logit cannot outvote all others.
+    Probabilities are averaged rather than logits, because their mean is a distribution, whose loss
+    is that of a mixture, and because one view with a large wrong logit cannot outvote the others.
 
     Args:
         logits: Shape ``(n · views, classes)``, the views of an example one after another.
@@ -112,26 +126,18 @@ def over_views(logits: Tensor, views: int) -> Tensor:
     return log_probabilities.logsumexp(1) - math.log(views)
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as plain JSON for a child's folder; of many classes without `confusion`."""
-    found = asdict(evaluation)
-    if len(evaluation.confusion) > _MOST_CLASSES:
-        del found["confusion"]
-    return found
-
-
 def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:
-    """Share of examples, 0…1, whose class is not among the most likely.
+    """Computes the share of examples, 0…1, whose class is not among the most likely.
 
     Args:
         logits: Examples×classes.
         labels: Shape (examples,).
-        among: How many of the most likely classes count.
+        among: Number of the most likely classes that count.
     """
     return misses(logits, labels, among).double().mean().item()
 
 
 def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:
-    """Whether each example's class is not among the most likely, (examples,)."""
+    """Tells for each example whether its class is not among the most likely, shape (examples,)."""
     likely = logits.topk(min(among, logits.shape[1]), dim=1).indices
     return (likely != labels[:, None]).all(1)

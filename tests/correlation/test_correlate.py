@@ -253,7 +253,7 @@ def test_a_sample_of_candidates_is_trained_and_compared(run):
     candidates = {one.id: one for one in smash.Study(run.study_path).candidates()}
     for identity, score, truth in found.points:
         child = smash.Child.open(run.path / "children" / f"{identity}-e1-audit")
-        assert truth == 1 - child.result["audit"]["error"]
+        assert truth == 1 - child.result["audit"].error
         assert score == candidates[identity].error
     again = smash.correlate(run, train=3, epochs=1, proxies=["naswot", "az-nas"], device="cpu")
     assert again.as_json() == found.as_json()

@@ -72,7 +72,7 @@ def test_a_run_finds_its_data_again_and_averages_over_views(modelnet, tmp_path):
     score = smash.search(run, random=1, perturb=0, markov=0)
     assert score is not None
     child = smash.retrain(run, epochs=1, batch_size=10, device="cpu")
-    assert child.result["test"]["examples"] == 20
+    assert child.result["test"].examples == 20
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,9 @@ def child(
         "params": one.params,
         "macs": one.macs,
         "settings": {"epochs": 3, "init": "scratch"},
+        "channels": 1,
+        "size": [8, 8],
+        "scaled": True,
         "classes": ["cat", name],
         "mean": [0.5],
         "std": [0.25],
@@ -158,7 +161,15 @@ def child(
     if val_error is not None:
         every = {"val": val_error, **judged}
         result = {
-            split: {"error": error, "loss": 1.0, "examples": 100, "recall": [0.75, 0.5]}
+            split: {
+                "split": split,
+                "examples": 100,
+                "error": error,
+                "top5_error": 0.0,
+                "macro_f1": 1 - error,
+                "loss": 1.0,
+                "recall": [0.75, 0.5],
+            }
             for split, error in every.items()
         }
         (path / RESULT).write_text(json.dumps(result))

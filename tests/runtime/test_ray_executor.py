@@ -98,12 +98,12 @@ def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched
     there = retrain_several(run, [0, 1, 2], **TRAIN, ray="auto")
     for one, other in zip(here, there, strict=True):
         assert content(one.path).keys() == content(other.path).keys()
-        assert (one.about, one.result) == (other.about, other.result)
+        assert (one.record, one.result) == (other.record, other.result)
         for name in ("model.safetensors", "state.safetensors"):
             assert equal(one.path / name, other.path / name), name
     # What is there is kept: nothing is trained, so the machines are not needed.
     again = retrain_several(run, [2, 0], **TRAIN)
-    assert [child.about["id"] for child in again] == [there[2].about["id"], there[0].about["id"]]
+    assert [child.record.id for child in again] == [there[2].record.id, there[0].record.id]
 
 
 def test_a_check_of_the_ranking_that_loses_a_machine_finds_the_same(cluster, searched):

@@ -229,7 +229,7 @@ def test_a_prior_ranks_together_with_the_score(fresh, capsys):
         for text in (each.id, f"{each.macs:,}", each.strategy):
             assert text in shown
     child = smash.retrain(run, epochs=1, device="cpu", test=False)
-    assert child.about["id"] == best_first[0]
+    assert child.record.id == best_first[0]
     with pytest.raises(RunStateError, match="prior was params"):
         smash.search(run, **{**settings, "prior": "macs"})
 

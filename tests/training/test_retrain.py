@@ -15,7 +15,7 @@ from smash.config import ChildSettings
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
-from smash.run.child import child_name
+from smash.run.child import child_name, write_result
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
@@ -43,21 +43,19 @@ def ranked(searched, digits, tmp_path):
 
 def test_a_child_is_trained_kept_and_evaluated(ranked):
     child = smash.retrain(ranked, epochs=2, device="cpu")
-    assert child.path.name == f"{child.about['id']}-e2"
+    assert child.path.name == f"{child.record.id}-e2"
     found = smash.Child.open(child.path)
     again = found.evaluate("test", torch.device("cpu"))
-    assert again.error == child.result["test"]["error"]
+    assert again.error == child.result["test"].error
     # By hand: load the weights into the built child and count.
     data = ranked.data
-    model = ranked.space.build(
-        ranked.space.from_json(child.about["architecture"]), data.task, "cpu"
-    )
+    model = ranked.space.build(ranked.space.from_json(child.record.architecture), data.task, "cpu")
     model.load_state_dict(load_file(child.path / "model.safetensors"))
     with torch.no_grad():
         predicted = model.eval()(data.normalise(data.test.images)).argmax(1)
     assert again.error == pytest.approx((predicted != data.test.labels).double().mean().item())
-    assert child.about["mean"] == list(data.mean)
-    assert child.about["classes"] == list(data.classes)
+    assert child.record.mean == list(data.mean)
+    assert child.record.classes == list(data.classes)
 
 
 def test_generated_weights_begin_where_scoring_ended(ranked):
@@ -67,8 +65,8 @@ def test_generated_weights_begin_where_scoring_ended(ranked):
     )
     # At no learning rate the weights stay; running statistics move, so errors differ a little.
     expected = study.ranked()[1]
-    assert child.about["id"] == expected.id
-    assert child.result["val"]["loss"] == pytest.approx(expected.loss, abs=0.3)
+    assert child.record.id == expected.id
+    assert child.result["val"].loss == pytest.approx(expected.loss, abs=0.3)
 
 
 def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
@@ -87,14 +85,14 @@ def test_top_trains_briefly_and_then_the_best(ranked):
     assert len(brief) == 2
     errors = {path.name[:12]: smash.Child.open(path).result for path in brief}
     assert all("test" not in result for result in errors.values())
-    best = min(result["val"]["error"] for result in errors.values())
-    assert errors[child.about["id"]]["val"]["error"] == best
+    best = min(result["val"].error for result in errors.values())
+    assert errors[child.record.id]["val"].error == best
     assert said[0] == "val error of each of the 2 best, epochs of training: 1"
     for line, (name, result) in zip(
         sorted(said[1:3], key=lambda line: line.split()[2]), sorted(errors.items()), strict=True
     ):
-        assert f", {name}: {result['val']['error']:.2%}, " in line
-    assert said[3] == f"{child.about['id']} is trained for 2 epochs"
+        assert f", {name}: {result['val'].error:.2%}, " in line
+    assert said[3] == f"{child.record.id} is trained for 2 epochs"
 
 
 def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeypatch):
@@ -103,8 +101,8 @@ def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeyp
     monkeypatch.setattr(ChildTraining, "step", None)
     assert smash.retrain(ranked, **asked).result == child.result
     # One that was trained to choose by, for as long, has not seen the test split yet.
-    whole = json.loads((child.path / "result.json").read_text())
-    (child.path / "result.json").write_text(json.dumps({"val": whole["val"]}))
+    whole = child.result
+    write_result(child.path, {"val": whole["val"]})
     assert "test" not in smash.retrain(ranked, test=False, **asked).result
     assert smash.retrain(ranked, **asked).result == whole
 
@@ -164,7 +162,7 @@ def test_a_reference_network_needs_no_candidates(untrained):
     with torch.no_grad():
         predicted = model(data.normalise(data.test.images)).argmax(1)
     wrong = (predicted != data.test.labels).double().mean().item()
-    assert found.result["test"]["error"] == pytest.approx(wrong)
+    assert found.result["test"].error == pytest.approx(wrong)
     assert found.evaluate("test", torch.device("cpu")).error == pytest.approx(wrong)
 
 
@@ -198,8 +196,8 @@ def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked, few_digit
     assert ["val_error" in row for row in rows_of(each)] == [False, True, True]
     last = rows_of(each)[-1]
     assert last["split"] == "test"
-    assert last["val_error"] == each.result["test"]["error"]
-    assert last["val_top5_error"] == each.result["test"]["top5_error"]
+    assert last["val_error"] == each.result["test"].error
+    assert last["val_top5_error"] == each.result["test"].top5_error
 
 
 def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
@@ -343,7 +341,7 @@ def test_patience_stops_and_keeps_the_best(untrained):
     found = [(row["val_error"], row["val_loss"]) for row in rows_of(child)]
     best = min(found)
     assert len(found) == found.index(best) + 1 + 1 < 12
-    assert (child.result["val"]["error"], child.result["val"]["loss"]) == best
+    assert (child.result["val"].error, child.result["val"].loss) == best
     copy = child.path / "copies" / f"epoch-{found.index(best) + 1}.safetensors"
     assert same(weights_of(child), load_file(copy))
     # Nothing is left to train, and the best is still there.
@@ -362,8 +360,8 @@ def test_a_reference_network_of_the_candidates_size(ranked):
     lines = []
     child = smash.retrain(ranked, rank=1, baseline="resnet", epochs=1, announce=lines.extend)
     candidate = smash.Study(ranked.study_path).ranked()[1]
-    assert child.about["baseline"] == fit_baseline("resnet", candidate.params, ranked.data.task)
-    assert f"{child.about['params']:,}" in lines[0]
+    assert child.record.baseline == fit_baseline("resnet", candidate.params, ranked.data.task)
+    assert f"{child.record.params:,}" in lines[0]
     assert f"{candidate.params:,}" in lines[0]
     assert len(lines) == 1
     with pytest.raises(NotFoundError, match="rank 3 is not there"):
@@ -395,9 +393,9 @@ def test_a_proxy_ranks_and_the_space_as_asked_is_trained(few_digits, tmp_path):
     assert not any("stages/0/1" in name for name in names)
     smash.search(run, random=3, perturb=0, markov=0, examples=50, device="cpu")
     child = smash.retrain(run, epochs=1, test=False, device="cpu")
-    shipped = run.space.build(run.space.from_json(child.about["architecture"]), run.data.task)
+    shipped = run.space.build(run.space.from_json(child.record.architecture), run.data.task)
     assert load_file(child.path / "model.safetensors").keys() == shipped.state_dict().keys()
-    assert child.about["params"] == count_parameters(shipped)
+    assert child.record.params == count_parameters(shipped)
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
         smash.retrain(run, init="generated", epochs=1)
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):

@@ -167,7 +167,7 @@ def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
     assert len({cell.canonical for cell in cells}) == 10
     child = smash.retrain(run, rank=0, epochs=1, device="cpu")
     best = study.ranked()[0]
-    assert child.about["architecture"] == best.architecture
+    assert child.record.architecture == best.architecture
     model = child.model(torch.device("cpu"))
     assert sum(parameter.numel() for parameter in model.parameters()) == best.params
     with pytest.raises(RunStateError, match="space was nas-bench-201"):

@@ -43,8 +43,8 @@ def demo(
     for name, child in (("best", best), ("median", median)):
         test = child.result["test"]
         print(
-            f"{name + '-ranked':>13} retrained: test accuracy {1 - test['error']:.2%} "
-            f"({child.about['params']:,} parameters, {test['examples']} test examples)"
+            f"{name + '-ranked':>13} retrained: test accuracy {1 - test.error:.2%} "
+            f"({child.record.params:,} parameters, {test.examples} test examples)"
         )
     page = write_report(run)
     say(f"All of it is in {out}: open {page} in a browser, or try 'smash show {out}'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,7 @@ def evaluate(
     trained = Child.open(child)
     result = trained.evaluate(split, choose_device(device))
     if as_json:
-        print(json.dumps(asdict(result)))
+        print(json.dumps(result.model_dump()))
         return
     print(
         f"{result.split}: error {result.error:.2%}, top-5 error {result.top5_error:.2%}, "

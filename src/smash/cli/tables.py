@@ -135,10 +135,10 @@ def print_child(child: Child) -> None:
     """Prints how good a trained child is."""
     for split, found in child.result.items():
         print(
-            f"{split}: error {found['error']:.2%}, loss {found['loss']:.4f} "
-            f"on {found['examples']:,} examples"
+            f"{split}: error {found.error:.2%}, loss {found.loss:.4f} on {found.examples:,} "
+            "examples"
         )
-    say(f"{child.path}: {child.about['params']:,} parameters, {child.about['macs']:,} MACs")
+    say(f"{child.path}: {child.record.params:,} parameters, {child.record.macs:,} MACs")
 
 
 def print_export(export: Export) -> None:

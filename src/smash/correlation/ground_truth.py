@@ -32,8 +32,9 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator
 from smash.spaces import SearchSpace
 from smash.study.study import Candidate
-from smash.training.children import Order, train_children
-from smash.training.retrain import about_candidate
+from smash.training.child import ChildJob
+from smash.training.children import train_children
+from smash.training.retrain import network_of
 
 Half = Literal["first", "second"]
 
@@ -257,15 +258,15 @@ def train_sample(
         progress: Shows how far it is.
         executor: Trains them; by default this process.
     """
-    orders = [
-        Order(
+    jobs = [
+        ChildJob(
             run.child_path(f"{child_name(one.id, settings)}-{AUDIT}"),
-            about_candidate(one),
+            network_of(one),
             settings,
         )
         for one in sample
     ]
-    children = train_children(run, orders, _with_audit, device, progress, executor)
+    children = train_children(run, jobs, _with_audit, device, progress, executor)
     known = []
     for candidate, child in zip(sample, children, strict=True):
         architecture = run.space.from_json(candidate.architecture)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,9 +68,7 @@ def export(
             "the folder itself: export to another folder"
         )
     signature, network = signature_of(child), child.model(torch.device("cpu"))
-    description = {
-        name: value for name, value in child.about.items() if name not in ("mean", "std")
-    }
+    description = child.record.model_dump(exclude={"mean", "std"}, exclude_none=True)
     if "baseline" not in description:
         description["space"] = child.run.settings.space.model_dump(exclude_none=True)
     weights = child.path.absolute() / MODEL  # Code beside them may load the child's own weights.
@@ -81,7 +78,7 @@ def export(
 
 def signature_of(child: Child) -> Signature:
     """Gives the signature of a trained child."""
-    return Signature.from_json(json.dumps({**child.about, **child.takes}))
+    return Signature.from_json(child.record.model_dump_json())
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -51,12 +51,12 @@ def time_graphs(
 
 def _measure(run: Run, architecture: Any, threads: int) -> dict[str, float]:
     data, space = run.data, run.space
-    takes = describe_input(data)
+    inputs = describe_input(data)
     signature = Signature(
         classes=data.classes,
-        channels=takes["channels"],
-        size=tuple(takes["size"]),
-        scaled=takes["scaled"],
+        channels=inputs.channels,
+        size=tuple(inputs.size),
+        scaled=inputs.scaled,
         mean=data.mean,
         std=data.std,
     )

@@ -12,10 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from smash.config import RunSettings
 from smash.errors import NotFoundError, RunStateError
+from smash.evaluation import Evaluation
 from smash.io.files import read_json
 from smash.profiling.latency import TIMED
 from smash.reporting.formatting import times_in_words
-from smash.run.child import read_about, read_result
+from smash.run.child import ChildRecord, read_record, read_result
 from smash.run.layout import (
     ARCHITECTURE,
     AUDIT,
@@ -37,15 +38,15 @@ class TrainedChild:
 
     Attributes:
         name: Name of the folder.
-        about: What ``architecture.json`` says.
+        record: Its ``architecture.json``.
         epochs: Its training curves, a row an epoch.
         result: What was found at the end, by split; empty while it is being trained.
     """
 
     name: str
-    about: Mapping[str, Any]
+    record: ChildRecord
     epochs: Sequence[Mapping[str, Any]]
-    result: Mapping[str, Any]
+    result: Mapping[str, Evaluation]
 
     @property
     def audited(self) -> bool:
@@ -55,7 +56,7 @@ class TrainedChild:
     @property
     def what(self) -> str:
         """The candidate's id, or the reference network."""
-        return str(self.about.get("baseline") or self.about["id"])
+        return str(self.record.baseline or self.record.id)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +183,7 @@ def _children(folder: Path) -> list[TrainedChild]:
     children = [
         TrainedChild(
             name=path.name,
-            about=read_about(path),
+            record=read_record(path),
             epochs=MetricsLog(path / METRICS).rows(),
             result=read_result(path) if (path / RESULT).is_file() else {},
         )
@@ -193,5 +194,5 @@ def _children(folder: Path) -> list[TrainedChild]:
 
 
 def _by_validation(child: TrainedChild) -> tuple[float, float]:
-    found = child.result.get("val", {})
-    return found.get("error", math.inf), found.get("loss", math.inf)
+    found = child.result.get("val")
+    return (found.error, found.loss) if found else (math.inf, math.inf)

@@ -325,9 +325,9 @@ def retraining(contents: Contents) -> Figure | None:
 def recall(child: TrainedChild) -> Figure | None:
     """Which classes a child recognises least often."""
     split = "test" if "test" in child.result else "val"
-    shares = child.result.get(split, {}).get("recall")
-    classes = child.about.get("classes")
-    if not shares or not classes or len(shares) != len(classes):
+    classes = child.record.classes
+    shares = child.result[split].recall if split in child.result else []
+    if len(shares) != len(classes):
         return None
     worst = sorted(zip(shares, classes, strict=True), key=lambda pair: pair[0])[:_MOST_CLASSES]
     bars = [Bar(name=str(name), value=share) for share, name in worst]

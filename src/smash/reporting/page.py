@@ -229,10 +229,8 @@ def _described(
 
 def _recipe(child: TrainedChild) -> str:
     """How a child was trained, in a few words."""
-    settings = child.about.get("settings", {})
-    named = [settings.get("recipe"), settings.get("init")]
-    epochs = settings.get("epochs", len(child.epochs))
-    return ", ".join([formatting.several(epochs, "epoch"), *(str(each) for each in named if each)])
+    settings = child.record.settings
+    return f"{formatting.several(settings.epochs, 'epoch')}, {settings.recipe}, {settings.init}"
 
 
 def _asset(name: str) -> str:

@@ -1,7 +1,8 @@
-"""Trained child networks: the folder of each, and how well it does.
+"""Trained child networks and their folders.
 
-The folder holds what was trained (``architecture.json``), its weights (``model.safetensors``), how
-training went (``metrics.jsonl``) and, once it has finished, how good it is (``result.json``).
+A folder holds the network and its settings (``architecture.json``), its weights
+(``model.safetensors``), its training curves (``metrics.jsonl``) and, once its training has
+finished, its evaluations (``result.json``).
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
 from smash.config import ChildSettings, describe
 from smash.data import Data
 from smash.errors import InvalidValueError, RunStateError
 from smash.evaluation import Evaluation, evaluate
-from smash.io.files import read_json, require
+from smash.io.files import read_json, write_json
+from smash.io.records import Amount, Record
 from smash.io.tensors import load_tensors
 from smash.run.layout import ARCHITECTURE, MODEL, RESULT, check_child
 from smash.run.run import Run
@@ -26,9 +29,74 @@ from smash.spaces import Task, make_space
 from smash.spaces.baselines import make_baseline
 
 _SPLITS = ("train", "val", "test")
-_NUMBER = int | float
-_LONGEST = 2**31 - 1  # channels or extent of an input
-_ONLY_WATCHED = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
+_WITHOUT_EFFECT = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
+
+Extent = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class InputFormat(Record):
+    """The inputs of a network.
+
+    Example:
+        >>> InputFormat(channels=3, size=[32, 32], scaled=True).size
+        [32, 32]
+    """
+
+    channels: Extent
+    """Channels of an input."""
+
+    size: Annotated[list[Extent], Field(min_length=1, max_length=3)]
+    """Spatial extent of an input, one number an axis."""
+
+    scaled: bool
+    """Whether inputs are 8-bit values divided by 255, in 0…1; otherwise they are in the units of
+    the data."""
+
+
+class ChildNetwork(Record):
+    """The network of a child: an architecture of the run's space, or a reference network.
+
+    Example:
+        >>> ChildNetwork(id="wrn-16-2", baseline="wrn-16-2", params=691674, macs=101062784).id
+        'wrn-16-2'
+    """
+
+    id: str
+    """Id of the candidate, or name of the reference network."""
+
+    params: Amount
+    """Number of parameters."""
+
+    macs: Amount
+    """Multiply-accumulates for one input."""
+
+    architecture: dict[str, Any] | None = None
+    """The architecture, as its space writes it."""
+
+    baseline: str | None = None
+    """Name of the reference network."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.architecture is None) == (self.baseline is None):
+            raise InvalidValueError("give either an architecture or a baseline")
+        return self
+
+
+class ChildRecord(ChildNetwork, InputFormat):
+    """A child's ``architecture.json``: its network, and all that using it needs."""
+
+    settings: ChildSettings
+    """How it is trained."""
+
+    classes: list[str]
+    """Names of the classes."""
+
+    mean: list[float]
+    """Mean of each channel, which is subtracted from inputs."""
+
+    std: list[float]
+    """Standard deviation of each channel, which the result is divided by."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +105,22 @@ class Child:
 
     Attributes:
         path: The folder, ``RUN/children/NAME``.
-        run: The run it is from.
-        about: What ``architecture.json`` says.
+        run: The run that it belongs to.
+        record: Its ``architecture.json``.
+
+    Example:
+        child = Child.open("runs/digits/children/3f2a-e30")
+        print(child.record.params, child.result["test"].error)
+        model = child.model(torch.device("cpu"))
     """
 
     path: Path
     run: Run
-    about: dict[str, Any]
+    record: ChildRecord
 
     @classmethod
     def open(cls, path: str | Path) -> Child:
-        """Finds a trained child.
+        """Opens a trained child.
 
         Raises:
             NotFoundError: There is no child at this path.
@@ -55,19 +128,11 @@ class Child:
         """
         path = Path(path)
         check_child(path)
-        return cls(path, Run.open(path.absolute().parent.parent), read_about(path))
+        return cls(path, Run.open(path.absolute().parent.parent), read_record(path))
 
     @property
-    def takes(self) -> dict[str, Any]:
-        """What its inputs are like, as `describe_input` says."""
-        names = ("channels", "size", "scaled")
-        if "size" not in self.about:
-            return describe_input(self.run.data)
-        return {name: self.about[name] for name in names}
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What retraining found at its end: ``val`` and, where it was asked for, ``test``.
+    def result(self) -> dict[str, Evaluation]:
+        """The evaluations at the end of its training: ``val`` and usually ``test``.
 
         Raises:
             RunStateError: The file is damaged.
@@ -75,22 +140,23 @@ class Child:
         return read_result(self.path)
 
     def error(self, split: str) -> float:
-        """The error that retraining found at its end, 0…1.
+        """Returns the error at the end of its training, 0…1.
 
         Raises:
-            RunStateError: It was not found for this split, or the file is damaged.
+            RunStateError: It was not evaluated on this split, or the file is damaged.
         """
-        found = self.result
-        require(found, self.path / RESULT, **{split: dict})
-        return float(found[split]["error"])
+        result = self.result
+        if split not in result:
+            raise RunStateError(f"{self.path / RESULT} is damaged: {split!r} is missing")
+        return result[split].error
 
     def model(self, device: torch.device) -> nn.Module:
-        """The network with its trained weights, in eval mode; it takes normalised images.
+        """Builds the network with its trained weights, in eval mode; it takes normalised images.
 
         Raises:
             RunStateError: The weights are damaged.
         """
-        model = build(self.run, self.about, device)
+        model = build(self.run, self.record, device)
         tensors, _ = load_tensors(self.path / MODEL)
         try:
             model.load_state_dict(tensors)
@@ -111,78 +177,69 @@ class Child:
         return evaluate(self.model(device), getattr(data, split), data, split)
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """What a child's ``architecture.json`` says.
+def describe_input(data: Data) -> InputFormat:
+    """Describes the inputs of networks that are trained on data."""
+    scaled = data.train.stored.dtype == torch.uint8
+    return InputFormat(channels=data.task.channels, size=list(data.task.size), scaled=scaled)
 
-    Args:
-        path: The child's folder.
+
+def describe_child(network: ChildNetwork, settings: ChildSettings, data: Data) -> ChildRecord:
+    """Describes a network that is trained on data."""
+    return ChildRecord(
+        **network.model_dump(),
+        **describe_input(data).model_dump(),
+        settings=settings,
+        classes=list(data.classes),
+        mean=list(data.mean),
+        std=list(data.std),
+    )
+
+
+def read_record(path: Path) -> ChildRecord:
+    """Reads the ``architecture.json`` of a child's folder.
 
     Raises:
         RunStateError: It is damaged.
     """
-    file = path / ARCHITECTURE
-    about = read_json(file)
-    network = {"baseline": str} if "baseline" in about else {"architecture": dict}
-    takes = {"channels": int, "size": list[int], "scaled": bool} if "size" in about else {}
-    settings = {"settings": dict} if "settings" in about else {}
-    numbers = {"params": int, "macs": int, "mean": list[_NUMBER], "std": list[_NUMBER]}
-    require(about, file, id=str, classes=list[str], **numbers, **network, **takes, **settings)
-    if takes:
-        extents = (about["channels"], *about["size"])
-        if not (2 <= len(extents) <= 4 and all(1 <= each <= _LONGEST for each in extents)):
-            raise RunStateError(f"{file} is damaged: 'channels' and 'size' are {extents!r:.60}")
-    return about
+    return ChildRecord.read(path / ARCHITECTURE)
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """What a child's ``result.json`` says: what was found at the end, by split.
-
-    Args:
-        path: The child's folder.
+def read_result(path: Path) -> dict[str, Evaluation]:
+    """Reads the ``result.json`` of a child's folder: evaluations by split.
 
     Raises:
         RunStateError: It is damaged.
     """
     file = path / RESULT
-    found = read_json(file)
-    require(found, file, **dict.fromkeys(found, dict))
-    for split in found.values():
-        recall = {"recall": list[_NUMBER]} if "recall" in split else {}
-        require(split, file, error=_NUMBER, loss=_NUMBER, examples=int, **recall)
-    return found
+    result = {}
+    for split, values in read_json(file).items():
+        if not isinstance(values, dict):
+            raise RunStateError(f"{file} is damaged: {split!r:.60} is {values!r:.60}")
+        result[split] = Evaluation.parse(values, file)
+    return result
 
 
-def build(run: Run, about: Mapping[str, Any], device: torch.device) -> nn.Module:
-    """Builds the network that ``architecture.json`` describes; its weights are still open."""
-    if "size" in about:  # without the data, which may be far away by now
-        classes = len(about["classes"])
-        task = Task(channels=about["channels"], size=tuple(about["size"]), classes=classes)
-        space = make_space(run.settings.space, task.dims).bind(task)
-    else:
-        task, space = run.data.task, run.space
-    if "baseline" in about:
-        return make_baseline(about["baseline"], task, str(device))
-    return space.build(space.from_json(about["architecture"]), task, str(device))
+def write_result(path: Path, result: Mapping[str, Evaluation]) -> None:
+    """Writes the ``result.json`` of a child's folder, which marks the child as finished."""
+    write_json(path / RESULT, {name: found.stored().model_dump() for name, found in result.items()})
 
 
-def describe_input(data: Data) -> dict[str, Any]:
-    """What a network for data takes, as plain JSON.
-
-    Returns:
-        ``channels`` and ``size`` of an input, and whether it is ``scaled``: numbers in 0…1 that
-        were 8-bit values, and not numbers in the units of the data.
-    """
-    scaled = data.train.stored.dtype == torch.uint8
-    return {"channels": data.task.channels, "size": list(data.task.size), "scaled": scaled}
+def build(run: Run, record: ChildRecord, device: torch.device) -> nn.Module:
+    """Builds the network of a record, without weights; the data is not needed."""
+    task = Task(channels=record.channels, size=tuple(record.size), classes=len(record.classes))
+    if record.baseline is not None:
+        return make_baseline(record.baseline, task, str(device))
+    space = make_space(run.settings.space, task.dims).bind(task)
+    return space.build(space.from_json(record.architecture or {}), task, str(device))
 
 
 def child_name(identity: str, settings: ChildSettings) -> str:
-    """A child's name: its id and what differs from the default recipe and changes the weights."""
+    """Names a child by its id and by the settings that differ from the defaults."""
     default = ChildSettings().model_dump()
     marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
-    values = of_weights(settings)
+    values = settings_of_weights(settings)
     for name in (field.name for field in describe(ChildSettings) if field.name in values):
         if (value := values[name]) == default[name]:
             continue
@@ -194,8 +251,9 @@ def child_name(identity: str, settings: ChildSettings) -> str:
     return "-".join(parts)
 
 
-def of_weights(settings: ChildSettings) -> dict[str, Any]:
-    """The settings that change a child's weights."""
-    # How often is looked says when training stops, if it may stop early.
-    watched = _ONLY_WATCHED - {"validate_every"} if settings.patience else _ONLY_WATCHED
-    return settings.model_dump(exclude=watched)
+def settings_of_weights(settings: ChildSettings) -> dict[str, Any]:
+    """Returns the settings that the weights of a child depend on."""
+    without = set(_WITHOUT_EFFECT)
+    if settings.patience:  # the validations decide when training stops
+        without.remove("validate_every")
+    return settings.model_dump(exclude=without)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from smash.config import ChildSettings
 from smash.data import Data, Split
-from smash.evaluation import as_json, evaluate
-from smash.io.files import make_folder, write_json
+from smash.evaluation import evaluate
+from smash.io.files import make_folder
 from smash.io.locks import hold
 from smash.io.tensors import save_tensors
-from smash.run.child import Child, build, describe_input, read_about
+from smash.run.child import (
+    Child,
+    ChildNetwork,
+    build,
+    describe_child,
+    read_record,
+    write_result,
+)
 from smash.run.layout import ARCHITECTURE, MODEL, RESULT
 from smash.run.run import Run
 from smash.runtime.device import autocast
@@ -98,71 +105,64 @@ class ChildTraining(Trainable):
         return Validation(loss=found.loss, error=found.error, top5_error=found.top5_error)
 
 
+@dataclass(frozen=True)
+class ChildJob:
+    """A child that is to be trained.
+
+    Attributes:
+        path: Its folder.
+        network: Its network.
+        settings: How it is trained.
+    """
+
+    path: Path
+    network: ChildNetwork
+    settings: ChildSettings
+
+
 def train_child(
     run: Run,
-    path: Path,
-    about: Mapping[str, Any],
-    settings: ChildSettings,
+    job: ChildJob,
     data: Data,
-    judged: Mapping[str, Split],
-    place: torch.device,
+    splits: Mapping[str, Split],
+    device: torch.device,
     progress: Progress = silent,
 ) -> Child:
-    """Trains a child in a folder, or goes on with it, and commits how good it is.
+    """Trains a child in its folder, or continues its training, and writes its result.
 
     Args:
-        run: The run it is from.
-        path: Its folder.
-        about: What it is, such as `about_candidate` says.
-        settings: How it is trained.
-        data: What it is trained on, on `place`.
-        judged: The splits that it is evaluated on at the end, by name.
-        place: Where it is computed.
-        progress: Shows how far it is.
+        run: The run that it belongs to.
+        job: The child.
+        data: The data to train on, on `device`.
+        splits: The splits to evaluate it on at the end, by name.
+        device: Device to compute on.
+        progress: Shows how far training is.
 
     Raises:
         DivergedError: The loss is no longer finite.
-        RunStateError: It is damaged, or another process is training it.
+        RunStateError: The folder is damaged, or another process is training the child.
     """
+    path = job.path
     make_folder(path)
     with hold(path, "retrain"):
-        if (path / RESULT).is_file():  # by another process, until just now
-            return Child(path, run, read_about(path))
-        return _train_held(run, path, about, settings, data, judged, place, progress)
-
-
-def _train_held(
-    run: Run,
-    path: Path,
-    about: Mapping[str, Any],
-    settings: ChildSettings,
-    data: Data,
-    judged: Mapping[str, Split],
-    place: torch.device,
-    progress: Progress,
-) -> Child:
-    model = build(run, about, place)
-    if settings.init == "generated":
-        architecture = run.space.from_json(about["architecture"])
-        model.load_state_dict(Scorer(run.network(place), data).state(architecture))
-    else:
-        initialise(model, torch_generator(settings.seed, "initial weights"))
-    about = {
-        **about,
-        "settings": settings.model_dump(),
-        "classes": list(data.classes),
-        "mean": list(data.mean),
-        "std": list(data.std),
-        **describe_input(data),
-    }
-    write_json(path / ARCHITECTURE, about)
-    training = ChildTraining(f"retrain {path.name}", model, data, settings)
-    metrics = run.metrics_of(path)
-    loop = TrainingLoop(training, training.steps, path, metrics, patience=settings.patience)
-    loop.run(progress)
-    model = training.kept.eval()
-    result = {name: as_json(evaluate(model, split, data, name)) for name, split in judged.items()}
-    names = {name: about[name] for name in ("id", "classes", "mean", "std")}
-    save_tensors(path / MODEL, model.state_dict(), names)
-    write_json(path / RESULT, result)  # last: with it the child is finished
-    return Child(path, run, about)
+        if (path / RESULT).is_file():  # another process has finished it just now
+            return Child(path, run, read_record(path))
+        record = describe_child(job.network, job.settings, data)
+        model = build(run, record, device)
+        if job.settings.init == "generated":
+            architecture = run.space.from_json(record.architecture or {})
+            model.load_state_dict(Scorer(run.network(device), data).state(architecture))
+        else:
+            initialise(model, torch_generator(job.settings.seed, "initial weights"))
+        record.write(path / ARCHITECTURE)
+        training = ChildTraining(f"retrain {path.name}", model, data, job.settings)
+        patience = job.settings.patience
+        TrainingLoop(training, training.steps, path, run.metrics_of(path), patience=patience).run(
+            progress
+        )
+        model = training.kept.eval()
+        result = {name: evaluate(model, split, data, name) for name, split in splits.items()}
+        metadata = record.model_dump(include={"id", "classes", "mean", "std"})
+        save_tensors(path / MODEL, model.state_dict(), metadata)
+        write_result(path, result)  # last, because it marks the child as finished
+        return Child(path, run, record)

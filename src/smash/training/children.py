@@ -1,14 +1,13 @@
-"""Training several children of a run, at once on several machines of a cluster.
+"""Trains several children of a run, here or on the machines of a cluster.
 
-Here, a child is trained in its folder, as `smash.training.retrain` does it. A machine of a cluster
-is sent the data and what the child's folder holds already, trains in a folder of its own, and sends
-the files back: only this process writes to the run folder.
+A machine of a cluster is sent the data and the files of a child's folder. It trains in a temporary
+folder and returns the files: only this process writes to the run folder.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 
 import torch
 
-from smash.config import ChildSettings, RunSettings
+from smash.config import RunSettings
 from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
-from smash.run.child import Child, child_name, read_about
+from smash.run.child import Child, child_name, read_record
 from smash.run.layout import NETWORK, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -29,35 +28,20 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.study.study import Study
-from smash.training.child import train_child
-from smash.training.retrain import about_candidate, check_begun, check_start, pick
+from smash.training.child import ChildJob, train_child
+from smash.training.retrain import check_begun, check_start, network_of, pick
 from smash.training.settings import RetrainSettings
 
-Parting = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
-"""Gives from the data of a run what children train on, and the splits that judge them; both on a
-device."""
+SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
+"""Takes the data of a run and returns the data to train on and the splits to evaluate on by name,
+both on a device."""
 
-_MOST_BYTES = 2**31  # of data that is sent; what is larger, each machine reads at its path
-
-
-@dataclass(frozen=True)
-class Order:
-    """A child that is to be trained.
-
-    Attributes:
-        path: Its folder.
-        about: What it is, such as `smash.training.retrain.about_candidate` says.
-        settings: How it is trained.
-    """
-
-    path: Path
-    about: Mapping[str, Any]
-    settings: ChildSettings
+_MOST_BYTES = 2**31  # of data that is sent; each machine reads larger data at its path
 
 
-def with_test(data: Data, place: torch.device) -> tuple[Data, Mapping[str, Split]]:
-    """Trains on the training split, and judges on validation and test."""
-    data = data.to(place)
+def with_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
+    """Trains on the training split, and evaluates on validation and test."""
+    data = data.to(device)
     return data, {"val": data.val, "test": data.test}
 
 
@@ -73,8 +57,8 @@ def retrain_several(
 
     Args:
         run: A run with ranked candidates.
-        ranks: Which candidates: 0 is the best.
-        settings: How they are trained; `rank` and the like do not matter.
+        ranks: The ranks of the candidates; 0 is the best.
+        settings: How they are trained; `rank` and other settings for one child do not matter.
         progress: Shows how many are trained.
         **changes: Fields of `RetrainSettings`, which replace those of `settings`.
 
@@ -87,119 +71,121 @@ def retrain_several(
         DivergedError: A loss is no longer finite.
     """
     settings = RetrainSettings.merged(settings, changes)
-    asked, device = settings.child, settings.device
-    check_start(run, asked)
+    check_start(run, settings.child)
     ranked = Study(run.study_path).ranked()
-    candidates = [pick(ranked, rank) for rank in dict.fromkeys(ranks)]
-    orders = [
-        Order(run.child_path(child_name(one.id, asked)), about_candidate(one), asked)
-        for one in candidates
+    networks = [network_of(pick(ranked, rank)) for rank in dict.fromkeys(ranks)]
+    jobs = [
+        ChildJob(run.child_path(child_name(network.id, settings.child)), network, settings.child)
+        for network in networks
     ]
-    with open_executor(settings.ray, device) as executor:
-        return train_children(run, orders, with_test, device, progress, executor)
+    with open_executor(settings.ray, settings.device) as executor:
+        return train_children(run, jobs, with_test, settings.device, progress, executor)
 
 
 def train_children(
     run: Run,
-    orders: Sequence[Order],
-    parting: Parting,
+    jobs: Sequence[ChildJob],
+    split_data: SplitData,
     device: str = "auto",
     progress: Progress = silent,
     executor: Executor | None = None,
 ) -> list[Child]:
-    """Trains children; those that are there already are kept, and unfinished ones go on.
+    """Trains children; finished ones are kept, and unfinished ones continue.
 
     Args:
-        run: The run that they are of.
-        orders: What is to be trained.
-        parting: Gives what they train on; a function of a module.
+        run: The run that they belong to.
+        jobs: The children.
+        split_data: Returns the data that they are trained and evaluated on; a function of a module.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        progress: Shows how far it is.
+        progress: Shows how far training is.
         executor: Trains them; by default this process.
 
     Returns:
-        The children, in the order in which they were asked for.
+        The children, in the order of `jobs`.
 
     Raises:
         DivergedError: A loss is no longer finite.
-        RunStateError: A child is damaged or was begun otherwise, or another process is training it.
+        RunStateError: A child is damaged or was begun with other settings, or another process is
+            training it.
     """
-    for one in orders:
-        check_begun(one.path, one.about, one.settings)
-    open_ = [one for one in orders if not (one.path / RESULT).is_file()]
-    if open_ and (executor is None or isinstance(executor, SerialExecutor)):
-        place = choose_device(device)
-        data, judged = parting(run.data, place)
-        for one in open_:
-            train_child(run, one.path, one.about, one.settings, data, judged, place, progress)
-    elif open_ and executor:
-        _train_far(run, open_, parting, progress, executor)
-    return [Child(one.path, run, read_about(one.path)) for one in orders]
+    for job in jobs:
+        check_begun(job)
+    unfinished = [job for job in jobs if not (job.path / RESULT).is_file()]
+    if unfinished and (executor is None or isinstance(executor, SerialExecutor)):
+        chosen = choose_device(device)
+        data, splits = split_data(run.data, chosen)
+        for job in unfinished:
+            train_child(run, job, data, splits, chosen, progress)
+    elif unfinished and executor:
+        _train_remotely(run, unfinished, split_data, progress, executor)
+    return [Child(job.path, run, read_record(job.path)) for job in jobs]
 
 
-def _train_far(
-    run: Run, orders: Sequence[Order], parting: Parting, progress: Progress, executor: Executor
+def _train_remotely(
+    run: Run,
+    jobs: Sequence[ChildJob],
+    split_data: SplitData,
+    progress: Progress,
+    executor: Executor,
 ) -> None:
     with ExitStack() as held, hear_interruption() as interruption:
-        for one in orders:
-            make_folder(one.path)
-            held.enter_context(hold(one.path, "retrain"))
-        advance = held.enter_context(progress("train children", len(orders)))
-        workshop = executor.scatter(Workshop.of(run, orders, parting))
-        futures = {
-            executor.submit(
-                _train, workshop, one.path.name, one.about, one.settings, _files_of(one.path)
-            ): one.path
-            for one in orders
+        for job in jobs:
+            make_folder(job.path)
+            held.enter_context(hold(job.path, "retrain"))
+        advance = held.enter_context(progress("train children", len(jobs)))
+        remote = executor.scatter(RemoteRun.of(run, jobs, split_data))
+        paths = {
+            executor.submit(_train, remote, job, _read_files(job.path)): job.path for job in jobs
         }
-        completed = executor.as_completed(list(futures))
-        for count in range(1, len(futures) + 1):
+        completed = executor.as_completed(list(paths))
+        for count in range(1, len(paths) + 1):
             with interruption.at_once():
                 future = next(completed)
                 files = future.result()
-            _write(futures[future], files)
-            advance(count, futures[future].name)
+            _write_files(paths[future], files)
+            advance(count, paths[future].name)
             interruption.check()
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What a machine needs to train children of a run.
+class RemoteRun:
+    """All that another machine needs to train children of a run.
 
     Attributes:
-        settings: What the run was asked for.
+        settings: The settings of the run.
         network: The file of the SMASH network, where children begin from generated weights.
         data: The data of the run; None where each machine reads them at their path.
-        parting: Gives what children train on.
-        place: Where they are computed.
+        split_data: Returns the data that children are trained and evaluated on.
+        device: Device to compute on.
     """
 
     settings: RunSettings
     network: bytes | None
     data: Data | None
-    parting: Parting
-    place: torch.device
+    split_data: SplitData
+    device: torch.device
 
     @classmethod
-    def of(cls, run: Run, orders: Sequence[Order], parting: Parting) -> Workshop:
+    def of(cls, run: Run, jobs: Sequence[ChildJob], split_data: SplitData) -> RemoteRun:
         """Gathers what is needed for some children of a run."""
-        generated = any(one.settings.init == "generated" for one in orders)
-        stored = {id(split.stored): split.stored for split in _splits(run.data)}.values()
-        is_small = sum(images.nbytes for images in stored) <= _MOST_BYTES
+        data = run.data
+        stored = {id(each.stored): each.stored for each in (data.train, data.val, data.test)}
+        is_small = sum(images.nbytes for images in stored.values()) <= _MOST_BYTES
+        generated = any(job.settings.init == "generated" for job in jobs)
         return cls(
             settings=run.settings,
             network=(run.path / NETWORK).read_bytes() if generated else None,
-            data=run.data if is_small else None,
-            parting=parting,
-            place=torch.device("cpu"),
+            data=data if is_small else None,
+            split_data=split_data,
+            device=torch.device("cpu"),
         )
 
-    def to(self, device: torch.device) -> Workshop:
-        """The same for work on another device."""
-        return replace(self, place=device)
+    def to(self, device: torch.device) -> RemoteRun:
+        """Returns the same run for another device."""
+        return replace(self, device=device)
 
     def open(self, folder: Path) -> Run:
-        """Makes a run of it in a folder of this machine."""
+        """Makes the run in a folder of this machine."""
         run = Run(folder, self.settings)
         if self.data is not None:
             run.data = self.data
@@ -208,40 +194,29 @@ class Workshop:
         return run
 
 
-def _train(
-    workshop: Workshop,
-    name: str,
-    about: Mapping[str, Any],
-    settings: ChildSettings,
-    files: Mapping[str, bytes],
-) -> dict[str, bytes]:
+def _train(remote: RemoteRun, job: ChildJob, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Trains a child on a machine of a cluster; returns the files of its folder."""
     with tempfile.TemporaryDirectory() as folder:
-        run = workshop.open(Path(folder))
-        path = run.child_path(name)
-        make_folder(path)
-        _write(path, files)
-        data, judged = workshop.parting(run.data, workshop.place)
-        train_child(run, path, about, settings, data, judged, workshop.place)
-        return _files_of(path)
+        run = remote.open(Path(folder))
+        job = replace(job, path=run.child_path(job.path.name))
+        make_folder(job.path)
+        _write_files(job.path, files)
+        data, splits = remote.split_data(run.data, remote.device)
+        train_child(run, job, data, splits, remote.device)
+        return _read_files(job.path)
 
 
-def _files_of(path: Path) -> dict[str, bytes]:
-    """The files in a folder and below, by their path from there; without hidden ones."""
-    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+def _read_files(path: Path) -> dict[str, bytes]:
+    """Reads the files below a folder, without hidden ones, by their path relative to it."""
     return {
         file.relative_to(path).as_posix(): file.read_bytes()
-        for file in files
-        if not file.name.startswith(".")
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not file.name.startswith(".")
     }
 
 
-def _write(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files of a child's folder; the result last, with which it is finished."""
+def _write_files(path: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files of a child's folder, and last the result, which marks it as finished."""
     for name in sorted(files, key=lambda name: name == RESULT):
         make_folder((path / name).parent)
         write_atomically(path / name, files[name])
-
-
-def _splits(data: Data) -> Iterator[Split]:
-    return iter((data.train, data.val, data.test))

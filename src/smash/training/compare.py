@@ -23,7 +23,7 @@ from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import over_views
 from smash.io.files import write_atomically
 from smash.profiling.cost import count_macs
-from smash.run.child import Child, child_name
+from smash.run.child import Child, ChildNetwork, child_name
 from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -33,8 +33,9 @@ from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
 from smash.study.study import Candidate, Study
-from smash.training.children import Order, train_children, with_test
-from smash.training.retrain import about_candidate, pick
+from smash.training.child import ChildJob
+from smash.training.children import train_children, with_test
+from smash.training.retrain import network_of, pick
 from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
@@ -105,7 +106,7 @@ class Comparison(BaseModel):
 @dataclass(frozen=True)
 class _Network:
     role: str
-    about: dict[str, Any]
+    network: ChildNetwork
 
 
 def compare(
@@ -146,22 +147,22 @@ def compare(
     seeds = range(settings.seed, settings.seed + settings.seeds)
     if announce:
         announce(
-            [f"{each.role}: {each.about['id']}, {each.about['params']:,} parameters, "
-             f"{each.about['macs']:,} MACs" for each in networks]
+            [f"{each.role}: {each.network.id}, {each.network.params:,} parameters, "
+             f"{each.network.macs:,} MACs" for each in networks]
         )  # fmt: skip
-    orders = [
-        Order(run.child_path(child_name(each.about["id"], child)), each.about, child)
+    jobs = [
+        ChildJob(run.child_path(child_name(each.network.id, child)), each.network, child)
         for each in networks
         for child in (settings.child.replaced(seed=seed) for seed in seeds)
     ]
-    unique = list({order.path: order for order in orders}.values())
+    unique = list({job.path: job for job in jobs}.values())
     with open_executor(settings.ray, settings.device) as executor:
         trained = train_children(run, unique, with_test, settings.device, progress, executor)
     children = {child.path: child for child in trained}
     device = choose_device(settings.device)
     of_network = [
-        [children[order.path] for order in orders[start : start + len(seeds)]]
-        for start in range(0, len(orders), len(seeds))
+        [children[job.path] for job in jobs[start : start + len(seeds)]]
+        for start in range(0, len(jobs), len(seeds))
     ]
     comparison = _judge(run.data.to(device), networks, of_network, settings, device)
     text = comparison.model_dump_json(indent=2) + "\n"
@@ -180,7 +181,7 @@ def _candidates(ranked: Sequence[Candidate], settings: CompareSettings) -> Itera
     chosen: dict[str, _Network] = {}
 
     def choose(role: str, candidate: Candidate) -> None:
-        chosen.setdefault(candidate.id, _Network(role, about_candidate(candidate)))
+        chosen.setdefault(candidate.id, _Network(role, network_of(candidate)))
 
     for rank in settings.rank_numbers:
         choose("winner" if not chosen else f"rank {rank}", pick(ranked, rank))
@@ -217,12 +218,12 @@ def _plain_networks(run: Run, study: Study, settings: CompareSettings) -> Iterab
             network = make_baseline(name, task)
             yield _Network(
                 "plain",
-                {
-                    "id": name,
-                    "baseline": name,
-                    "params": count_parameters(network),
-                    "macs": count_macs(network, task),
-                },
+                ChildNetwork(
+                    id=name,
+                    baseline=name,
+                    params=count_parameters(network),
+                    macs=count_macs(network, task),
+                ),
             )
 
 
@@ -249,9 +250,9 @@ def _judge(
         contestants.append(
             Contestant(
                 role=network.role,
-                name=network.about["id"],
-                params=network.about["params"],
-                macs=network.about["macs"],
+                name=network.network.id,
+                params=network.network.params,
+                macs=network.network.macs,
                 minutes=round(float(np.mean(seconds)) / 60, 2),
                 val=error_interval(val, spreads["val"]),
                 test=error_interval(test, spreads["test"]),

@@ -22,11 +22,11 @@ from smash.data import Data, class_weights, epoch_order, training_batch
 from smash.errors import DivergedError, RunStateError
 from smash.evaluation import SPLITS
 from smash.io.files import make_folder
+from smash.io.records import Record
 from smash.io.tensors import load_tensors, save_tensors
 from smash.run.checkpoint import Checkpoint
 from smash.run.layout import BEST, CHECKPOINT, COPIES, SNAPSHOTS
 from smash.run.metrics_log import MetricsLog
-from smash.run.record import Record
 from smash.runtime.device import gradient_scaler
 from smash.runtime.distributed import ALONE, Processes
 from smash.runtime.progress import Progress

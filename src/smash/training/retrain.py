@@ -5,8 +5,7 @@ The loop itself is in `smash.training.child`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from smash.config import ChildSettings, refuse_changes
@@ -15,10 +14,15 @@ from smash.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from smash.evaluation import as_json
-from smash.io.files import read_json, require, write_json
 from smash.profiling.cost import count_macs
-from smash.run.child import Child, child_name, of_weights, read_about
+from smash.run.child import (
+    Child,
+    ChildNetwork,
+    child_name,
+    read_record,
+    settings_of_weights,
+    write_result,
+)
 from smash.run.layout import ARCHITECTURE, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -26,7 +30,7 @@ from smash.runtime.progress import Progress, silent
 from smash.spaces.baselines import FITTED, fit_baseline, full_name, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.study.study import Candidate, Study
-from smash.training.child import train_child
+from smash.training.child import ChildJob, train_child
 from smash.training.settings import RetrainSettings
 
 _EQUAL = 1.3  # times as many parameters that a reference network may have, and be of equal size
@@ -62,12 +66,12 @@ def retrain(
             f"ray trains several children at once, got {settings.ray!r} for one: leave it out"
         )
     if settings.baseline is not None:
-        about = _about_baseline(run, settings.baseline, settings.rank, announce)
-        return _retrain(run, about, settings, progress)
+        network = _baseline_network(run, settings.baseline, settings.rank, announce)
+        return _retrain(run, network, settings, progress)
     ranked = Study(run.study_path).ranked()
     top = settings.top
     if top is None:
-        return _retrain(run, about_candidate(pick(ranked, settings.rank)), settings, progress)
+        return _retrain(run, network_of(pick(ranked, settings.rank)), settings, progress)
     if top > len(ranked):
         raise InvalidValueError(
             f"top must be from 1 to {len(ranked)}, the number of candidates, got {top}"
@@ -81,29 +85,29 @@ def retrain(
     )
     errors, lines = {}, [f"val error of each of the {top} best, epochs of training: {brief.epochs}"]
     for place, candidate in enumerate(ranked[:top]):
-        child = _retrain(run, about_candidate(candidate), brief, progress, kept_is_fine=True)
+        child = _retrain(run, network_of(candidate), brief, progress, kept_is_fine=True)
         error = errors[candidate.id] = child.error("val")
         seconds = sum(row["seconds"] for row in run.metrics_of(child.path).rows()[-1:])
         lines.append(f"rank {place}, {candidate.id}: {error:.2%}, {seconds:.0f} s of training")
     winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
     if announce:
         announce([*lines, f"{winner.id} is trained for {settings.epochs} epochs"])
-    return _retrain(run, about_candidate(winner), settings, progress, kept_is_fine=True)
+    return _retrain(run, network_of(winner), settings, progress, kept_is_fine=True)
 
 
-def about_candidate(candidate: Candidate) -> dict[str, Any]:
-    """What is said of a child that is a candidate."""
-    return {
-        "id": candidate.id,
-        "architecture": candidate.architecture,
-        "params": candidate.params,
-        "macs": candidate.macs,
-    }
+def network_of(candidate: Candidate) -> ChildNetwork:
+    """Returns the network of a candidate."""
+    return ChildNetwork(
+        id=candidate.id,
+        architecture=dict(candidate.architecture),
+        params=candidate.params,
+        macs=candidate.macs,
+    )
 
 
-def _about_baseline(
+def _baseline_network(
     run: Run, baseline: str, rank: int, announce: Callable[[list[str]], None] | None
-) -> dict[str, Any]:
+) -> ChildNetwork:
     beside = None
     if baseline.lower() in FITTED:
         beside = _candidate_beside(run, baseline, rank)
@@ -124,7 +128,7 @@ def _about_baseline(
                 "be of the other family, --baseline resnet or wrn"
             )
         announce(lines)
-    return {"id": baseline, "baseline": baseline, "params": params, "macs": macs}
+    return ChildNetwork(id=baseline, baseline=baseline, params=params, macs=macs)
 
 
 def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
@@ -156,28 +160,28 @@ def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
 
 def _retrain(
     run: Run,
-    about: dict[str, Any],
+    network: ChildNetwork,
     settings: RetrainSettings,
     progress: Progress,
     *,
     kept_is_fine: bool = False,
 ) -> Child:
-    asked, name = settings.child, settings.name
-    check_start(run, asked)
-    path = run.child_path(name or child_name(about["id"], asked))
-    finished = (path / RESULT).is_file()
-    check_begun(path, about, asked, of_that_name=name is not None and not finished)
+    check_start(run, settings.child)
+    name = settings.name or child_name(network.id, settings.child)
+    job = ChildJob(run.child_path(name), network, settings.child)
+    finished = (job.path / RESULT).is_file()
+    check_begun(job, of_that_name=settings.name is not None and not finished)
     if finished and kept_is_fine:
-        return _with_test(Child(path, run, read_about(path)), settings)
+        return _with_test(Child(job.path, run, read_record(job.path)), settings)
     if finished:
         raise AlreadyExistsError(
-            f"child {path.name!r} was trained already and is kept: see it with "
-            f"'smash evaluate {path}', or choose other --epochs or another --seed"
+            f"child {name!r} was trained already and is kept: see it with "
+            f"'smash evaluate {job.path}', or choose other --epochs or another --seed"
         )
-    place = choose_device(settings.device)
-    data = run.data.to(place)
-    judged = {"val": data.val, "test": data.test} if settings.test else {"val": data.val}
-    return train_child(run, path, about, asked, data, judged, place, progress)
+    device = choose_device(settings.device)
+    data = run.data.to(device)
+    splits = {"val": data.val, "test": data.test} if settings.test else {"val": data.val}
+    return train_child(run, job, data, splits, device, progress)
 
 
 def check_start(run: Run, settings: ChildSettings) -> None:
@@ -193,37 +197,33 @@ def check_start(run: Run, settings: ChildSettings) -> None:
         )
 
 
-def check_begun(
-    path: Path, about: Mapping[str, Any], settings: ChildSettings, *, of_that_name: bool = False
-) -> None:
-    """Makes sure that what is in a child's folder was begun as is asked now.
+def check_begun(job: ChildJob, *, of_that_name: bool = False) -> None:
+    """Makes sure that a child whose training has begun is continued as it began.
 
     Args:
-        path: The folder; there may be nothing yet.
-        about: What the child is.
-        settings: How it is to be trained.
-        of_that_name: Whether the user named it: then settings that change no weight count too.
+        job: The child; its folder need not exist.
+        of_that_name: Whether the user named the child: then settings that change no weight count
+            as well.
 
     Raises:
-        RunStateError: It is another child, was begun otherwise, or is damaged.
+        RunStateError: The folder holds another child, or is damaged, or settings differ.
     """
-    file = path / ARCHITECTURE
-    if not file.is_file():
+    if not (job.path / ARCHITECTURE).is_file():
         return
-    begun = read_json(file)
-    require(begun, file, id=str, settings=dict)
+    begun, settings = read_record(job.path), job.settings
+    now = settings.model_dump() if of_that_name else settings_of_weights(settings)
     refuse_changes(
-        {"id": begun["id"], **begun["settings"]},
-        {"id": about["id"], **(settings.model_dump() if of_that_name else of_weights(settings))},
-        since=f"child {path.name!r} was begun",
-        mend="go on as it was begun, or choose another name",
+        {"id": begun.id, **begun.settings.model_dump()},
+        {"id": job.network.id, **now},
+        since=f"child {job.path.name!r} was begun",
+        mend="continue with the same settings, or choose another name",
     )
 
 
 def _with_test(child: Child, settings: RetrainSettings) -> Child:
-    """A finished child; one that was trained to choose by has not seen the test split yet."""
+    """Evaluates a finished child on the test split if that was not done in a brief training."""
     result = child.result
     if settings.test and "test" not in result:
         found = child.evaluate("test", choose_device(settings.device))
-        write_json(child.path / RESULT, {**result, "test": as_json(found)})
+        write_result(child.path, {**result, "test": found})
     return child

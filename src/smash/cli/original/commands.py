@@ -212,7 +212,7 @@ def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
     print_child(child)
     if flags["rank_by"] == "top5_error":
         for split, result in child.result.items():
-            error, examples = result["top5_error"], result["examples"]
+            error, examples = result.top5_error, result.examples
             print(f"{split}: top-5 error {error:.2%} on {examples:,} examples")
 
 
