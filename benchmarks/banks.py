@@ -32,8 +32,8 @@ import smash
 from smash.config import ChildSettings, SpaceSettings
 from smash.correlation.ground_truth import Known, read_table, stratified, train_sample
 from smash.correlation.statistics import Bootstrap, interval, kendall_tau
-from smash.io.measurements import Ledger
-from smash.run.layout import LEDGER
+from smash.io.measurements import MeasurementLog
+from smash.run.layout import MEASUREMENTS
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
 from smash.scoring.measure import measure_proxy
@@ -133,10 +133,11 @@ def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
 def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
     """Measures candidates with proxies and costs."""
     pairs = [(one.id, one.architecture) for one in known]
-    ledger = Ledger(run.path / LEDGER)
+    measurements = MeasurementLog(run.path / MEASUREMENTS)
     place = choose_device("auto")
     return {
-        name: measure_proxy(run, name, pairs, ledger, place, on_terminal) for name in PROXY_NAMES
+        name: measure_proxy(run, name, pairs, measurements, place, on_terminal)
+        for name in PROXY_NAMES
     }
 
 

@@ -26,10 +26,10 @@ import smash
 from smash.correlation.ground_truth import part_of, read_table
 from smash.correlation.statistics import Bootstrap, interval, kendall_tau, regret
 from smash.io.files import write_atomically
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.io.tensors import load_tensors
 from smash.profiling.cost import measure_cost
-from smash.run.layout import LEDGER
+from smash.run.layout import MEASUREMENTS
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
@@ -149,7 +149,9 @@ def judge(run: Run, options: argparse.Namespace) -> Row:
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
     scores = {epoch: scored(run, epoch, known, options) for epoch in copies(run)}
     pairs = [(cell.id, cell.architecture) for cell in known]
-    numbers = measure_proxy(run, PRIOR, pairs, Ledger(run.path / LEDGER), choose_device("auto"))
+    numbers = measure_proxy(
+        run, PRIOR, pairs, MeasurementLog(run.path / MEASUREMENTS), choose_device("auto")
+    )
     curve = []
     losses: list[np.ndarray[Any, Any]] = []
     for epoch, found in sorted(scores.items()):

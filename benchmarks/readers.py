@@ -44,12 +44,20 @@ from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.predict import Model, predict
 from smash.exporting.safetensors import read_safetensors, write_safetensors
 from smash.io.files import read_text
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.profiling.latency import Stopwatch
 from smash.reporting.contents import read_contents
 from smash.run.checkpoint import Checkpoint
 from smash.run.child import Child, build
-from smash.run.layout import ARCHITECTURE, ENVIRONMENT, FOUND, LEDGER, RESULT, STORAGE, find_run
+from smash.run.layout import (
+    ARCHITECTURE,
+    ENVIRONMENT,
+    FOUND,
+    MEASUREMENTS,
+    RESULT,
+    STORAGE,
+    find_run,
+)
 from smash.run.metrics_log import MetricsLog
 from smash.scoring.measure import measure_proxy
 from smash.searching.ensemble import Ensemble
@@ -126,7 +134,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     child = next(path for path in (run.path / "children").iterdir() if "audit" not in path.name)
     candidates = Study(run.study_path).candidates()
     architectures = [(one.id, run.space.from_json(one.architecture)) for one in candidates]
-    stopwatch = Ledger(folder / "ledger.jsonl")
+    stopwatch = MeasurementLog(folder / "measurements.jsonl")
     Stopwatch(run.space, run.data.task, _CPU, stopwatch)(architectures[0][1])
 
     def settings() -> None:
@@ -145,9 +153,9 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
         optimizer = torch.optim.Adam(module.parameters())
         return Checkpoint(path).load(module, optimizer, step=int, scaler=dict)
 
-    def ledger(path: Path) -> None:
+    def measurements(path: Path) -> None:
         shutil.copyfile(path, folder / "known.jsonl")  # what is not known is added
-        known = Ledger(folder / "known.jsonl")
+        known = MeasurementLog(folder / "known.jsonl")
         measure_proxy(run, "params", architectures[:2], known, _CPU)
         known.get("latency", architectures[0][0])
 
@@ -172,7 +180,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
         "journal": Reader(journal, of(run.study_path.name), alter_lines),
         "safetensors": Reader(tensors, [_checkpoint(folder / "state")], alter_safetensors),
         "metrics": Reader(lambda path: MetricsLog(path).rows(), of("metrics.jsonl"), alter_lines),
-        "ledger": Reader(ledger, of(LEDGER), alter_lines),
+        "measurements": Reader(measurements, of(MEASUREMENTS), alter_lines),
         "ensemble": Reader(ensemble, of("ensemble.safetensors"), alter_safetensors, forgiving=True),
         "storage": Reader(
             _into(other / STORAGE, lambda: Server.of(other)),

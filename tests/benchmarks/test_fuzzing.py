@@ -9,7 +9,7 @@ import pytest
 from benchmarks import fuzzing
 
 READERS = [
-    *("json", "result", "toml", "journal", "metrics", "ledger", "safetensors", "ensemble"),
+    *("json", "result", "toml", "journal", "metrics", "measurements", "safetensors", "ensemble"),
     *("storage", "storage URL", "trust", "environment", "child of a report"),
     *("csv", "cell", "npz", "ModelNet", "class names", "mesh", "images"),
     *("parquet", "arrow", "state of a table", "features of a table"),

@@ -12,8 +12,8 @@ from scipy import stats
 
 import smash
 from smash.errors import InvalidValueError, RunStateError
-from smash.io.measurements import Ledger
-from smash.run.layout import FOUND, LEDGER, PICTURE
+from smash.io.measurements import MeasurementLog
+from smash.run.layout import FOUND, MEASUREMENTS, PICTURE
 from smash.scoring.priors import choose_prior
 from smash.scoring.scorer import Scorer
 from tests.answers import call
@@ -145,7 +145,7 @@ def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
     assert set(found.baselines) == {"params", "macs", "random"} | asked | prior
     assert set(found.together) == asked | prior
     # By hand, from the numbers that were kept; the score counts twice.
-    rows = [json.loads(line) for line in (cells.path / LEDGER).read_text().splitlines()]
+    rows = [json.loads(line) for line in (cells.path / MEASUREMENTS).read_text().splitlines()]
     kept = {row["id"]: row["values"] for row in rows if row["kind"].startswith("az-nas ")}
     ids = [identity for identity, *_ in found.points]
     table = np.array([list(kept[one].values()) for one in ids], dtype=float)  # None becomes NaN
@@ -162,12 +162,12 @@ def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
 def test_a_repeated_call_measures_nothing_and_finds_the_same(cells, scored, tmp_path):
     path = write(tmp_path / "x.csv", {text: -loss for text, (_, loss) in scored.items()})
     first = compare(cells, path, proxies=["synflow"]).as_json()
-    ledger = cells.path / LEDGER
-    kept = ledger.read_bytes()
+    measurements = cells.path / MEASUREMENTS
+    kept = measurements.read_bytes()
     assert compare(cells, path, proxies=["synflow"]).as_json() == first
-    assert ledger.read_bytes() == kept
+    assert measurements.read_bytes() == kept
     # A kill in the middle of a line: only what is missing is measured again.
-    ledger.write_bytes(kept[: len(kept) // 2])
+    measurements.write_bytes(kept[: len(kept) // 2])
     again = smash.Run.open(cells.path)
     assert compare(again, path, proxies=["synflow"]).as_json() == first
 
@@ -175,15 +175,15 @@ def test_a_repeated_call_measures_nothing_and_finds_the_same(cells, scored, tmp_
 def test_scores_are_those_of_this_network_alone(cells, scored, tmp_path):
     path = write(tmp_path / "x.csv", {text: -loss for text, (_, loss) in scored.items()})
     compare(cells, path)
-    ledger = Ledger(cells.path / LEDGER)
+    measurements = MeasurementLog(cells.path / MEASUREMENTS)
     kinds = {
         json.loads(line)["kind"]
-        for line in (cells.path / LEDGER).read_text().splitlines()
+        for line in (cells.path / MEASUREMENTS).read_text().splitlines()
         if json.loads(line)["kind"].startswith("score ")
     }
     (kind,) = {each for each in kinds if "examples=60 " in each}
     for cell, loss in scored.values():
-        kept = ledger.get(kind, cells.space.identify(cell))
+        kept = measurements.get(kind, cells.space.identify(cell))
         assert kept is not None
         assert kept["loss"] == loss
     assert "network=" in kind
@@ -273,10 +273,10 @@ def test_wrong_settings_are_all_told(cells, scored, tmp_path):
     with pytest.raises(InvalidValueError, match="epochs is for what is trained"):
         compare(cells, path, epochs=3)
     compare(cells, write(tmp_path / "y.csv", dict.fromkeys(scored, 1.0)))  # so that it is there
-    text = (cells.path / LEDGER).read_bytes()
+    text = (cells.path / MEASUREMENTS).read_bytes()
     try:
-        (cells.path / LEDGER).write_bytes(b"damaged\n" + text)
+        (cells.path / MEASUREMENTS).write_bytes(b"damaged\n" + text)
         with pytest.raises(RunStateError, match=r"trust\.jsonl is damaged in line 1"):
             compare(cells, path)
     finally:
-        (cells.path / LEDGER).write_bytes(text)
+        (cells.path / MEASUREMENTS).write_bytes(text)

@@ -8,7 +8,7 @@ from torch import nn
 
 import smash
 from smash.errors import InvalidValueError, RunStateError
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.profiling.budget import Budget
 from smash.profiling.latency import (
     CHILD,
@@ -75,10 +75,10 @@ def test_measure_latency_times_the_child_of_the_architecture(monkeypatch):
 
 def test_stopwatch_reopened_gives_kept_times(tmp_path):
     space = MemoryBankSpace(OPTIONS["tiny"])
-    first = Stopwatch(space, TASK, CPU, Ledger(tmp_path / "latency.jsonl"))
+    first = Stopwatch(space, TASK, CPU, MeasurementLog(tmp_path / "latency.jsonl"))
     seconds = first(space.smallest())
     assert seconds > 0
-    again = Stopwatch(space, TASK, CPU, Ledger(tmp_path / "latency.jsonl"))
+    again = Stopwatch(space, TASK, CPU, MeasurementLog(tmp_path / "latency.jsonl"))
     assert again(space.smallest()) == seconds == first(space.smallest())
     assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
 
@@ -96,10 +96,10 @@ def test_stopwatch_on_another_machine_measures_again(tmp_path, monkeypatch):
     smallest = space.smallest()
     set_times(monkeypatch, 0.001, 0.004)
     monkeypatch.setattr("smash.profiling.latency.machine_name", lambda device: "A fast  CPU=1")
-    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.001
-    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.001
+    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.001
+    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.001
     monkeypatch.setattr("smash.profiling.latency.machine_name", lambda device: "Another")
-    assert Stopwatch(space, TASK, CPU, Ledger(path))(smallest) == 0.004
+    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.004
     (found,) = read_latencies(tmp_path, CHILD).values()
     assert (found.seconds, found.device) == (0.004, "cpu")
 
@@ -111,7 +111,7 @@ def test_time_above_the_limit_is_not_kept(tmp_path, monkeypatch):
     budget = Budget(max_latency=0.005)
 
     def check() -> None:
-        budget.check_feasible(space, TASK, Stopwatch(space, TASK, CPU, Ledger(path)))
+        budget.check_feasible(space, TASK, Stopwatch(space, TASK, CPU, MeasurementLog(path)))
 
     with pytest.raises(InvalidValueError, match=r"takes 9 ms .* search while nothing else runs"):
         check()
@@ -120,19 +120,19 @@ def test_time_above_the_limit_is_not_kept(tmp_path, monkeypatch):
 
 
 def test_read_latencies_gives_latest_of_each_kind(tmp_path):
-    ledger = Ledger(tmp_path / "latency.jsonl")
-    ledger.add("latency device=cpu threads=2", "a", {"seconds": 0.004, "spread": 0.001})
-    ledger.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
-    ledger.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
-    ledger.flush()
+    measurements = MeasurementLog(tmp_path / "latency.jsonl")
+    measurements.add("latency device=cpu threads=2", "a", {"seconds": 0.004, "spread": 0.001})
+    measurements.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
+    measurements.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
+    measurements.flush()
     assert read_latencies(tmp_path, CHILD) == {"a": Latency(0.002, 0.0002, 1, 2, "cuda")}
     assert read_latencies(tmp_path, GRAPH) == {"b": Latency(0.003, 0.0004, 1, 2, "onnxruntime")}
 
 
 def test_read_latencies_of_damaged_file_is_refused(tmp_path):
-    ledger = Ledger(tmp_path / "latency.jsonl")
-    ledger.add("latency device=cpu", "a", {"seconds": 0.004, "spread": 0.001})
-    ledger.flush()
+    measurements = MeasurementLog(tmp_path / "latency.jsonl")
+    measurements.add("latency device=cpu", "a", {"seconds": 0.004, "spread": 0.001})
+    measurements.flush()
     with pytest.raises(RunStateError, match=r"latency\.jsonl is damaged.*delete the file"):
         read_latencies(tmp_path, CHILD)
 

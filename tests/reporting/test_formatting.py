@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.reporting.formatting import times_in_words
 
 
 def test_times_in_words_has_a_row_for_each_timed_candidate(tmp_path, some):
-    ledger = Ledger(tmp_path / "latency.jsonl")
-    ledger.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
-    ledger.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
-    ledger.flush()
+    measurements = MeasurementLog(tmp_path / "latency.jsonl")
+    measurements.add("latency device=cuda threads=2", "a", {"seconds": 0.002, "spread": 0.0002})
+    measurements.add("graphs threads=2", "b", {"seconds": 0.003, "spread": 0.0004})
+    measurements.flush()
     first = some[0]
     ranked = [replace(first, id="a"), replace(first, id="b", latency=0.005), replace(first, id="c")]
     assert times_in_words(tmp_path, ranked) == [

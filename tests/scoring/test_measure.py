@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import smash
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.scoring.measure import measure_proxy
 from smash.scoring.proxies import PROXY_NAMES, Subject, Synflow
 from smash.scoring.scorer import Scorer
@@ -31,7 +31,9 @@ def drawn(cells):
 
 
 def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, drawn, tmp_path):
-    found = measure_proxy(cells, "generated-synflow", drawn, Ledger(tmp_path / "trust.jsonl"), CPU)
+    found = measure_proxy(
+        cells, "generated-synflow", drawn, MeasurementLog(tmp_path / "trust.jsonl"), CPU
+    )
     scorer = Scorer(cells.network(CPU), cells.search_data)
     for (_, architecture), numbers in zip(drawn, found, strict=True):
         child = cells.search_space.build(architecture, cells.search_data.task, "cpu")
@@ -46,16 +48,18 @@ def test_of_another_network_it_is_measured_anew(cells, drawn, digits, tmp_path):
         digits, tmp_path / "run", epochs=1, space="nas-bench-201", options=TINY, proxy_size=4,
         seed=1, device="cpu",
     )  # fmt: skip
-    ledger = Ledger(tmp_path / "trust.jsonl")
+    measurements = MeasurementLog(tmp_path / "trust.jsonl")
     for name, same in (("synflow", True), ("generated-synflow", False)):
-        first, second = (measure_proxy(run, name, drawn, ledger, CPU) for run in (cells, other))
+        first, second = (
+            measure_proxy(run, name, drawn, measurements, CPU) for run in (cells, other)
+        )
         assert (first == second) is same
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)
 def test_what_is_kept_is_not_measured_again(name, cells, drawn, tmp_path):
     path = tmp_path / "trust.jsonl"
-    first = measure_proxy(cells, name, drawn, Ledger(path), CPU)
+    first = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU)
     kept = path.read_bytes()
-    given = measure_proxy(cells, name, drawn, Ledger(path), CPU, network=cells.network(CPU))
+    given = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU, network=cells.network(CPU))
     assert (given, path.read_bytes()) == (first, kept)

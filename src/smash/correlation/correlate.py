@@ -29,9 +29,9 @@ from smash.correlation.ground_truth import (
 from smash.correlation.statistics import Agreement, Comparison
 from smash.errors import InvalidValueError, faults_of, unknown
 from smash.io.files import write_atomically, write_json
-from smash.io.measurements import Ledger, kind_of
+from smash.io.measurements import MeasurementLog, measurement_kind
 from smash.reporting.charts import scatter
-from smash.run.layout import AUDIT, FOUND, LEDGER, PICTURE, network_digest
+from smash.run.layout import AUDIT, FOUND, MEASUREMENTS, PICTURE, network_digest
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
@@ -159,7 +159,7 @@ def correlate(
         recipe,
     )
     place = choose_device(device)
-    ledger = Ledger(run.path / LEDGER)
+    measurements = MeasurementLog(run.path / MEASUREMENTS)
     if table is not None:
         known = part_of(read_table(table, str(column), run.space), run.space, half, limit)
         _check_enough(len(known), "the part of the table that is looked at")
@@ -169,7 +169,7 @@ def correlate(
             examples=examples or SCORED_EXAMPLES,
             snapshots=run.snapshots(place),
         )
-        scores = _scores(run, known, rank_by or "loss", scorer, ledger, progress)
+        scores = _scores(run, known, rank_by or "loss", scorer, measurements, progress)
         parts = [f"column {column} of {Path(table).name}", f"{half} half" if half else ""]
         truth = ", ".join(filter(None, parts))
         scored_on = f"{rank_by or 'loss'} on {len(scorer.labels):,} val examples"
@@ -183,7 +183,7 @@ def correlate(
         _check_enough(len(sample), "train")
         with open_executor(ray, device) as executor:
             known = train_sample(run, sample, settings, device, progress, executor)
-        scores = _full_scores(run, sample, known, searched, rank_by, ledger, place, progress)
+        scores = _full_scores(run, sample, known, searched, rank_by, measurements, place, progress)
         many = "s" * (settings.epochs != 1)
         truth = f"accuracy on the {AUDIT} split after {settings.epochs} epoch{many}"
         on_all = max(one.examples for one in study.candidates())
@@ -192,7 +192,8 @@ def correlate(
     sign = -1 if lower_is_better else 1
     names = dict.fromkeys([*SIZE_PROXIES, *proxies, *([prior] if prior else [])])
     numbers = {
-        name: measure_proxy(run, name, _pairs(known), ledger, place, progress) for name in names
+        name: measure_proxy(run, name, _pairs(known), measurements, place, progress)
+        for name in names
     }
     return _report(run, known, np.asarray(scores), sign, numbers, prior, truth, scored_on)
 
@@ -269,11 +270,11 @@ def _scores(
     known: Sequence[Known],
     rank_by: RankBy,
     scorer: Scorer,
-    ledger: Ledger,
+    measurements: MeasurementLog,
     progress: Progress,
 ) -> list[float]:
     """SMASH scores, lower is better."""
-    kind = kind_of(
+    kind = measurement_kind(
         "score",
         network=network_digest(run.path),
         examples=len(scorer.labels),
@@ -288,7 +289,9 @@ def _scores(
         found = scorer(architecture)
         return {each: getattr(found, each) for each in get_args(RankBy)}
 
-    return [values[rank_by] for values in ledger.measure(kind, _pairs(known), score, progress)]
+    return [
+        values[rank_by] for values in measurements.measure(kind, _pairs(known), score, progress)
+    ]
 
 
 def _full_scores(
@@ -297,7 +300,7 @@ def _full_scores(
     known: Sequence[Known],
     searched: Mapping[str, Any],
     rank_by: RankBy,
-    ledger: Ledger,
+    measurements: MeasurementLog,
     place: torch.device,
     progress: Progress,
 ) -> list[float]:
@@ -313,7 +316,7 @@ def _full_scores(
             precision=searched["precision"],
             snapshots=run.snapshots(place),
         )
-        found = _scores(run, dropped, rank_by, scorer, ledger, progress)
+        found = _scores(run, dropped, rank_by, scorer, measurements, progress)
         scores |= {one.id: score for one, score in zip(dropped, found, strict=True)}
     return [scores[one.id] for one in sample]
 

@@ -12,7 +12,7 @@ import torch
 from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.profiling.latency import GRAPH, Latency, kind_of_time, time_call
 from smash.run.child import describe_input
 from smash.run.layout import LATENCIES
@@ -40,7 +40,7 @@ def time_graphs(
     """
     threads = torch.get_num_threads()
     pairs = [(candidate.id, candidate.architecture) for candidate in candidates]
-    found = Ledger(run.path / LATENCIES).measure(
+    found = MeasurementLog(run.path / LATENCIES).measure(
         kind_of_time(GRAPH, torch.device("cpu")),
         pairs,
         lambda architecture: _measure(run, architecture, threads),

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from smash.errors import RunStateError
-from smash.io.measurements import Ledger, kind_of
+from smash.io.measurements import MeasurementLog, measurement_kind
 from smash.run.layout import LATENCIES
 from smash.runtime.device import machine_name
 from smash.runtime.rng import torch_generator
@@ -124,7 +124,7 @@ def kind_of_time(what: str, device: torch.device, /, **settings: Any) -> str:
         **settings: Other conditions that change the time.
     """
     machine = "_".join(machine_name(device).split())  # the parts of a kind are separated by spaces
-    return kind_of(what, machine=machine, threads=torch.get_num_threads(), **settings)
+    return measurement_kind(what, machine=machine, threads=torch.get_num_threads(), **settings)
 
 
 class Stopwatch:
@@ -137,13 +137,22 @@ class Stopwatch:
         space: The search space.
         task: The task that children are built for.
         device: The device that is timed.
-        ledger: Keeps the times.
+        measurements: Keeps the times.
     """
 
     def __init__(
-        self, space: SearchSpace[Any], task: Task, device: torch.device, ledger: Ledger
+        self,
+        space: SearchSpace[Any],
+        task: Task,
+        device: torch.device,
+        measurements: MeasurementLog,
     ) -> None:
-        self._space, self._task, self._device, self._ledger = space, task, device, ledger
+        self._space, self._task, self._device, self._measurements = (
+            space,
+            task,
+            device,
+            measurements,
+        )
         self._kind = kind_of_time(CHILD, device, device=device)
 
     def __call__(self, architecture: Any, within: float = math.inf) -> float:
@@ -155,14 +164,14 @@ class Stopwatch:
                 because the load that caused it may be gone.
         """
         identity = self._space.identify(architecture)
-        known = self._ledger.get(self._kind, identity)
+        known = self._measurements.get(self._kind, identity)
         if known is None or known["seconds"] > within:
             found = measure_latency(self._space, architecture, self._task, self._device)
             known = {"seconds": found.seconds, "spread": found.spread}
             if found.seconds <= within:
-                self._ledger.add(self._kind, identity, known)
+                self._measurements.add(self._kind, identity, known)
                 # At once: the time of a refused architecture is kept nowhere else.
-                self._ledger.flush()
+                self._measurements.flush()
         return known["seconds"]
 
 
@@ -178,7 +187,7 @@ def read_latencies(run: Path, what: str) -> dict[str, Latency]:
     """
     found = {}
     path = run / LATENCIES
-    for kind, identity, values in Ledger(path):
+    for kind, identity, values in MeasurementLog(path):
         try:
             name, *pairs = kind.split()
             if name != what:

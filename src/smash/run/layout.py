@@ -38,7 +38,7 @@ PICTURE = "trust.svg"
 FOUND = "trust.json"
 
 
-LEDGER = "trust.jsonl"
+MEASUREMENTS = "trust.jsonl"
 
 
 LATENCIES = "latency.jsonl"

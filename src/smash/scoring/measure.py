@@ -1,4 +1,4 @@
-"""Measuring proxies; the ledger of a run keeps the values.
+"""Measuring proxies; the measurements of a run keeps the values.
 
 So `smash search` and `smash correlate` measure each architecture once.
 """
@@ -13,7 +13,7 @@ import torch
 
 from smash.data import batches
 from smash.hypernet import SmashNetwork
-from smash.io.measurements import Ledger, kind_of
+from smash.io.measurements import MeasurementLog, measurement_kind
 from smash.profiling.cost import measure_cost
 from smash.run.layout import network_digest
 from smash.run.run import Run
@@ -30,24 +30,26 @@ def measure_proxy(
     run: Run,
     name: str,
     architectures: Sequence[tuple[str, Any]],
-    ledger: Ledger,
+    measurements: MeasurementLog,
     device: torch.device,
     progress: Progress = silent,
     network: SmashNetwork | None = None,
 ) -> list[ProxyValues]:
-    """Measures a proxy of architectures, except of those that the ledger knows.
+    """Measures a proxy of architectures, except of those that the measurements knows.
 
     Args:
         run: The run that the architectures are for.
         name: One of `PROXY_NAMES`.
         architectures: Ids and architectures.
-        ledger: Keeps the values.
+        measurements: Keeps the values.
         device: Device to compute on.
         progress: Shows progress.
         network: The run's SMASH network on `device`, if it is loaded; loaded only where needed.
     """
     if name in SIZE_PROXIES:
-        rows = ledger.measure("cost", architectures, lambda architecture: _cost(run, architecture))
+        rows = measurements.measure(
+            "cost", architectures, lambda architecture: _cost(run, architecture)
+        )
         return [(row[name],) for row in rows]
     proxy = PROXIES[name]
     data, space = run.data, run.space
@@ -61,7 +63,7 @@ def measure_proxy(
     if proxy.trained:
         source = (network or run.network(device)).source
         weights_of = {"network": network_digest(run.path)}
-    kind = kind_of(proxy.name, examples=len(images), **weights_of)
+    kind = measurement_kind(proxy.name, examples=len(images), **weights_of)
 
     def values_of(architecture: Any) -> Mapping[str, float]:
         child = space.build(architecture, data.task, str(device))
@@ -76,7 +78,7 @@ def measure_proxy(
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
 
-    rows = ledger.measure(kind, architectures, values_of, progress)
+    rows = measurements.measure(kind, architectures, values_of, progress)
     parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)

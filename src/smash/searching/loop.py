@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from smash.hypernet.smash_network import State
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.profiling.latency import Stopwatch
-from smash.run.layout import ENSEMBLE, LATENCIES, LEDGER
+from smash.run.layout import ENSEMBLE, LATENCIES, MEASUREMENTS
 from smash.run.run import Run
 from smash.runtime.executor import Executor, Future
 from smash.runtime.progress import Advance
@@ -80,8 +80,8 @@ class Loop:
         self._keep, self._prior, self._prefilter, self._device = keep, prior, prefilter, device
         self._executor, self._far_scorer = executor, executor.scatter(scorer)
         self._order = by_score if prior is None else joint_score
-        self._ledger = Ledger(run.path / LEDGER)
-        times = Ledger(run.path / LATENCIES)
+        self._measurements = MeasurementLog(run.path / MEASUREMENTS)
+        times = MeasurementLog(run.path / LATENCIES)
         self._stopwatch = Stopwatch(run.space, run.data.task, device, times)
         self.candidates: list[Candidate] = []
         self._known: set[str] = set()  # their ids
@@ -240,7 +240,7 @@ class Loop:
             yield lambda done, _: advance(there, f"{label} of {done}/{total} proposals")
 
         return measure_proxy(
-            self._run, croxy, pairs, self._ledger, self._device, shown, self._scorer.network
+            self._run, croxy, pairs, self._measurements, self._device, shown, self._scorer.network
         )
 
     def _race(

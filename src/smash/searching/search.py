@@ -10,7 +10,7 @@ from smash.cli.describe import describe_sizes, sizes_of
 from smash.config import refuse_changes
 from smash.errors import InvalidValueError, faults_of
 from smash.io.locks import hold
-from smash.io.measurements import Ledger
+from smash.io.measurements import MeasurementLog
 from smash.profiling.budget import Budget
 from smash.profiling.latency import Stopwatch
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
@@ -167,7 +167,7 @@ def search(
     network = run.network(place)
     if announce:
         announce(describe_sizes(sizes_of(run.space, run.data.task, place)))
-    stopwatch = Stopwatch(run.space, run.data.task, place, Ledger(run.path / LATENCIES))
+    stopwatch = Stopwatch(run.space, run.data.task, place, MeasurementLog(run.path / LATENCIES))
     budget.check_feasible(run.space, run.data.task, stopwatch)
     if strategy == "gradient":
         network.check_slope()  # now, and not once all random architectures are scored
