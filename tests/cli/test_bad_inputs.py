@@ -406,7 +406,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "child a list": (put(ABOUT, "[]"), EVALUATE, 2, (ABOUT, "object")),
     "child nested": (put(ABOUT, DEEP), EVALUATE, 2, (ABOUT, "damaged")),
     "child huge": (huge(ABOUT), EVALUATE, 2, (ABOUT, "at most")),
-    "child without an id": (say(ABOUT, id=None), EVALUATE, 2, (ABOUT, "'id' is missing")),
+    "child without an id": (say(ABOUT, id=None), EVALUATE, 2, (ABOUT, "id is missing")),
     "child of an endless input": (say(ABOUT, channels=2**70), EVALUATE, 2, (ABOUT, "channels")),
     "child of nothing": (
         say(ABOUT, architecture={"blocks": []}),
@@ -555,7 +555,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         ("data.png",),
     ),
     "report of a damaged study": (put(JOURNAL, "x\n\n"), "report RUN", 2, (JOURNAL, "damaged")),
-    "report of a child that is none": (put(ABOUT, "{}"), "report RUN", 2, (ABOUT, "'id'")),
+    "report of a child that is none": (put(ABOUT, "{}"), "report RUN", 2, (ABOUT, "id is missing")),
     "report of a result that is none": (
         put(RESULT, '{"val": 1}'),
         "report RUN",

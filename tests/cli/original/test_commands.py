@@ -350,7 +350,7 @@ def test_train_with_a_network_passes_its_flags_to_the_child(call, net):
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert ["val_error" in row for row in rows] == [False] * 5 + [True]
     result = smash.Child.open(path).result["test"]
-    assert f"test: top-5 error {result['top5_error']:.2%} on 10 examples" in answer.out
+    assert f"test: top-5 error {result.top5_error:.2%} on 10 examples" in answer.out
 
 
 def test_init_from_smash_begins_with_generated_weights(call, net):
