@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -364,6 +365,29 @@ def test_data_check_tells_what_is_there(smash, tmp_path):
     assert report["splits"]["test"] == {"cat": 1, "dog": 2}
     assert report["imbalance"] == 9 / 4
     assert report["ok"] is True
+
+
+def test_data_check_takes_the_data_options_of_train(smash, tmp_path):
+    folder = photos(tmp_path / "photos", {"cat": 20, "dog": 20})
+    flags = ("--image-size", "6", "--val-fraction", "0.4", "--group-pattern", r"/\d")
+    report = json.loads(smash("data", "check", str(folder), *flags, "--json").out)
+    assert sum(report["splits"]["val"].values()) > 9
+    assert any("images resized to 6x6" in note for note in report["notes"])
+    assert any(note.startswith("groups: ") for note in report["notes"])
+    check_refused(smash("data", "check", "digits", "--dims", "2"), "dims is for .npz files")
+
+
+@pytest.mark.parametrize("line", ["train {odd} --out {out}", "train {inside} --out {out}",
+                                  "train digits --out {odd}-run", "data check {odd}"])  # fmt: skip
+def test_names_that_are_not_utf8_are_refused(smash, tmp_path, line):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    photos(odd, {"cat": 3, "dog": 3})
+    inside = tmp_path / "inside"
+    photos(inside, {"cat": 3, os.fsdecode(b"caf\xe9"): 3})
+    places = {"odd": odd, "inside": inside, "out": tmp_path / "out"}
+    answer = smash(*line.format(**places).split())
+    check_refused(answer, r"caf\udce9", "UTF-8")
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_check_tells_all_that_is_wrong_and_exits_2(smash, tmp_path):

@@ -100,3 +100,18 @@ def test_a_reader_of_ones_own_is_given_the_options_that_it_names(monkeypatch, tm
     assert (data.train.images == len(str(tmp_path)) + 300).all()
     with pytest.raises(InvalidValueError, match="image_size is for folders of images"):
         load_data("mine", image_size=8)
+
+
+def test_data_without_a_home_directory_is_asked_for_in_a_line(monkeypatch, make_folder):
+    def unknown_user(uid: int) -> None:
+        raise KeyError(uid)
+
+    for variable in ("HOME", "SMASH_DATA", "SMASH_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown_user)  # as in a container without that user
+    with pytest.raises(DataError, match="there is no home directory: name it with --data-dir"):
+        load_data("modelnet10")
+    data = load_data(make_folder({"a": 3, "b": 3}))
+    assert (
+        "decoded images are not cached: there is no home directory (see SMASH_CACHE)" in data.notes
+    )

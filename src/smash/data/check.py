@@ -45,7 +45,7 @@ class Report:
         warnings: Threats to what is learned or measured, one line each.
 
     Example:
-        >>> report = smash.check_data("digits")
+        >>> report = check_data("digits")
         >>> report.ok, report.sizes
         (True, {'8x8': 1797})
     """
@@ -112,7 +112,7 @@ def check_data(source: Any, settings: LoadSettings | None = None, **changes: Any
         InvalidValueError: A setting is wrong, or a name is not known.
 
     Example:
-        >>> smash.check_data("digits").faults
+        >>> check_data("digits").faults
         ()
     """
     settings = LoadSettings.merged(settings, changes)

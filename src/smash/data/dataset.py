@@ -136,6 +136,7 @@ class Data:
             for the same examples in the same splits.
 
     Example:
+        >>> import smash
         >>> data = smash.load_data("digits")
         >>> data.task
         Task(channels=1, size=(8, 8), classes=10)

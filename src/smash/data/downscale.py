@@ -31,6 +31,7 @@ def shrink(data: Data, side: int | None) -> Data:
         The same examples in the same splits, with the padding of augmentation scaled likewise.
 
     Example:
+        >>> import smash
         >>> shrink(smash.load_data("digits"), 4).task.size
         (4, 4)
     """

@@ -89,7 +89,7 @@ def load_data(
         InvalidValueError: A setting is wrong or does not fit the source, or a name is not known.
 
     Example:
-        >>> data = smash.load_data("digits", val_fraction=0.2)
+        >>> data = load_data("digits", val_fraction=0.2)
         >>> len(data.train), len(data.val), len(data.test)
         (1222, 306, 269)
     """

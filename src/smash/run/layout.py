@@ -22,6 +22,7 @@ from smash.errors import (
     RunStateError,
 )
 from smash.io.files import check_entries
+from smash.io.text import is_utf8, printable
 
 BEST = "best.safetensors"
 
@@ -63,13 +64,16 @@ RESULT = "result.json"
 
 
 def check_free(path: Path) -> None:
-    """Makes sure that nothing would be overwritten.
+    """Checks that a new run may be made at a path, and would overwrite nothing.
 
-    What a start that was killed before it had written its settings has left is nothing.
+    The remains of a start that was killed before it wrote its settings count as nothing.
 
     Raises:
-        AlreadyExistsError: There is something at this path.
+        AlreadyExistsError: Something exists at this path.
+        InvalidValueError: The path is not UTF-8, which reports and exports could not hold.
     """
+    if not is_utf8(path):
+        raise InvalidValueError(f"path {printable(path)} must be UTF-8: choose another --out")
     if path.is_dir() and all(_is_remains(entry) for entry in path.iterdir()):
         return
     if path.exists() or path.is_symlink():

@@ -278,3 +278,60 @@ def test_truncated_archive(save):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"it is not an \.npz archive"):
         load_data(path)
+
+
+SPLIT_KEYS = {
+    "smash": "data labels val_data val_labels test_data test_labels",
+    "MedMNIST": "train_images train_labels val_images val_labels test_images test_labels",
+    "Keras": "x_train y_train x_val y_val x_test y_test",
+    "capitals": "X_train Y_train X_valid Y_valid X_test Y_test",
+}
+
+
+@pytest.mark.parametrize("names", SPLIT_KEYS.values(), ids=SPLIT_KEYS)
+def test_splits_are_taken_under_their_usual_names(tmp_path, names):
+    examples = {"train": (N, 0), "val": (6, 1), "test": (8, 2)}
+    arrays: dict[str, Any] = {}
+    for (n, value), (data, labels) in zip(
+        examples.values(), zip(*[iter(names.split())] * 2, strict=True), strict=True
+    ):
+        arrays[data] = np.full((n, 8), value)
+        arrays[labels] = np.arange(n)[:, None] % 2  # a column, as in MedMNIST
+    np.savez(tmp_path / "data.npz", **arrays)
+    data = load_data(tmp_path / "data.npz")
+    assert [len(split) for split in data.splits.values()] == [N, 6, 8]
+    assert [set(s.images.flatten().tolist()) for s in data.splits.values()] == [{0}, {1}, {2}]
+    assert not any("set apart" in note or "ignored" in note for note in data.notes)
+
+
+def test_whole_numbers_may_be_stored_as_floats(save):
+    data = load_data(save(data=GOOD, labels=LABELS.astype(np.float32)))
+    assert sorted(data.train.labels.unique().tolist()) == [0, 1]
+
+
+UNUSED = {
+    "unknown split": ({"dev_data": GOOD}, r"key 'dev_data' looks like part of a split"),
+    "misspelt": ({"val_date": GOOD}, r"key 'val_date' looks like part of a split.* rename it"),
+    "holdout": ({"holdout": GOOD}, r"key 'holdout' looks like"),
+    "labels alone": ({"y_val": LABELS}, r"key 'val_data' is missing"),
+    "twice": ({"x_train": GOOD}, r"keys '(data|x_train)' and '(data|x_train)' mean the same"),
+    "groups of a part": (
+        {"groups": LABELS, "test_data": GOOD, "test_labels": LABELS},
+        r"key 'test_groups' is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_keys_that_look_like_a_split_are_not_passed_over(save, case):
+    more, pattern = UNUSED[case]
+    with pytest.raises(DataError) as caught:
+        load_data(save(data=GOOD, **more))
+    (fault,) = caught.value.faults
+    assert re.search(pattern, fault)
+
+
+def test_messages_about_many_keys_stay_short(save):
+    with pytest.raises(DataError) as caught:
+        load_data(save(**{f"key{number}": np.zeros(1) for number in range(3000)}))
+    assert len(str(caught.value)) < 500

@@ -304,3 +304,17 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         monkeypatch.setattr(smash.data.sources.images, "_LARGE", limit)
         read_images(sorted(tmp_path.iterdir()), 8)
     assert most == {600 * 600: 2, 600 * 600 - 1: 1}
+
+
+def test_small_files_that_decode_to_a_lot_are_refused_together(tmp_path):
+    paths = []
+    for number in range(4):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("1", (9000, 9000)).save(paths[-1])
+    files = sum(path.stat().st_size for path in paths)
+    with pytest.raises(DataError) as caught:
+        Decoder(list(map(picture_file, paths)), None)
+    assert f"4 images of {files:,} bytes must decode to at most 200 times as many" in str(
+        caught.value
+    )
+    assert Decoder(list(map(picture_file, paths)), 64).shape == (4, 1, 64, 64)

@@ -2,6 +2,7 @@ import io
 import json
 import re
 import sys
+import tracemalloc
 from typing import Any
 
 import datasets
@@ -245,3 +246,24 @@ def test_a_damaged_data_set_is_refused_in_words(tmp_path, damage):
     damage(tmp_path / "saved")
     with pytest.raises(DataError, match=r"cannot be read as a table \(.+\): save it again"):
         load_data(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("label", ["x" * 1_000_000, ["x"] * 100_000])
+def test_labels_without_bound_are_refused_before_they_fill_memory(tmp_path, label):
+    path = tmp_path / "table.parquet"
+    column = [{"bytes": png(image), "path": None} for image in pixels(250)]
+    pq.write_table(pa.table({"image": column, "label": [label] * 250}), path)
+    assert path.stat().st_size < 400_000
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"column 'label' must (hold|unpack)"):
+        load_data(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+
+
+def test_messages_about_many_columns_stay_short(tmp_path):
+    columns = {f"column {number}": [1, 2] for number in range(5000)}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    with pytest.raises(DataError) as caught:
+        load_data(tmp_path / "table.parquet")
+    assert len(str(caught.value)) < 1000

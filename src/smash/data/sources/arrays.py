@@ -65,7 +65,9 @@ _OF_SPLIT = {"train": ("data", "labels", "groups")} | {
     split: tuple(f"{split}_{key}" for key in ("data", "labels", "groups"))
     for split in ("val", "test")
 }
-_LOOKS_LIKE_A_SPLIT = re.compile(r"train|val|test|dev\b|holdout|^[xy]_", re.IGNORECASE)
+_LOOKS_LIKE_A_SPLIT = re.compile(
+    r"(^[xy]?|_)(train(ing)?|val(id(ation)?)?|test(ing)?|dev|holdout)(_|\d|$)", re.IGNORECASE
+)
 _FEW_CHANNELS = range(1, 5)
 
 

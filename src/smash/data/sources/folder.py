@@ -35,7 +35,7 @@ FOLDERS = "folders"
 """Value of the setting `groups` that makes a group of each folder inside a class folder."""
 
 _MOST_GROUP_BYTES = 2**28  # of a table of groups
-_SEQUENCE = re.compile(r"^(?P<name>.*[^\d_\-. ])[_\-. ]*\d+$")
+_SEQUENCE = re.compile(r"^(?P<name>.*?)[_\-. ]*\d+$")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,13 @@ def list_folder(root: Path, settings: LoadSettings) -> Listing:
 
     Raises:
         DataError: The folder is not laid out so.
+        InvalidValueError: The table of groups does not exist.
     """
+    if settings.groups not in (None, FOLDERS) and not Path(str(settings.groups)).is_file():
+        raise InvalidValueError(
+            f"groups {settings.groups!r} must be a CSV of file and group, or {FOLDERS!r}: "
+            "there is no such file"
+        )
     folders, notes = _split_folders(root)
     names = {split: _subfolders(folder) for split, folder in folders.items()}
     faults = [
@@ -221,7 +227,6 @@ def _find_groups(
 
     Raises:
         DataError: Files have no group.
-        InvalidValueError: The settings are wrong.
     """
     if settings.groups is None and settings.group_pattern is None:
         return None
@@ -256,11 +261,6 @@ def _find_groups(
 
 def _read_groups(path: Path) -> dict[str, str]:
     """Reads a CSV with a file, relative to the folder of images, and its group in each row."""
-    if not path.is_file():
-        raise InvalidValueError(
-            f"groups {str(path)!r} must be a CSV with columns file and group, or {FOLDERS!r}: it "
-            "does not exist"
-        )
     if path.stat().st_size > _MOST_GROUP_BYTES:
         raise DataError(f"{path} must have at most {_MOST_GROUP_BYTES:,} bytes")
     try:
@@ -280,8 +280,8 @@ def _read_groups(path: Path) -> dict[str, str]:
 
 def _sequence_notes(paths: Mapping[str, list[Path]]) -> list[str]:
     """Warns where names of files look like consecutive frames of a few sequences."""
-    names = [match["name"] for path in paths["train"] if (match := _SEQUENCE.match(path.stem))]
-    counts = Counter(names)
+    matches = (_SEQUENCE.match(path.stem) for path in paths["train"])
+    counts = Counter(match["name"] for match in matches if match and match["name"])
     often = [name for name, count in counts.items() if count >= 3]
     if len(often) < 2 or sum(counts[name] for name in often) < len(paths["train"]) / 2:
         return []
