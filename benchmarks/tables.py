@@ -77,13 +77,13 @@ def compared(name: str) -> str:
     return f"{markdown_table(header, rows)}\n**{result['verdict']}**\n\n"
 
 
-def speed() -> str:
+def speed(name: str) -> str:
     """Costs as ratios, by size of the network."""
-    measured = read_result("speed")
+    measured = read_result(name)
     sizes = list(dict.fromkeys(row["size"] for row in measured if row["name"] == "step"))
     rows = []
-    for name, label in _MEASUREMENTS.items():
-        found = {row["size"]: row for row in measured if row["name"] == name}
+    for measurement, label in _MEASUREMENTS.items():
+        found = {row["size"]: row for row in measured if row["name"] == measurement}
         if not found:
             continue
         of_size = [f"{found[size]['ratio']:.3g} ({_median(found[size])})" for size in sizes]
@@ -139,7 +139,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "cells": cells,
     "memory banks": memory_banks,
     "compared on digits": partial(compared, "compared-digits"),
-    "speed": speed,
+    "speed": partial(speed, "speed"),
+    "speed on an H200": partial(speed, "speed-h200"),
     "kills": kills,
     "fuzzing": fuzzing,
     "flags": flags,
@@ -152,7 +153,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
 _MEASUREMENTS = {
     "step": "a training step ÷ passes of the child alone",
     "sample": "drawing and building an architecture ÷ a step",
-    "score": "racing ÷ scoring each on all examples",
+    "score": "architectures ranked, racing ÷ on all examples",
     "data": "images loaded ÷ images that steps consume",
 }
 
@@ -313,11 +314,9 @@ def _percent(interval: Mapping[str, float]) -> str:
 
 
 def _median(row: Mapping[str, Any]) -> str:
-    value, unit = (
-        row["median"],
-        row["unit"].removesuffix(" a step").removesuffix(" an architecture"),
-    )
-    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    unit = {"ms": "ms", "architectures": "a minute", "images": "a second"}[row["unit"].split()[0]]
+    digits = 0 if row["median"] >= 10 else 1
+    return f"{row['median']:,.{digits}f} {unit}"
 
 
 def with_tables(page: str) -> str:
