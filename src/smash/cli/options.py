@@ -136,19 +136,19 @@ def _read(field: FieldDescription, value: Any) -> Any:
 
 
 def say(words: str) -> None:
-    """Tells the user something that is not a result: on standard error."""
+    """Prints a message to standard error, in the first process only."""
     if is_first_process():
         print(printable(words), file=sys.stderr)
 
 
 def announce(lines: list[str]) -> None:
-    """Tells several things, a line each."""
+    """Prints several messages, one line each."""
     for line in lines:
         say(line)
 
 
 def load(source: str, settings: LoadSettings | None = None, **changes: Any) -> Data:
-    """Loads data and tells the user what was found."""
+    """Loads data, and prints its size and the decisions made."""
     from smash.data import load_data
 
     data = load_data(source, settings, **changes)
@@ -164,7 +164,7 @@ def load(source: str, settings: LoadSettings | None = None, **changes: Any) -> D
 
 
 def open_run(path: Path) -> Run:
-    """Finds a run. What is wrong with its folder is said before torch is imported."""
+    """Opens a run; faults of its folder are reported before torch is imported."""
     find_run(path)
     from smash.run.run import Run
 
@@ -172,7 +172,7 @@ def open_run(path: Path) -> Run:
 
 
 def open_study(path: Path) -> Study:
-    """Finds the study of a run."""
+    """Opens the study of a run."""
     find_run(path)
     check_searched(path / STUDY)
     from smash.study.study import Study
@@ -181,7 +181,7 @@ def open_study(path: Path) -> Study:
 
 
 def key_values(pairs: list[str]) -> dict[str, Any]:
-    """Reads KEY=VALUE; what a value must be, the space says."""
+    """Reads options of a space, KEY=VALUE each; the space checks the values."""
     faults = [
         f"option {pair!r} must be KEY=VALUE, such as depth=6" for pair in pairs if "=" not in pair
     ]

@@ -48,7 +48,7 @@ class Listing:
         labels: Their classes, shape ``(n,)``, int64.
         groups: Names of their groups, if groups are known.
         ignored: Entries of class folders that are not image files.
-        notes: What was ignored, one sentence each.
+        notes: Decisions made, one sentence each.
         faults: Faults of the classes and the groups.
     """
 
