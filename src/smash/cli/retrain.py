@@ -34,7 +34,7 @@ def retrain(
     tensorboard: TensorboardOption = False,
     export: Annotated[
         Path | None,
-        typer.Option(help="Then write it as 'smash export' does: .onnx, .safetensors or .py."),
+        typer.Option(help="Then export it: a .onnx, .int8.onnx, .safetensors or .py."),
     ] = None,
 ) -> None:
     """Train a candidate, or a reference network, and evaluate it on the test split."""

@@ -96,6 +96,10 @@ class OnnxNetwork:
     Attributes:
         signature: Its input and its classes.
 
+    Example:
+        network = OnnxNetwork(Path("model.onnx"))
+        logits = network(torch.rand(5, network.signature.channels, *network.signature.size))
+
     Raises:
         DataError: `write_onnx` has not written the file, or it is damaged.
         MissingExtraError: The packages for ONNX are not installed.

@@ -38,6 +38,14 @@ class Model:
     Attributes:
         signature: Its input and its classes.
         run: Maps inputs as the signature says to logits, N×classes.
+
+    Example:
+        >>> signature = Signature(
+        ...     classes=("dark", "light"), channels=1, size=(2,), scaled=True, mean=(0,), std=(1,)
+        ... )
+        >>> model = Model(signature, lambda images: torch.cat([1 - images[:, 0], images[:, 0]], 1))
+        >>> model.signature.classes[1]
+        'light'
     """
 
     signature: Signature

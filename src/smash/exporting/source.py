@@ -30,6 +30,13 @@ class NetworkSource(NamedTuple):
         modules: Source of modules by name, each after those that it imports from.
         network: Name of the class or function that builds the network.
         arguments: Its keyword arguments; the `repr` of each is the code that makes it.
+
+    Example:
+        >>> code = "def network(width): return width"
+        >>> source = NetworkSource({"mine": code}, "network", {"width": 8})
+        >>> print(gather(source.modules, source.network, own="")[1])
+        # From mine.
+        def network(width): return width
     """
 
     modules: Mapping[str, str]
