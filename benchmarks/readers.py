@@ -151,7 +151,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     def tensors(path: Path) -> object:
         module = nn.Linear(3, 2)
         optimizer = torch.optim.Adam(module.parameters())
-        return Checkpoint(path).load(module, optimizer, step=int, scaler=dict)
+        return Checkpoint(path).load(module, optimizer)
 
     def measurements(path: Path) -> None:
         shutil.copyfile(path, folder / "known.jsonl")  # what is not known is added

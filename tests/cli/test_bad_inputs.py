@@ -160,7 +160,8 @@ def gone_state(place: Place) -> None:
     """A checkpoint that is gone, though several epochs were trained."""
     place.unfinished()
     place.file(STATE).unlink()
-    place.file(METRICS).write_text('{"step": 1, "epoch": 1}\n{"step": 2, "epoch": 2}\n')
+    rows = [{"step": step, "epoch": step, "train_loss": 1.0} for step in (1, 2)]
+    place.file(METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def lines(*, number: int, old: str, new: str) -> Damage:

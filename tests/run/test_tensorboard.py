@@ -6,7 +6,8 @@ import pytest
 
 import smash
 from smash.errors import MissingExtraError
-from smash.run.metrics_log import FOLDER, Curves, MetricsLog, check_tensorboard
+from smash.run.layout import TENSORBOARD
+from smash.run.metrics_log import Curves, MetricsLog, check_tensorboard
 
 pytest.importorskip("tensorboard", reason="TensorBoard is an extra: smash-nas[dashboard]")
 
@@ -39,16 +40,16 @@ def expected(rows):
 def test_a_run_and_its_children_can_be_followed(digits, tmp_path):
     options = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
     run = smash.train(digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
-    assert read(run.path / FOLDER / "network") == expected(run.metrics.rows())
+    assert read(run.path / TENSORBOARD / "network") == expected(run.metrics.rows())
     smash.search(run, random=2, perturb=0, markov=0, examples=20)
     child = smash.retrain(run, epochs=2, test=False)
     rows = MetricsLog(child.path / "metrics.jsonl").rows()
     assert len(rows) == 2
-    assert read(run.path / FOLDER / child.path.name) == expected(rows)
+    assert read(run.path / TENSORBOARD / child.path.name) == expected(rows)
 
 
 def test_without_being_asked_nothing_is_written(run):
-    assert not (run.path / FOLDER).exists()
+    assert not (run.path / TENSORBOARD).exists()
 
 
 def test_what_a_resumed_training_writes_again_replaces_what_was_there(tmp_path):

@@ -103,7 +103,7 @@ def test_without_ray_is_said_what_to_install(command, copied, monkeypatch):
         ("--ray auto", "ray trains several children at once, got 'auto' for one: add --ranks"),
         ("--ranks 3-1", "ranks must be numbers and ranges such as 0-4 or 0,2,5, got '3-1'"),
         ("--ranks=-1", "ranks must be numbers and ranges"),
-        ("--ranks 0-9", "is not there: ranks go from 0, the best, to"),
+        ("--ranks 0-9", "does not exist: ranks go from 0, the best, to"),
         ("--ranks 0 --rank 1", "rank is for one child, got 1 with ranks '0'"),
         ("--ranks 0 --top 2", "top is for one child, got 2 with ranks '0'"),
         (

@@ -13,7 +13,6 @@ import time
 
 import pytest
 
-import smash
 from smash.cli import main as cli
 from smash.runtime.signals import Terminated, hear_interruption, hear_termination
 from tests.processes import begin, ended
@@ -139,4 +138,4 @@ def test_training_whose_terminal_closes_saves_its_state(tmp_path):
     os.close(slave)
     os.close(master)
     assert ended(process) == 128 + signal.SIGHUP
-    assert smash.Run.open(run).checkpoint.path.exists()
+    assert (run / "state.safetensors").exists()

@@ -364,7 +364,7 @@ def test_a_reference_network_of_the_candidates_size(ranked):
     assert f"{child.record.params:,}" in lines[0]
     assert f"{candidate.params:,}" in lines[0]
     assert len(lines) == 1
-    with pytest.raises(NotFoundError, match="rank 3 is not there"):
+    with pytest.raises(NotFoundError, match="rank 3 does not exist"):
         smash.retrain(ranked, rank=3, baseline="WRN")
 
 

@@ -1,4 +1,4 @@
-"""checkpoint."""
+"""Checkpoints: the state from which a training resumes exactly."""
 
 from __future__ import annotations
 
@@ -10,47 +10,41 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import RunStateError
-from smash.io.files import (
-    require,
-)
 from smash.io.tensors import load_tensors, save_tensors
 
 
 class Checkpoint:
-    """All that training needs to go on exactly: a module, its optimiser, and how far it is.
+    """The file of a module, its optimiser and the progress of their training.
 
-    What is drawn depends on the seed and the step alone, so there is no random state to keep.
+    Random draws depend on the seed and the step alone, so there is no random state to save.
+
+    Example:
+        checkpoint = Checkpoint(folder / "state.safetensors")
+        checkpoint.save(network, optimizer, {"step": 40})
+        metadata = checkpoint.load(network, optimizer)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def save(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, about: Mapping[str, Any]
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]
     ) -> None:
-        """Writes the state of both, and `about`."""
+        """Saves the state of both, with metadata as JSON."""
         tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
         for index, entries in optimizer.state_dict()["state"].items():
             for key, value in entries.items():
                 if value is not None:
                     tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
-        save_tensors(self.path, tensors, about)
+        save_tensors(self.path, tensors, metadata)
 
-    def load(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, **kinds: Any
-    ) -> dict[str, Any]:
-        """Restores both and gives `about`.
-
-        Args:
-            module: The module.
-            optimizer: Its optimiser.
-            **kinds: The types of what `about` must hold.
+    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Restores the state of both and returns the metadata.
 
         Raises:
             RunStateError: The file is damaged, or of another module.
         """
-        tensors, about = load_tensors(self.path)
-        require(about, self.path, **kinds)
+        tensors, metadata = load_tensors(self.path)
         state: dict[int, dict[str, Tensor]] = {}
         weights: dict[str, Tensor] = {}
         try:
@@ -67,4 +61,4 @@ class Checkpoint:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise RunStateError(f"{self.path} does not fit this run: {reason}") from None
-        return about
+        return metadata

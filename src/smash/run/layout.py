@@ -1,11 +1,11 @@
-"""Where things lie in a run folder, and whether they are there; answered without importing torch.
+"""The layout of a run folder: its files by name, and checks that they exist, without torch.
 
 runs/NAME/
-  config.toml  environment.json       what was asked, and with which versions
-  network.safetensors  state.*        weights; all that an exact resume needs
+  config.toml  environment.json       resolved settings; versions and machine
+  network.safetensors  state.*        weights; the state for an exact resume
   metrics.jsonl                       training curves
   study.journal                       candidates and scores
-  storage.json                        where they are instead, if on a server
+  storage.json                        the server that holds them instead
   children/NAME/                      trained candidates
 """
 
@@ -24,43 +24,33 @@ from smash.errors import (
 from smash.io.files import check_entries
 from smash.io.text import is_utf8, printable
 
-BEST = "best.safetensors"
-
-
-ENSEMBLE = "ensemble.safetensors"
-
-
-COMPARISON = "comparison.json"
-AUDIT = "audit"
-
-
-PICTURE = "trust.svg"
-
-FOUND = "trust.json"
-
-
-MEASUREMENTS = "trust.jsonl"
-
-
-LATENCIES = "latency.jsonl"
-"""The file in a run folder that keeps times."""
-
-
 CONFIG = "config.toml"
 ENVIRONMENT = "environment.json"
 NETWORK = "network.safetensors"
 CHECKPOINT = "state.safetensors"
 METRICS = "metrics.jsonl"
-STUDY = "study.journal"
-STORAGE = "storage.json"
-CHILDREN = "children"
 COPIES = "copies"
 SNAPSHOTS = "snapshots"
+TENSORBOARD = "tensorboard"
 
+STUDY = "study.journal"
+STORAGE = "storage.json"
+ENSEMBLE = "ensemble.safetensors"
+LATENCIES = "latency.jsonl"
+
+COMPARISON = "comparison.json"
+FOUND = "trust.json"
+MEASUREMENTS = "trust.jsonl"
+PICTURE = "trust.svg"
+
+CHILDREN = "children"
 ARCHITECTURE = "architecture.json"
 MODEL = "model.safetensors"
+BEST = "best.safetensors"
 RESULT = "result.json"
-"""What is in the folder of a child."""
+
+AUDIT = "audit"
+"""The split that `correlate` judges children on, and the end of their names."""
 
 
 def check_free(path: Path) -> None:
@@ -97,22 +87,22 @@ def find_run(path: str | Path) -> RunSettings:
     """
     path = Path(path)
     if not path.is_dir():
-        raise NotFoundError(f"run {str(path)!r} is not there: make it with 'smash train'")
+        raise NotFoundError(f"run {str(path)!r} does not exist; create it with 'smash train'")
     check_entries(path, depth=2)
     if not (path / CONFIG).is_file():
         if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
             raise NotFoundError(
-                f"run {str(path)!r} was stopped before it began: begin it again, without --resume"
+                f"run {str(path)!r} was stopped before it began: start it again, without --resume"
             )
         raise NotFoundError(
             f"{str(path)!r} is not a run: a run folder holds {CONFIG}; "
-            "name the folder that was given to --out"
+            "pass the folder that --out named"
         )
     return RunSettings.from_toml(path / CONFIG)
 
 
 def check_trained(path: Path) -> None:
-    """Makes sure that the SMASH network of a run is there.
+    """Checks that the SMASH network of a run is trained.
 
     Raises:
         RunStateError: Training has not finished.
@@ -120,27 +110,27 @@ def check_trained(path: Path) -> None:
     if not (path / NETWORK).is_file():
         raise RunStateError(
             f"run {str(path)!r} has not finished training: "
-            f"go on with 'smash train --resume --out {path}'"
+            f"continue with 'smash train --resume --out {path}'"
         )
 
 
 def network_digest(path: Path) -> str:
-    """Twelve digits that tell the SMASH network of a run from any other."""
+    """Identifies the SMASH network of a run by twelve hexadecimal digits."""
     with (path / NETWORK).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def check_searched(path: Path) -> None:
-    """Makes sure that a run has a study.
+    """Checks that a run has a study.
 
     Args:
         path: The study's journal.
 
     Raises:
-        NotFoundError: It is not there.
+        NotFoundError: It does not exist.
     """
     if (path.parent / STORAGE).is_file():
-        return  # what is there, the server says
+        return  # the server knows whether it has candidates
     if not path.is_file() or not path.stat().st_size:
         raise NotFoundError(
             f"run {str(path.parent)!r} has no candidates: rank some with "
@@ -149,7 +139,7 @@ def check_searched(path: Path) -> None:
 
 
 def check_child(path: str | Path) -> None:
-    """Makes sure that a trained child is there.
+    """Checks that a path is the folder of a trained child.
 
     Raises:
         NotFoundError: There is no child at this path.
@@ -171,17 +161,15 @@ def check_child(path: str | Path) -> None:
 
 
 def child_path(run: Path, name: str) -> Path:
-    """The folder of a child.
+    """Returns the folder of a child.
 
     Args:
         run: The run folder.
         name: Name of the child.
 
     Raises:
-        InvalidValueError: The name would lead out of the folder of children.
+        InvalidValueError: The name would lead outside the folder of children.
     """
     if name in ("", ".", "..") or any(sign in name for sign in "/\\\0") or len(name) > 200:
-        raise InvalidValueError(
-            f"name must be that of a folder in {CHILDREN}, got {name!r}: leave out slashes"
-        )
+        raise InvalidValueError(f"name must be a folder name, got {name!r}: leave out slashes")
     return run / CHILDREN / name

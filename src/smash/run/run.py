@@ -1,8 +1,7 @@
-"""The run folder: what a run leaves behind, and how it is found again.
+"""A run and its folder.
 
-`smash.io.files` says how files are written, `smash.run.layout` where they lie. Nothing that is
-loaded
-can run code: TOML, JSON and safetensors. Tensors carry a checksum: what was altered is not used.
+Nothing that is loaded from the folder can run code: it holds TOML, JSON and safetensors. Tensors
+carry a checksum, so that altered files are refused.
 """
 
 from __future__ import annotations
@@ -23,51 +22,39 @@ from smash.errors import RunStateError
 from smash.hypernet import SmashNetwork
 from smash.io.files import (
     make_folder,
-    read_json,
     write_atomically,
     write_json,
 )
 from smash.io.tensors import load_tensors, save_tensors
-from smash.run.checkpoint import Checkpoint
 from smash.run.layout import (
-    CHECKPOINT,
     CONFIG,
-    COPIES,
     ENVIRONMENT,
     METRICS,
     NETWORK,
     SNAPSHOTS,
     STUDY,
+    TENSORBOARD,
     check_free,
     check_trained,
     child_path,
     find_run,
 )
-from smash.run.metrics_log import FOLDER, Curves, MetricsLog
+from smash.run.metrics_log import Curves, MetricsLog
 from smash.spaces import SearchSpace, make_space
-
-__all__ = [
-    "COPIES",
-    "NETWORK",
-    "Checkpoint",
-    "MetricsLog",
-    "Run",
-    "environment",
-    "load_tensors",
-    "read_json",
-    "save_tensors",
-    "write_atomically",
-    "write_json",
-]
 
 
 class Run:
-    """A run folder: made with `create`, found with `open`.
+    """A run: a SMASH network, the study of its candidates, and trained children, in one folder.
 
     Attributes:
         path: The folder.
-        settings: What was asked for.
-        data: The data, loaded at first use unless it was set.
+        settings: Its resolved settings.
+        metrics: The training curves of the SMASH network.
+
+    Example:
+        run = smash.Run.open("runs/digits")
+        network = run.network(torch.device("cpu"))
+        print(run.settings.training.steps, run.metrics.rows()[-1]["val_error"])
     """
 
     def __init__(self, path: Path, settings: RunSettings) -> None:
@@ -77,27 +64,26 @@ class Run:
         self._search_data: Data | None = None
         self._tensorboard = False
         self.metrics = MetricsLog(path / METRICS)
-        self.checkpoint = Checkpoint(path / CHECKPOINT)
 
     def show_in_tensorboard(self) -> None:
-        """Lets TensorBoard see training curves as they grow, of this network and of children.
+        """Writes the training curves of the network and of children for TensorBoard as well.
 
         Raises:
             MissingExtraError: TensorBoard is not installed.
         """
         self._tensorboard = True
-        self.metrics.curves = Curves(self.path / FOLDER / "network")
+        self.metrics.curves = Curves(self.path / TENSORBOARD / "network")
 
     def metrics_of(self, child: Path) -> MetricsLog:
-        """The training curves of a child, by its folder."""
-        curves = Curves(self.path / FOLDER / child.name) if self._tensorboard else None
+        """Returns the training curves of a child, by its folder."""
+        curves = Curves(self.path / TENSORBOARD / child.name) if self._tensorboard else None
         return MetricsLog(child / METRICS, curves)
 
     def create(self) -> None:
-        """Makes the folder; it is a run from when its settings are there, which come last.
+        """Makes the folder. The settings are written last, because they make it a run.
 
         Raises:
-            AlreadyExistsError: There is something at this path.
+            AlreadyExistsError: The path exists.
         """
         check_free(self.path)
         make_folder(self.path)
@@ -106,7 +92,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Finds a run.
+        """Opens a run.
 
         Raises:
             NotFoundError: There is no run at this path.
@@ -116,16 +102,16 @@ class Run:
 
     @property
     def data(self) -> Data:
-        """The data that the run was made with.
+        """The data of the run, loaded at first use unless it was set.
 
         Raises:
-            RunStateError: It is no longer the same, or was given in memory and must be again.
+            RunStateError: It has changed, or it was given in memory and must be set again.
         """
         if self._data is None:
             if self.settings.data.source == IN_MEMORY:
                 raise RunStateError(
-                    f"run {str(self.path)!r} was made with data in memory, which cannot be found "
-                    "by a path: set run.data = load_data(...) of the same, with the same options"
+                    f"run {str(self.path)!r} was made with data in memory, which has no path: set "
+                    "run.data = load_data(...) with the same arrays and the same options"
                 )
             data = load_data(**self.settings.data.model_dump(exclude={"fingerprint"}))
             if data.settings.fingerprint != self.settings.data.fingerprint:
@@ -165,13 +151,13 @@ class Run:
         return self.space.proxy() if self.settings.training.proxy_space else self.space
 
     def new_network(self) -> SmashNetwork:
-        """A SMASH network as it is before the first step."""
+        """Makes a SMASH network as it is before the first step."""
         settings, task = self.settings, self.search_data.task
         return SmashNetwork(self.search_space, task, settings.hypernet, settings.seed)
 
     @property
     def study_path(self) -> Path:
-        """Where candidates and scores are kept."""
+        """The study's journal."""
         return self.path / STUDY
 
     @property
@@ -180,19 +166,13 @@ class Run:
         return (self.path / NETWORK).is_file()
 
     def save_network(self, network: nn.Module) -> None:
-        """Keeps the weights of a finished SMASH network."""
+        """Saves the weights of the trained SMASH network."""
         save_tensors(
             self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps}
         )
 
-    def keep_copy(self, network: nn.Module, epoch: int) -> None:
-        """Keeps a copy of the network as it is after an epoch of training."""
-        path = self.path / COPIES / f"epoch-{epoch}.safetensors"
-        make_folder(path.parent)
-        save_tensors(path, network.state_dict(), {"epoch": epoch})
-
     def network(self, device: torch.device) -> SmashNetwork:
-        """The finished SMASH network.
+        """Loads the trained SMASH network.
 
         Raises:
             RunStateError: Training has not finished, or the file is damaged.
@@ -200,17 +180,11 @@ class Run:
         check_trained(self.path)
         return self._network(self.path / NETWORK, device)
 
-    def keep_snapshot(self, network: nn.Module, step: int) -> None:
-        """Keeps the network as it is after a step of training, to rank beside the last one."""
-        path = self._snapshot_path(step)
-        make_folder(path.parent)
-        save_tensors(path, network.state_dict(), {"step": step})
-
     def snapshots(self, device: torch.device) -> list[SmashNetwork]:
-        """The networks that rank beside the last one, oldest first.
+        """Loads the networks that rank beside the last one, oldest first.
 
         Raises:
-            RunStateError: A file is damaged, or is gone.
+            RunStateError: A file is damaged or missing.
         """
         steps = sorted(self.settings.training.snapshot_steps)
         return [self._network(self._snapshot_path(step), device) for step in steps]
@@ -229,16 +203,16 @@ class Run:
         return network.to(device)
 
     def child_path(self, name: str) -> Path:
-        """The folder of a trained child.
+        """Returns the folder of a trained child.
 
         Raises:
-            InvalidValueError: The name would lead out of the run folder.
+            InvalidValueError: The name would lead outside the run folder.
         """
         return child_path(self.path, name)
 
 
 def environment() -> dict[str, Any]:
-    """With what a run was made: versions, machine, threads."""
+    """Describes what a run is made with: versions, machine and threads."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "python": platform.python_version(),

@@ -153,7 +153,7 @@ def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
         raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
     if not 0 <= rank < len(ranked):
         raise NotFoundError(
-            f"rank {rank} is not there: ranks go from 0, the best, to {len(ranked) - 1}"
+            f"rank {rank} does not exist: ranks go from 0, the best, to {len(ranked) - 1}"
         )
     return ranked[rank]
 
