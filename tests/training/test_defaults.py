@@ -8,7 +8,7 @@ from smash.training.defaults import suitable_preset
 from smash.training.train import begin
 
 
-def test_presets_suit_data_and_device():
+def test_suitable_preset_depends_on_data_and_device():
     assert suitable_preset((8, 8), "cpu") == "tiny"
     assert suitable_preset((32, 32), "cpu") == "small"
     assert suitable_preset((32, 32), "cuda") == "v2"
@@ -17,7 +17,9 @@ def test_presets_suit_data_and_device():
 @pytest.mark.parametrize(
     ("preset", "fixed", "growing"), [("small", True, False), ("v2", False, True)]
 )
-def test_small_memory_banks_have_a_recipe_of_their_own(digits, tmp_path, preset, fixed, growing):
+def test_train_uses_the_defaults_of_the_preset_unless_given(
+    digits, tmp_path, preset, fixed, growing
+):
     given = {"device": "cpu", "preset": preset}
     training = begin(digits, tmp_path / "usual", **given).settings.training
     assert (training.fixed_norms, training.growing) == (fixed, growing)
@@ -27,7 +29,7 @@ def test_small_memory_banks_have_a_recipe_of_their_own(digits, tmp_path, preset,
     assert (training.fixed_norms, training.growing) == (not fixed, not growing)
 
 
-def test_many_minutes_let_cells_learn_from_larger_images(tmp_path, monkeypatch):
+def test_train_with_many_minutes_takes_larger_images_for_cells(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "images.npz", data=rng.random((400, 40, 40, 1)), labels=np.arange(400) % 2)
     data = smash.load_data(tmp_path / "images.npz")

@@ -78,7 +78,7 @@ def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
     assert smash.retrain(ranked, epochs=2, device="cpu").result == whole
 
 
-def test_top_trains_briefly_and_then_the_best(ranked):
+def test_retrain_top_trains_briefly_and_then_the_best(ranked):
     said = []
     child = smash.retrain(ranked, top=2, top_epochs=1, epochs=2, device="cpu", announce=said.extend)
     brief = sorted((ranked.path / "children").glob("*-e1"))
@@ -95,7 +95,7 @@ def test_top_trains_briefly_and_then_the_best(ranked):
     assert said[3] == f"{child.record.id} is trained for 2 epochs"
 
 
-def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeypatch):
+def test_retrain_top_keeps_a_winner_that_is_trained(ranked, monkeypatch):
     asked = {"top": 2, "epochs": 2, "device": "cpu"}
     child = smash.retrain(ranked, **asked)
     monkeypatch.setattr(ChildTraining, "step", None)
@@ -118,7 +118,7 @@ def test_a_winner_of_the_best_that_is_there_is_not_trained_again(ranked, monkeyp
         ({"top": 2, "rank": 1}, "got top 2 with rank 1: leave one of them out"),
     ],
 )
-def test_the_best_are_trained_for_less_and_nothing_is_ignored(ranked, asked, words):
+def test_retrain_top_with_conflicting_settings_refuses(ranked, asked, words):
     with pytest.raises(InvalidValueError, match=words):
         smash.retrain(ranked, device="cpu", **asked)
     assert not (ranked.path / "children").exists()
@@ -209,7 +209,7 @@ def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
     assert load_file(child.path / "copies" / copies[0]).keys() == names
 
 
-def test_augmentation_follows_the_data_unless_it_is_left_out(untrained):
+def test_retrain_augments_as_the_data_says_unless_disabled(untrained):
     untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation(padding=1))
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu"}
     augmented = smash.retrain(untrained, **recipe)
@@ -222,7 +222,7 @@ def test_augmentation_follows_the_data_unless_it_is_left_out(untrained):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_trains_nearly_the_same(untrained, few_digits, precision):
+def test_retrain_in_half_precision_gives_nearly_the_same_loss(untrained, few_digits, precision):
     untrained.data = few_digits
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 0.01}
     whole = smash.retrain(untrained, precision="fp32", **recipe)
@@ -234,7 +234,7 @@ def test_half_precision_trains_nearly_the_same(untrained, few_digits, precision)
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-def test_rare_classes_weigh_more_where_asked(untrained):
+def test_retrain_with_class_weights_weighs_rare_classes_more(untrained):
     data = untrained.data
     labels = data.train.labels
     few = torch.cat([torch.where(labels > 1)[0], torch.where(labels <= 1)[0][:8]])
@@ -257,13 +257,13 @@ def test_rare_classes_weigh_more_where_asked(untrained):
     assert rows_of(weighted)[0]["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
-def test_the_name_of_a_child_says_what_changes_its_weights():
+def test_child_name_lists_settings_that_change_weights():
     settings = ChildSettings(epochs=7, seed=3, precision="fp16", augment=False, keep_every=5)
     assert child_name("abc", settings) == "abc-e7-s3-unaugmented-fp16"
     assert child_name("abc", ChildSettings(validate_on="test", validate_every=0)) == "abc"
 
 
-def test_seeds_of_many_digits_have_names_of_their_own():
+def test_child_name_distinguishes_long_seeds():
     names = {child_name("abc", ChildSettings(seed=seed)) for seed in (1_000_001, 1_000_002)}
     assert names == {"abc-s1000001", "abc-s1000002"}
     assert child_name("abc", ChildSettings(learning_rate=0.1234567)) == "abc-lr0.123457"
@@ -314,7 +314,9 @@ class _CutError(Exception):
 
 
 @pytest.mark.parametrize("cut", ["in an epoch", "in validation"])
-def test_the_modern_recipe_goes_on_exactly_where_it_was_cut(untrained, modern, cut, monkeypatch):
+def test_retrain_interrupted_resumes_exactly_with_the_modern_recipe(
+    untrained, modern, cut, monkeypatch
+):
     name = "step" if cut == "in an epoch" else "validate"
     calls, real = [], getattr(ChildTraining, name)
 
@@ -334,7 +336,7 @@ def test_the_modern_recipe_goes_on_exactly_where_it_was_cut(untrained, modern, c
     assert again.result == modern.result
 
 
-def test_patience_stops_and_keeps_the_best(untrained):
+def test_retrain_with_patience_stops_and_keeps_the_best(untrained):
     # At so large a rate no error falls epoch after epoch.
     recipe = {"baseline": "wrn-10-1", "epochs": 12, "learning_rate": 1.5, "device": "cpu"}
     child = smash.retrain(untrained, patience=1, keep_every=1, **recipe)

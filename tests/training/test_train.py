@@ -26,7 +26,7 @@ def metrics_of(run):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics.rows()]
 
 
-def test_an_interrupted_run_resumes_to_the_same_result(digits, tmp_path, monkeypatch):
+def test_train_interrupted_and_resumed_gives_the_same_result(digits, tmp_path, monkeypatch):
     whole = smash.train(digits, tmp_path / "whole", epochs=2, **TINY)
 
     from smash.runtime.signals import Interruption
@@ -53,7 +53,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(digits, tmp_path, monkeyp
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(cut).items())
 
 
-def test_same_seed_same_run_in_another_process(run, tmp_path):
+def test_train_with_the_same_seed_in_another_process_gives_the_same_run(run, tmp_path):
     study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
     code = f"""
 import json, torch, smash
@@ -69,28 +69,28 @@ print(json.dumps([rows, [[one.id, one.loss, one.error] for one in study.candidat
     assert candidates == [[one.id, one.loss, one.error] for one in study.candidates()]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(digits, tmp_path):
+def test_train_with_an_infinite_loss_raises_diverged(digits, tmp_path):
     with pytest.raises(DivergedError, match="lower --learning-rate") as caught:
         smash.train(digits, tmp_path / "run", epochs=3, learning_rate=1e30, **TINY)
     assert caught.value.exit_code == 1
     assert not (tmp_path / "run" / "network.safetensors").exists()
 
 
-def test_what_is_there_is_not_overwritten(run, digits):
+def test_train_into_an_existing_run_refuses(run, digits):
     before = (run.path / "config.toml").read_bytes()
     with pytest.raises(AlreadyExistsError):
         smash.train(digits, run.path, epochs=1, **TINY)
     assert (run.path / "config.toml").read_bytes() == before
 
 
-def test_resume_refuses_other_settings_and_other_data(run, digits):
+def test_train_resumed_with_other_settings_or_data_refuses(run, digits):
     with pytest.raises(RunStateError, match="seed was 0"):
         smash.train(digits, run.path, resume=True, seed=1)
     with pytest.raises(RunStateError, match="other data"):
         smash.train(smash.load_data("digits", val_fraction=0.2), run.path, resume=True)
 
 
-def test_a_wrong_option_leaves_no_folder(digits, tmp_path):
+def test_train_with_a_wrong_option_leaves_no_folder(digits, tmp_path):
     with pytest.raises(InvalidValueError, match="did you mean 'depth'"):
         smash.train(digits, tmp_path / "run", epochs=1, options={"depht": 3})
     assert not (tmp_path / "run").exists()
@@ -104,7 +104,7 @@ def test_a_wrong_option_leaves_no_folder(digits, tmp_path):
         (None, "must be given"),
     ],
 )
-def test_data_that_is_not_loaded_is_told(data, words, run, tmp_path):
+def test_train_with_data_that_is_not_loaded_refuses(data, words, run, tmp_path):
     with pytest.raises(InvalidValueError, match=words):
         smash.train(data, tmp_path / "other", epochs=1)
     assert not (tmp_path / "other").exists()
@@ -113,13 +113,13 @@ def test_data_that_is_not_loaded_is_told(data, words, run, tmp_path):
             smash.train(data, run.path, resume=True)
 
 
-def test_minutes_fix_the_number_of_steps(digits, tmp_path):
+def test_train_with_minutes_fixes_the_number_of_steps(digits, tmp_path):
     run = smash.train(digits, tmp_path / "run", minutes=0.05, **TINY)
     steps = smash.Run.open(run.path).settings.training.steps
     assert run.metrics.rows()[-1]["step"] == steps >= 1
 
 
-def test_the_hypernetwork_is_not_decayed(run):
+def test_make_optimizer_does_not_decay_the_hypernetwork(run):
     network = run.network(torch.device("cpu"))
     settings = TrainingPlan(steps=10)
     groups = make_optimizer(network, settings).param_groups
@@ -129,13 +129,13 @@ def test_the_hypernetwork_is_not_decayed(run):
     assert (groups[0]["lr"], groups[0]["betas"], groups[0]["eps"]) == (1e-3, (0.5, 0.999), 1e-4)
 
 
-def test_cosine_goes_from_the_learning_rate_to_zero():
+def test_scheduled_rate_follows_a_cosine_to_zero():
     settings = TrainingPlan(steps=10)
     rates = [scheduled_rate(settings, step) for step in (0, 5, 10)]
     assert rates == pytest.approx([1e-3, 5e-4, 0])
 
 
-def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
+def test_describe_run_tells_the_proxy_of_cells(tmp_path):
     cells = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 2}, "epochs": 1}
     rng = np.random.default_rng(0)
     for name, size, proxy, words in (
@@ -156,7 +156,7 @@ def test_the_proxy_of_cells_is_told_and_leaves_signals_their_length(tmp_path):
     assert not any("ranks" in line for line in describe_run(plain))
 
 
-def test_cells_of_nas_bench_201_go_through_the_whole_loop(digits, tmp_path):
+def test_cells_go_through_train_search_and_retrain(digits, tmp_path):
     given = {"space": "nas-bench-201", "options": {"channels": 4, "cells": 1, "distinct": True}}
     trained = smash.train(digits, tmp_path / "run", epochs=1, device="cpu", **given)
     run = smash.Run.open(trained.path)

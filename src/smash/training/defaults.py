@@ -1,4 +1,4 @@
-"""What a SMASH network is trained by: the defaults, what is asked for, and how many steps."""
+"""Defaults of training that depend on the space or its preset."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ benchmarks/notes.
 """
 
 LONG_DEFAULTS: dict[str, dict[str, Any]] = {"nas-bench-201": {"proxy_size": 32}}
-"""What differs where the minutes asked for are enough for `LONG_EPOCHS` with it.
+"""Slower defaults for when the minutes allow `LONG_EPOCHS` epochs with them.
 
 From 32×32 the score of cells goes on to gain for 30 epochs; joined with SynFlow it is behind that
 from 16×16 after 8 epochs, and about level after 30.
@@ -53,14 +53,14 @@ from 16×16 after 8 epochs, and about level after 30.
 LONG_EPOCHS = 20
 
 EPOCHS = {"nas-bench-201": 12}
-"""Passes over the training split where neither epochs nor minutes are asked for, by space."""
+"""Passes over the training split by space, where neither epochs nor minutes are given."""
 
 PUBLISHED_EPOCHS = 100
 SUITABLE = ("tiny", "small", "v2")
 
 
 def suitable_preset(size: tuple[int, ...], device: str) -> str:
-    """The largest preset that suits inputs of this size on this device."""
+    """Chooses the largest preset of memory banks that suits an input size and a device."""
     if max(size) <= 12:
         return "tiny"
     return "v2" if device == "cuda" else "small"

@@ -1,7 +1,6 @@
-"""How a child is trained: the published recipe, and a modern one. What differs, and how it is done.
+"""Optimisers, learning rate schedules, losses and training recipes.
 
-Everything that is drawn has a generator of its own, which torchvision's MixUp, for images only and
-with the global one, does not take.
+Random draws take a generator of their own. Torchvision's MixUp takes none, and only images.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from smash.hypernet import SmashNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a recipe adds to SGD with a cosine; the defaults add nothing.
+    """The additions of a training recipe to SGD with a cosine; the defaults add nothing.
 
     Attributes:
         label_smoothing: Share of a label that is spread over all classes (Szegedy et al. 2016).
         mixup: α of the Beta distribution that two examples are mixed by (Zhang et al. 2018); 0 for
             no mixing.
-        averaging: Decay a step of a running average of the weights, which is what is validated and
-            kept; 0 keeps the weights themselves.
+        averaging: Decay per step of a running average of the weights, which is validated and kept;
+            0 keeps the weights themselves.
         warmup: Part of training, 0…1, in which the learning rate rises to its largest.
         decay_all: Whether norms and biases decay as well.
     """
@@ -49,7 +48,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def learning_rate(recipe: Recipe, largest: float, step: int, steps: int) -> float:
-    """The learning rate of a step, counted from 0: up in a line, then down in a cosine to 0."""
+    """Computes the learning rate of a step, from 0: a linear warm-up, then a cosine to 0."""
     rising = math.ceil(recipe.warmup * steps)
     if step < rising:
         return largest * (step + 1) / (rising + 1)
@@ -57,11 +56,11 @@ def learning_rate(recipe: Recipe, largest: float, step: int, steps: int) -> floa
 
 
 def parameter_groups(recipe: Recipe, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What an optimiser takes: parameters, and how much each group decays."""
+    """Groups parameters by their weight decay, for an optimiser."""
     parameters = list(model.parameters())
     if recipe.decay_all:
         return [{"params": parameters, "weight_decay": weight_decay}]
-    # Norms and biases have one axis. Decay would pull a scale to 0, which is no simpler function.
+    # Norms and biases have one axis. Decay would pull a scale to 0, which simplifies nothing.
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -70,12 +69,12 @@ def parameter_groups(recipe: Recipe, model: nn.Module, weight_decay: float) -> l
 
 @dataclass(frozen=True)
 class Mixed:
-    """A batch of which each example is mixed with another one.
+    """A batch after mixup: each example is mixed with another one (Zhang et al. 2018).
 
     Attributes:
         images: Mixed images, n×channels×spatial.
         others: Labels of those mixed in, shape (n,).
-        share: How much of each is the example itself, 0…1.
+        share: Weight of the example itself, 0…1.
     """
 
     images: Tensor
@@ -84,12 +83,12 @@ class Mixed:
 
 
 def mix(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) -> Mixed:
-    """Mixes examples of a batch pairwise, all in the same share.
+    """Applies mixup: mixes the examples of a batch pairwise, all in the same share.
 
     Args:
         images: Normalised images, n×channels×spatial.
         labels: Shape (n,).
-        alpha: Of the Beta distribution that the share is drawn from.
+        alpha: Parameter of the Beta distribution that the share is drawn from.
         rng: Source of randomness.
     """
     share = float(rng.beta(alpha, alpha))
@@ -98,10 +97,10 @@ def mix(images: Tensor, labels: Tensor, alpha: float, rng: np.random.Generator) 
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A running average of a model's weights and statistics, to be fed after each step.
+    """Makes an exponential moving average of a model's weights and statistics.
 
-    Early on it forgets faster, or it would still hold the initial weights at the end of a short
-    training: the decay of step n is at most (1 + n) / (10 + n), as is usual.
+    The decay of step n is at most (1 + n) / (10 + n), as usual, because the average would otherwise
+    still hold the initial weights at the end of a short training.
     """
 
     def average(kept: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
@@ -118,10 +117,11 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
 def weighted_loss(
     logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float = 0.0
 ) -> Tensor:
-    """The mean loss of a batch, in nats, each example times the weight of its class.
+    """Computes the mean cross-entropy of a batch, in nats, weighted by class.
 
-    The mean is over examples, and not over their weights as torch's own is: a batch that happens to
-    hold rare classes counts for more, so that over an epoch all classes count the same.
+    The sum is divided by the number of examples, and not by the sum of their weights as in torch. A
+    batch with many examples of rare classes counts more, so that all classes count the same over an
+    epoch.
 
     Args:
         logits: Shape ``(n, classes)``.
@@ -136,7 +136,7 @@ def weighted_loss(
 
 
 def make_optimizer(network: SmashNetwork, settings: TrainingPlan) -> torch.optim.Optimizer:
-    """Makes the optimiser, which decays all weights but the hypernetwork's."""
+    """Makes the optimiser of a SMASH network; weights of the hypernetwork do not decay."""
     hypernetwork = [p for name, p in network.named_parameters() if "hypernetwork" in name]
     shared = [p for name, p in network.named_parameters() if "hypernetwork" not in name]
     groups = [
@@ -146,12 +146,12 @@ def make_optimizer(network: SmashNetwork, settings: TrainingPlan) -> torch.optim
     rate = settings.learning_rate
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, betas=(0.5, 0.999), eps=1e-4, fused=True)
-    # Not fused: torch's fails where a shared tensor gets its first gradient after the others.
+    # Fused SGD of torch fails where a shared tensor gets its first gradient after the others.
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
 
 
 def scheduled_rate(settings: TrainingPlan, step: int) -> float:
-    """The learning rate of a step, counted from 0."""
+    """Computes the learning rate of a step, counted from 0."""
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))

@@ -1,7 +1,4 @@
-"""Training a child network, from scratch or from generated weights: from what is asked to a child.
-
-The loop itself is in `smash.training.child`.
-"""
+"""`retrain`: from settings to a trained child network."""
 
 from __future__ import annotations
 
@@ -132,7 +129,7 @@ def _baseline_network(
 
 
 def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
-    """The candidate that a reference network is to stand beside."""
+    """Finds the candidate whose size a reference network takes."""
     try:
         ranked = Study(run.study_path).ranked()
     except NotFoundError:
@@ -144,10 +141,10 @@ def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
 
 
 def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
-    """The candidate of a rank.
+    """Returns the candidate of a rank.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: The rank does not exist.
     """
     if not ranked:
         raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
@@ -185,10 +182,10 @@ def _retrain(
 
 
 def check_start(run: Run, settings: ChildSettings) -> None:
-    """Makes sure that the SMASH network gives weights to children such as are trained.
+    """Checks that the SMASH network can generate the initial weights of children.
 
     Raises:
-        InvalidValueError: It gives them to the smaller ones of a proxy.
+        InvalidValueError: It generates weights for the smaller children of a proxy space.
     """
     if settings.init == "generated" and run.search_space is not run.space:
         raise InvalidValueError(
@@ -198,7 +195,7 @@ def check_start(run: Run, settings: ChildSettings) -> None:
 
 
 def check_begun(job: ChildJob, *, of_that_name: bool = False) -> None:
-    """Makes sure that a child whose training has begun is continued as it began.
+    """Checks that a child whose training has begun is continued as it began.
 
     Args:
         job: The child; its folder need not exist.

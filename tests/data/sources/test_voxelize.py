@@ -148,7 +148,7 @@ def test_prepared_files_are_read_as_modelnet(meshes, tmp_path):
     assert chosen.labels.tolist() == [7]
 
 
-def test_what_is_there_is_not_overwritten(meshes, tmp_path):
+def test_train_into_an_existing_run_refuses(meshes, tmp_path):
     present = tmp_path / "modelnet10_rot24_test.npz"
     present.write_text("mine")
     with pytest.raises(AlreadyExistsError, match=r"rot24_test\.npz already exists"):
