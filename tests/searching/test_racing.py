@@ -180,11 +180,13 @@ def test_a_race_that_was_killed_anywhere_comes_to_the_same_end(keep):
         assert [one.trace for one in later.values()] == [one.trace for one in first.values()]
 
 
-def test_a_state_is_computed_once_where_it_fits_and_again_where_not(monkeypatch):
+@pytest.mark.parametrize("name", ["_MOST_BYTES", "main_memory"])
+def test_a_state_is_computed_once_where_it_fits_and_again_where_not(monkeypatch, name):
     losses = population(np.random.default_rng(4), 8)
     ends = rungs(ALL)
     opened = []
-    monkeypatch.setattr(racing, "_MOST_BYTES", 20)
+    # 20 bytes are allowed, or are a sixteenth of the memory.
+    monkeypatch.setattr(racing, name, 20 if name == "_MOST_BYTES" else lambda: 320)
 
     class Counted(Losses):
         def entrant(self, number, **fields):

@@ -41,12 +41,15 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from smash.runtime.device import main_memory
 from smash.scoring.rank_aggregation import Floats
 
 KEEP = 10
 CONFIDENCE = 0.95
 SHARE = 1 / 3
-_MOST_BYTES = 2**30  # of states of children that wait for the next part
+# Of states of children that wait for the next part; the share is that of the process's memory.
+_MOST_BYTES = 2**30
+_MOST_SHARE = 1 / 16
 
 Promise = Callable[[], Tensor]
 """Gives predictions, once they are computed."""
@@ -225,6 +228,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Iterator[Promise], int]] = {}
+        self._limit = min(_MOST_BYTES, (main_memory() or math.inf) * _MOST_SHARE)
 
     def next_part(self, one: Entrant, number: int) -> Promise:
         """Asks for the part of that number."""
@@ -233,7 +237,7 @@ class _Waiting:
             parts = one.parts(number)
         promise = next(parts)
         held = sum(size for key, (_, size) in self._parts.items() if key != id(one))
-        if held + one.size <= _MOST_BYTES:
+        if held + one.size <= self._limit:
             self._parts[id(one)] = parts, one.size
         return promise
 
