@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="of a SMASH network, unless RECIPE has epochs"
     )
-    parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "lowrank"])
+    parser.add_argument("--hypernets", nargs="+", default=["convolutional", "none", "low-rank"])
     parser.add_argument("--candidates", type=int, default=240)
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--sample", type=int, default=60)

@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "correlate": ["--train", "3", "--epochs", "1"],
     },
     "memory-bank-low-rank": {
-        "train": ["--epochs", "1", "--hypernet", "lowrank", "--seed", "3"],
+        "train": ["--epochs", "1", "--hypernet", "low-rank", "--seed", "3"],
         "search": ["--evolve", "12", "--random", "8", "--strategy", "evolution", "--full"],
         "retrain": ["--epochs", "1", "--init", "generated", "--patience", "1"],
     },

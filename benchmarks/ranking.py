@@ -45,7 +45,7 @@ VAL_FRACTION = 0.1
 PRIOR = "synflow"  # the same for each copy, since training changes the score alone
 RECIPES: dict[str, Row] = {
     "none": {},
-    "lowrank": {"hypernet": "lowrank"},
+    "low-rank": {"hypernet": "low-rank"},
     "uniform": {"options": {**SIZE, "weighted": False}},
     "learned norms": {"fixed_norms": False},
     "rate 0.05": {"learning_rate": 0.05},

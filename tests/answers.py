@@ -1,4 +1,4 @@
-"""Commands that are run in this process, and what they answered."""
+"""Runs commands in this process and captures their answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Answer:
 
     @property
     def faults(self) -> list[str]:
-        """The fault lines: all of stderr from the first on; before it, data may be described."""
+        """The lines of standard error from the first fault on."""
         lines = self.err.splitlines()
         return list(dropwhile(lambda line: not line.startswith(f"{self.program}: "), lines))
 
 
 def call(*argv: str) -> int:
-    """Runs a command in this process and gives its exit code."""
+    """Runs a command in this process and returns its exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["smash", *argv])
         with pytest.raises(SystemExit) as left:
@@ -36,7 +36,7 @@ def call(*argv: str) -> int:
 
 
 def content(folder: Path) -> dict[str, bytes | None]:
-    """All that lies in a folder: every path, and the bytes of every file."""
+    """Reads a folder: its paths, and the bytes of each file (None for a folder)."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))

@@ -15,13 +15,13 @@ TINY: dict[str, Any] = {"preset": "tiny", "options": {"depth": 1, "max_width": 1
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tests run side by side, and results are compared bit by bit."""
+    """Uses one thread: tests run in parallel, and compare results bit by bit."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Tests leave nothing in the user's cache, and find nothing there."""
+    """Keeps tests away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SMASH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -34,13 +34,13 @@ def digits():
 
 @pytest.fixture(scope="session")
 def few_digits(digits):
-    """The digits, but only 200 to learn from: an epoch has four steps."""
+    """The digits with 200 training examples: an epoch has four steps."""
     return replace(digits, train=digits.train.subset(slice(200)))
 
 
 @pytest.fixture(scope="session")
 def trained(digits, tmp_path_factory):
-    """A run whose network was trained for an epoch; never altered, only copied."""
+    """A run whose network was trained for an epoch; tests copy and never alter it."""
     return smash.train(digits, tmp_path_factory.mktemp("trained") / "run", epochs=1, **TINY)
 
 
@@ -54,7 +54,7 @@ def run(trained, digits, tmp_path):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A trained and searched run with one child; never altered, only copied."""
+    """A trained and searched run with one child; tests copy and never alter it."""
     path = tmp_path_factory.mktemp("finished") / "run"
     train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
     search = "--random 3 --perturb 1 --markov 1 --device cpu"
@@ -66,7 +66,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(finished, tmp_path_factory):
-    """The child of `finished` in each format; never altered."""
+    """The child of `finished` in each format; tests never alter it."""
     folder = tmp_path_factory.mktemp("exported")
     (child,) = (finished / "children").iterdir()
     for name in ("m.onnx", "m.py", "n.safetensors"):

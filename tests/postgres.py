@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests: in a folder of its own, on loopback, with a password."""
+"""A PostgreSQL server for tests, in its own folder, on loopback, with a password."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-PASSWORD = "s3cret-of-tests"  # noqa: S105 # of a server that lives for seconds
+PASSWORD = "s3cret-of-tests"  # noqa: S105 # the server lives for seconds
 _PATIENCE = 300.0  # seconds
 
 
 def programs() -> Path | None:
-    """Where the server's programs are; Debian keeps them out of the path."""
+    """Finds the folder of the server's programs, which Debian keeps out of the path."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     elsewhere = shutil.which("initdb")
     return found[-1].parent if found else Path(elsewhere).parent if elsewhere else None
 
 
 class Postgres:
-    """The server."""
+    """A running server."""
 
     def __init__(self, bin_: Path) -> None:
         self._bin = bin_
         self.folder = Path(tempfile.mkdtemp(prefix="smash-postgres-"))
         self._as: dict[str, Any] = {"cwd": "/", "stdout": subprocess.DEVNULL}
-        if os.geteuid() == 0:  # which the server refuses to run as
+        if os.geteuid() == 0:  # the server refuses to run as root
             user = pwd.getpwnam("nobody")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
             self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
@@ -51,7 +51,7 @@ class Postgres:
         subprocess.run([self._bin / program, *options], check=True, **self._as)
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Starts the server and waits until it answers."""
         command = f"postgres -D {self.folder}/data -p {self.port} -F -h 127.0.0.1"
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -70,17 +70,17 @@ class Postgres:
                 time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stops it as a power cut would."""
+        """Stops the server as a power cut would."""
         self._process.send_signal(3)
         self._process.wait()
 
     def remove(self) -> None:
-        """Stops it, and removes its folder."""
+        """Stops the server and removes its folder."""
         self.stop()
         shutil.rmtree(self.folder)
 
     def connect(self, database: str) -> Any:
-        """A connection of the test's own."""
+        """Opens a connection for the test itself."""
         import psycopg
 
         try:
@@ -96,7 +96,7 @@ class Postgres:
             raise ConnectionError(str(error)) from None
 
     def database(self) -> str:
-        """Makes a database, and gives its name."""
+        """Creates a database and returns its name."""
         self._made += 1
         name = f"studies{self._made}"
         with self.connect("postgres") as connection:
@@ -104,5 +104,5 @@ class Postgres:
         return name
 
     def url(self, database: str) -> str:
-        """What users give to `--storage`."""
+        """Returns the URL that users pass to `--storage`."""
         return f"postgresql://worker@127.0.0.1:{self.port}/{database}"

@@ -1,4 +1,4 @@
-"""Processes for tests that limit, kill or lock: forked from one that has imported torch."""
+"""Processes for tests that limit, kill or lock, forked from one that has imported torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _PRELOADED = [
     "smash.correlation.correlate",
     "smash.cli.main",
 ]
-_PATIENCE = 600.0  # seconds: what hangs fails, and the slowest of machines does not
+_PATIENCE = 600.0  # seconds after which a process hangs, even on a slow machine
 
 
 def preload() -> None:
-    """Says what the process that others are forked from imports, once in a session."""
+    """Sets the imports of the process that all others are forked from."""
     get_context("forkserver").set_forkserver_preload(_PRELOADED)
 
 
@@ -32,18 +32,18 @@ def begin(work: Callable[..., object], *arguments: Any) -> BaseProcess:
 
 
 def ended(process: BaseProcess) -> int | None:
-    """Waits until a process ends, and gives its exit code; 1 where it raised."""
+    """Waits until a process ends and returns its exit code, 1 after an exception."""
     process.join(_PATIENCE)
     return process.exitcode
 
 
 def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
-    """Works in a process, and gives its exit code."""
+    """Runs `work` in a process and returns its exit code."""
     return ended(begin(work, *arguments))
 
 
 def without_rights() -> None:
-    """Gives up what lets root write where modes forbid it."""
+    """Drops the capabilities by which root ignores file modes."""
     version_3 = 0x20080522
     header = (ctypes.c_uint32 * 2)(version_3, 0)
     none = (ctypes.c_uint32 * 6)()

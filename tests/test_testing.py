@@ -1,4 +1,4 @@
-"""The conformance suite passes for our spaces and finds what is wrong with others."""
+"""The conformance suite passes for the spaces of this package, and finds broken ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 
 from smash import testing
 from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
+from smash.spaces.base import Definition
 from smash.spaces.nas_bench_201 import NasBench201Options
 from smash.testing import SPACE_CHECKS
 from tests.spaces.cases import OPTIONS
-from tests.spaces.chain import Chain, ChainSpace
+from tests.spaces.chain import Chain, ChainNetwork, ChainSpace
 
 IMAGES = Task(channels=2, size=(8, 8), classes=3)
 CELLS = NasBench201Options(channels=4, cells=1)
@@ -47,7 +48,7 @@ IN_ANOTHER_PROCESS = ("chain", "memory banks, all variable", "cells, distinct")
         if check is not testing.check_identity or name in IN_ANOTHER_PROCESS
     ],
 )
-def test_a_space_keeps_its_contract(name, check):
+def test_check_space_own_space_passes(name, check):
     check(*SPACES[name])
 
 
@@ -109,6 +110,14 @@ class _Growing(ChainSpace):
         return super().features(architecture)[: 10 + architecture.blocks[0].width]
 
 
+class _Misdefined(ChainSpace):
+    """Defines another network than it builds."""
+
+    def definition(self, architecture, task):
+        arguments = {"chain": self.smallest(), "task": task}
+        return Definition((ChainNetwork.__module__,), ChainNetwork, arguments)
+
+
 class _Negative(ChainSpace):
     def readable(self, architecture):
         return {"shift": -1.0}
@@ -154,7 +163,7 @@ class _Drifting(ChainSpace):
     ("space", "check", "words"),
     [
         (_Unstable, testing.check_identity, "must not depend on the process"),
-        (_Forgetful, testing.check_json, "must give back"),
+        (_Forgetful, testing.check_json, "must return"),
         (_Global, testing.check_randomness, "must not use global random state"),
         (_Lazy, testing.check_mutation, "must change"),
         (_Invalid, testing.check_mutation, "a chain has 3 blocks"),
@@ -162,23 +171,24 @@ class _Drifting(ChainSpace):
         (_Headless, testing.check_children, "logits must be"),
         (_Narrow, testing.check_sharing, "does not fit"),
         (_Cheaper, testing.check_extremes, "must not cost more"),
-        (_Growing, testing.check_features, "as many features"),
+        (_Misdefined, testing.check_definition, "must build the same child"),
+        (_Growing, testing.check_features, "equally many features"),
         (_Drifting, testing.check_features, "equal features"),
         (_Negative, testing.check_features, "must be in 0…1,048,576"),
         (_Constant, testing.check_children, "built without values.*blocks.0.gain"),
-        (_Noisy, testing.check_generated_state, "must always be the same"),
+        (_Noisy, testing.check_generated_state, "must be repeatable"),
     ],
 )
-def test_a_broken_space_is_found_out(space, check, words):
+def test_check_space_broken_space_raises(space, check, words):
     with pytest.raises((AssertionError, ValueError), match=words):
         check(space(), IMAGES)
 
 
-def test_dropout_leaves_scores_repeatable():
+def test_check_generated_state_dropout_passes():
     testing.check_generated_state(_Dropping(), IMAGES)
 
 
-def test_all_checks_run_in_one_call():
+def test_check_space_runs_all_checks():
     testing.check_space(ChainSpace(depth=2), IMAGES)
     with pytest.raises(AssertionError):
         testing.check_space(_Forgetful(), IMAGES)

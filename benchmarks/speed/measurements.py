@@ -34,7 +34,6 @@ from torch import Tensor
 from benchmarks.speed.timing import WARM_UP, ratio_of, take_turns
 from benchmarks.speed.workload import BATCH, SIZES, Workload
 from smash.data import Augmentation, epoch_order, training_batch
-from smash.hypernet.dilated_conv import quicken
 from smash.runtime.device import autocast, choose_device
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
@@ -127,8 +126,6 @@ def _step(work: Workload, effort: Effort) -> Iterator[Row]:
         architecture = work.architecture(number)
         child = work.space.build(architecture, work.task, str(work.device))
         initialise(child, torch_generator(0, "bench child"))
-        for module in child.modules():  # both sides use the same convolutions
-            quicken(module)
         own[number] = child
 
     def child_alone(number: int) -> None:
@@ -172,11 +169,12 @@ def _score(work: Workload, effort: Effort) -> Iterator[Row]:
 
 def _sample(work: Workload, effort: Effort) -> Iterator[Row]:
     images, labels = work.batch()
-    source: Any = work.network.source
+    encoding = work.network.source.encoding
 
     def draw(number: int) -> None:
         architecture = work.architecture(1000 + number)
-        source.encode(architecture)
+        if encoding is not None:
+            encoding.encode(architecture)
         work.network.batch_child(architecture)
 
     def step(number: int) -> None:

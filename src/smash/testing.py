@@ -1,4 +1,6 @@
-"""Conformance suites: does a search space of your own keep its contract?
+"""Conformance suites for search spaces and search strategies of your own.
+
+With pytest, each check is a test:
 
     from smash.testing import SPACE_CHECKS
 
@@ -6,9 +8,8 @@
     def test_my_space(check):
         check(MySpace(), Task(channels=3, size=(8, 8), classes=4))
 
-or, outside of pytest, ``check_space(MySpace(), task)``. A task as tiny as this one makes a suite
-of seconds. What is found is an `AssertionError` that names the architecture. `check_strategy` does
-the same for a strategy.
+`check_space` runs all of them. A tiny task keeps this within seconds. A broken rule raises an
+`AssertionError` that names the rule and the architecture. `check_strategy` checks a strategy.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from smash.hypernet import SmashNetwork
 from smash.profiling.cost import measure_cost
 from smash.searching.strategies import Scored, Strategy
 from smash.spaces.base import MOST_READABLE, SearchSpace, corner
-from smash.spaces.parameters import initialise
+from smash.spaces.parameters import initialise, without_values
 from smash.spaces.task import Task
 
 Space = SearchSpace[Any]
@@ -45,53 +46,63 @@ def check_space(space: Space, task: Task) -> None:
     """Runs all checks of a search space.
 
     Args:
-        space: The search space; it must be picklable, so that another process can have it.
-        task: What children are for; make it tiny.
+        space: The search space; it must be picklable, for a check in another process.
+        task: The task of the children; a tiny one makes the checks fast.
 
     Raises:
         AssertionError: The space breaks its contract.
+
+    Example:
+        >>> from smash import NasBench201Space, Task
+        >>> from smash.spaces.nas_bench_201 import NasBench201Options
+        >>> space = NasBench201Space(NasBench201Options(channels=2, cells=1))
+        >>> check_sharing(space, Task(channels=1, size=(4, 4), classes=2))
     """
     for check in SPACE_CHECKS:
         check(space, task)
 
 
 def check_json(space: Space, task: Task) -> None:
-    """Architectures are hashable, and the same after a way through JSON; so are their ids."""
+    """Architectures are hashable, and survive a round trip through JSON, as do their ids."""
     for architecture in _architectures(space):
         text = json.dumps(space.to_json(architecture))
         reads = [space.from_json(json.loads(text))]
         if type(space).parse is SearchSpace.parse:
             reads.append(space.parse(text))
         for read in reads:
-            _require(read == architecture, "from_json and parse must give back", architecture, text)
-            _require(hash(read) == hash(architecture), "equal ones must hash alike:", architecture)
+            _require(read == architecture, "from_json and parse must return", architecture, text)
+            _require(
+                hash(read) == hash(architecture),
+                "equal architectures must have equal hashes:",
+                architecture,
+            )
             same = space.identify(read) == space.identify(architecture)
-            _require(same, "equal ones must have the same id:", architecture)
+            _require(same, "equal architectures must have the same id:", architecture)
     for wrong in ({}, {"wrong": 1}):
         try:
             space.from_json(wrong)
         except InvalidValueError:
             continue
-        raise AssertionError(f"from_json must refuse {wrong} with an InvalidValueError")
+        raise AssertionError(f"from_json must raise InvalidValueError for {wrong}")
 
 
 def check_identity(space: Space, task: Task) -> None:
-    """Different architectures have different ids, which another process gives them too."""
+    """Different architectures have different ids, which are the same in another process."""
     drawn = set(_architectures(space))
     here = {space.identify(architecture): architecture for architecture in drawn}
-    _require(len(here) == len(drawn), "different ones must have different ids:", *drawn)
+    _require(len(here) == len(drawn), "different architectures must have different ids:", *drawn)
     documents = [space.to_json(architecture) for architecture in here.values()]
     if multiprocessing.parent_process() is not None:
-        return  # this is such a process, which came here by importing the caller's module
-    # spawn: a process of its own, with another hash seed and nothing of this one's memory.
+        return  # a spawned process gets here if the caller's module runs checks on import
+    # A spawned process has another hash seed and shares no memory.
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             there = pool.submit(_identities, space, documents).result()
     except BrokenProcessPool:
         raise AssertionError(
-            "ids could not be compared with those of a new process: it could not start; in a "
-            'script, check a space under if __name__ == "__main__"'
+            "ids cannot be compared with those of a new process, which did not start: in a "
+            'script, call the check under if __name__ == "__main__"'
         ) from None
     _require(there == list(here), "ids must not depend on the process:", there, list(here))
 
@@ -101,7 +112,7 @@ def _identities(space: Space, documents: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def check_randomness(space: Space, task: Task) -> None:
-    """What is drawn depends on the generator and on nothing else, and leaves the rest alone."""
+    """Draws depend on the generator only, and leave global random state as it is."""
 
     def draw() -> list[Any]:
         rng = np.random.default_rng(5)
@@ -111,16 +122,16 @@ def check_randomness(space: Space, task: Task) -> None:
     before = _global_states()
     first = draw()
     _require(_global_states() == before, "sample and mutate must not use global random state")
-    random.random()  # noqa: S311 # so that the global state is another one
+    random.random()  # noqa: S311 # changes the global state
     np.random.random()
     torch.rand(1)
     _require(draw() == first, "the same generator must give the same architectures:", *first)
     other = [space.sample(np.random.default_rng(seed)) for seed in range(20)]
-    _require(len(set(other)) > 1, "other generators must give other architectures:", *other)
+    _require(len(set(other)) > 1, "different generators must give different architectures:", *other)
 
 
 def check_mutation(space: Space, task: Task) -> None:
-    """A changed architecture is another one, and valid; the changed one stays as it was."""
+    """Mutation returns another, valid architecture, and leaves its argument as it is."""
     rng = np.random.default_rng(6)
     for rate in _RATES:
         architecture = space.sample(rng)
@@ -129,31 +140,33 @@ def check_mutation(space: Space, task: Task) -> None:
             changed = space.mutate(architecture, rng, rate)
             kept = json.dumps(space.to_json(architecture)) == before
             _require(kept, "mutate must not change its argument:", architecture)
-            _require(changed != architecture, f"rate {rate} must change", architecture)
+            _require(changed != architecture, f"mutate with rate {rate} must change", architecture)
             read = space.from_json(json.loads(json.dumps(space.to_json(changed))))
-            _require(read == changed, "a changed one must be in the space:", changed)
+            _require(read == changed, "a mutated architecture must be in the space:", changed)
             architecture = changed
     for least in (space.smallest(), space.largest()):
         _require(space.mutate(least, rng) != least, "mutate must change", least)
 
 
 def check_children(space: Space, task: Task) -> None:
-    """A child on the meta device is the child elsewhere without values, and a child computes."""
+    """A child has the same shapes on the meta device, and computes finite logits."""
     generator = torch.Generator().manual_seed(7)
     images = torch.randn(4, task.channels, *task.size, generator=generator)
     for architecture in _architectures(space, count=3):
         meta, child = space.build(architecture, task), space.build(architecture, task, "cpu")
-        _require(_shapes(meta) == _shapes(child), "meta and real child must agree:", architecture)
+        _require(
+            _shapes(meta) == _shapes(child), "shapes must be the same on each device:", architecture
+        )
         without = all(value.is_meta for value in _tensors(meta))
         _require(without, "a child on the meta device must hold no values:", architecture)
         again = {id(value) for value in _tensors(space.build(architecture, task))}
         own = again.isdisjoint(id(value) for value in _tensors(meta))
-        _require(own, "each child must have parameters of its own:", architecture)
+        _require(own, "children must not share parameter objects:", architecture)
         constant = _constants(child)
         _require(
             not constant,
-            "only BatchNorms may have buffers, for a child is built without values and its buffers "
-            "are zeros; compute in forward what is constant:",
+            "only BatchNorms may have buffers, since a child is built without values and its "
+            "buffers are zeros; compute constants in forward:",
             *constant,
         )
         initialise(child, generator)
@@ -165,16 +178,16 @@ def check_children(space: Space, task: Task) -> None:
         with torch.no_grad():
             alone = torch.cat([child(image[None]) for image in images])
             close = torch.allclose(alone, child(images), rtol=1e-3, atol=1e-4)
-        _require(close, "in eval mode examples must not influence each other:", architecture)
+        _require(close, "examples must not influence each other in eval mode:", architecture)
 
 
 def check_sharing(space: Space, task: Task) -> None:
-    """Each parameter of a child is a part of the shared tensor that it is said to be of."""
+    """Each parameter of a child fits the shared tensor that `shared_name` names."""
     shapes = space.shared_shapes(task)
     for architecture in (*_architectures(space), space.largest(), space.smallest()):
         for name, parameter in space.build(architecture, task).named_parameters():
             shared = space.shared_name(name)
-            _require(shared in shapes, f"{name} is a part of {shared}, which is no shared tensor")
+            _require(shared in shapes, f"shared_shapes has no tensor {shared!r} for {name}")
             try:
                 corner(shapes[shared], tuple(parameter.shape))
             except ValueError as error:
@@ -182,7 +195,7 @@ def check_sharing(space: Space, task: Task) -> None:
 
 
 def check_features(space: Space, task: Task) -> None:
-    """Features are as many finite numbers for each architecture, and always the same."""
+    """Features are finite, repeatable numbers, equally many for each architecture."""
     length: int | None = None
     names: list[str] | None = None
     for architecture in _architectures(space):
@@ -196,50 +209,77 @@ def check_features(space: Space, task: Task) -> None:
         same = torch.equal(space.features(copy), features) and space.readable(copy) == readable
         _require(same, "equal architectures must have equal features:", architecture)
         length, names = length or len(features), names or list(readable)
-        _require(len(features) == length, "all must have as many features:", architecture)
-        _require(list(readable) == names, "all must have the same readable ones:", architecture)
+        _require(
+            len(features) == length,
+            "all architectures must have equally many features:",
+            architecture,
+        )
+        _require(
+            list(readable) == names,
+            "all architectures must have the same readable features:",
+            architecture,
+        )
 
 
 def check_extremes(space: Space, task: Task) -> None:
-    """Smallest and largest are in the space, and none that is drawn is cheaper than the smallest.
+    """The smallest and the largest are in the space, and nothing is cheaper than the smallest.
 
-    That the largest is large enough is `check_sharing`'s, where it sizes the shared tensors.
+    Whether the largest is large enough shows in `check_sharing`.
     """
     least = measure_cost(space, space.smallest(), task)
     for architecture in _architectures(space, count=4 * _DRAWS):
         cost = measure_cost(space, architecture, task)
         smaller = least.params <= cost.params and least.macs <= cost.macs
-        _require(smaller, f"smallest ({least}) must not cost more than", architecture, cost)
+        _require(smaller, f"the smallest ({least}) must not cost more than", architecture, cost)
     for extreme in (space.smallest(), space.largest()):
         read = space.from_json(space.to_json(extreme))
-        _require(read == extreme, "smallest and largest must be in the space:", extreme)
+        _require(read == extreme, "the smallest and the largest must be in the space:", extreme)
+
+
+def check_definition(space: Space, task: Task) -> None:
+    """The definition that is exported, if there is one, builds the same child."""
+    for architecture in _architectures(space, count=3):
+        definition = space.definition(architecture, task)
+        if definition is None:
+            return
+        with without_values("meta"):
+            same = _shapes(definition.build()) == _shapes(space.build(architecture, task))
+        _require(same, "definition must build the same child:", architecture)
 
 
 def check_generated_state(
-    space: Space, task: Task, hypernets: Sequence[str] = ("none", "lowrank")
+    space: Space, task: Task, hypernets: Sequence[str] = ("none", "low-rank")
 ) -> None:
-    """What is scored is what is shipped: a generated state loads into the child, bit by bit."""
+    """A generated state loads into the child, which computes the scored logits exactly."""
     generator = torch.Generator().manual_seed(8)
     batches = torch.randn(2, 6, task.channels, *task.size, generator=generator)
     for hypernet in hypernets:
         network = SmashNetwork(space, task, hypernet)
-        with torch.no_grad():  # away from initial values that are 0 or 1
+        with torch.no_grad():  # no value is at its initial 0 or 1
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
         for architecture in _architectures(space, count=3):
             with torch.no_grad():
                 learned = network(architecture, batches[0])  # as a step of training does
-            _require(bool(torch.isfinite(learned).all()), f"{hypernet}: not finite:", architecture)
+            _require(
+                bool(torch.isfinite(learned).all()),
+                f"{hypernet}: logits must be finite:",
+                architecture,
+            )
             state, again = (network.state(architecture, batches[0]) for _ in range(2))
             alike = all(torch.equal(state[name], again[name]) for name in state)
-            _require(alike, f"{hypernet}: a state must always be the same:", architecture)
+            _require(alike, f"{hypernet}: a state must be repeatable:", architecture)
             child = space.build(architecture, task, "cpu")
             child.load_state_dict(state)
             with torch.no_grad():
                 scored = network.child(architecture, state)(batches[1])
                 same = torch.equal(child.eval()(batches[1]), scored)
-            _require(same, f"{hypernet}: scored and built child must agree:", architecture)
-            _require(bool(torch.isfinite(scored).all()), f"{hypernet}: not finite:", architecture)
+            _require(same, f"{hypernet}: the scored and the built child must agree:", architecture)
+            _require(
+                bool(torch.isfinite(scored).all()),
+                f"{hypernet}: logits must be finite:",
+                architecture,
+            )
 
 
 SPACE_CHECKS: tuple[Check, ...] = (
@@ -251,22 +291,23 @@ SPACE_CHECKS: tuple[Check, ...] = (
     check_sharing,
     check_features,
     check_extremes,
+    check_definition,
     check_generated_state,
 )
 """All checks of a search space; each takes the space and a task."""
 
 
 def check_strategy(strategy: Strategy[Any], history: Sequence[Scored[Any]]) -> None:
-    """A proposal depends on the history and the generator alone, so a search can be cut anywhere.
+    """A proposal depends on the history and the generator only, so that a search can resume.
 
     Args:
         strategy: The strategy.
-        history: A history that it can propose on; so must be its first half.
+        history: A history that it can propose from, as it can from the first half of it.
 
     Raises:
         AssertionError: The strategy breaks its contract.
     """
-    _require(strategy.cohort >= 1, "a cohort must be at least 1, got", strategy.cohort)
+    _require(strategy.cohort >= 1, "the cohort must be at least 1, got", strategy.cohort)
 
     def propose(length: int) -> list[Any]:
         rng = np.random.default_rng(9)
@@ -275,15 +316,17 @@ def check_strategy(strategy: Strategy[Any], history: Sequence[Scored[Any]]) -> N
     states, kept = _global_states(), list(history)
     first = propose(len(history))
     _require(_global_states() == states, "propose must not use global random state")
-    propose(len(history) // 2)  # as a search does that begins anew in the same process
+    propose(len(history) // 2)  # as another search in the same process does
     np.random.random()
-    _require(propose(len(history)) == first, "the same history must give the same:", *first)
+    _require(
+        propose(len(history)) == first, "the same history must give the same proposals:", *first
+    )
     _require(list(history) == kept, "propose must not change the history")
-    _require(len(set(first)) > 1, "a generator that goes on must give others:", *first)
+    _require(len(set(first)) > 1, "proposals must depend on the generator:", *first)
 
 
 def _architectures(space: Space, count: int = _DRAWS) -> Iterator[Any]:
-    """Architectures of all stages of training; always the same ones."""
+    """Draws the same architectures each time, from all stages of training."""
     rng = np.random.default_rng(0)
     for index in range(count):
         yield space.sample(rng, progress=min(1.0, 2 * index / max(1, count - 1)))
@@ -299,7 +342,7 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 
 def _constants(module: nn.Module) -> list[str]:
-    """Names of buffers that are not a BatchNorm's."""
+    """Names the buffers that do not belong to a BatchNorm."""
     return [
         f"{prefix}.{name}".lstrip(".")
         for prefix, part in module.named_modules()

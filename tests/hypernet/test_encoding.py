@@ -82,7 +82,7 @@ def changed(number: int, change: Callable[[Op], Op]) -> MemoryBankArchitecture:
     return MemoryBankArchitecture(tuple(blocks))
 
 
-def test_channels_rows_and_positions_are_as_many_as_the_method_says():
+def test_encode_has_the_documented_shape():
     code = encode(HAND_WRITTEN)
     assert tuple(code.shape) == (CHANNELS, 4, 12)
     encoding = GridEncoding(CODED)
@@ -91,13 +91,13 @@ def test_channels_rows_and_positions_are_as_many_as_the_method_says():
     assert GridEncoding(CODED.replaced(gates=False)).channels == GATE
 
 
-def test_banks_are_marked_at_the_positions_of_their_read():
+def test_encode_marks_banks_at_the_positions_of_their_read():
     code = encode(HAND_WRITTEN)
     found = [(s, bank) for s in range(12) for bank in range(16) if code[bank, 0, s] == 1]
     assert found == READS
 
 
-def test_only_the_first_rows_as_many_as_outputs_are_marked():
+def test_encode_marks_only_the_first_rows():
     code = encode(HAND_WRITTEN)
     for positions, outputs in PLACES:
         for s in positions:
@@ -107,7 +107,7 @@ def test_only_the_first_rows_as_many_as_outputs_are_marked():
                 assert torch.equal(code[:, row, s], expected), (s, row)
 
 
-def test_every_channel_of_an_op_by_hand():
+def test_encode_op_gives_worked_out_channels():
     """The fourth op: everything that is true at its position."""
     first = [A1, A1 + 1, A1 + 3, A1 + 6, A1 + 8, A1 + 11, A1 + 15]
     second = [A2, A2 + 2, A2 + 4, A2 + 7, A2 + 9, A2 + 13, A2 + 17]
@@ -163,7 +163,7 @@ def gate(junction: str, style: str) -> Callable[[Op], Op]:
         ),
     ],
 )
-def test_a_setting_changes_its_own_channels_at_its_op_and_nothing_else(number, change, off, on):
+def test_encode_changed_setting_changes_only_its_channels(number, change, off, on):
     before, after = encode(HAND_WRITTEN), encode(changed(number, change))
     positions, outputs = PLACES[number]
     expected = before.clone()
@@ -176,21 +176,21 @@ def test_a_setting_changes_its_own_channels_at_its_op_and_nothing_else(number, c
     assert torch.equal(after, expected)
 
 
-def test_a_gate_that_multiplies_at_the_second_junction_has_the_third_channel():
+def test_encode_gate_has_its_channel():
     code = encode(changed(3, lambda o: replace(o, gate=Gate("second", "multiply"), writes=(3, 6))))
     assert (code[GATE:, 0] == 1).nonzero().tolist() == [[2, 9]]
     assert (code[GATE:, 1] == 1).nonzero().tolist() == [[2, 9]]
     assert (code[GATE:, 2:] == -1).all()
 
 
-def test_another_read_moves_between_channels_at_its_own_position():
+def test_encode_changed_read_changes_only_its_position():
     """The last op reads banks 0, 2 at one position and 5, 6 at the next."""
     before = encode(HAND_WRITTEN)
     after = encode(changed(4, lambda o: replace(o, reads=(0, 2, 4, 6))))
     assert (before != after).nonzero().tolist() == [[4, 0, 11], [5, 0, 11]]
 
 
-def test_more_outputs_mark_more_rows():
+def test_encode_more_outputs_mark_more_rows():
     before = encode(HAND_WRITTEN)
     after = encode(changed(4, lambda o: replace(o, outputs=3, writes=(1, 3, 4))))
     expected = before.clone()
@@ -201,7 +201,7 @@ def test_more_outputs_mark_more_rows():
     assert torch.equal(after, expected)
 
 
-def test_places_follow_each_other_op_by_op():
+def test_places_follow_each_other():
     places = GridEncoding(CODED).places(HAND_WRITTEN)
     assert [list(range(place.start, place.stop)) for place in places] == [
         positions for positions, _ in PLACES
@@ -262,7 +262,7 @@ def true_statements(
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name not in ("original", "v1")])
-def test_encoding_agrees_with_one_written_position_by_position(name):
+def test_encode_agrees_with_independent_loop(name):
     options = OPTIONS[name]
     encoding, dc = GridEncoding(options), options.depth_compression
     for seed in range(3):
@@ -281,7 +281,7 @@ def test_encoding_agrees_with_one_written_position_by_position(name):
         assert torch.equal(encoding.encode(arch), torch.stack(columns, dim=2)), f"seed {seed}"
 
 
-def test_no_two_architectures_of_a_chain_have_one_encoding():
+def test_encode_different_architectures_differ():
     space, rng = MemoryBankSpace(CODED), rng_of(5)
     now = space.sample(rng)
     seen: dict[bytes, MemoryBankArchitecture] = {}
@@ -292,7 +292,7 @@ def test_no_two_architectures_of_a_chain_have_one_encoding():
     assert len(seen) > 100
 
 
-def test_a_difference_is_laid_at_the_places_of_the_base():
+def test_difference_lies_at_the_places_of_the_base():
     """The base's second op reads one bank less: all that come after it lie two positions lower."""
     fewer = changed(1, lambda old: replace(old, reads=(0,)))
     code, other = encode(HAND_WRITTEN), encode(fewer)
@@ -312,14 +312,14 @@ def test_a_difference_is_laid_at_the_places_of_the_base():
     assert difference[16 + 3, 0, 8] == -2
 
 
-def test_a_difference_at_equal_places_is_that_of_the_codes():
+def test_difference_equal_places_is_that_of_the_encodings():
     wider = changed(1, lambda old: replace(old, grid=(CONV, CONV, None, None)))
     expected = encode(wider) - encode(HAND_WRITTEN)
     assert expected.any()
     assert torch.equal(GridEncoding(CODED).difference(HAND_WRITTEN, wider), expected)
 
 
-def test_what_an_op_no_longer_does_changes_nothing():
+def test_difference_missing_positions_are_zero():
     *blocks, last = HAND_WRITTEN.blocks
     shorter = architecture(*blocks, replace(last, ops=last.ops[:1]))
     assert not GridEncoding(CODED).difference(HAND_WRITTEN, shorter).any()

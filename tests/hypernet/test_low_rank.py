@@ -25,7 +25,7 @@ SPACES: dict[str, SearchSpace[Any]] = {
 SIZES = {"signals": (16,), "cells of voxels": (4, 4, 4)}
 
 
-def network_of(name: str, hypernet: str = "lowrank", seed: int = 0) -> SmashNetwork:
+def network_of(name: str, hypernet: str = "low-rank", seed: int = 0) -> SmashNetwork:
     task = Task(channels=2, size=SIZES.get(name, (8, 8)), classes=3)
     return SmashNetwork(SPACES[name], task, hypernet, seed)
 
@@ -39,7 +39,7 @@ def network_of(name: str, hypernet: str = "lowrank", seed: int = 0) -> SmashNetw
         if hypernet != "convolutional" or isinstance(space, MemoryBankSpace)
     ],
 )
-def test_a_generated_state_loads_into_the_child_and_gives_equal_logits(name, hypernet):
+def test_state_loads_into_the_child_with_equal_logits(name, hypernet):
     network = network_of(name, hypernet)
     randomise(network, 0)
     for seed in range(2):
@@ -56,14 +56,14 @@ def test_a_generated_state_loads_into_the_child_and_gives_equal_logits(name, hyp
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_training_begins_as_plain_sharing(name):
+def test_forward_initially_equals_plain_sharing(name):
     changed, plain = network_of(name), network_of(name, "none")
     architecture = changed.space.sample(rng_of(3))
     images = images_of(changed.task, 3)
     assert torch.equal(changed(architecture, images), plain(architecture, images))
 
 
-def test_a_weight_is_the_shared_one_plus_scaled_factors_entry_by_entry():
+def test_forward_adds_scaled_factors_to_the_shared_weight():
     network = network_of("chain")
     randomise(network, 4)
     hypernetwork, shared = network.source.hypernetwork, network.source.shared
@@ -89,7 +89,7 @@ def test_a_weight_is_the_shared_one_plus_scaled_factors_entry_by_entry():
     assert torch.equal(weights["classifier.bias"], shared.tensors["classifier/bias"])
 
 
-def test_the_same_place_gets_another_weight_in_another_architecture():
+def test_forward_same_place_depends_on_the_architecture():
     network = network_of("chain")
     randomise(network, 5)
     first = Chain((ChainBlock(8, 3, 1), ChainBlock(8, 3, 1), ChainBlock(8, 3, 1)))
@@ -100,7 +100,7 @@ def test_the_same_place_gets_another_weight_in_another_architecture():
     assert not torch.equal(given[0][name], given[1][name])
 
 
-def test_ops_that_share_a_tensor_get_weights_of_their_own():
+def test_forward_ops_of_one_tensor_get_different_weights():
     network = network_of("memory banks")
     randomise(network, 6)
     plain = network.source.shared
@@ -122,11 +122,11 @@ def test_ops_that_share_a_tensor_get_weights_of_their_own():
     pytest.fail("no two ops share a weight of one shape")
 
 
-def test_a_large_kernel_needs_no_more_generated_values():
+def test_hypernetwork_large_kernel_needs_no_more_outputs():
     outputs = {}
     for kernel in (3, 7):
         options = OPTIONS["tiny"].replaced(max_kernel=kernel)
-        network = SmashNetwork(MemoryBankSpace(options), TASK, "lowrank")
+        network = SmashNetwork(MemoryBankSpace(options), TASK, "low-rank")
         hypernetwork = network.source.hypernetwork
         outputs[kernel] = sum(
             parameter.numel()
@@ -136,7 +136,7 @@ def test_a_large_kernel_needs_no_more_generated_values():
     assert outputs[3] == outputs[7]
 
 
-def test_every_part_learns_once_changes_have_begun():
+def test_backward_reaches_every_parameter():
     network = network_of("chain")
     architecture, images = network.space.largest(), images_of(TASK, 7)
     network(architecture, images).square().sum().backward()
@@ -150,7 +150,7 @@ def test_every_part_learns_once_changes_have_begun():
         assert parameter.grad.norm() > 0, name
 
 
-def test_two_networks_of_one_seed_are_alike():
+def test_network_depends_on_the_seed_only():
     first, second, other = (network_of("cells", seed=seed) for seed in (1, 1, 2))
     values = [torch.cat([p.flatten() for p in n.parameters()]) for n in (first, second, other)]
     assert torch.equal(values[0], values[1])

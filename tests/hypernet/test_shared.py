@@ -6,7 +6,7 @@ from smash.hypernet.shared import SharedWeights
 from smash.spaces.base import corner
 
 
-def test_a_kernel_is_the_leading_channels_and_the_central_crop():
+def test_forward_takes_leading_channels_and_central_crop():
     shared = SharedWeights(
         {"conv.weight": (3, 2, 5, 5), "conv.bias": (3,)}, lambda name: name, torch.Generator()
     )
@@ -27,7 +27,7 @@ def test_a_kernel_is_the_leading_channels_and_the_central_crop():
     assert shared.tensors["conv/bias"].grad is None
 
 
-def test_grouped_convolutions_take_fewer_inputs():
+def test_corner_grouped_convolution_takes_fewer_inputs():
     assert corner((64, 128, 7, 7), (16, 8, 3, 5)) == (
         slice(0, 16),
         slice(0, 8),
@@ -39,12 +39,12 @@ def test_grouped_convolutions_take_fewer_inputs():
 @pytest.mark.parametrize(
     ("whole", "part"), [((4, 4), (5, 4)), ((4, 4), (4,)), ((2, 2, 3), (2, 2, 5))]
 )
-def test_what_does_not_fit_is_refused(whole, part):
+def test_corner_larger_part_raises(whole, part):
     with pytest.raises(ValueError, match="does not fit"):
         corner(whole, part)
 
 
-def test_names_are_mapped_and_parameters_without_a_tensor_are_left_out():
+def test_forward_maps_names_and_skips_parameters_without_tensor():
     shared = SharedWeights(
         {"a.weight": (4, 4)}, lambda name: name.replace("b.", "a."), torch.Generator()
     )
@@ -54,11 +54,11 @@ def test_names_are_mapped_and_parameters_without_a_tensor_are_left_out():
     assert torch.equal(given["b.weight"], shared.tensors["a/weight"][:3, :2])
 
 
-def test_fixed_norms_are_learned_no_more_and_the_rest_is():
+def test_freeze_norms_keeps_other_tensors_trainable():
     child = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
     shapes = {name: tuple(tensor.shape) for name, tensor in child.named_parameters()}
     shared = SharedWeights(shapes, lambda name: name, torch.Generator())
-    shared.fix_norms()
+    shared.freeze_norms()
     learned = {name for name, tensor in shared.tensors.items() if tensor.requires_grad}
     assert learned == {"0/weight", "0/bias", "3/weight", "3/bias"}
     assert shared.tensors["1/weight"].tolist() == [1, 1]

@@ -6,8 +6,6 @@ import torch
 
 from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
-from smash.hypernet.shared import SharedWeights
-from smash.hypernet.smash_network import _filled
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.memory_bank import Gate
 from tests.spaces.cases import OPTIONS
@@ -34,7 +32,7 @@ def images_of(network: SmashNetwork, seed: int, n: int = 6) -> torch.Tensor:
 
 @pytest.mark.parametrize("hypernet", ["convolutional", "none"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_scored_child_is_the_built_child(name, hypernet):
+def test_child_equals_the_built_child(name, hypernet):
     network = network_of(name, hypernet)
     for seed in range(3):
         architecture = network.space.sample(np.random.default_rng(seed))
@@ -49,7 +47,7 @@ def test_the_scored_child_is_the_built_child(name, hypernet):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if OPTIONS[name].gates])
-def test_the_scored_child_is_the_built_child_with_every_gate(name):
+def test_child_with_every_gate_equals_the_built_child(name):
     network, rng = network_of(name), np.random.default_rng(0)
     left = {Gate(j, s) for j in ("first", "second") for s in ("multiply", "split")}
     for _ in range(300):
@@ -71,7 +69,7 @@ def test_the_scored_child_is_the_built_child_with_every_gate(name):
     assert not left
 
 
-def test_statistics_are_those_of_the_calibration_batch():
+def test_state_has_statistics_of_the_calibration_batch():
     network = network_of("small")
     architecture = network.space.sample(np.random.default_rng(0))
     images = images_of(network, 0)
@@ -86,7 +84,7 @@ def test_statistics_are_those_of_the_calibration_batch():
     torch.testing.assert_close(state["blocks.0.ops.0.norm.running_var"], var)
 
 
-def test_a_state_depends_on_nothing_that_was_asked_before():
+def test_state_does_not_depend_on_earlier_calls():
     network = network_of("grid-var")
     rng = np.random.default_rng(0)
     first, second = network.space.sample(rng), network.space.sample(rng)
@@ -98,14 +96,14 @@ def test_a_state_depends_on_nothing_that_was_asked_before():
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_an_unknown_hypernet_is_refused_with_the_likely_name():
+def test_network_unknown_hypernet_suggests_a_name():
     network = network_of("tiny")
     with pytest.raises(InvalidValueError, match="did you mean 'convolutional'"):
         SmashNetwork(network.space, network.task, "convolutionel")
 
 
 @pytest.mark.parametrize("name", ["small", "grid-var", "op-norm", "gates"])
-def test_generated_weights_lie_where_the_method_says(name):
+def test_source_generated_weights_follow_the_layout(name):
     network = network_of(name)
     options = OPTIONS[name]
     architecture = network.space.sample(np.random.default_rng(5))
@@ -131,25 +129,8 @@ def test_generated_weights_lie_where_the_method_says(name):
         torch.testing.assert_close(weight.flatten(1), expected)
 
 
-def test_a_shared_weight_is_the_corner_and_the_central_crop():
-    shared = SharedWeights({"conv.weight": (3, 2, 5)}, lambda name: name, torch.Generator())
-    child = torch.nn.ModuleDict({"conv": torch.nn.Conv1d(1, 2, 3, bias=False, device="meta")})
-    (tensor,) = shared.parameters()
-    given = shared(child)["conv.weight"]
-    assert torch.equal(given, tensor[:2, :1, 1:4])
-    given.sum().backward()
-    assert tensor.grad.nonzero().tolist() == [[o, 0, k] for o in range(2) for k in (1, 2, 3)]
-
-
-def test_parts_that_share_a_parameter_share_what_is_given_for_it():
-    child = torch.nn.Sequential(*(torch.nn.Linear(2, 2, device="meta") for _ in range(2)))
-    child[1].weight = child[0].weight
-    state = {name: torch.ones(p.shape) for name, p in child.named_parameters()}
-    assert torch.equal(_filled(child, state)(torch.ones(1, 2)), torch.full((1, 2), 7.0))
-
-
-@pytest.mark.parametrize("hypernet", ["convolutional", "lowrank"])
-def test_a_slope_is_the_finite_difference_along_the_change(hypernet):
+@pytest.mark.parametrize("hypernet", ["convolutional", "low-rank"])
+def test_slope_equals_the_finite_difference(hypernet):
     space = MemoryBankSpace(OPTIONS["grid-var"])
     task = Task(channels=2, size=(8, 8), classes=3)
     network = SmashNetwork(space, task, hypernet, seed=5).double()
@@ -175,13 +156,16 @@ def test_a_slope_is_the_finite_difference_along_the_change(hypernet):
 
     for _ in range(5):
         other = space.mutate(base, rng, 0.1)
-        code, difference = source.encode(base), source.difference(base, other)
+        code, difference = (
+            tensor.double()
+            for tensor in (source.encoding.encode(base), source.encoding.difference(base, other))
+        )
         step = 1e-7  # small: ReLUs have kinks
         expected = (loss(code + step * difference) - loss(code - step * difference)) / (2 * step)
         assert slope(other) == pytest.approx(expected, rel=1e-3, abs=1e-7), "seed 7"
 
 
-def test_plain_sharing_has_no_slope():
+def test_slope_plain_sharing_raises():
     space = MemoryBankSpace(OPTIONS["tiny"])
     network = SmashNetwork(space, Task(channels=1, size=(8, 8), classes=2), "none")
     with pytest.raises(InvalidValueError, match="needs a hypernetwork"):

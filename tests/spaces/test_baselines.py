@@ -25,7 +25,7 @@ SMALL = Task(channels=1, size=(8, 8), classes=5)
         *[("wrn-16-8", 11.0), ("wrn-22-8", 17.2), ("wrn-28-10", 36.5)],
     ],
 )
-def test_wide_resnets_have_their_published_parameters(name, millions):
+def test_wide_resnet_has_published_parameters(name, millions):
     found = count_parameters(make_baseline(name, CIFAR)) / 1e6
     assert found == pytest.approx(millions, abs=0.06)
 
@@ -35,12 +35,12 @@ def test_wide_resnets_have_their_published_parameters(name, millions):
     # He et al. 2016 (arXiv 1512.03385), table 6, in millions as printed there.
     [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)],
 )
-def test_narrow_resnets_have_their_published_parameters(depth, millions):
+def test_resnet_has_published_parameters(depth, millions):
     found = count_parameters(make_baseline(f"resnet-{depth}-16", CIFAR)) / 1e6
     assert found == pytest.approx(millions, abs=0.05 if depth == 110 else 0.006)
 
 
-def test_a_narrow_resnet_computes_what_is_published():
+def test_resnet_agrees_with_hand_written_forward():
     network = make_baseline("resnet-8-3", SMALL, "cpu")
     initialise(network, torch.Generator().manual_seed(0))
     network.eval()
@@ -69,7 +69,7 @@ def test_a_narrow_resnet_computes_what_is_published():
 
 @pytest.mark.parametrize("family", ["resnet", "wrn"])
 @pytest.mark.parametrize("params", [1_000, 70_000, 400_000, 9_000_000])
-def test_the_nearest_of_a_family_is_found(family, params):
+def test_fit_baseline_finds_the_nearest(family, params):
     name = fit_baseline(family, params, CIFAR)
     _, depth, width = name.split("-")
     found = count_parameters(make_baseline(name, CIFAR))
@@ -85,21 +85,21 @@ def test_the_nearest_of_a_family_is_found(family, params):
 
 
 @pytest.mark.parametrize("params", [2_000, 8_000, 28_762, 60_000])
-def test_a_small_winner_has_a_wide_resnet_of_its_size(params):
+def test_fit_baseline_small_target_finds_fractional_width(params):
     """WRN-10-1 has 77,000 parameters: beside the digits' winner that is 2.7 times too many."""
     digits = Task(channels=1, size=(8, 8), classes=10)
     found = count_parameters(make_baseline(fit_baseline("wrn", params, digits), digits))
     assert 1 / 1.3 < found / params < 1.3
 
 
-def test_the_reference_of_the_published_budget_is_wrn_40_4():
+def test_reference_published_budget_has_parameters_of_wrn_40_4():
     named = MemoryBankSpace().reference()
     assert named is not None
     classifier = 256 * 10 + 10
     assert count_parameters(make_baseline("WRN", CIFAR)) == named[1] + classifier
 
 
-def test_a_wide_resnet_computes_what_is_published():
+def test_wide_resnet_agrees_with_hand_written_forward():
     network = make_baseline("wrn-10-2", SMALL, "cpu")
     initialise(network, torch.Generator().manual_seed(0))
     network.eval()
@@ -129,12 +129,12 @@ def test_a_wide_resnet_computes_what_is_published():
     # He et al. 2016 for CIFAR's stem: kuangliu/pytorch-cifar's counts of these networks.
     [("resnet18", 11.17), ("resnet50", 23.52), ("densenet121", 6.96), ("vgg16_bn", 14.73)],
 )
-def test_torchvisions_networks_have_the_size_that_is_usual_for_cifar(name, millions):
+def test_make_baseline_torchvision_has_usual_size_for_cifar(name, millions):
     network = make_baseline(name, CIFAR)
     assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
-def test_the_stem_is_3_wide_and_nothing_is_pooled_after_it():
+def test_make_baseline_torchvision_has_small_stem_without_pool():
     task = Task(channels=4, size=(32, 32), classes=7)
     ours = make_baseline("resnet18", task, "cpu")
     initialise(ours, torch.Generator().manual_seed(0))
@@ -149,7 +149,7 @@ def test_the_stem_is_3_wide_and_nothing_is_pooled_after_it():
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg11", "vgg16_bn", "wrn-10-1"])
 @pytest.mark.parametrize("task", [SMALL, Task(channels=3, size=(96, 80), classes=6)])
-def test_small_and_large_images_fit(name, task):
+def test_make_baseline_small_and_large_images_fit(name, task):
     network = make_baseline(name, task, "cpu")
     initialise(network, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_small_and_large_images_fit(name, task):
 
 
 @pytest.mark.parametrize("size", [(64,), (8, 8, 8)])
-def test_resnets_take_signals_and_volumes_and_others_refuse(size):
+def test_make_baseline_signals_and_volumes_need_resnets(size):
     task = Task(channels=2, size=size, classes=3)
     for name in ("wrn-10-1", "wrn-10-0.125", "resnet-8-4"):
         network = make_baseline(name, task, "cpu")
@@ -189,11 +189,11 @@ def test_resnets_take_signals_and_volumes_and_others_refuse(size):
         ],
     ],
 )
-def test_a_network_has_one_name(given, name):
+def test_full_name_normalises_spellings(given, name):
     assert full_name(given) == name
 
 
-def test_unknown_names_say_which_is_meant():
+def test_full_name_unknown_suggests_a_name():
     with pytest.raises(InvalidValueError, match="did you mean 'resnet18'"):
         make_baseline("resnet19", CIFAR)
     for name in ("wrn-17-2", "wrn-4-2", "wrn-16-0", "wrn-16-0.3", "wrn-16-0.0"):
@@ -204,7 +204,7 @@ def test_unknown_names_say_which_is_meant():
             make_baseline(name, CIFAR)
 
 
-def test_building_draws_nothing():
+def test_make_baseline_draws_no_random_numbers():
     before = torch.random.get_rng_state()
     make_baseline("resnet18", CIFAR, "cpu")
     make_baseline("densenet121", CIFAR, "cpu")

@@ -37,7 +37,7 @@ def package(tmp_path, monkeypatch):
     sys.modules.pop("chains_of_a_user", None)
 
 
-def test_commands_know_it(package, tmp_path, capsys):
+def test_make_space_entry_point_is_found_by_commands(package, tmp_path, capsys):
     package("chains_of_a_user:make")
     run = str(tmp_path / "run")
     train = ("train", "digits", "--space", "chain", "-o", "depth=2", "--epochs", "1", "--out", run)
@@ -47,7 +47,7 @@ def test_commands_know_it(package, tmp_path, capsys):
     assert call(*search) == 0, capsys.readouterr().err
 
 
-def test_one_that_cannot_be_loaded_is_told_in_a_line(package, tmp_path, capsys):
+def test_make_space_broken_entry_point_exits_with_one_line(package, tmp_path, capsys):
     package("chains_of_a_user:forgotten")
     run = str(tmp_path / "run")
     assert call("train", "digits", "--space", "chain", "--out", run) == 2
@@ -57,12 +57,12 @@ def test_one_that_cannot_be_loaded_is_told_in_a_line(package, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_name_that_nobody_brings_along_is_refused():
+def test_make_space_unknown_name_raises():
     with pytest.raises(InvalidValueError, match=r"an entry point 'smash\.spaces'"):
         make_space(SpaceSettings(name="chain"), dims=2)
 
 
-def test_what_a_program_adds_comes_first(package, monkeypatch):
+def test_make_space_registered_space_precedes_entry_point(package, monkeypatch):
     package("chains_of_a_user:forgotten")
     monkeypatch.setitem(make_space.__globals__["SPACES"], "chain", lambda *_: ChainSpace(5))
     assert make_space(SpaceSettings(name="chain"), dims=2).depth == 5

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smash.hypernet.source import Encoding
 from smash.spaces.memory_bank.architecture import (
     GATES,
     Block,
@@ -41,7 +42,7 @@ class OpPlace:
     stop: int
 
 
-class GridEncoding:
+class GridEncoding(Encoding[MemoryBankArchitecture]):
     """Encodes architectures of one memory-bank space.
 
     Args:
@@ -61,7 +62,7 @@ class GridEncoding:
         self.channels = len(self._columns)
 
     def _layout(self) -> Iterator[tuple[object, ...]]:
-        """The statement that each channel makes."""
+        """Lists the statement of each channel."""
         options = self._options
         yield from (("reads", bank) for bank in range(self._max_banks))
         yield from (("writes", bank) for bank in range(self._max_banks))
@@ -79,7 +80,7 @@ class GridEncoding:
             yield from (("gate", gate) for gate in GATES)
 
     def places(self, architecture: MemoryBankArchitecture) -> list[OpPlace]:
-        """Where each op lies, in the order of the network's depth."""
+        """Locates the ops in the grid, in order of depth."""
         places, start = [], 0
         for index, block in enumerate(architecture.blocks):
             for number, op in enumerate(block.ops):
@@ -90,11 +91,11 @@ class GridEncoding:
         return places
 
     def encode(self, architecture: MemoryBankArchitecture) -> Tensor:
-        """Gives the encoding, shape (C, k, S), with S the positions that the architecture uses."""
+        """Encodes an architecture, (C, k, S), where S is the number of positions that it uses."""
         costs: list[int] = []
         outputs: list[int] = []
-        true: tuple[list[int], list[int]] = [], []  # channels that hold all over an op, and the op
-        read: tuple[list[int], list[int]] = [], []  # channels that hold at a position, and that
+        true: tuple[list[int], list[int]] = [], []  # channels that hold all over an op; that op
+        read: tuple[list[int], list[int]] = [], []  # channels that hold at one position; that one
         start = 0
         for index, block in enumerate(architecture.blocks):
             for op in block.ops:
@@ -117,10 +118,10 @@ class GridEncoding:
         return torch.minimum(_signs(holds_CS)[:, None], _signs(marked_kS))
 
     def difference(self, base: MemoryBankArchitecture, other: MemoryBankArchitecture) -> Tensor:
-        """Gives what `other` changes in the encoding of `base`, of the shape of the latter.
+        """Computes the change of the encoding of `base` that leads to `other`, (C, k, S) of `base`.
 
-        Op by op, since an op that reads more banks moves all that come after it. Where an op of
-        `base` has more positions than that of `other`, or where that is gone, nothing changes.
+        Ops are compared one by one, since an op that reads more banks moves all ops after it. The
+        change is 0 at positions of an op of `base` that the same op of `other` does not have.
         """
         code_CkS = self.encode(base)
         other_CkS, places = self.encode(other), {p.parameter: p for p in self.places(other)}
@@ -136,7 +137,7 @@ class GridEncoding:
         return difference_CkS
 
     def _true(self, block: int, op: Op) -> list[int]:
-        """Channels that hold at all positions of an op."""
+        """Lists the channels that hold at all positions of an op."""
         keys: list[tuple[object, ...]] = [("block", block), ("outputs", op.outputs)]
         keys += [("writes", bank) for bank in op.writes]
         for position, conv in enumerate(op.grid):
@@ -147,7 +148,7 @@ class GridEncoding:
         return [self._columns[key] for key in keys]
 
     def _read_positions(self, op: Op, block: Block) -> tuple[list[int], list[int]]:
-        """Pairs of a position and a bank that is read there."""
+        """Gives the position and the bank of each read, where an op begins at position 0."""
         compression, positions, banks = self._options.depth_compression, [], []
         for number, bank in enumerate(op.reads):
             first = number * block.bank_size
@@ -159,7 +160,7 @@ class GridEncoding:
 
 
 def _signs(holds: NDArray[np.bool_]) -> Tensor:
-    """+1 where something holds, −1 elsewhere."""
+    """Maps true to +1 and false to −1."""
     return torch.from_numpy(holds).float().mul_(2).sub_(1)
 
 

@@ -1,12 +1,13 @@
-"""Shared weights plus architecture-conditioned low-rank changes, for any space.
+"""Shared weights plus low-rank changes that depend on the architecture, for any space.
 
 A weight of a child is W = S + U · diag(g) · V: S is its shared tensor, U and V are learned factors
-of rank r that go with the shared tensor, and g says how much of each of the r changes this
-architecture takes at this place. A small network gives g; U and V are scaled and never generated,
-so a 7×7 kernel costs no more generated values than a 1×1 one.
+of rank r that belong to the shared tensor, and g says how much of each of the r changes this
+architecture takes at this place. A small network computes g; U and V are scaled and never
+generated, so a 7×7 kernel needs no more generated values than a 1×1 one.
 
-Legend: L weights of a child, r rank, F features of an architecture, P numbers about a place,
-E numbers learned for a shared tensor, O out channels, I in channels, K kernel extents.
+Legend: L weights of a child, T shared tensors, r rank, F features of an architecture, P numbers
+about a place, E numbers learned for a shared tensor, O out channels, I in channels, K kernel
+extents.
 """
 
 from __future__ import annotations
@@ -19,25 +20,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.hypernet.shared import SharedWeights
+from smash.hypernet.shared import SharedWeights, tensor_key
+from smash.hypernet.source import Encoding, WeightSource, send_like
 from smash.spaces.base import SearchSpace, Shape, corner
 from smash.spaces.task import Task
 
 _RANK = 8
 _HIDDEN = 64
 _LEARNED = 16  # E
-# Size of a change, where all of g is 1, against that of the shared weight, at the start. With 1, g
-# went to its limits within an epoch of SGD at 0.05, and training was slower than plain sharing.
+# Initial size of a change where all of g is 1, relative to that of the shared weight. With 1, g
+# saturated within an epoch of SGD at 0.05, and training was slower than plain sharing.
 _SHARE = 0.25
-_PERIODS = (2.0, 8.0, 32.0)  # of the waves that tell turns apart, in turns
+_PERIODS = (2.0, 8.0, 32.0)  # of the waves that encode a turn, in turns
 
 
 class LowRankHypernetwork(nn.Module):
-    """Gives changes of weights: U · diag(g(features, place)) · V for each shared tensor.
+    """Computes changes of weights: U · diag(g(features, place)) · V for each shared tensor.
 
     Args:
-        shapes: Shapes of the shared tensors that are changed, O×I×K by name.
-        features: F, how many features an architecture has.
+        shapes: Shapes of the shared tensors that are changed, O×I×K, by name.
+        features: F, the number of features of an architecture.
         generator: Source of the initial values.
         rank: r.
     """
@@ -52,16 +54,15 @@ class LowRankHypernetwork(nn.Module):
         super().__init__()
         self.shapes = dict(shapes)
         self._numbers = {name: number for number, name in enumerate(shapes)}
-        self._keys = {name: name.replace(".", "/") for name in shapes}
         self.left = nn.ParameterDict(
             {
-                self._keys[name]: _normal((shape[0], rank), _SHARE / math.sqrt(rank), generator)
+                tensor_key(name): _normal((shape[0], rank), _SHARE / math.sqrt(rank), generator)
                 for name, shape in shapes.items()
             }
         )
         self.right = nn.ParameterDict(
             {
-                self._keys[name]: _normal(
+                tensor_key(name): _normal(
                     (rank, *shape[1:]), math.sqrt(2 / math.prod(shape[1:])), generator
                 )
                 for name, shape in shapes.items()
@@ -76,23 +77,23 @@ class LowRankHypernetwork(nn.Module):
                 torch.randn(_HIDDEN, inputs, generator=generator) / math.sqrt(inputs)
             )
             self.entry.bias.zero_()
-            self.exit.weight.zero_()  # no change at the start: training begins as plain sharing
+            self.exit.weight.zero_()  # no change at first: training begins as plain sharing
             self.exit.bias.zero_()
 
     def forward(
         self, features: Tensor, places: Mapping[str, tuple[str, Shape]]
     ) -> dict[str, Tensor]:
-        """Gives the change of each weight, by parameter.
+        """Computes the change of each weight, by the name of the parameter.
 
         Args:
-            features: The architecture's, (F,).
-            places: Of each weight of the child, in their order, its shared tensor and its shape.
+            features: Features of the architecture, (F,).
+            places: For each weight of the child, in order, its shared tensor and its shape.
         """
         if not places:
             return {}
         numbers = [self._numbers[name] for name, _ in places.values()]
-        places_LP = self.learned_TE.new_tensor(self._about(list(places.values())))
-        features_LF = features.to(places_LP).expand(len(places), -1)
+        places_LP = self.learned_TE.new_tensor(self._describe(list(places.values())))
+        features_LF = features.expand(len(places), -1)
         learned_LE = self.learned_TE[numbers]
         hidden = torch.relu(self.entry(torch.cat([features_LF, learned_LE, places_LP], dim=1)))
         amounts_Lr = torch.tanh(self.exit(hidden))
@@ -105,13 +106,13 @@ class LowRankHypernetwork(nn.Module):
 
     def _change(self, name: str, shape: Shape, amounts_r: Tensor) -> Tensor:
         out, *rest = corner(self.shapes[name], shape)
-        left_Or = self.left[self._keys[name]][out] * amounts_r
-        right_rIK = self.right[self._keys[name]][(slice(None), *rest)]
+        left_Or = self.left[tensor_key(name)][out] * amounts_r
+        right_rIK = self.right[tensor_key(name)][(slice(None), *rest)]
         change_OIK: Tensor = left_Or @ right_rIK.flatten(1)
         return change_OIK.view(shape)
 
-    def _about(self, places: list[tuple[str, Shape]]) -> list[list[float]]:
-        """P numbers a place: its turn among those of one shared tensor, and its share of that."""
+    def _describe(self, places: list[tuple[str, Shape]]) -> list[list[float]]:
+        """Describes each place by P numbers: its turn in its shared tensor, and its part of it."""
         turns: Counter[str] = Counter()
         rows = []
         for name, shape in places:
@@ -124,15 +125,29 @@ class LowRankHypernetwork(nn.Module):
         return rows
 
 
-class LowRankWeights(nn.Module):
-    """Shared weights, of which those of convolutions and linear layers are changed.
+class FeatureEncoding(Encoding[Any]):
+    """Encodes an architecture by the features of its space, (F,)."""
+
+    def __init__(self, space: SearchSpace[Any]) -> None:
+        self._space = space
+
+    def encode(self, architecture: Any) -> Tensor:
+        """Gives the features, (F,)."""
+        return self._space.features(architecture)
+
+
+class LowRankWeights(WeightSource[Any]):
+    """Shared weights, plus changes of those of convolutions and linear layers.
 
     Args:
-        space: The search space; it describes architectures by `features`.
-        task: What children are for.
+        space: The search space, which describes architectures by `features`.
+        task: The task of the children.
         generator: Source of the initial values.
         rank: Rank of the changes.
     """
+
+    encoding: FeatureEncoding
+    hypernetwork: LowRankHypernetwork
 
     def __init__(
         self,
@@ -141,42 +156,35 @@ class LowRankWeights(nn.Module):
         generator: torch.Generator,
         rank: int = _RANK,
     ) -> None:
-        super().__init__()
         shapes = space.shared_shapes(task)
-        self._space = space
-        self.shared = SharedWeights(shapes, space.shared_name, generator)
-        self.hypernetwork = LowRankHypernetwork(
-            {name: shape for name, shape in shapes.items() if len(shape) > 1},
-            len(space.features(space.smallest())),
-            generator,
-            rank,
-        )
-
-    def encode(self, architecture: Any) -> Tensor:
-        """Gives the features, (F,)."""
-        return self._space.features(architecture).to(self.hypernetwork.learned_TE)
-
-    def difference(self, base: Any, other: Any) -> Tensor:
-        """How the features of `other` differ from those of `base`."""
-        return self.encode(other) - self.encode(base)
+        shared = SharedWeights(shapes, space.shared_name, generator)
+        features = FeatureEncoding(space)
+        changed = {name: shape for name, shape in shapes.items() if len(shape) > 1}
+        inputs = len(features.encode(space.smallest()))
+        hypernetwork = LowRankHypernetwork(changed, inputs, generator, rank)
+        super().__init__(shared, features, hypernetwork)
+        self._shared_name = space.shared_name
 
     def forward(
         self, architecture: Any, child: nn.Module, code: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Gives `{name: tensor}` for all parameters of `child`.
+        """Gives a tensor for each parameter of a child, by name.
 
         Args:
-            architecture: What the child is built from.
-            child: The child.
-            code: The features, (F,), where a gradient with respect to them is wanted.
+            architecture: The architecture that the child is built from.
+            child: The child network.
+            code: Features of the architecture, (F,), if a gradient with respect to them is wanted.
         """
         weights: dict[str, Tensor] = self.shared(child)
         places = {
-            name: (self._space.shared_name(name), tuple(weight.shape))
+            name: (self._shared_name(name), tuple(weight.shape))
             for name, weight in weights.items()
             if weight.ndim > 1
         }
-        changes = self.hypernetwork(self.encode(architecture) if code is None else code, places)
+        if code is None:
+            code = self.encoding.encode(architecture)
+        code = send_like(code, self.hypernetwork.learned_TE)
+        changes = self.hypernetwork(code, places)
         return weights | {name: weights[name] + change for name, change in changes.items()}
 
 

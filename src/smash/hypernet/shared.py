@@ -1,4 +1,4 @@
-"""Shared weights: one set of tensors for all children, of which each child takes its part."""
+"""Shared weights: one set of tensors for all children, of which each child takes its corners."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from smash.hypernet.autograd import take
 from smash.spaces.base import Shape, corner
 
 
@@ -29,13 +28,12 @@ class SharedWeights(nn.Module):
     ) -> None:
         super().__init__()
         self._shared_name = shared_name
-        self._keys = {name: name.replace(".", "/") for name in shapes}
         self.tensors = nn.ParameterDict(
-            {self._keys[name]: _initial(name, shape, generator) for name, shape in shapes.items()}
+            {tensor_key(name): _initial(name, shape, generator) for name, shape in shapes.items()}
         )
 
-    def fix_norms(self) -> None:
-        """Keeps BatchNorms at the identity: they are learned no more."""
+    def freeze_norms(self) -> None:
+        """Keeps the affine parameters of BatchNorms at the identity, out of training."""
         for key, scale in self.tensors.items():
             if scale.ndim == 1 and key.endswith("weight"):
                 scale.requires_grad_(False)
@@ -44,22 +42,23 @@ class SharedWeights(nn.Module):
                     self.tensors[shift].requires_grad_(False)
 
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
-        """Gives `{name: tensor}` for the parameters of `child` that have a shared tensor."""
-        names, places = [], []
-        numbers: dict[str, int] = {}
+        """Gives a tensor for each parameter of `child` that has a shared tensor, by name."""
+        weights = {}
         for name, parameter in child.named_parameters():
-            key = self._keys.get(self._shared_name(name))
-            if key is not None:
-                number = numbers.setdefault(key, len(numbers))
-                whole = tuple(self.tensors[key].shape)
-                places.append((number, corner(whole, tuple(parameter.shape))))
-                names.append(name)
-        parts = take([self.tensors[key] for key in numbers], places)
-        return dict(zip(names, parts, strict=True))
+            key = tensor_key(self._shared_name(name))
+            if key in self.tensors:
+                whole = self.tensors[key]
+                weights[name] = whole[corner(tuple(whole.shape), tuple(parameter.shape))]
+        return weights
+
+
+def tensor_key(name: str) -> str:
+    """Maps the name of a shared tensor to its key in a `ParameterDict`, which has no dots."""
+    return name.replace(".", "/")
 
 
 def _initial(name: str, shape: Shape, generator: torch.Generator) -> nn.Parameter:
-    """He's normal initialisation of weights; BatchNorms begin as the identity."""
+    """Draws a weight (He et al. 2015); BatchNorms begin as the identity."""
     if name.endswith("bias"):
         return nn.Parameter(torch.zeros(shape))
     if len(shape) == 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,67 +13,77 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from smash.errors import InvalidValueError, unknown
 from smash.hypernet.convolutional import ConvolutionalWeights
-from smash.hypernet.dilated_conv import quicken
 from smash.hypernet.low_rank import LowRankWeights
 from smash.hypernet.shared import SharedWeights
+from smash.hypernet.source import WeightSource
 from smash.spaces.base import SearchSpace
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.task import Task
 
 State = dict[str, Tensor]
+"""Parameters and buffers of a child by name."""
 
 
-class WeightSource(Protocol):
-    """Gives the parameters of a child; never changes the child."""
-
-    def __call__(self, architecture: Any, child: nn.Module) -> State:
-        """Gives `{name: tensor}` for all parameters of `child`."""
-        ...
-
-
-class PlainSharing(nn.Module):
+class PlainSharing(WeightSource[Any]):
     """Shared weights alone, without a hypernetwork: the baseline."""
 
     def __init__(self, space: SearchSpace[Any], task: Task, generator: torch.Generator) -> None:
-        super().__init__()
-        self.shared = SharedWeights(space.shared_shapes(task), space.shared_name, generator)
+        super().__init__(SharedWeights(space.shared_shapes(task), space.shared_name, generator))
 
-    def forward(self, architecture: Any, child: nn.Module) -> State:
-        """Gives `{name: tensor}` for all parameters of `child`."""
-        weights: State = self.shared(child)
+    def forward(
+        self, architecture: Any, child: nn.Module, code: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Gives a tensor for each parameter of a child, by name."""
+        weights: dict[str, Tensor] = self.shared(child)
         return weights
 
 
-def _convolutional(space: SearchSpace[Any], task: Task, generator: torch.Generator) -> nn.Module:
+def _convolutional(
+    space: SearchSpace[Any], task: Task, generator: torch.Generator
+) -> WeightSource[Any]:
     if not isinstance(space, MemoryBankSpace):
         raise InvalidValueError(
-            f"hypernet 'convolutional' reads memory banks, not the space {space.name!r}: "
-            "choose hypernet 'lowrank' or 'none'"
+            f"hypernet 'convolutional' is for memory banks, not for the space {space.name!r}: "
+            "choose hypernet 'low-rank' or 'none'"
         )
     return ConvolutionalWeights(space, task, generator)
 
 
-HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], nn.Module]] = {
+HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], WeightSource[Any]]] = {
     "convolutional": _convolutional,
-    "lowrank": LowRankWeights,
+    "low-rank": LowRankWeights,
     "none": PlainSharing,
 }
+"""Weight sources by name."""
 
 
 class SmashNetwork(nn.Module):
     """One network for all architectures of a space.
 
-    The child is a plain module, built on the meta device for one use, and gets the tensors that the
-    weight source gives. So what is scored is what is trained and shipped.
+    A child is a plain module that is built on the meta device for one use, and computes with the
+    tensors of the weight source. So the module that is scored is the one that is trained and
+    shipped.
 
     Args:
         space: The search space.
-        task: What children are for.
+        task: The task of the children.
         hypernet: Name of the weight source.
         seed: Seed of the initial values.
 
     Raises:
-        InvalidValueError: The hypernet is not known or does not fit the space.
+        InvalidValueError: The hypernet is unknown or does not fit the space.
+
+    Example:
+        >>> from smash import NasBench201Space
+        >>> task = Task(channels=1, size=(8, 8), classes=3)
+        >>> network = SmashNetwork(NasBench201Space(), task, "low-rank")
+        >>> architecture, images = network.space.smallest(), torch.zeros(4, 1, 8, 8)
+        >>> network(architecture, images).shape
+        torch.Size([4, 3])
+        >>> state = network.state(architecture, images)
+        >>> child = network.space.build(architecture, task, "cpu")
+        >>> child.load_state_dict(state)
+        <All keys matched successfully>
     """
 
     def __init__(
@@ -84,10 +94,11 @@ class SmashNetwork(nn.Module):
             raise InvalidValueError(unknown("hypernet", hypernet, HYPERNETS))
         self.space = space
         self.task = task
-        self.source = HYPERNETS[hypernet](space, task, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        self.source: WeightSource[Any] = HYPERNETS[hypernet](space, task, generator)
 
     def forward(self, architecture: Any, images: Tensor) -> Tensor:
-        """Computes logits, N×classes, with the batch's own BatchNorm statistics; keeps none.
+        """Computes logits, N×classes, with the BatchNorm statistics of the batch; keeps none.
 
         Args:
             architecture: An architecture of the space.
@@ -96,35 +107,31 @@ class SmashNetwork(nn.Module):
         child = self.batch_child(architecture)
         with torch.autocast(images.device.type, enabled=False):  # a child casts what it reads
             weights = self.source(architecture, child)
-        logits: Tensor = _filled(child, weights)(images)
+        logits: Tensor = functional_call(child, weights, (images,))
         return logits
 
     def batch_child(self, architecture: Any) -> nn.Module:
-        """Builds a child to learn by: BatchNorms take the batch's own statistics and keep none."""
+        """Builds a child for training: BatchNorms use the statistics of the batch and keep none."""
         child = self.space.build(architecture, self.task)
         for module in child.modules():
             if isinstance(module, _BatchNorm):
                 module.track_running_stats = False
-                # Not by setattr, which for buffers takes half as long as building the child.
-                module._buffers.update(dict.fromkeys(module._buffers))
-            else:
-                quicken(module)
         return child
 
     def check_slope(self) -> None:
         """Makes sure that there is an encoding to take a gradient with respect to.
 
         Raises:
-            InvalidValueError: The weight source reads none.
+            InvalidValueError: The weight source has none.
         """
-        if not hasattr(self.source, "difference"):
+        if self.source.encoding is None:
             raise InvalidValueError(
                 "the gradient with respect to the encoding needs a hypernetwork, and this network "
-                "has none: train with --hypernet convolutional or lowrank"
+                "has none: train with --hypernet convolutional or low-rank"
             )
 
     def slope(self, architecture: Any, images: Tensor, labels: Tensor) -> Callable[[Any], float]:
-        """The loss's gradient with respect to the encoding of an architecture.
+        """Computes the gradient of the loss with respect to the encoding of an architecture.
 
         Args:
             architecture: An architecture of the space.
@@ -132,64 +139,47 @@ class SmashNetwork(nn.Module):
             labels: Their classes, (N,).
 
         Returns:
-            What a change to another architecture would do to the loss, to first order.
+            A function that estimates the change of the loss, to first order, that another
+            architecture would make.
 
         Raises:
-            InvalidValueError: The weight source reads no encoding.
+            InvalidValueError: The weight source has no encoding.
         """
         self.check_slope()
-        source: Any = self.source
+        encoding = self.source.encoding
+        assert encoding is not None  # noqa: S101 # checked above
         child = self.batch_child(architecture)
-        code = source.encode(architecture).requires_grad_()
-        logits = functional_call(child, source(architecture, child, code), (images,))
+        code = encoding.encode(architecture).to(images).requires_grad_()
+        logits = functional_call(child, self.source(architecture, child, code), (images,))
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels), code)
 
         def change(other: Any) -> float:
-            return float((gradient * source.difference(architecture, other)).sum())
+            return float((gradient * encoding.difference(architecture, other).to(gradient)).sum())
 
         return change
 
     @torch.no_grad()
     def state(self, architecture: Any, images: Tensor) -> State:
-        """Gives a child's whole state, which loads with `load_state_dict`.
+        """Computes the whole state of a child, which loads with `load_state_dict`.
 
         Args:
             architecture: An architecture of the space.
-            images: The fixed sample of training examples, N×channels×spatial, normalised, on which
-                BatchNorm statistics are taken; without other images' influence.
-
-        Returns:
-            Parameters and buffers by name.
+            images: The sample of training examples, N×channels×spatial, normalised, that
+                BatchNorm statistics are computed on.
         """
-        # Nothing but a BatchNorm learns from this batch: dropout would make states differ.
+        # Only BatchNorms are in training mode: with dropout, states would differ.
         child = self.space.build(architecture, self.task).eval()
-        parameters = self.source(architecture, child)
-        buffers = {
-            name: torch.zeros(buffer.shape, dtype=buffer.dtype, device=images.device)
-            for name, buffer in child.named_buffers()
-        }
-        for norm in _norms(child):
-            norm.train()
-            norm.momentum = None  # a cumulative mean: after one batch, the batch's statistics
-        _filled(child, parameters | buffers)(images)
-        return {name: tensor.clone() for name, tensor in (parameters | buffers).items()}
+        state = self.source(architecture, child)
+        for name, buffer in child.named_buffers():
+            state[name] = torch.zeros(buffer.shape, dtype=buffer.dtype, device=images.device)
+        for module in child.modules():
+            if isinstance(module, _BatchNorm):
+                module.train()
+                module.momentum = None  # cumulative mean: the statistics of the one batch
+        functional_call(child, state, (images,))
+        return {name: tensor.clone() for name, tensor in state.items()}
 
     def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
-        """The child in eval mode with a state that `state` gave: maps images to logits."""
-        return _filled(self.space.build(architecture, self.task).eval(), state)
-
-
-def _filled(child: nn.Module, state: State) -> nn.Module:
-    """Puts tensors into a child that was built for them alone; `functional_call` costs more."""
-    given: dict[Tensor, Tensor] = {}  # by what they replace: parts may share a parameter
-    for prefix, module in child.named_modules():
-        for own in (module._parameters, module._buffers):
-            for name, old in own.items():
-                if old is not None:
-                    new = state.get(f"{prefix}.{name}" if prefix else name, old)
-                    own[name] = given.setdefault(old, new)
-    return child
-
-
-def _norms(child: nn.Module) -> Iterator[_BatchNorm]:
-    return (module for module in child.modules() if isinstance(module, _BatchNorm))
+        """Gives the child in eval mode with a state that `state` gave: maps images to logits."""
+        child = self.space.build(architecture, self.task).eval()
+        return lambda images: functional_call(child, state, (images,))

@@ -52,7 +52,7 @@ class CellDrawer:
             InvalidValueError: It is not a cell.
         """
         if not isinstance(value.get("cell"), str):
-            raise InvalidValueError(f"a cell is written {{'cell': '|…|'}}, got {dict(value)!r}")
+            raise InvalidValueError(f"a cell must be {{'cell': '|…|'}}, got {dict(value)!r}")
         cell = read_cell(value["cell"])
         return Drawing(_words(cell), partial(self._draw, cell))
 

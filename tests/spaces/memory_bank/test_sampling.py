@@ -127,7 +127,7 @@ def faults(
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_samples_are_valid_at_any_progress(name):
+def test_sample_any_progress_is_valid(name):
     options = OPTIONS[name]
     space = MemoryBankSpace(options)
     for number, progress in enumerate(PROGRESS):
@@ -145,12 +145,12 @@ def test_samples_are_valid_at_any_progress(name):
                     filled = max(filled, max(op.writes) + 1)
 
 
-def test_there_are_two_thousand_samples():
+def test_sample_checks_two_thousand_samples():
     assert len(OPTIONS) * len(PROGRESS) * SAMPLES >= 2000
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_chains_of_mutations_stay_valid_and_move(name):
+def test_mutate_chains_stay_valid_and_change(name):
     options = OPTIONS[name]
     space = MemoryBankSpace(options)
     rate = 0.05 if name in ("v2", "original") else 0.2
@@ -168,7 +168,7 @@ def test_chains_of_mutations_stay_valid_and_move(name):
                 assert 1 <= len(new.ops) <= len(old.ops), where
 
 
-def test_mutation_leaves_its_argument_and_all_else_alone():
+def test_mutate_leaves_its_argument_and_global_state():
     space = MemoryBankSpace(PRESETS["small"])
     rng = rng_of(3)
     before = space.sample(rng)
@@ -181,7 +181,7 @@ def test_mutation_leaves_its_argument_and_all_else_alone():
     ("field", "expected"),
     [("groups", 0.75), ("grid", 1 - sum(p * p for p in GRIDS.values()))],
 )
-def test_a_field_is_redrawn_with_the_given_probability(field, expected):
+def test_mutate_redraws_a_field_with_the_given_probability(field, expected):
     """Fields that no repair touches: 0.3 × the chance that a new draw differs."""
     space = MemoryBankSpace(PRESETS["v2"])
     rng = rng_of(12)
@@ -201,7 +201,7 @@ def test_a_field_is_redrawn_with_the_given_probability(field, expected):
     assert changed / seen == pytest.approx(0.3 * expected, abs=0.04), f"seed 12, {seen} ops"
 
 
-def test_a_rate_of_nothing_is_refused():
+def test_mutate_rate_outside_range_raises():
     space = MemoryBankSpace(PRESETS["tiny"])
     rng = rng_of(0)
     with pytest.raises(InvalidValueError, match="rate must be more than 0"):
@@ -232,11 +232,11 @@ def kernels_at(progress: float, options: MemoryBankOptions, count: int = 25) -> 
         (1.0, {3, 5, 7}),
     ],
 )
-def test_kernels_grow_over_the_first_half(progress, kernels):
+def test_sample_kernels_grow_over_the_first_half(progress, kernels):
     assert kernels_at(progress, PRESETS["v2"]) == kernels, "seed 5"
 
 
-def test_the_budget_grows_over_the_first_half():
+def test_sample_budget_grows_over_the_first_half():
     """The part of the budget that is spent: up to a half at first, up to all from 1/2 on."""
     options = PRESETS["original"]
     space = MemoryBankSpace(options)
@@ -253,14 +253,14 @@ def test_the_budget_grows_over_the_first_half():
         assert 0.25 < min(spent) < 0.4, f"seed 6, progress {progress}"
 
 
-def test_sampling_follows_the_seed_alone():
+def test_sample_depends_on_the_seed_only():
     space = MemoryBankSpace(OPTIONS["all-variable"])
     first = [space.sample(rng_of(7), p) for p in PROGRESS]
     assert first == [space.sample(rng_of(7), p) for p in PROGRESS]
     assert space.sample(rng_of(8)) != first[-1]
 
 
-def test_grids_are_drawn_with_the_published_probabilities():
+def test_sample_grids_have_published_probabilities():
     space, rng = MemoryBankSpace(OPTIONS["deep"]), rng_of(9)
     counts: Counter[str] = Counter()
     while counts.total() < 6000:
@@ -288,7 +288,7 @@ def gates_of(op: Op, b: int) -> dict[Gate | None, float]:
 
 
 @pytest.mark.parametrize("name", ["gates", "gates-post", "gates-deep"])
-def test_gates_are_drawn_with_the_published_probabilities(name):
+def test_sample_gates_have_published_probabilities(name):
     space, rng = MemoryBankSpace(OPTIONS[name]), rng_of(13)
     expected: dict[tuple[str, Gate | None], float] = defaultdict(float)
     variance: dict[tuple[str, Gate | None], float] = defaultdict(float)
@@ -306,7 +306,7 @@ def test_gates_are_drawn_with_the_published_probabilities(name):
         assert counts[key] == pytest.approx(mean, abs=4 * variance[key] ** 0.5), f"seed 13, {key}"
 
 
-def test_gates_are_redrawn_with_the_given_probability():
+def test_mutate_redraws_gates_with_the_given_probability():
     """Where grid and G stay, so that no repair takes a gate."""
     space, rng = MemoryBankSpace(OPTIONS["gates-deep"]), rng_of(14)
     seen, changed, expected, variance, lost = 0, 0, 0.0, 0.0, 0
@@ -327,7 +327,7 @@ def test_gates_are_redrawn_with_the_given_probability():
     assert changed == pytest.approx(expected, abs=4 * variance**0.5), f"seed 14, {seen} ops"
 
 
-def test_without_gates_the_draws_are_those_of_before_gates():
+def test_sample_without_gates_keeps_the_recorded_draws():
     """Ids of samples and of mutations, taken before gates were there."""
     space, rng = MemoryBankSpace(OPTIONS["all-variable"]), rng_of(15)
     found = []
@@ -355,7 +355,7 @@ def first_ops(count: int, seed: int) -> list[Op]:
     return [space.sample(rng).blocks[0].ops[0] for _ in range(count)]
 
 
-def test_reads_outputs_and_writes_of_a_first_op_have_their_distributions():
+def test_sample_first_op_has_published_distributions():
     found = first_ops(4000, seed=10)
     # The budget of 8 positions × f (0.3…1) leaves 2 reads at least and 4 where f ≥ 1/2.
     by_reads: dict[int, list[Op]] = {count: [] for count in range(1, 5)}
@@ -379,7 +379,7 @@ def test_reads_outputs_and_writes_of_a_first_op_have_their_distributions():
     assert {len(op.writes) for op in found if op.outputs == 4} == {2}
 
 
-def test_the_independent_check_finds_faults():
+def test_check_agrees_with_independent_check():
     options = OPTIONS["tiny"]
     good = MemoryBankSpace(options).smallest()
     assert faults(good, options) == []

@@ -24,14 +24,14 @@ def cell(*operations: str) -> CellArchitecture:
     return CellArchitecture(tuple(words[operation] for operation in operations))
 
 
-def test_the_published_text_is_read_edge_by_edge_and_written_back():
+def test_read_cell_published_text_round_trips():
     read = read_cell(f" {TEXT}\n")
     assert read == cell("c3", "0", "p", "x", "c1", "0")
     assert EDGES == ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     assert str(read) == TEXT
 
 
-def test_every_cell_is_written_and_read_back():
+def test_read_cell_every_cell_round_trips():
     texts = [str(each) for each in all_cells()]
     assert len(set(texts)) == len(texts) == 5**6
     assert [read_cell(text) for text in texts] == list(all_cells())
@@ -49,12 +49,12 @@ def test_every_cell_is_written_and_read_back():
         TEXT.replace("|avg", "||avg"),
     ],
 )
-def test_another_form_is_refused(text):
+def test_read_cell_other_form_raises(text):
     with pytest.raises(InvalidValueError, match="must have the form"):
         read_cell(text)
 
 
-def test_all_unknown_operations_are_named_with_the_likely_ones():
+def test_read_cell_unknown_operations_are_all_named():
     wrong = TEXT.replace("nor_conv_3x3", "nor_conv_3×3").replace("avg_pool_3x3", "max_pool_3x3")
     with pytest.raises(InvalidValueError) as caught:
         read_cell(wrong)
@@ -78,7 +78,7 @@ def test_all_unknown_operations_are_named_with_the_likely_ones():
         (("c3", "c3", "0", "0", "x", "x"), "nor_conv_3x3(x)+nor_conv_3x3(x)"),
     ],
 )
-def test_what_a_cell_computes(operations, expected):
+def test_canonical_gives_worked_out_expressions(operations, expected):
     assert cell(*operations).canonical == expected
 
 
@@ -107,7 +107,7 @@ def computed(operations: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
     return np.zeros(weights.shape[1], np.int64) if result is None else result + 0 * weights[0]
 
 
-def test_canonical_forms_are_equal_exactly_where_cells_compute_the_same():
+def test_canonical_equal_exactly_for_cells_that_compute_the_same():
     """Brute force: over all ways to give six weights to six edges, what can a cell compute?"""
     weights = np.random.default_rng(0).integers(1, PRIME, size=6)
     weights = np.array(list(itertools.permutations(weights))).T  # 6×720
@@ -139,7 +139,7 @@ def published_form(operations: tuple[str, ...], none: str) -> str:
     return nodes[3]
 
 
-def test_the_published_counts_and_where_ours_differs():
+def test_canonical_counts_compare_with_the_published():
     cells = list(all_cells())
     published = {each: published_form(each.operations, "nothing") for each in cells}
     assert len(set(published.values())) == 6466
@@ -165,7 +165,7 @@ def test_live_edges_are_those_whose_removal_changes_the_cell():
         assert each.connected == (each.canonical != "0")
 
 
-def test_the_first_cell_of_each_form_stands_for_it():
+def test_first_cells_maps_each_form_to_its_first_cell():
     first = first_cells()
     assert len(first) == 5260
     assert all(each.canonical == form for form, each in first.items())

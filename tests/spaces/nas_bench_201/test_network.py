@@ -29,7 +29,7 @@ POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
         ("nor_conv_3x3", 1_531_546, 220.120),
     ],
 )
-def test_parameters_and_macs_are_the_published_ones(operation, params, macs):
+def test_measure_cost_uniform_cells_give_published_numbers(operation, params, macs):
     """The benchmark's "FLOPs" are multiply-accumulates of convolutions and linear layers."""
     task = Task(channels=3, size=(32, 32), classes=10)
     cost = measure_cost(NasBench201Space(), CellArchitecture((operation,) * 6), task)
@@ -37,7 +37,7 @@ def test_parameters_and_macs_are_the_published_ones(operation, params, macs):
     assert round(cost.macs / 1e6, 3) == macs
 
 
-def test_cost_of_an_architecture_of_the_published_interface():
+def test_measure_cost_published_example_gives_published_numbers():
     """Architecture 1 of the benchmark, as its interface prints it.
 
     https://github.com/D-X-Y/NATS-Bench/issues/18: 113.95 M and 0.802 M parameters for 10 classes,
@@ -109,7 +109,7 @@ def child_by_hand(images: Tensor, cell: CellArchitecture, state: dict[str, Tenso
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8,), (4, 8, 4)])
-def test_a_child_computes_what_the_paper_says(size):
+def test_network_agrees_with_hand_written_forward(size):
     task = Task(channels=2, size=size, classes=3)
     for seed in range(4):
         cell = SMALL.sample(rng_of(seed))
@@ -126,7 +126,7 @@ def test_a_child_computes_what_the_paper_says(size):
         )
 
 
-def test_the_output_depends_on_the_input_exactly_where_the_cell_is_connected():
+def test_network_depends_on_input_exactly_if_connected():
     task = Task(channels=2, size=(8, 8), classes=3)
     images = images_of(task, 0).double()
     seen = set()
@@ -150,18 +150,18 @@ def test_the_output_depends_on_the_input_exactly_where_the_cell_is_connected():
 
 
 @pytest.mark.parametrize("size", [(5,), (1, 2), (4, 3), (2, 1, 4)])
-def test_pooling_around_a_place_leaves_the_padding_out(size):
+def test_average_near_ignores_the_padding(size):
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(average_near(x, 3), mean_near(x))
 
 
-def test_what_is_left_of_an_odd_extent_is_averaged_by_itself():
+def test_average_pool_ceil_averages_the_incomplete_window():
     x = torch.tensor([[[1.0, 3.0, 5.0]]])
     assert average_pool(x, 2).tolist() == [[[2.0]]]
     assert average_pool(x, 2, ceil=True).tolist() == [[[2.0, 5.0]]]
 
 
-def test_the_stem_brings_large_inputs_down_unless_asked():
+def test_network_large_input_reduced_by_the_stem():
     cell = SMALL.largest()
     large = Task(channels=1, size=(96, 33), classes=2)
     assert SMALL.build(cell, large).stem.stride == (3, 2)

@@ -29,7 +29,7 @@ def space_of(**options) -> NasBench201Space:
     return NasBench201Space(NasBench201Options(**options))
 
 
-def test_an_id_is_that_of_the_text_and_of_the_structural_options_that_differ():
+def test_identify_hashes_text_and_structural_options():
     space = space_of()
     cell = space.parse(TEXT)
     assert space.to_json(cell) == {"cell": TEXT}
@@ -42,17 +42,17 @@ def test_an_id_is_that_of_the_text_and_of_the_structural_options_that_differ():
     assert space_of(channels=16, cells=5).structure() == {}
 
 
-def test_json_and_the_published_text_are_read():
+def test_parse_reads_json_and_published_text():
     space = space_of()
     assert space.parse(f'{{"cell": "{TEXT}"}}') == space.parse(TEXT)
     for wrong in ({}, {"cell": 3}, {"cell": TEXT, "more": 1}):
-        with pytest.raises(InvalidValueError, match="a cell is written"):
+        with pytest.raises(InvalidValueError, match="a cell must have the form"):
             space.from_json(wrong)
     with pytest.raises(InvalidValueError, match="must have the form"):
         space.parse("none")
 
 
-def test_every_operation_is_drawn_as_often_on_every_edge():
+def test_sample_is_uniform_on_every_edge():
     space, rng = space_of(), rng_of(0)
     drawn = [space.sample(rng).operations for _ in range(4000)]
     for edge in range(len(EDGES)):
@@ -61,7 +61,7 @@ def test_every_operation_is_drawn_as_often_on_every_edge():
             assert abs(count - 800) < 5 * (4000 * 0.2 * 0.8) ** 0.5, (edge, operation)
 
 
-def test_what_computes_the_same_or_nothing_is_not_drawn_if_so_asked():
+def test_sample_distinct_and_connected_options_restrict_draws():
     rng = rng_of(1)
     plain = [space_of().sample(rng) for _ in range(2000)]
     assert any(not cell.connected for cell in plain)
@@ -81,7 +81,7 @@ def test_what_computes_the_same_or_nothing_is_not_drawn_if_so_asked():
     assert all(space.mutate(same, rng, 0.01).canonical != "x" for _ in range(200))
 
 
-def test_a_rate_is_the_share_of_edges_that_change():
+def test_mutate_rate_is_the_share_of_changed_edges():
     space, rng = space_of(), rng_of(2)
     cell = space.parse(TEXT)
     changes = np.zeros(len(EDGES))
@@ -96,7 +96,7 @@ def test_a_rate_is_the_share_of_edges_that_change():
             space.mutate(cell, rng, rate)
 
 
-def test_features_are_one_of_five_an_edge_and_which_edges_matter():
+def test_features_are_one_hot_operations_and_live_edges():
     space = space_of()
     features = space.features(space.parse(TEXT))
     chosen = features[:30].reshape(6, 5).argmax(1)
@@ -106,7 +106,7 @@ def test_features_are_one_of_five_an_edge_and_which_edges_matter():
     assert features[30:].tolist() == [1, 0, 0, 1, 1, 0]
 
 
-def test_readable_features():
+def test_readable_gives_depth_and_counts():
     space = space_of()
     assert space.readable(space.parse(TEXT)) == {
         "depth": 2,
@@ -120,7 +120,7 @@ def test_readable_features():
     assert space.readable(space.smallest())["depth"] == 0
 
 
-def test_the_smallest_is_one_that_may_be_drawn():
+def test_smallest_may_be_drawn():
     assert not space_of().smallest().connected
     for options in ({}, {"distinct": True}):
         smallest = space_of(connected=True, **options).smallest()
@@ -130,7 +130,7 @@ def test_the_smallest_is_one_that_may_be_drawn():
         )
 
 
-def test_each_cell_edge_and_operation_has_a_shared_tensor_of_its_own():
+def test_shared_shapes_has_a_tensor_per_cell_edge_and_operation():
     space = space_of(channels=4, cells=2)
     shapes = space.shared_shapes(TASK)
     kernels = [
@@ -142,11 +142,11 @@ def test_each_cell_edge_and_operation_has_a_shared_tensor_of_its_own():
     assert all(space.shared_name(name) == name for name in shapes)
 
 
-def test_settings_make_the_space():
+def test_make_space_reads_settings():
     made = make_space(SpaceSettings(name="nas-bench-201", options={"channels": 8, "cells": 1}), 2)
     assert isinstance(made, NasBench201Space)
     assert (made.options.channels, made.options.cells) == (8, 1)
-    with pytest.raises(InvalidValueError, match="'small' is one of memory banks"):
+    with pytest.raises(InvalidValueError, match="has no presets, got preset 'small'"):
         make_space(SpaceSettings(name="nas-bench-201", preset="small"), 2)
     with pytest.raises(InvalidValueError, match="did you mean 'cells'"):
         make_space(SpaceSettings(name="nas-bench-201", options={"cell": 1}), 2)
@@ -164,13 +164,13 @@ def benchmark_rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_real_rows_are_read_and_written_back():
+def test_parse_table_rows_round_trip():
     space = space_of()
     texts = [row["architecture"] for row in benchmark_rows()]
     assert [str(space.parse(text)) for text in texts] == texts
 
 
-def test_of_real_rows_those_at_chance_are_those_without_connection():
+def test_connected_table_rows_at_chance_are_unconnected():
     rows = [(space_of().parse(row["architecture"]), row) for row in benchmark_rows()]
     unconnected = [row for cell, row in rows if not cell.connected]
     others = [row for cell, row in rows if cell.connected]
@@ -179,7 +179,7 @@ def test_of_real_rows_those_at_chance_are_those_without_connection():
     assert all(float(row["cifar10_test_accuracy"]) > 11 for row in others)
 
 
-def test_of_real_rows_parameters_agree_with_accuracy_as_published():
+def test_measure_cost_table_rows_correlate_as_published():
     """Kendall's τ is 0.578 over all 15,625; 1,000 of them have it within sampling error."""
     space = space_of(channels=4, cells=1)
     rows = benchmark_rows()
@@ -191,7 +191,7 @@ def test_of_real_rows_parameters_agree_with_accuracy_as_published():
     assert tau == pytest.approx(0.578, abs=0.04)
 
 
-def test_of_real_rows_those_that_compute_the_same_are_about_as_good():
+def test_canonical_table_rows_of_one_form_have_similar_accuracy():
     """They differ by the seeds of their trainings only."""
     accuracies: dict[str, list[float]] = {}
     rows = benchmark_rows()
@@ -206,7 +206,7 @@ def test_of_real_rows_those_that_compute_the_same_are_about_as_good():
     assert np.median(together) < 0.1 * np.std(every)
 
 
-def test_what_is_drawn_can_be_any_of_all():
+def test_sample_reaches_all_cells():
     space = space_of(distinct=True)
     cells = {space.sample(rng_of(seed)) for seed in range(300)}
     assert len(cells) > 250
@@ -214,7 +214,7 @@ def test_what_is_drawn_can_be_any_of_all():
     assert torch.stack([space.features(cell) for cell in cells]).shape == (len(cells), 36)
 
 
-def test_convolutions_are_drawn_more_often_in_training_alone():
+def test_sample_for_training_prefers_convolutions():
     def share(draw):
         rng = np.random.default_rng(4)
         operations = [each for _ in range(1000) for each in draw(rng, 0.5).operations]
@@ -228,7 +228,7 @@ def test_convolutions_are_drawn_more_often_in_training_alone():
     assert share(uniform.sample_for_training) == pytest.approx(0.4, abs=0.03)
 
 
-def test_the_proxy_has_one_cell_a_stage_and_the_same_architectures():
+def test_proxy_has_one_cell_per_stage():
     space = space_of(cells=3, channels=4, connected=True)
     proxy = space.proxy()
     assert proxy.options == NasBench201Options(cells=1, channels=4, connected=True)

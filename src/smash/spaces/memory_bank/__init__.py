@@ -1,4 +1,4 @@
-"""Networks of memory banks: the search space of the paper."""
+"""Networks of memory banks: the search space of the paper (Brock et al. 2017)."""
 
 from smash.spaces.memory_bank.architecture import (
     Block,

@@ -30,18 +30,18 @@ FIXED_GRIDS: Mapping[str, tuple[bool, ...]] = {
     "big": (True, True, True, True),
 }
 
-_MOST = 2**16  # of anything: far more than a network can have, and few enough to count up to
+_MOST = 2**16  # a bound on every option, larger than any real network needs
 Positive = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 @dataclass(frozen=True)
 class BlockBudget:
-    """What a block may use at most.
+    """The budget of a block.
 
     Attributes:
         inputs: Channels of the block's input.
-        width: Channels of all its banks together.
-        positions: Groups of `N · depth_compression` input channels that all ops may read together.
+        width: Most channels of all banks together.
+        positions: Most groups of `N · depth_compression` input channels that all ops read together.
     """
 
     inputs: int
@@ -53,28 +53,28 @@ class MemoryBankOptions(Settings):
     """Options of the memory-bank space; the defaults are the published ones.
 
     Attributes:
-        depth: Nominal convolutions a block, as of the wide ResNet of equal budget.
+        depth: Nominal convolutions per block, those of the wide ResNet of equal budget.
         width: Widening factor of that wide ResNet; the stem has `2 · N · width` channels.
         bank_width: N, the base width of a bank in channels.
         max_width: N_max, the most channels that an op computes.
-        bottleneck: Most times that a 1×1 convolution may be wider than its op's output.
+        bottleneck: Largest ratio of the width of a 1×1 convolution to that of its op's output.
         max_bottleneck: Widest 1×1 convolution, in units of N_max.
         depth_compression: Units of N input channels that share a position of the hypernetwork.
         max_dilation: Largest dilation.
         max_kernel: Largest kernel extent, odd.
         max_groups: Largest number of groups, a divisor of N.
-        grid: Convolutions an op: one, two stacked (``long``), two by two (``big``) or drawn.
+        grid: Convolutions per op: one, two stacked (``long``), two by two (``big``) or drawn.
         variable_kernel: Draw kernel extents; otherwise every kernel is 3 wide.
         variable_groups: Draw the number of groups; otherwise 1.
         variable_nonlinearity: Draw ReLU, tanh or sigmoid; otherwise ReLU.
-        gates: Let one path of an op gate the other at some junctions; the grid must have two.
+        gates: Draw gates, where one path of an op gates the other; needs a grid of two paths.
         preactivation: A grid convolution is preceded by its non-linearity, not followed.
         normalisation: ``batch``: BatchNorm and ReLU before the 1×1 convolution and BatchNorm
             after it; ``bare``: no BatchNorm in ops, as in the original's SMASH network.
         op_norm: BatchNorm before each grid convolution (in place of the one after the 1×1).
-        bank_size: The bank size of every block; drawn where None.
-        stem_stride: Stride of the stem; where None, such that the first block works at 32²
-            (1024 samples of a signal, 16³ voxels) or less.
+        bank_size: Bank size of every block; drawn if None.
+        stem_stride: Stride of the stem; if None, the first block works at 32² (1024 samples of a
+            signal, 16³ voxels) or less.
         dims: Spatial axes of the inputs.
     """
 
@@ -101,7 +101,7 @@ class MemoryBankOptions(Settings):
     dims: Literal[1, 2, 3] = 2
 
     def rules(self) -> list[str]:
-        """Faults in how the options fit together."""
+        """Checks that the options fit together."""
         faults = []
         if self.max_width % self.bank_width:
             faults.append(
@@ -147,7 +147,7 @@ class MemoryBankOptions(Settings):
 
     @cached_property
     def groups(self) -> tuple[int, ...]:
-        """Numbers of groups that may be drawn: the divisors of N up to the largest."""
+        """Numbers of groups that may be drawn: the divisors of N up to `max_groups`."""
         if not self.variable_groups:
             return (1,)
         return tuple(g for g in _divisors(self.bank_width) if g <= self.max_groups)
@@ -164,7 +164,7 @@ class MemoryBankOptions(Settings):
 
     @cached_property
     def budgets(self) -> tuple[BlockBudget, ...]:
-        """What each block may use: the channels of the wide ResNet of equal budget."""
+        """The budget of each block, from the channels of the wide ResNet of equal budget."""
         base = 2 * self.bank_width
         stem = base * self.width
         inputs_1 = stem
@@ -194,7 +194,7 @@ class MemoryBankOptions(Settings):
         )
 
     def bank_sizes(self, block: int) -> tuple[int, ...]:
-        """Bank sizes that fit a block: its input fills whole banks, its reads whole positions."""
+        """Lists the bank sizes with which inputs fill whole banks, and reads whole positions."""
         inputs = self.budgets[block].inputs
         fitting = (
             b
@@ -209,34 +209,34 @@ class MemoryBankOptions(Settings):
         return tuple(b for b in fitting if self.bank_size in (None, b))
 
     def max_banks(self, block: int, bank_size: int, fraction: float = 1.0) -> int:
-        """Banks that a block may have when it may use a fraction of its budget."""
+        """Counts the banks that a block may have with a fraction of its budget."""
         opened = math.ceil(fraction * self.depth * self.max_outputs) // bank_size
         by_width = self.budgets[block].width // (bank_size * self.bank_width)
         return min(self.layout.input_banks(block, bank_size) + opened, by_width)
 
     def read_step(self, bank_size: int) -> int:
-        """Banks are read in multiples of this, so that an op's reads are whole positions."""
+        """Computes the multiple in which banks are read, so that reads are whole positions."""
         return 1 if bank_size % self.depth_compression == 0 else self.depth_compression
 
     def cost(self, reads: int, bank_size: int) -> int:
-        """Positions that an op uses for its reads."""
+        """Computes the positions that an op uses for its reads."""
         return reads * bank_size // self.depth_compression
 
     def cheapest(self, bank_size: int) -> int:
-        """Positions that the cheapest op uses."""
+        """Computes the positions that the cheapest op uses."""
         return self.cost(self.read_step(bank_size), bank_size)
 
     def max_dilation_of(self, kernel: int) -> int:
-        """Largest dilation of a kernel extent: small kernels may spread wider."""
+        """Computes the largest dilation of a kernel extent; smaller kernels may dilate more."""
         return min(self.max_dilation, max(1, 4 - (kernel - 1) // 2))
 
 
 def reference_network(options: MemoryBankOptions) -> tuple[str, int]:
-    """Name and parameters, without the classifier, of the wide ResNet of equal nominal budget.
+    """Gives the name and the parameters of the wide ResNet of equal nominal budget.
 
-    WRN-(3 · depth + 4)-width for RGB images, with 2N channels where the published one has 16: a
-    3×3 stem, then three stages of `depth` 3×3 convolutions, each after a BatchNorm, and a 1×1
-    convolution where the width changes.
+    WRN-(3 · depth + 4)-width for RGB images, without its classifier, and with 2N channels where the
+    published one has 16: a 3×3 stem, then three stages of `depth` 3×3 convolutions, each after a
+    BatchNorm, and a 1×1 convolution where the width changes.
     """
     base = 2 * options.bank_width
     params, inputs = 9 * 3 * base, base
@@ -255,7 +255,7 @@ def _divisors(number: int) -> list[int]:
 PRESETS: Mapping[str, MemoryBankOptions] = {
     # The released program's defaults, with the ops of its SMASH network.
     "original": MemoryBankOptions(normalisation="bare"),
-    # SMASHv1: one 3×3 convolution an op; what varies is who reads and writes, G and dilation.
+    # SMASHv1: one 3×3 convolution per op; reads, writes, G and dilation vary.
     "v1": MemoryBankOptions(
         bank_size=2, max_kernel=3, variable_kernel=False, max_groups=1, variable_groups=False
     ),

@@ -1,7 +1,6 @@
-"""Drawing and changing architectures of memory banks within their budget.
+"""Sampling and mutation of memory-bank architectures within their budget.
 
-Every draw is from an explicit generator. The probabilities are the published ones
-(Brock et al. 2017 and its released program).
+The probabilities are those of Brock et al. (2017) and of their released program.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ def sample(
     Args:
         options: Options of the space.
         rng: Source of randomness.
-        progress: How much of training is done, 0…1: over the first half the budget and the
-            kernels grow to their limits.
+        progress: Part of training that is done, 0…1: the budget and the kernels grow to their
+            limits over the first half.
     """
     kernels = _kernels(options, progress)
     return MemoryBankArchitecture(
@@ -51,12 +50,12 @@ def mutate(
     rng: np.random.Generator,
     rate: float = 0.05,
 ) -> MemoryBankArchitecture:
-    """Redraws each field of each op with probability `rate`, then repairs what no longer fits.
+    """Redraws each field of each op with probability `rate`, then repairs the ops.
 
-    Bank sizes stay and no op is added; ops at the end may go where the budget no longer holds.
+    Bank sizes stay and no op is added; ops at the end are dropped where they exceed the budget.
 
     Raises:
-        InvalidValueError: `rate` is not within 0…1, or no change was found.
+        InvalidValueError: `rate` is not within 0…1, or the space has no other architecture.
     """
     if not 0 < rate <= 1:
         raise InvalidValueError(f"rate must be more than 0 and at most 1, got {rate:g}")
@@ -69,11 +68,13 @@ def mutate(
         )
         if changed != architecture:
             return changed
-    raise InvalidValueError(f"a mutation rate of {rate} changes nothing in this space: raise it")
+    raise InvalidValueError(
+        f"a mutation rate of {rate} changes nothing in this space: try a larger rate"
+    )
 
 
 def _kernels(options: MemoryBankOptions, progress: float) -> tuple[int, ...]:
-    """Kernel extents allowed by now: with 3, 5, 7, the second from 1/8 on, the third from 3/8."""
+    """Lists the kernel extents allowed so far: of 3, 5, 7, the second from 1/8, third from 3/8."""
     steps = len(options.kernels) - 1
     return options.kernels[: 1 + math.floor(min(1.0, 2 * progress) * steps + 0.5)]
 
@@ -121,14 +122,14 @@ def _draw_reads(
 def _draw_outputs(
     options: MemoryBankOptions, bank_size: int, reads: int, limit: int, rng: np.random.Generator
 ) -> int:
-    """Draws G; ops that compute about as much as they read are likely."""
+    """Draws G; ops that compute about as many channels as they read are likely."""
     most = min(options.max_outputs, limit * bank_size)
     sizes = range(bank_size, most + 1, bank_size)
     return _pick(sizes, [1 / (0.01 + 10 * abs(size - reads * bank_size)) for size in sizes], rng)
 
 
 def _draw_writes(parts: int, filled: int, limit: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Draws the banks to write, `parts` of them or more; empty ones are opened in order."""
+    """Draws at least `parts` banks to write; empty banks are opened in order."""
     candidates = filled + min(parts, limit - filled)
     counts = range(parts, max(filled // 2, parts) + 1)
     count = _pick(counts, [math.exp(parts - count) for count in counts], rng)
@@ -176,11 +177,11 @@ def _draw_dilation(
 def _draw_gate(
     options: MemoryBankOptions, op: Op, bank_size: int, rng: np.random.Generator
 ) -> Gate | None:
-    """Draws the gate of an op: 1/4 for each junction that may have one, any style that fits."""
+    """Draws the gate of an op: each junction with probability 1/4, then any fitting style."""
     fitting = fitting_gates(op, bank_size, options)
     if not fitting:
         return None
-    junction = _choose((*JUNCTIONS, None, None), rng)  # of two junctions never both
+    junction = _choose((*JUNCTIONS, None, None), rng)  # at most one gate per op
     gates = [gate for gate in fitting if gate.junction == junction]
     return _choose(gates, rng) if gates else None
 
@@ -188,7 +189,7 @@ def _draw_gate(
 def _mutate_block(
     options: MemoryBankOptions, index: int, block: Block, rng: np.random.Generator, rate: float
 ) -> Block:
-    """Goes through the ops in order, so that each repair knows which banks hold something."""
+    """Mutates the ops in order, so that each repair knows which banks are filled."""
     bank_size = block.bank_size
     filled = options.layout.input_banks(index, bank_size)
     limit = options.max_banks(index, bank_size)
@@ -214,7 +215,7 @@ def _mutate_block(
         changed = _repair_gate(options, changed, bank_size)
         if options.gates and rng.random() < rate:
             changed = replace(changed, gate=_draw_gate(options, changed, bank_size, rng))
-        if changed.written // bank_size != parts:  # a gate that splits came or went
+        if changed.written // bank_size != parts:  # a gate that splits was added or removed
             parts = changed.written // bank_size
             writes = _repair_writes(writes, parts, filled, limit)
             writes = writes or _draw_writes(parts, filled, limit, rng)
@@ -228,7 +229,7 @@ def _mutate_block(
 def _repair_reads(
     options: MemoryBankOptions, reads: tuple[int, ...], bank_size: int, filled: int, left: int
 ) -> tuple[int, ...]:
-    """The reads that still hold something and that the budget allows; maybe none."""
+    """Keeps the reads of filled banks that the budget allows; maybe none."""
     step = options.read_step(bank_size)
     affordable = left * options.depth_compression // bank_size
     valid = [bank for bank in reads if bank < filled]
@@ -236,7 +237,7 @@ def _repair_reads(
 
 
 def _repair_writes(writes: tuple[int, ...], parts: int, filled: int, limit: int) -> tuple[int, ...]:
-    """The writes with new banks opened in order; none where too few are left for `parts`."""
+    """Opens new banks in order; gives no writes if fewer than `parts` remain."""
     old = sum(bank < filled for bank in writes)
     new = min(len(writes) - old, parts, limit - filled)
     repaired = _open_in_order(writes[: old + new], filled)
@@ -244,7 +245,7 @@ def _repair_writes(writes: tuple[int, ...], parts: int, filled: int, limit: int)
 
 
 def _repair_gate(options: MemoryBankOptions, op: Op, bank_size: int) -> Op:
-    """The op without its gate if that no longer fits."""
+    """Removes the gate if it no longer fits."""
     fits = op.gate is None or op.gate in fitting_gates(op, bank_size, options)
     return op if fits else replace(op, gate=None)
 
@@ -255,7 +256,7 @@ def _mutate_grid(
     rng: np.random.Generator,
     rate: float,
 ) -> tuple[Convolution | None, ...]:
-    """Redraws the grid's pattern and, each for all its convolutions, their settings."""
+    """Redraws the pattern of the grid, and each setting for all of its convolutions."""
     convolutions = list(grid)
     if rng.random() < rate:
         drawn = _draw_grid(options, options.kernels, rng)
@@ -294,5 +295,5 @@ def _pick(items: Sequence[T], weights: Sequence[float], rng: np.random.Generator
 
 
 def _subset(size: int, count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Draws `count` of the numbers below `size` without replacement, ascending."""
+    """Draws `count` numbers below `size` without replacement, ascending."""
     return tuple(sorted(rng.permutation(size)[:count].tolist()))

@@ -32,7 +32,7 @@ from smash.spaces.memory_bank.options import MemoryBankOptions, reference_networ
 from smash.spaces.memory_bank.validation import fitting_gates, read_architecture
 from smash.spaces.task import Task
 
-# Options that change what an architecture computes. Never extended: an id must not change.
+# Options that change what an architecture computes, in its id unless at their default.
 _STRUCTURAL = (
     "bank_width",
     "bottleneck",
@@ -58,7 +58,16 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
     """Networks of memory banks (Brock et al. 2017).
 
     Args:
-        options: Which part of the space; by default the published one.
+        options: Options of the space; by default the published ones.
+
+    Example:
+        >>> from smash.spaces.memory_bank import PRESETS
+        >>> space = MemoryBankSpace(PRESETS["tiny"])
+        >>> architecture = space.sample(np.random.default_rng(0))
+        >>> [len(block.ops) for block in architecture.blocks]
+        [2, 6, 9]
+        >>> space.mutate(architecture, np.random.default_rng(1)) == architecture
+        False
     """
 
     name = "memory-bank"
@@ -73,7 +82,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
     def mutate(
         self, architecture: MemoryBankArchitecture, rng: np.random.Generator, rate: float = 0.05
     ) -> MemoryBankArchitecture:
-        """Redraws each field of each op with probability `rate` and repairs the rest."""
+        """Redraws each field of each op with probability `rate`, then repairs the ops."""
         return sampling.mutate(self.options, architecture, rng, rate)
 
     def network(self, architecture: MemoryBankArchitecture, task: Task) -> nn.Module:
@@ -86,12 +95,12 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return Definition(_SOURCES, MemoryBankNetwork, arguments)
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
-        """The stem, the blocks and the transitions between them."""
+        """Gives the stem, the blocks and the transitions between them."""
         inner = MemoryBlock | Transition
         return [child.get_submodule("stem"), *(p for p in child.modules() if isinstance(p, inner))]
 
     def features(self, architecture: MemoryBankArchitecture) -> Tensor:
-        """Describes the blocks one after the other, 12 numbers each; 16 where gates are on."""
+        """Describes each block by 12 numbers, or by 16 with gates."""
         return torch.tensor(
             [number for block in architecture.blocks for number in self._block_features(block)]
         )
@@ -115,7 +124,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         ]
 
     def readable(self, architecture: MemoryBankArchitecture) -> dict[str, float]:
-        """Depth (ops in all) and, of all ops, mean outputs in channels, kernel and groups."""
+        """Gives the number of ops, and their mean width in channels, kernel extent and groups."""
         ops = [op for block in architecture.blocks for op in block.ops]
         convolutions = [conv for op in ops for conv in op.grid if conv is not None]
         return {
@@ -126,21 +135,21 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         }
 
     def to_json(self, architecture: MemoryBankArchitecture) -> dict[str, Any]:
-        """The architecture as plain JSON."""
+        """Gives plain JSON, where an inactive convolution is null and no gate is no key."""
         return asdict(architecture, dict_factory=_without_none)
 
     def from_json(self, value: Mapping[str, Any]) -> MemoryBankArchitecture:
-        """Reads what `to_json` wrote, and checks it against the options."""
+        """Reads what `to_json` gave, and checks it against the options."""
         return read_architecture(value, self.options)
 
     def structure(self) -> dict[str, Any]:
-        """The structural options that differ from the published ones."""
+        """Gives the structural options that differ from the published ones."""
         values = self.options.model_dump()
         published = _PUBLISHED.model_dump()
         return {name: values[name] for name in _STRUCTURAL if values[name] != published[name]}
 
     def smallest(self) -> MemoryBankArchitecture:
-        """One op a block: of those that read as little as may be and open no bank, the cheapest.
+        """Gives one op per block, the cheapest that reads least and opens no bank.
 
         The smallest G is not always the cheapest: a wider output makes a narrower bottleneck.
         """
@@ -156,7 +165,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return MemoryBankArchitecture(tuple(blocks))
 
     def _cheap_ops(self, block: int, bank_size: int) -> Iterable[Op]:
-        """Ops that read as little as may be and open no bank; with a gate if it saves weights."""
+        """Yields the ops that read least and open no bank, with and without gates."""
         options = self.options
         reads = tuple(range(options.read_step(bank_size)))
         for outputs in range(bank_size, options.max_outputs + 1, bank_size):
@@ -168,12 +177,15 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
                     yield replace(op, writes=tuple(range(parts)))
 
     def _op_weights(self, bank_size: int, op: Op) -> int:
-        """Weights of the convolutions of an op."""
+        """Counts the weights of the convolutions of an op."""
         read = len(op.reads) * bank_size * self.options.bank_width
         outputs = op.outputs * self.options.bank_width
         second = op.second_outputs * self.options.bank_width
         width = self.options.layout.project_width(read, outputs)
-        channels = (width * outputs, second * second)  # of a first and of a second convolution
+        channels = (
+            width * outputs,
+            second * second,
+        )  # of the first and the second convolution of a path
         return read * width + sum(
             channels[index % 2] * math.prod(conv.kernel) // conv.groups
             for index, conv in enumerate(op.grid)
@@ -181,7 +193,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         )
 
     def largest(self) -> MemoryBankArchitecture:
-        """As many ops a block as the budget allows, each as wide as may be."""
+        """Gives as many ops per block as the budget allows, each as wide as possible."""
         blocks = []
         for index, budget in enumerate(self.options.budgets):
             bank_size = min(self.options.bank_sizes(index), key=self.options.cheapest)
@@ -212,11 +224,11 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         return tuple(conv if on else None for on in grid)
 
     def reference(self) -> tuple[str, int]:
-        """The wide ResNet of equal budget (Zagoruyko and Komodakis 2016), without classifier."""
+        """Gives the wide ResNet of equal budget (Zagoruyko and Komodakis 2016)."""
         return reference_network(self.options)
 
     def shared_name(self, parameter: str) -> str:
-        """All ops of a block share: ``blocks.0.ops.3.a1.conv.weight`` is of ``blocks.0.a1…``."""
+        """Removes the number of the op: all ops of a block share tensors."""
         return re.sub(r"\.ops\.\d+", "", parameter)
 
     def shared_shapes(self, task: Task) -> dict[str, Shape]:

@@ -139,7 +139,7 @@ def fitting_gates(op: Op, bank_size: int, options: MemoryBankOptions) -> tuple[G
 
 def _check_gate(gate: Gate, op: Op, bank_size: int, options: MemoryBankOptions) -> Iterable[str]:
     if not options.gates:
-        yield "a gate is not in the space: set gates=True"
+        yield "gates are not in this space: set the option gates=True"
     if gate.junction not in tuple(JUNCTIONS):
         yield f"a gate's junction {gate.junction!r} must be one of {tuple(JUNCTIONS)}"
     elif any(op.grid[position] is None for position in JUNCTIONS[gate.junction]):

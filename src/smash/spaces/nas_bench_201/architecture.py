@@ -1,7 +1,7 @@
 """A cell of NAS-Bench-201: four nodes, and an operation on each edge between them.
 
-Node 0 is the cell's input and node 3 its output. A node is the sum of what the edges that end there
-make of the nodes they begin at. (Dong and Yang 2020, section 2.1.)
+Node 0 is the input of the cell and node 3 its output. A node is the sum of its incoming edges, each
+of which applies its operation to its source node. (Dong and Yang 2020, section 2.1.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONVOLUTIONS = tuple(KERNELS)
 OPERATIONS = ("none", "skip_connect", *CONVOLUTIONS, "avg_pool_3x3")
 
 _NOTHING = "0"
-_SAME = "'"  # marks a convolution whose one output is used several times
+_SAME = "'"  # marks a convolution whose output is used several times
 _NODE = r"\|([^+]*)\|"
 
 
@@ -33,7 +33,7 @@ class CellArchitecture:
     """A cell.
 
     Attributes:
-        operations: One an edge, in the order of `EDGES`.
+        operations: One per edge, in the order of `EDGES`.
     """
 
     operations: tuple[str, ...]
@@ -47,31 +47,31 @@ class CellArchitecture:
         return "+".join(nodes)
 
     def edges(self) -> Iterator[tuple[int, int, str]]:
-        """Where each edge begins, where it ends, and its operation."""
+        """Yields the source node, the target node and the operation of each edge."""
         for (source, target), operation in zip(EDGES, self.operations, strict=True):
             yield source, target, operation
 
     @property
     def canonical(self) -> str:
-        """What the cell computes, the same text for cells that differ in their drawing only.
+        """The function that the cell computes, as an expression; equal for isomorphic cells.
 
-        It is node 3 as an expression of the input ``x``: ``none`` is left out, ``skip_connect`` is
-        the identity, and the terms of a sum are in order; ``0`` where nothing is left. Two
-        convolutions are two even if they read alike, since each has weights of its own; where one
-        convolution's output is used several times, a prime says so: ``2·c(x)`` is
-        ``c'(x)+c'(x)``, and not ``c(x)+c(x)``.
+        It expresses node 3 in terms of the input ``x``: ``none`` is left out, ``skip_connect`` is
+        the identity, and the terms of a sum are sorted; it is ``0`` if nothing remains. Equal
+        convolutions of one input are different terms, since each has its own weights; a prime
+        marks a convolution whose output is used several times: ``2·c(x)`` is ``c'(x)+c'(x)``, not
+        ``c(x)+c(x)``.
 
-        The 15,625 cells compute 5,260 things so told apart. The benchmark's own count is 6,466: it
-        has no prime, but keeps each ``none`` as a term of its sum, and the sums of skipped nodes
-        in brackets. (12,751 is its count where ``none`` is an operation like any other.)
+        The 15,625 cells have 5,260 canonical expressions. The benchmark counts 6,466: it has no
+        prime, but keeps each ``none`` as a term of its sum, and brackets the sums of skipped nodes.
+        (It counts 12,751 if ``none`` is an operation like any other.)
         """
         text = self._expression(_SAME)
         return text if text.count(_SAME) > 1 else self._expression("")
 
     def _expression(self, mark: str) -> str:
-        """The expression; `mark` follows the convolution from node 0 to node 1.
+        """Gives the expression, with `mark` after the convolution from node 0 to node 1.
 
-        No other edge can occur twice: the ways to node 3 part at node 1 and nowhere else.
+        No other edge can occur twice: paths to node 3 diverge at node 1 only.
         """
         terms: list[list[str]] = [["x"], *([] for _ in range(NODES - 1))]
         for source, target, operation in self.edges():
@@ -91,10 +91,10 @@ class CellArchitecture:
 
     @property
     def live(self) -> tuple[bool, ...]:
-        """Which edges lie on a way from the input to the output."""
+        """Which edges lie on a path from the input to the output."""
         edges = [(source, target) for source, target, op in self.edges() if op != "none"]
         reached, reaching = {0}, {NODES - 1}
-        for source, target in edges:  # in order of their ends
+        for source, target in edges:  # ordered by target
             if source in reached:
                 reached.add(target)
         for source, target in sorted(edges, reverse=True):
@@ -124,20 +124,20 @@ def read_cell(text: str) -> CellArchitecture:
 
 
 def all_cells() -> Iterator[CellArchitecture]:
-    """All 15,625 cells, always in the same order."""
+    """Yields all 15,625 cells in a fixed order."""
     return map(CellArchitecture, itertools.product(OPERATIONS, repeat=len(EDGES)))
 
 
 @cache
 def first_cells() -> Mapping[str, CellArchitecture]:
-    """The first cell of each canonical form."""
+    """Maps each canonical expression to the first cell that has it."""
     first: dict[str, CellArchitecture] = {}
     for cell in all_cells():
         first.setdefault(cell.canonical, cell)
     return first
 
 
-Positive = Annotated[int, Field(ge=1, le=2**16)]  # far more than a network can have
+Positive = Annotated[int, Field(ge=1, le=2**16)]  # the bound is larger than any real network needs
 
 
 class NasBench201Options(Settings):
@@ -145,11 +145,11 @@ class NasBench201Options(Settings):
 
     Attributes:
         channels: C, channels of the first stage; the second has 2C, the third 4C.
-        cells: N, cells a stage.
-        stem_stride: Stride of the stem; where None, such that the first stage works at 32² (1024
-            samples of a signal, 16³ voxels) or less.
+        cells: N, cells per stage.
+        stem_stride: Stride of the stem; if None, the first stage works at 32² (1024 samples of a
+            signal, 16³ voxels) or less.
         connected: Draw only cells whose output depends on their input.
-        distinct: Draw one cell only of those that compute the same.
+        distinct: Draw only one of the cells that compute the same function.
         weighted: Draw convolutions more often than other operations while a SMASH network trains.
     """
 

@@ -23,22 +23,27 @@ from smash.spaces.nas_bench_201.architecture import (
 from smash.spaces.nas_bench_201.network import NODES, Cell, CellNetwork, Reduction
 from smash.spaces.task import Task
 
-# Options that change what an architecture computes. Never extended: an id must not change.
+# Options that change what an architecture computes, in its id unless at their default.
 _STRUCTURAL = ("cells", "channels", "stem_stride")
 _PUBLISHED = NasBench201Options()
 _SOURCES = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.nas_bench_201.network")
-# How often each of `OPERATIONS` is drawn in training: chosen on the first half of a table of 1,000
-# cells by benchmarks.ranking.
+# Probability of each of `OPERATIONS` in training, chosen by benchmarks.ranking on the first half of
+# a table of 1,000 cells.
 _IN_TRAINING = (0.1, 0.15, 0.25, 0.35, 0.15)
 
 
 class NasBench201Space(SearchSpace[CellArchitecture]):
     """Cells of four nodes and five operations (Dong and Yang 2020), 15,625 in all.
 
-    `connected` and `distinct` restrict what is drawn; every cell can be read, built and scored.
+    The options `connected` and `distinct` restrict sampling; every cell can be built and scored.
 
     Args:
-        options: Size of the network and what is drawn; by default the published ones.
+        options: Options of the space; by default the published ones.
+
+    Example:
+        >>> space = NasBench201Space()
+        >>> str(space.sample(np.random.default_rng(0)))
+        '|avg_pool_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|skip_connect~0|skip_connect~1|none~2|'
     """
 
     name = "nas-bench-201"
@@ -47,14 +52,14 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         self.options = options
 
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> CellArchitecture:
-        """Draws a cell, uniform over all that may be drawn."""
+        """Draws a cell uniformly from those that the options allow."""
         return self._draw(rng, None)
 
     def sample_for_training(self, rng: np.random.Generator, progress: float) -> CellArchitecture:
-        """Draws a cell with more convolutions than most: weights need steps, the others none.
+        """Draws a cell with more convolutions than `sample` does, since only they have weights.
 
-        Drawn uniformly, a convolution is used in a fifth of the steps and seldom after another, and
-        networks that are deep in convolutions rank too low.
+        With uniform draws, a convolution trains in a fifth of the steps, seldom after another one,
+        and cells with many convolutions in sequence rank too low.
         """
         return self._draw(rng, _IN_TRAINING if self.options.weighted else None)
 
@@ -68,7 +73,7 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
     def mutate(
         self, architecture: CellArchitecture, rng: np.random.Generator, rate: float = 0.05
     ) -> CellArchitecture:
-        """Gives each edge another operation with probability `rate`, at least one edge.
+        """Gives each edge, and at least one, another operation with probability `rate`.
 
         Raises:
             InvalidValueError: `rate` is not within 0…1.
@@ -94,7 +99,7 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         return cell.connected or not self.options.connected
 
     def _settled(self, cell: CellArchitecture) -> CellArchitecture:
-        """The cell that is drawn in place of all that compute the same as this one."""
+        """Maps a cell to the one that represents all cells of the same function."""
         return first_cells()[cell.canonical] if self.options.distinct else cell
 
     def network(self, architecture: CellArchitecture, task: Task) -> nn.Module:
@@ -111,33 +116,35 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         return Definition(_SOURCES, CellNetwork, arguments)
 
     def proxy(self) -> NasBench201Space:
-        """One cell a stage: more of them learn slowly, and rank no better for it."""
+        """Gives the space with one cell per stage; more cells learn slowly, and rank no better."""
         if self.options.cells == 1:
             return self
         return NasBench201Space(self.options.replaced(cells=1))
 
     def stages(self, child: nn.Module) -> Sequence[nn.Module]:
-        """The cells and the reductions between them."""
+        """Gives the cells and the reductions between them."""
         return [part for part in child.modules() if isinstance(part, Cell | Reduction)]
 
     def features(self, architecture: CellArchitecture) -> Tensor:
-        """Which operation each edge has (30 numbers), and whether the output depends on it (6)."""
+        """Gives the operation of each edge, one-hot (30 numbers), and which edges are live (6)."""
         chosen = [float(op == each) for op in architecture.operations for each in OPERATIONS]
         return torch.tensor([*chosen, *map(float, architecture.live)])
 
     def readable(self, architecture: CellArchitecture) -> dict[str, float]:
-        """Depth (most convolutions on a way to the output) and how often each operation is used."""
+        """Gives the depth (most convolutions on a path) and the count of each operation."""
         counts = {each: float(architecture.operations.count(each)) for each in OPERATIONS}
         return {"depth": float(_depth(architecture)), **counts}
 
     def to_json(self, architecture: CellArchitecture) -> dict[str, Any]:
-        """The published text form, as ``{"cell": "|…|"}``."""
+        """Gives the published text form, as ``{"cell": "|…|"}``."""
         return {"cell": str(architecture)}
 
     def from_json(self, value: Mapping[str, Any]) -> CellArchitecture:
-        """Reads what `to_json` wrote."""
+        """Reads what `to_json` gave."""
         if set(value) != {"cell"} or not isinstance(value["cell"], str):
-            raise InvalidValueError(f"a cell is written {{'cell': '|…|'}}, got {dict(value)!r}")
+            raise InvalidValueError(
+                f"a cell must have the form {{'cell': '|…|'}}, got {dict(value)!r}"
+            )
         return read_cell(value["cell"])
 
     def parse(self, text: str) -> CellArchitecture:
@@ -145,23 +152,23 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         return super().parse(text) if text.lstrip().startswith("{") else read_cell(text)
 
     def structure(self) -> dict[str, Any]:
-        """The structural options that differ from the published ones."""
+        """Gives the structural options that differ from the published ones."""
         values, published = self.options.model_dump(), _PUBLISHED.model_dump()
         return {name: values[name] for name in _STRUCTURAL if values[name] != published[name]}
 
     def largest(self) -> CellArchitecture:
-        """A 3×3 convolution on each edge."""
+        """Gives a 3×3 convolution on each edge."""
         return CellArchitecture(("nor_conv_3x3",) * len(EDGES))
 
     def smallest(self) -> CellArchitecture:
-        """Nothing on each edge, or the identity from input to output alone."""
+        """Gives no operation on any edge, or if `connected` the identity on one."""
         last = "skip_connect" if self.options.connected else "none"
         return self._settled(
             CellArchitecture(tuple(last if edge == (0, NODES - 1) else "none" for edge in EDGES))
         )
 
     def shared_shapes(self, task: Task) -> dict[str, Shape]:
-        """Shapes of the shared tensors: a set for each cell, edge and operation."""
+        """Gives the shapes of the shared tensors: one set per cell, edge and operation."""
         return {
             name: tuple(parameter.shape)
             for operation in CONVOLUTIONS
@@ -177,7 +184,7 @@ def _another(operation: str, rng: np.random.Generator) -> str:
 
 
 def _depth(architecture: CellArchitecture) -> int:
-    """Convolutions on the way from the input to the output that has most of them."""
+    """Counts the convolutions on the path from input to output that has most of them."""
     depths = [0] * NODES
     for (source, target, operation), live in zip(
         architecture.edges(), architecture.live, strict=True
