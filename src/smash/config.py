@@ -326,6 +326,13 @@ class TrainingSettings(LoopSettings):
     same_architecture: bool = False
     """With several processes, draw the same architecture in all of them at each step."""
 
+    max_params: Count | None = None
+    """Most parameters of the children that the SMASH network learns with; the search takes it
+    over."""
+
+    max_macs: Count | None = None
+    """Most multiply-accumulates of these children for one input; the search takes it over."""
+
 
 class TrainingPlan(TrainingSettings):
     """How the SMASH network of a run is trained, with its length fixed."""

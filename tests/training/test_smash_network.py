@@ -6,10 +6,12 @@ import torch
 
 import smash
 from smash.data import epoch_order
+from smash.errors import InvalidValueError
+from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator
 from smash.scoring.scorer import Scorer
 from smash.training.optim import weighted_loss
-from smash.training.smash_network import SmashTraining
+from smash.training.smash_network import SmashTraining, sampler_of
 from smash.training.train import begin
 from tests.answers import call
 from tests.conftest import TINY
@@ -141,3 +143,16 @@ def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
     assert scorer(architecture).loss == pytest.approx(np.mean(losses), rel=1e-5)
     each = scorer.each(scorer.predict(architecture))  # what a race compares
     assert each.mean().item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_training_within_limits_draws_only_what_may_be_shipped(digits, tmp_path):
+    run = begin(digits, tmp_path / "run", space="mobile", preset="tiny", max_params=6000, epochs=1)
+    sampler = sampler_of(run)
+    drawn = [sampler.draw(generator(0, "test", index)) for index in range(12)]
+    costs = [measure_cost(run.space, each, digits.task).params for each in drawn]
+    assert max(costs) <= 6000 < measure_cost(run.space, run.space.largest(), digits.task).params
+
+
+def test_training_within_limits_that_nothing_meets_is_refused(digits, tmp_path):
+    with pytest.raises(InvalidValueError, match="max_params 5 cannot be met"):
+        smash.train(digits, tmp_path / "run", max_params=5, epochs=1, **TINY)

@@ -93,6 +93,8 @@ class Budget(Settings):
         Raises:
             InvalidValueError: No architecture can be within the budget.
         """
+        if self.max_params is self.max_macs is self.max_latency is None:
+            return
         smallest = space.smallest()
         cost = measure_cost(space, smallest, task)
         faults = [

@@ -75,3 +75,12 @@ class FeasibleSampler:
 
     def _allows(self, architecture: Any) -> bool:
         return self._budget.allows(measure_cost(self._space, architecture, self._task))
+
+
+def sampler_within(
+    space: SearchSpace[Any], task: Task, budget: Budget, seed: int
+) -> FeasibleSampler | None:
+    """Makes the sampler of a budget; None where it has no limit."""
+    if budget.max_params is None and budget.max_macs is None:
+        return None
+    return FeasibleSampler(space, task, budget, seed)

@@ -13,6 +13,9 @@ from smash.config import TrainingPlan
 from smash.data import Data, batches, epoch_order
 from smash.evaluation import error_of
 from smash.hypernet import SmashNetwork
+from smash.profiling.budget import Budget
+from smash.profiling.feasible import FeasibleSampler, sampler_within
+from smash.run.run import Run
 from smash.runtime.device import autocast
 from smash.runtime.distributed import ALONE, Processes
 from smash.runtime.rng import generator, seeded
@@ -29,6 +32,7 @@ class SmashTraining(Trainable):
         plan: How it is trained.
         seed: Seed of everything that is drawn.
         processes: The processes that train together; each draws its own architectures and batches.
+        sampler: Draws architectures within limits; None draws from the whole space.
     """
 
     def __init__(
@@ -38,12 +42,13 @@ class SmashTraining(Trainable):
         plan: TrainingPlan,
         seed: int,
         processes: Processes = ALONE,
+        sampler: FeasibleSampler | None = None,
     ) -> None:
         if plan.fixed_norms:
             network.source.shared.freeze_norms()
         optimizer = make_optimizer(network, plan)
         super().__init__("training", plan, data, seed, network, optimizer, processes)
-        self.network, self.plan = network, plan
+        self.network, self.plan, self.sampler = network, plan, sampler
 
     def step(self, step: int) -> Tensor:
         """Takes one step of algorithm 1."""
@@ -61,6 +66,8 @@ class SmashTraining(Trainable):
         plan, shared = self.plan, step * self.processes.count
         number = shared if plan.same_architecture else self.batch_number(step)
         rng = generator(self.seed, "training architecture", number)
+        if self.sampler is not None:
+            return self.sampler.draw(rng)
         progress = step / plan.steps if plan.growing else 1.0
         return self.network.space.sample_for_training(rng, progress)
 
@@ -75,7 +82,8 @@ class SmashTraining(Trainable):
             if index % self.processes.count != self.processes.rank:
                 continue
             rng = generator(self.seed, f"validation architecture of epoch {epoch}", index)
-            logits = self.network(self.network.space.sample(rng), self.data.normalise(batch.images))
+            draw = self.network.space.sample if self.sampler is None else self.sampler.draw
+            logits = self.network(draw(rng), self.data.normalise(batch.images))
             sums[0] += F.cross_entropy(logits, batch.labels, reduction="sum")
             sums[1] += (logits.argmax(1) != batch.labels).sum()
             sums[2] += error_of(logits, batch.labels, among=5) * len(batch)
@@ -83,3 +91,14 @@ class SmashTraining(Trainable):
             total / len(split) for total in self.processes.sum(sums).tolist()
         )
         return Validation(loss=loss, error=error, top5_error=top5_error)
+
+
+def budget_of(run: Run) -> Budget:
+    """Gives the limits that the SMASH network of a run learns within."""
+    plan = run.settings.training
+    return Budget(max_params=plan.max_params, max_macs=plan.max_macs)
+
+
+def sampler_of(run: Run) -> FeasibleSampler | None:
+    """Makes the sampler of a run's limits, which hold for children as they are shipped."""
+    return sampler_within(run.space, run.data.task, budget_of(run), run.settings.seed)

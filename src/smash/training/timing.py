@@ -9,7 +9,7 @@ import torch
 
 from smash.hypernet import SmashNetwork
 from smash.run.run import Run
-from smash.training.smash_network import SmashTraining
+from smash.training.smash_network import SmashTraining, sampler_of
 
 _TIMED_STEPS = 24
 _TIMED_SHARE = 0.05  # of the minutes asked for, at most, goes into timing
@@ -31,7 +31,11 @@ def steps_in(minutes: float, run: Run, network: SmashNetwork) -> int:
     device = torch.device(run.settings.device)
     plan = run.settings.training.replaced(steps=_TIMED_STEPS)
     trial = SmashTraining(
-        copy.deepcopy(network).to(device), run.search_data.to(device), plan, run.settings.seed
+        copy.deepcopy(network).to(device),
+        run.search_data.to(device),
+        plan,
+        run.settings.seed,
+        sampler=sampler_of(run),
     )
     trial.step(0)  # the first step is slower than all that follow
     middle_out = sorted(range(_TIMED_STEPS), key=lambda step: abs(2 * step + 1 - _TIMED_STEPS))

@@ -32,7 +32,7 @@ from smash.training.defaults import (
 )
 from smash.training.loop import TrainingLoop, steps_per_epoch
 from smash.training.settings import TrainSettings
-from smash.training.smash_network import SmashTraining
+from smash.training.smash_network import SmashTraining, budget_of, sampler_of
 from smash.training.timing import steps_in
 
 
@@ -106,7 +106,9 @@ def train(
                 network = run.new_network()
             network, plan = network.to(processes.device), resolved.training
             on_device = run.search_data.to(processes.device)
-            training = SmashTraining(network, on_device, plan, resolved.seed, processes)
+            training = SmashTraining(
+                network, on_device, plan, resolved.seed, processes, sampler_of(run)
+            )
             loop = TrainingLoop(training, plan.steps, out, run.metrics, plan.snapshot_steps)
             loop.run(progress if processes.rank == 0 else silent)
             if processes.rank == 0:
@@ -144,6 +146,7 @@ def _create(
     run = Run(out, resolve(settings, data, processes))
     run.data = data
     network = run.new_network()  # before the folder, because a wrong option leaves none behind
+    budget_of(run).check_feasible(run.space, data.task)
     if settings.minutes is not None:
         run, network = _fit_minutes(settings.minutes, run, network, settings)
     make_folder(out)
