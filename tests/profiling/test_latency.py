@@ -19,7 +19,7 @@ from smash.profiling.latency import (
     read_latencies,
     time_network,
 )
-from smash.reporting.formatting import times_in_words
+from smash.reporting.contents import latency_rows
 from smash.spaces import MemoryBankSpace, Task
 from smash.study.study import Study
 from tests.spaces.cases import OPTIONS
@@ -158,7 +158,7 @@ def test_search_with_latency_limit_keeps_times_of_its_candidates(run, command):
         assert (child["device"], graph["device"]) == ("cpu", "onnxruntime")
         assert all(time["seconds"] > 0 and time["spread"] >= 0 for time in (child, graph))
         assert (child["batch"], child["threads"]) == (1, torch.get_num_threads())
-    times = times_in_words(run.path, Study(run.study_path).ranked())
+    times = latency_rows(run.path, Study(run.study_path).ranked())
     assert [row[1] for row in times] == [rows[0]["id"]]
     page = smash.report(run).read_text()
     for words in (command("show", path).out, found.out, page):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from smash.run.layout import (
     RESULT,
     STUDY,
 )
+from smash.run.trust import Interval, RankCorrelation, ScoredAccuracy, Trust
 from smash.spaces import make_space
 from smash.study.study import Candidate, Study
 
@@ -116,19 +119,32 @@ def write(
     child(folder, others[0], "-e3", 0.08, {"test": 0.09}, source)
     child(folder, others[1], "-e3-audit", 0.2, {"audit": 0.21}, source)
     child(folder, others[2], "-e9", None, {}, source)
-    interval = {"value": 0.5, "low": 0.2, "high": 0.7}
-    nothing = {"value": None, "low": None, "high": None}
-    trust = {
-        "n": 4,
-        "truth": "accuracy on the audit split after 3 epochs",
-        "score": "loss on 1,000 val examples",
-        "kendall_tau": interval,
-        "baselines": {"params": {"kendall_tau": interval}, "macs": {"kendall_tau": nothing}},
-        "together": {},
-        "points": [[best.id, best.value, 0.9], [others[0].id, None, 0.8], ["gone", 1.0, 0.7]],
-    }
-    (folder / FOUND).write_text(json.dumps(trust))
+    spread = Interval(value=0.5, low=0.2, high=0.7)
+    undefined = Interval(value=math.nan, low=math.nan, high=math.nan)
+    points = [(best.id, best.value, 0.9), (others[0].id, math.nan, 0.8), ("gone", 1.0, 0.7)]
+    trust(spread, params=spread, macs=undefined, points=points).write(folder / FOUND)
     return found
+
+
+def trust(
+    tau: Interval, *, points: Iterable[tuple[str, float, float]] = (), **baselines: Interval
+) -> Trust:
+    """A check of the ranking, with its Kendall τ and those of baselines."""
+    kept = [ScoredAccuracy(id=name, score=score, accuracy=real) for name, score, real in points]
+    return Trust(
+        **_correlation(tau),
+        n=4,
+        truth="accuracy on the audit split after 3 epochs",
+        score="loss on 1,000 val examples",
+        baselines={name: RankCorrelation(**_correlation(own)) for name, own in baselines.items()},
+        together={},
+        prior=None,
+        points=kept,
+    )
+
+
+def _correlation(tau: Interval) -> dict[str, Any]:
+    return {"kendall_tau": tau, "spearman": tau, "top_tenth_tau": tau, "regret": {}}
 
 
 def child(

@@ -14,8 +14,9 @@ from smash.errors import NotFoundError, RunStateError
 from smash.reporting.drawing import unpack
 from smash.reporting.page import page
 from smash.run.layout import CHILDREN, METRICS, RESULT, STUDY
+from smash.run.trust import Interval
 from tests.reporting.html import Page, of_class, parsed, said
-from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, write
+from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write
 
 
 @pytest.fixture(scope="module")
@@ -286,10 +287,9 @@ def test_a_cost_that_was_measured_is_a_chart_of_its_own(some):
 def test_what_is_written_beside_drawings_counts(some):
     """Latencies, and a check of the ranking with more points than a page can hold."""
     many = [replace(some[n % 40], id=f"c{n}", index=n, latency=0.01) for n in range(300)]
-    points = [[f"x{n}", 1 + n / 5000, 0.5] for n in range(5000)]
-    nothing = {"value": 0.5, "low": 0.4, "high": 0.6}
-    trust = {"n": 5000, "truth": "a", "score": "b", "kendall_tau": nothing, "baselines": {}}
-    made = page(replace(contents_of(many), trust={**trust, "points": points}), largest=800_000)
+    points = [(f"x{n}", 1 + n / 5000, 0.5) for n in range(5000)]
+    found = trust(Interval(value=0.5, low=0.4, high=0.6), points=points)
+    made = page(replace(contents_of(many), trust=found), largest=800_000)
     assert 780_000 < len(made.encode()) <= 800_000
     assert "3,000 of 5,000." in Page(made).words
     assert 10 < len(Page(made).data["drawings"]) < 300

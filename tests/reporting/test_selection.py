@@ -8,10 +8,10 @@ from markupsafe import Markup
 from smash.reporting.drawing import Drawing, pack, pack_drawings, unpack
 from smash.reporting.selection import (
     costs,
-    front,
     improvements,
     in_order_of_interest,
     on_the_page,
+    pareto,
 )
 
 
@@ -29,13 +29,13 @@ def test_the_front_is_what_no_full_score_beats_in_both(some, cost):
     expected = {
         (getattr(one, cost), one.error) for one in some if not one.partial and not beaten(one)
     }
-    found = [(getattr(one, cost), one.error) for one in front(some, cost)]
+    found = [(getattr(one, cost), one.error) for one in pareto(some, cost)]
     assert found == sorted(expected)
     assert [error for _, error in found] == sorted((e for _, e in found), reverse=True)
 
 
 def test_a_front_of_partial_scores_alone_is_empty(some):
-    assert front([replace(one, partial=True) for one in some], "params") == []
+    assert pareto([replace(one, partial=True) for one in some], "params") == []
 
 
 def test_a_cost_counts_where_all_have_it(some):
@@ -61,7 +61,7 @@ def test_of_many_those_that_matter_are_on_the_page(contents):
     assert len(chosen) == 25
     assert chosen == [one for one in contents.candidates if one in chosen]
     matter = [contents.candidates[number] for number in improvements(contents.candidates)]
-    matter += front(contents.candidates, "params")
+    matter += pareto(contents.candidates, "params")
     assert in_order_of_interest(contents)[: len(matter) // 2] != []
     assert {one.id for one in matter} <= {one.id for one in in_order_of_interest(contents)[:15]}
     assert {one.id for one in in_order_of_interest(contents)[:12]} <= {one.id for one in chosen}

@@ -17,6 +17,7 @@ _MOST_FAULTS = 10
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Record(BaseModel):

@@ -1,46 +1,43 @@
-"""What a run folder holds, as far as a report shows it: no data, no weights."""
+"""Reads what a report shows of a run folder: no data and no weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from smash.config import RunSettings
-from smash.errors import NotFoundError, RunStateError
+from smash.errors import NotFoundError
 from smash.evaluation import Evaluation
 from smash.io.files import read_json
-from smash.profiling.latency import TIMED
-from smash.reporting.formatting import times_in_words
+from smash.profiling.latency import CHILD, GRAPH, TIMED, read_latencies
 from smash.run.child import ChildRecord, read_record, read_result
 from smash.run.layout import (
     ARCHITECTURE,
     AUDIT,
     CHILDREN,
     ENVIRONMENT,
-    FOUND,
     METRICS,
     RESULT,
     STUDY,
 )
 from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
+from smash.run.trust import Trust
 from smash.study.study import Candidate, Study
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedChild:
-    """A child as its folder tells of it.
+    """A child, read from its folder.
 
     Attributes:
         name: Name of the folder.
         record: Its ``architecture.json``.
-        epochs: Its training curves, a row an epoch.
-        result: What was found at the end, by split; empty while it is being trained.
+        epochs: Its training curves, a row for each epoch.
+        result: Its final evaluation by split; empty while it is being trained.
     """
 
     name: str
@@ -50,31 +47,31 @@ class TrainedChild:
 
     @property
     def audited(self) -> bool:
-        """Whether it was trained to check the ranking, and not to be used."""
+        """Whether it was trained to check the ranking."""
         return AUDIT in self.result or self.name.endswith(f"-{AUDIT}")
 
     @property
-    def what(self) -> str:
-        """The candidate's id, or the reference network."""
-        return str(self.record.baseline or self.record.id)
+    def origin(self) -> str:
+        """The id of its candidate, or the name of its reference network."""
+        return self.record.baseline or self.record.id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A run, read.
+    """The content of a run folder.
 
     Attributes:
         name: Name of the folder.
-        settings: What was asked for.
-        environment: With which versions, on which machine.
-        curves: Training curves of the SMASH network, a row an epoch.
-        search: What the search was asked for; empty before the first.
+        settings: The settings of the run.
+        environment: Versions and machine.
+        curves: Training curves of the SMASH network, a row for each epoch.
+        search: The settings of the search; empty before the first.
         candidates: All candidates, in the order in which they were scored.
         ranked: The same, best first.
         readable: A few features of each candidate by name, by the candidate's id.
-        children: Trained children, the best by validation error first.
-        trust: What the last check of the ranking found; None where there was none.
-        times: How long the best take, as `smash.reporting.formatting.times_in_words` says it.
+        children: Trained children, sorted by validation error.
+        trust: The latest check of the ranking; None before the first.
+        times: Latencies of the best candidates, as `latency_rows` gives them.
     """
 
     name: str
@@ -86,23 +83,23 @@ class Contents:
     ranked: Sequence[Candidate]
     readable: Mapping[str, Mapping[str, float]]
     children: Sequence[TrainedChild]
-    trust: Mapping[str, Any] | None
+    trust: Trust | None
     times: Sequence[tuple[str, ...]]
 
     @property
     def rank_by(self) -> str:
-        """What ranks: ``loss``, ``error`` or ``top5_error``."""
+        """The score that ranks: ``loss``, ``error`` or ``top5_error``."""
         return str(self.search.get("rank_by", "loss"))
 
     @property
     def complete(self) -> list[Candidate]:
         """Candidates that were scored on all examples, best first."""
-        return [one for one in self.ranked if not one.partial]
+        return [candidate for candidate in self.ranked if not candidate.partial]
 
     @property
     def ranks(self) -> dict[str, int]:
         """The rank of each candidate by its id."""
-        return {one.id: rank for rank, one in enumerate(self.ranked)}
+        return {candidate.id: rank for rank, candidate in enumerate(self.ranked)}
 
     @property
     def kept(self) -> list[TrainedChild]:
@@ -118,15 +115,14 @@ def read_contents(path: Path) -> Contents:
 
     Raises:
         NotFoundError: There is no run at this path.
-        RunStateError: A file of it is damaged.
+        RunStateError: A file of the run is damaged.
     """
     run = Run.open(path)
     environment = path / ENVIRONMENT
     try:
         study = Study(path / STUDY)
     except NotFoundError:
-        study = None  # a report of what there is: the search may come later
-    found = path / FOUND
+        study = None  # The run has not been searched yet.
     ranked = study.ranked() if study else []
     return Contents(
         name=path.resolve().name,
@@ -138,45 +134,34 @@ def read_contents(path: Path) -> Contents:
         ranked=ranked,
         readable=study.readable() if study else {},
         children=_children(path / CHILDREN),
-        trust=_read_trust(found) if found.is_file() else None,
-        times=times_in_words(path, ranked[:TIMED]),
+        trust=Trust.of_run(path),
+        times=latency_rows(path, ranked[:TIMED]),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Interval:
-    value: float | None
-    low: float | None
-    high: float | None
+def latency_rows(run: Path, ranked: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    """Gathers the latencies that a run keeps of its best candidates, as rows of a table.
 
+    Args:
+        run: Folder of the run.
+        ranked: The candidates, best first.
 
-@dataclass(frozen=True, kw_only=True)
-class _Agreement:
-    kendall_tau: _Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trust(_Agreement):
-    """What is shown of ``trust.json``; runs of earlier releases lack what has a default."""
-
-    n: int
-    truth: str
-    score: str
-    baselines: Mapping[str, _Agreement]
-    together: Mapping[str, _Agreement] = field(default_factory=dict)
-    points: Sequence[tuple[str, float | None, float | None]] = ()
-
-
-def _read_trust(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    try:
-        TypeAdapter(_Trust).validate_python(found)
-    except ValidationError as error:
-        places = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
-        raise RunStateError(
-            f"{path} is damaged: {', '.join(places):.200}: repeat 'smash correlate'"
-        ) from None
-    return found
+    Returns:
+        For each timed candidate: rank and id; milliseconds, device and threads of the child;
+        milliseconds and threads of the exported graph, which ONNX Runtime runs on the CPU. Unknown
+        cells are empty.
+    """
+    children, graphs = read_latencies(run, CHILD), read_latencies(run, GRAPH)
+    rows: list[tuple[str, ...]] = []
+    for rank, candidate in enumerate(ranked):
+        child, graph = children.get(candidate.id), graphs.get(candidate.id)
+        if child is None and graph is None and candidate.latency is None:
+            continue
+        searched = "" if candidate.latency is None else f"{1000 * candidate.latency:.2f}"
+        of_child = (child.milliseconds, child.device, str(child.threads)) if child else None
+        of_graph = (graph.milliseconds, str(graph.threads)) if graph else ("", "")
+        rows.append((str(rank), candidate.id, *(of_child or (searched, "", "")), *of_graph))
+    return rows
 
 
 def _children(folder: Path) -> list[TrainedChild]:
@@ -190,9 +175,9 @@ def _children(folder: Path) -> list[TrainedChild]:
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
         if (path / ARCHITECTURE).is_file()
     ]
-    return sorted(children, key=_by_validation)
+    return sorted(children, key=_validation_result)
 
 
-def _by_validation(child: TrainedChild) -> tuple[float, float]:
-    found = child.result.get("val")
-    return (found.error, found.loss) if found else (math.inf, math.inf)
+def _validation_result(child: TrainedChild) -> tuple[float, float]:
+    result = child.result.get("val")
+    return (result.error, result.loss) if result else (math.inf, math.inf)

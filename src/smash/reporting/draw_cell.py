@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from smash.errors import InvalidValueError
-from smash.reporting.drawing import Drawing
+from smash.reporting.drawing import Drawing, block_figure, block_picture
 from smash.reporting.formatting import several
 from smash.reporting.svg import element, text
 from smash.spaces.nas_bench_201.architecture import (
@@ -21,9 +21,9 @@ from smash.spaces.nas_bench_201.network import NODES
 
 _WIDTH, _HEIGHT = 470, 240
 _MIDDLE = 130
-_FIRST, _STEP = 40, 130  # of the nodes
-_BENDS = {(0, 2): 100, (1, 3): -120, (0, 3): 210}  # how far an edge leaves the row, upwards
-_NAMES: Mapping[str, tuple[str, str, str]] = {  # in words, on an edge, and its class
+_FIRST, _STEP = 40, 130  # place of the first node, and distance between nodes
+_BENDS = {(0, 2): 100, (1, 3): -120, (0, 3): 210}  # how far an edge bends upwards
+_NAMES: Mapping[str, tuple[str, str, str]] = {  # name, label of an edge, CSS class
     "none": ("nothing", "", "none"),
     "skip_connect": ("identity", "identity", "identity"),
     "nor_conv_1x1": ("1×1 convolution", "1×1 conv", "k1"),
@@ -33,7 +33,7 @@ _NAMES: Mapping[str, tuple[str, str, str]] = {  # in words, on an edge, and its 
 
 
 class CellDrawer:
-    """Draws cells.
+    """Draws cells of NAS-Bench-201.
 
     Args:
         options: The options of the space.
@@ -49,10 +49,10 @@ class CellDrawer:
             value: The cell as JSON.
 
         Raises:
-            InvalidValueError: It is not a cell.
+            InvalidValueError: The JSON is not a cell.
         """
         if not isinstance(value.get("cell"), str):
-            raise InvalidValueError(f"a cell must be {{'cell': '|…|'}}, got {dict(value)!r}")
+            raise InvalidValueError(f"a cell must be {{'cell': '|…|'}}, got {dict(value)!r:.200}")
         cell = read_cell(value["cell"])
         return Drawing(_words(cell), partial(self._draw, cell))
 
@@ -63,35 +63,18 @@ class CellDrawer:
             + ("" if live or op == "none" else ", on no way from the input to the output")
             for (source, target, op), live in edges
         ]
-        picture = element(
-            "svg",
-            *(_edge(*edge, live, number) for number, (edge, live) in enumerate(edges)),
-            *(_node(number) for number in range(NODES)),
-            viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-            style=f"--natural:{_WIDTH}px",
-            role="img",
-            aria_label="A cell; the same in words follows",
-        )
-        return element("div", self._figure(picture, sentences), class_="drawing cell")
-
-    def _figure(self, picture: Markup, sentences: list[str]) -> Markup:
+        drawn = [_edge(*edge, live, number) for number, (edge, live) in enumerate(edges)]
+        drawn += [_node(number) for number in range(NODES)]
+        picture = block_picture(_WIDTH, _HEIGHT, "A cell; the same in words follows", drawn)
         cells, channels = several(self._options.cells, "cell"), self._options.channels
         stages = " → halve → ".join(f"{cells}, {channels << stage} channels" for stage in range(3))
-        return element(
-            "figure",
-            element("figcaption", element("b", "The cell"), element("span", "repeated, as below")),
-            element("div", picture, class_="scroll"),
-            element("p", f"3×3 stem → {stages} → mean over space, classifier", class_="way-out"),
-            element(
-                "details",
-                element("summary", "In words"),
-                element("ol", *(element("li", words) for words in sentences)),
-            ),
-            class_="block",
-        )
+        network = f"3×3 stem → {stages} → mean over space, classifier"
+        figure = block_figure("The cell", "repeated, as below", picture, network, sentences)
+        return element("div", figure, class_="drawing cell")
 
 
 def _words(cell: CellArchitecture) -> str:
+    """Counts the operations of a cell."""
     used = [_NAMES[op][0] for op in cell.operations if op != "none"]
     counts = {name: used.count(name) for name in used}
     return ", ".join(f"{number} {name}" for name, number in counts.items()) or "no operation"

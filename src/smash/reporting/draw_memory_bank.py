@@ -1,7 +1,7 @@
-"""Draws an architecture of memory banks: who reads, who writes, and what happens between.
+"""Draws memory-bank architectures: the banks that each op reads and writes, and its convolutions.
 
-Each block is a picture. A bank is a line that runs down from where it is first written; an op is a
-row that crosses the lines. Hollow dots are banks that it reads, filled dots banks that it writes:
+Each block is a picture. A bank is a vertical line that begins where the bank is first written; an
+op is a row across the lines. Hollow dots are banks that it reads, filled dots banks that it writes:
 
     0   1   2
     │   │          ┌──────────────────────────┐
@@ -9,8 +9,8 @@ row that crosses the lines. Hollow dots are banks that it reads, filled dots ban
     │   │   ●──────┤          7×3         +   │
     │   │   │      └──────────────────────────┘
 
-The picture is as wide as its banks and its widest op ask for; all letters are of one width, so
-that how long words are is known here.
+The width of the picture follows from the number of banks and the widest op. The font is monospaced,
+so that the width of text is known here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from smash.reporting.drawing import Drawing
+from smash.reporting.drawing import Drawing, block_figure, block_picture
 from smash.reporting.formatting import several
-from smash.reporting.svg import element, moved, path, text
+from smash.reporting.svg import element, path, text, translate
 from smash.spaces.memory_bank.architecture import (
     Block,
     Convolution,
@@ -34,14 +34,15 @@ from smash.spaces.memory_bank.architecture import (
 from smash.spaces.memory_bank.options import MemoryBankOptions
 from smash.spaces.memory_bank.validation import read_architecture
 
-_LANE = 15  # from one bank to the next
-_LEFT = 34  # of the first bank: the op's number stands there
-_TOP = 46  # of the first op: the banks' numbers stand there
-_ROW, _DEEP_ROW = 28, 48  # of an op with one path, and with two
-_CHIP = 17
-_LETTER = 6.3  # width of one, at the size of the style sheet
+# Lengths in pixels.
+_LANE = 15  # distance between banks
+_LEFT = 34  # margin left of the first bank, for the numbers of ops
+_TOP = 46  # margin above the first op, for the numbers of banks
 _BOTTOM = 34
-_SIGNS = {"multiply": "⊙ ", "split": "⊙½ "}  # of gates
+_ROW, _DEEP_ROW = 28, 48  # heights of an op with one path, and with two
+_CHIP = 17  # height of a convolution's label
+_LETTER = 6.3  # width of a letter in the font of the style sheet
+_SIGNS = {"multiply": "⊙ ", "split": "⊙½ "}  # by the style of a gate
 _RESOLUTIONS = ("full", "half", "quarter")
 
 
@@ -62,7 +63,7 @@ class BankDrawer:
             value: The architecture as JSON.
 
         Raises:
-            InvalidValueError: It is not an architecture of the space.
+            InvalidValueError: The JSON is not an architecture of the space.
         """
         blocks = read_architecture(value, self._options).blocks
         ops = " + ".join(str(len(block.ops)) for block in blocks)
@@ -87,20 +88,11 @@ class BankDrawer:
             f"{_RESOLUTIONS[index]} resolution · {several(len(block.ops), 'op')} on "
             f"{several(picture.banks, 'bank')} of {channels} channels"
         )
-        return element(
-            "figure",
-            element("figcaption", element("b", f"Block {index}"), element("span", head)),
-            element("div", picture.draw(), class_="scroll"),
-            element("p", self._way_out(index, picture.banks * channels), class_="way-out"),
-            element(
-                "details",
-                element("summary", "In words"),
-                element("ol", *(element("li", words) for words in picture.sentences)),
-            ),
-            class_="block",
-        )
+        output = self._output(index, picture.banks * channels)
+        return block_figure(f"Block {index}", head, picture.draw(), output, picture.sentences)
 
-    def _way_out(self, index: int, channels: int) -> str:
+    def _output(self, index: int, channels: int) -> str:
+        """Describes the layers after a block."""
         if index == len(_RESOLUTIONS) - 1:
             return f"{channels} channels → BatchNorm, ReLU, mean over space, classifier"
         following = self._options.budgets[index + 1].inputs
@@ -114,7 +106,7 @@ def _convolutions(block: Block) -> Iterator[tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Chip:
-    """A convolution as a small labelled box; `extent` says how dark it is."""
+    """A convolution as a small labelled box; the larger its `extent`, the darker it is."""
 
     words: str
     extent: int
@@ -129,12 +121,12 @@ class _Chip:
             element("rect", width=self.width, height=_CHIP, rx=4),
             text(5, 12.5, self.words),
             class_=f"chip k{min(self.extent, 7)}",
-            transform=moved(x, y),
+            transform=translate(x, y),
         )
 
 
 class _Picture:
-    """One block: its lines, rows and words."""
+    """The picture of a block, and its ops as sentences."""
 
     def __init__(self, options: MemoryBankOptions, index: int, block: Block, inputs: int) -> None:
         self._options, self._index, self._block, self._inputs = options, index, block, inputs
@@ -142,8 +134,8 @@ class _Picture:
         self._rows = [self._chips(op) for op in block.ops]
         self.sentences = [self._sentence(op) for op in block.ops]
         self._outs = [_out(op, options.bank_width) for op in block.ops]
-        self._box = _LEFT + self.banks * _LANE + 12  # where the boxes of the ops begin
-        # Chips that do the same stand below each other.
+        self._box = _LEFT + self.banks * _LANE + 12  # left side of the boxes of ops
+        # Chips of the same position in the op are aligned in a column.
         self._columns = [
             max([0.0, *(row[place].width for row in self._rows for place in places if row[place])])
             for places in ((0,), (1, 3), (2, 4))
@@ -153,13 +145,13 @@ class _Picture:
         return _LEFT + (bank + 0.5) * _LANE
 
     def _project(self, op: Op) -> int:
-        """Channels after the 1×1 convolution."""
+        """Gives the number of channels after the 1×1 convolution."""
         unit = self._options.bank_width
         read = len(op.reads) * self._block.bank_size * unit
         return self._options.layout.project_width(read, op.outputs * unit)
 
     def _chips(self, op: Op) -> list[Any]:
-        """The 1×1 convolution and those at the four positions; None where there is none."""
+        """Makes the chips of the 1×1 convolution and of the four positions; None if empty."""
         grid = [conv and _Chip(_short(conv), max(conv.kernel)) for conv in op.grid]
         ones = "×".join("1" for _ in range(self._options.dims))
         return [_Chip(f"{ones}·{self._project(op)}", 1), *grid]
@@ -192,20 +184,12 @@ class _Picture:
             f"Block {self._index}: {several(len(self._rows), 'op')} on "
             f"{several(self.banks, 'bank')}; the same in words follows"
         )
-        return element(
-            "svg",
-            *self._lanes(tops, heights, end),
-            *rows,
-            viewBox=f"0 0 {width:.0f} {end + _BOTTOM:.0f}",
-            style=f"--natural:{width:.0f}px",
-            role="img",
-            aria_label=label,
-        )
+        return block_picture(width, end + _BOTTOM, label, [*self._lanes(tops, heights, end), *rows])
 
     def _lanes(
         self, tops: Sequence[float], heights: Sequence[float], end: float
     ) -> Iterator[Markup]:
-        """The banks: a number on top, a line from the first write down, and the way out."""
+        """Draws the banks: a number, a line from the first write down, and the block's output."""
         begins: dict[int, float] = {}
         for op, top, height in zip(self._block.ops, tops, heights, strict=False):
             for bank in op.writes:
@@ -224,7 +208,7 @@ class _Picture:
         yield text(first, end + 20, f"{channels} channels out", "number")
 
     def _row(self, number: int, op: Op, height: float, top: float) -> Markup:
-        # Drawn at 0 and then moved: rows that look alike are spelt alike, and deflate well.
+        # Drawn at the origin and then moved, so that similar rows are equal text and deflate well.
         read, write, middle = 9.0, height - 9, (height - _CHIP) / 2
         parts = [
             text(18, height / 2 + 4, str(number), "number", "end"),
@@ -261,22 +245,22 @@ class _Picture:
         )
         return element(
             "g",
-            box,  # the other parts are drawn over it
+            box,  # first, because the other parts are drawn over it
             *parts,
             class_="op",
             data_op=f"{self._index}.{number}",
-            transform=moved(0, top),
+            transform=translate(0, top),
         )
 
 
 def _out(op: Op, bank_width: int) -> str:
-    """``+ → 16``: how two paths join, and how many channels are written."""
+    """Writes how two paths join and how many channels are written: ``+ → 16``."""
     sign = _SIGNS[op.gate.style] if op.gate else "+ "
     return f"{sign if op.grid[2] else ''}→ {op.written * bank_width}"
 
 
 def _short(conv: Convolution) -> str:
-    """``3×5 d2 g4 tanh``: what differs from one group, no dilation and ReLU."""
+    """Writes a convolution without its defaults of one group and ReLU: ``3×5 d2 g4 tanh``."""
     parts = ["×".join(map(str, conv.kernel))]
     if any(each > 1 for each in conv.dilation):
         alike = len(set(conv.dilation)) == 1
@@ -289,6 +273,7 @@ def _short(conv: Convolution) -> str:
 
 
 def _long(conv: Convolution) -> str:
+    """Writes a convolution as part of a sentence."""
     parts = ["×".join(map(str, conv.kernel))]
     if any(each > 1 for each in conv.dilation):
         parts.append(f"dilated {'×'.join(map(str, conv.dilation))}")

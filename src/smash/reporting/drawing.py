@@ -1,8 +1,7 @@
-"""The drawing of an architecture: what it is, and who draws what.
+"""Drawings of architectures: HTML with SVG in it, in the colours of the page's style sheet.
 
-A drawing is a piece of HTML with SVG in it. Its colours are those of the page's style sheet. What
-belongs to one op carries ``data-op``: the number of its figure and its number there, by which an
-item of the figure's list says it in words. So two drawings can be compared part by part.
+The parts of one operation carry ``data-op``, the number of its figure and its number there, by
+which the page's script finds the operation's sentence, and compares two drawings part by part.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from smash.study.study import Candidate
 
 
 class Drawing:
-    """An architecture in words, and drawn when it is looked at.
+    """An architecture in words, and a drawing that is made when it is needed.
 
     Args:
-        words: The architecture in a few words.
-        draw: Draws it.
+        words: Describes the architecture in a few words.
+        draw: Makes the drawing.
     """
 
     def __init__(self, words: str, draw: Callable[[], Markup]) -> None:
@@ -42,11 +41,11 @@ class Drawing:
 Draw = Callable[[Mapping[str, Any]], Drawing]
 """Draws an architecture that is given as JSON."""
 
-_LONGEST = 20_000  # letters of JSON that are shown
+_LONGEST = 20_000  # characters of JSON that are shown
 
 
 def draw_plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Drawing:
-    """Shows an architecture of any space: its readable features, and its JSON.
+    """Shows an architecture of any space by its readable features and its JSON.
 
     Args:
         value: The architecture as JSON.
@@ -65,46 +64,85 @@ def _plainly(value: Mapping[str, Any], readable: Mapping[str, float]) -> Markup:
     ]
     document = json.dumps(value, indent=2, ensure_ascii=False)
     if len(document) > _LONGEST:
-        document = f"{document[:_LONGEST]}\n… and {len(document) - _LONGEST:,} letters more"
+        more = len(document) - _LONGEST
+        document = f"{document[:_LONGEST]}\n… and {more:,} characters more"
     parts = [element("dl", *features, class_="features")] if features else []
     return element("div", *parts, element("pre", document), class_="drawing plain")
+
+
+def block_figure(
+    title: str, subtitle: str, picture: Markup, output: str, sentences: Iterable[str]
+) -> Markup:
+    """Frames the picture of one block of a network.
+
+    Args:
+        title: Name of the block.
+        subtitle: Describes the block.
+        picture: The picture.
+        output: Describes what follows the block.
+        sentences: Describe its operations, in order; hidden until they are asked for.
+    """
+    return element(
+        "figure",
+        element("figcaption", element("b", title), element("span", subtitle)),
+        element("div", picture, class_="scroll"),
+        element("p", output, class_="way-out"),
+        element(
+            "details",
+            element("summary", "In words"),
+            element("ol", *(element("li", sentence) for sentence in sentences)),
+        ),
+        class_="block",
+    )
+
+
+def block_picture(width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    """Builds the SVG element of a block, which the page shows in about its natural width."""
+    return element(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        style=f"--natural:{width:.0f}px",
+        role="img",
+        aria_label=label,
+    )
 
 
 LARGEST = 5_900_000
 """Bytes of a page."""
 
-_ENTRY = len('"2999": "", ')  # of a drawing on the page, beside the drawing
+_ENTRY = len('"2999": "", ')  # bytes of a drawing's entry on the page, without the drawing
 
 
 def pack(html: str) -> str:
-    """Deflates text, as a browser's ``deflate-raw`` reads it, and writes that as base64."""
+    """Compresses text as base64 of ``deflate-raw``, which browsers can decompress."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return base64.b64encode(squeeze.compress(html.encode()) + squeeze.flush()).decode()
 
 
 def unpack(packed: str) -> str:
-    """Reads what `pack` wrote."""
+    """Decompresses the text of `pack`."""
     return zlib.decompress(base64.b64decode(packed), -zlib.MAX_WBITS).decode()
 
 
 def pack_drawings(
     candidates: Iterable[Candidate], draw: Callable[[Candidate], Drawing], room: int
 ) -> dict[str, str]:
-    """Draws candidates until the room is used up.
+    """Packs drawings of candidates until the room is used up.
 
     Args:
-        candidates: Those that matter most first.
-        draw: Draws one.
-        room: Bytes that all may take together.
+        candidates: The candidates, the most interesting first.
+        draw: Draws a candidate.
+        room: Bytes that all drawings may take together.
 
     Returns:
         Packed drawings by the candidate's id.
     """
     packed: dict[str, str] = {}
     for candidate in candidates:
-        one = pack(draw(candidate).html)
-        room -= _ENTRY + len(one)
+        drawing = pack(draw(candidate).html)
+        room -= _ENTRY + len(drawing)
         if room < 0:
             break
-        packed[candidate.id] = one
+        packed[candidate.id] = drawing
     return packed

@@ -1,4 +1,4 @@
-"""The figures of a report: for each what it shows, gathered from the run, and the picture of it."""
+"""The figures of a report: each function gathers the numbers of one, and `charts` draws it."""
 
 from __future__ import annotations
 
@@ -21,106 +21,108 @@ from smash.reporting.charts import (
     histograms,
     in_two_sizes,
     intervals,
-    key,
+    legend,
     line_chart,
     point_chart,
 )
 from smash.reporting.contents import Contents, TrainedChild
-from smash.reporting.selection import MOST_POINTS, cost_of, costs, front, improvements, spread
+from smash.reporting.selection import MOST_POINTS, cost_of, costs, improvements, pareto, spread
+from smash.run.trust import Trust
 from smash.study.study import Candidate
 
 _MOST_CURVES = 6  # children whose curves have colours of their own
-_MOST_CLASSES = 20  # whose recall is shown
+_MOST_CLASSES = 20  # classes whose recall is shown
 
 _COST_SCALES: Mapping[str, Scale] = {
-    "params": Scale(name="parameters", words=formatting.short_count, log=True),
-    "macs": Scale(name="MACs for one input", words=formatting.short_count, log=True),
-    "latency": Scale(name="latency of the child", words=formatting.seconds, log=True),
+    "params": Scale(name="parameters", format=formatting.short_count, log=True),
+    "macs": Scale(name="MACs for one input", format=formatting.short_count, log=True),
+    "latency": Scale(name="latency of the child", format=formatting.seconds, log=True),
 }
-_MEASURES: Mapping[str, Scale] = {
+_SCORE_SCALES: Mapping[str, Scale] = {
     "loss": Scale(name="loss, nats"),
-    "error": Scale(name="error", words=formatting.short_percent),
-    "top5_error": Scale(name="top-5 error", words=formatting.short_percent),
+    "error": Scale(name="error", format=formatting.short_percent),
+    "top5_error": Scale(name="top-5 error", format=formatting.short_percent),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A picture and what is said under it.
+    """A picture with its title and caption.
 
     Attributes:
-        title: What it shows.
+        title: Title of the figure.
         picture: The picture.
-        note: How to read it.
-        key: What the shapes mean.
-        name: A word for it, where several figures of one kind are chosen from.
+        note: Explains how to read the picture.
+        legend: Explains its markers and colours.
+        name: Label of the button that selects it, among figures of one kind.
     """
 
     title: str
     picture: Markup
     note: str = ""
-    key: Markup | None = None
+    legend: Markup | None = None
     name: str = ""
 
 
 def phases(candidates: Sequence[Candidate]) -> dict[str, int]:
-    """The strategies in the order in which they began, each with its shape."""
-    return {name: n for n, name in enumerate(dict.fromkeys(one.strategy for one in candidates))}
+    """Numbers the strategies in the order in which they began; the number is their shape."""
+    strategies = dict.fromkeys(candidate.strategy for candidate in candidates)
+    return {name: shape for shape, name in enumerate(strategies)}
 
 
-def measure(contents: Contents) -> Scale:
-    """What ranks, as an axis."""
-    found = _MEASURES[contents.rank_by]
-    return Scale(name=f"{split_in_words(contents)} {found.name}", words=found.words)
+def score_scale(contents: Contents) -> Scale:
+    """Gives the axis of the score that ranks."""
+    scale = _SCORE_SCALES[contents.rank_by]
+    return Scale(name=f"{split_name(contents)} {scale.name}", format=scale.format)
 
 
-def split_in_words(contents: Contents) -> str:
-    """What candidates were scored on; whoever looked at the test split is told so."""
+def split_name(contents: Contents) -> str:
+    """Names the split that candidates were scored on; the test split in capitals, as a warning."""
     split = contents.candidates[0].split if contents.candidates else "val"
     return SPLITS.get(split, split)
 
 
-def measure_in_words(contents: Contents) -> str:
-    """What ranks: ``validation loss``."""
-    return measure(contents).name.removesuffix(", nats")
+def score_name(contents: Contents) -> str:
+    """Names the score that ranks: ``validation loss``."""
+    return score_scale(contents).name.removesuffix(", nats")
 
 
-def value_in_words(contents: Contents, candidate: Candidate) -> str:
-    """What a candidate is ranked by: ``validation loss 0.118``."""
+def score_text(contents: Contents, candidate: Candidate) -> str:
+    """Formats the score of a candidate: ``validation loss 0.118``."""
     number = formatting.decimal if contents.rank_by == "loss" else formatting.percent
-    return f"{measure_in_words(contents)} {number(candidate.value)}"
+    return f"{score_name(contents)} {number(candidate.value)}"
 
 
 def training(contents: Contents) -> list[Figure]:
-    """Training curves of the SMASH network: loss and error."""
+    """Shows loss and error of the SMASH network over its training."""
     curves = contents.curves
     if not curves:
         return []
-    steps = Scale(name="training steps", words=formatting.short_count)
-    where = "TEST" if any(row.get("split") == "test" for row in curves) else "validation"
+    steps = Scale(name="training steps", format=formatting.short_count)
+    split = SPLITS["test" if any(row.get("split") == "test" for row in curves) else "val"]
     kinds = (
-        ("Loss", Scale(name="loss, nats"), {"train_loss": "training", "val_loss": where}),
-        ("Error", _MEASURES["error"], {"val_error": where, "val_top5_error": f"{where}, top 5"}),
+        ("Loss", "loss", {"train_loss": "training", "val_loss": split}),
+        ("Error", "error", {"val_error": split, "val_top5_error": f"{split}, top 5"}),
     )
     figures = []
-    for title, scale, columns in kinds:
+    for title, score, columns in kinds:
         lines = [
             Line(name=name, points=_column(curves, "step", column), shape=shape)
             for shape, (column, name) in enumerate(columns.items())
             if any(column in row for row in curves)
         ]
-        if lines:
-            label = (
-                f"{title} of the SMASH network over {formatting.count(curves[-1]['step'])} steps."
+        if not lines:
+            continue
+        length = formatting.count(curves[-1]["step"])
+        label = f"{title} of the SMASH network over {length} steps."
+        figures.append(
+            Figure(
+                title=title,
+                picture=line_chart(lines, steps, _SCORE_SCALES[score], label),
+                note="Each batch has a random architecture: an average over architectures.",
+                legend=legend({shape: line.name for shape, line in enumerate(lines)}),
             )
-            figures.append(
-                Figure(
-                    title=title,
-                    picture=line_chart(lines, steps, scale, label),
-                    note="Each batch has a random architecture: an average over architectures.",
-                    key=key({shape: line.name for shape, line in enumerate(lines)}),
-                )
-            )
+        )
     return figures
 
 
@@ -128,174 +130,157 @@ def _column(rows: Sequence[Mapping[str, float]], x: str, y: str) -> list[tuple[f
     return [(row[x], row[y]) for row in rows if row.get(y) is not None]
 
 
-def course(contents: Contents, shown: Sequence[Candidate]) -> Figure:
-    """All scores in the order in which they were found, and the best so far."""
-    shapes, places = phases(contents.candidates), _places(contents)
-    points = [
+def _points(
+    contents: Contents, shown: Sequence[Candidate], x: Mapping[str, float], y: Mapping[str, float]
+) -> list[Point]:
+    """Makes the points of candidates, from values on both axes by the candidate's id."""
+    shapes = phases(contents.candidates)
+    return [
         Point(
-            x=places[one.id],
-            y=one.value,
-            number=index,
-            shape=shapes[one.strategy],
-            partial=one.partial,
+            x=x[candidate.id],
+            y=y[candidate.id],
+            number=number,
+            shape=shapes[candidate.strategy],
+            partial=candidate.partial,
         )
-        for index, one in enumerate(shown)
+        for number, candidate in enumerate(shown)
     ]
-    scale = measure(contents)
-    best = [
-        (number, contents.candidates[number].value) for number in improvements(contents.candidates)
-    ]
-    picture = in_two_sizes(
-        partial(
-            point_chart,
-            points,
-            Scale(name="candidates scored", words=formatting.short_count),
-            scale,
-            f"{scale.name} of each candidate in the order of scoring.",
-            stairs=best,
-            cursor=True,
-        ),
-        height=300,
+
+
+def _phase_legend(contents: Contents, shown: Sequence[Candidate]) -> Markup:
+    names = {shape: name for name, shape in phases(contents.candidates).items()}
+    return legend(names, partial=any(candidate.partial for candidate in shown))
+
+
+def progress(contents: Contents, shown: Sequence[Candidate]) -> Figure:
+    """Shows all scores in the order in which they were found, and the best so far."""
+    candidates, scale = contents.candidates, score_scale(contents)
+    places = {candidate.id: float(place) for place, candidate in enumerate(candidates)}
+    values = {candidate.id: candidate.value for candidate in candidates}
+    draw = partial(
+        point_chart,
+        _points(contents, shown, places, values),
+        Scale(name="candidates scored", format=formatting.short_count),
+        scale,
+        f"{scale.name} of each candidate in the order of scoring.",
+        stairs=[(place, candidates[place].value) for place in improvements(candidates)],
+        cursor=True,
     )
-    some_partial = any(one.partial for one in shown)
-    names = {shape: name for name, shape in shapes.items()}
     return Figure(
         title="The course of the search",
-        picture=picture,
+        picture=in_two_sizes(draw, height=300),
         note="The line is the best so far.",
-        key=key(names, partial=some_partial),
+        legend=_phase_legend(contents, shown),
     )
-
-
-def _places(contents: Contents) -> dict[str, int]:
-    return {one.id: number for number, one in enumerate(contents.candidates)}
 
 
 def distribution(contents: Contents) -> Figure:
-    """How scores are distributed in each phase of the search."""
-    groups, dropped = [], sum(one.partial for one in contents.candidates)
-    scale = measure(contents)
+    """Shows the distribution of scores in each phase of the search."""
+    groups, dropped = [], sum(candidate.partial for candidate in contents.candidates)
+    scale = score_scale(contents)
     for name, shape in phases(contents.candidates).items():
-        own = [one for one in contents.candidates if one.strategy == name]
-        values = [one.value for one in own if not one.partial]
-        note = formatting.several(len(own), "candidate")
+        phase = [candidate for candidate in contents.candidates if candidate.strategy == name]
+        values = [candidate.value for candidate in phase if not candidate.partial]
+        note = formatting.several(len(phase), "candidate")
         if values:
-            note += f", best {scale.words(min(values))}"
+            note += f", best {scale.format(min(values))}"
         groups.append(Group(name=name, values=values, shape=shape, note=note))
-    left_out = (
-        f" {formatting.several(dropped, 'candidate')} dropped early, with partial scores, left out."
-        if dropped
-        else ""
-    )
+    note = "Full line: the best of a phase; dashed: its median."
+    if dropped:
+        note += f" {formatting.several(dropped, 'candidate')} dropped early, with partial scores, "
+        note += "left out."
     return Figure(
         title="Scores by phase of the search",
         picture=histograms(groups, scale, f"Distribution of {scale.name} in each phase."),
-        note=f"Full line: the best of a phase; dashed: its median.{left_out}",
+        note=note,
     )
 
 
 def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[Figure]:
-    """Error against each cost that is known, with the Pareto front."""
-    shapes = phases(contents.candidates)
-    names = {shape: name for name, shape in shapes.items()}
-    figures = []
+    """Shows error against each cost that all candidates have, with the Pareto front."""
+    split, figures = split_name(contents), []
+    errors = {candidate.id: candidate.error for candidate in shown}
     for cost in costs(contents.candidates):
-        best = front(contents.candidates, cost)
-        points = [
-            Point(
-                x=cost_of(one, cost),
-                y=one.error,
-                number=index,
-                shape=shapes[one.strategy],
-                partial=one.partial,
-            )
-            for index, one in enumerate(shown)
-        ]
-        scale, where = _COST_SCALES[cost], split_in_words(contents)
+        front, scale = pareto(contents.candidates, cost), _COST_SCALES[cost]
         draw = partial(
             point_chart,
-            points,
+            _points(contents, shown, {each.id: cost_of(each, cost) for each in shown}, errors),
             scale,
-            Scale(name=f"{where} error, generated weights", words=formatting.short_percent),
-            f"{where} error against {scale.name}.",
-            stairs=[(cost_of(one, cost), one.error) for one in best],
+            Scale(name=f"{split} error, generated weights", format=formatting.short_percent),
+            f"{split} error against {scale.name}.",
+            stairs=[(cost_of(candidate, cost), candidate.error) for candidate in front],
         )
         figures.append(
             Figure(
                 title=f"Error against {scale.name}",
                 picture=in_two_sizes(draw, height=420),
                 note="The line is the Pareto front: "
-                f"{formatting.several(len(best), 'candidate')} that no other beats in both.",
-                key=key(names, partial=any(one.partial for one in shown)),
+                f"{formatting.several(len(front), 'candidate')} that no other beats in both.",
+                legend=_phase_legend(contents, shown),
                 name=scale.name,
             )
         )
     return figures
 
 
-def agreement(contents: Contents, shown: Sequence[Candidate]) -> list[Figure]:
-    """How far the ranking agrees with real accuracies, beside baselines, and the points."""
-    trust = contents.trust
-    if trust is None:
+def rank_correlation(contents: Contents, shown: Sequence[Candidate]) -> list[Figure]:
+    """Shows how well rankings agree with real accuracies, and score against accuracy."""
+    if contents.trust is None:
         return []
-    found = {"SMASH score": trust} | trust["baselines"]
-    found |= {f"score with {name}": each for name, each in trust.get("together", {}).items()}
+    scatter = _score_against_truth(contents.trust, shown)
+    return [_correlations(contents.trust), *([scatter] if scatter else [])]
+
+
+def _correlations(trust: Trust) -> Figure:
+    rankings = {"SMASH score": trust, **trust.baselines}
+    rankings |= {f"score with {name}": each for name, each in trust.together.items()}
     estimates = [
-        Estimate(name=name, main=name == "SMASH score", **_numbers(each["kendall_tau"]))
-        for name, each in found.items()
-        if each["kendall_tau"]["value"] is not None
+        Estimate(name=name, main=each is trust, **dict(each.kendall_tau))
+        for name, each in rankings.items()
+        if each.kendall_tau.is_defined
     ]
-    tau = Scale(name="Kendall τ with real accuracies", words=lambda value: f"{value:.2f}")
-    figures = [
-        Figure(
-            title="Agreement of rankings",
-            picture=intervals(
-                estimates, tau, f"Kendall τ of {formatting.several(len(found), 'ranking')}."
-            ),
-            note=f"{formatting.several(trust['n'], 'architecture')}; bars are 95% intervals "
-            "(bootstrap). 1 is the same order, 0 none in common.",
-        )
-    ]
-    numbers = {one.id: number for number, one in enumerate(shown)}
+    tau = Scale(name="Kendall τ with real accuracies", format=formatting.coefficient)
+    label = f"Kendall τ of {formatting.several(len(rankings), 'ranking')}."
+    return Figure(
+        title="Agreement of rankings",
+        picture=intervals(estimates, tau, label),
+        note=f"{formatting.several(trust.n, 'architecture')}; bars are 95% intervals "
+        "(bootstrap). 1 is the same order, 0 none in common.",
+    )
+
+
+def _score_against_truth(trust: Trust, shown: Sequence[Candidate]) -> Figure | None:
+    numbers = {candidate.id: number for number, candidate in enumerate(shown)}
     points = [
-        Point(x=score, y=truth, number=numbers.get(identity), title=identity)
-        for identity, score, truth in trust.get("points", [])
-        if score is not None and truth is not None
+        Point(x=each.score, y=each.accuracy, number=numbers.get(each.id), title=each.id)
+        for each in trust.points
+        if each.has_score
     ]
-    if points:
-        shown_points = spread(points, MOST_POINTS)
-        few = f" {len(shown_points):,} of {len(points):,}." if len(points) > MOST_POINTS else ""
-        figures.append(
-            Figure(
-                title="Score against the truth",
-                picture=point_chart(
-                    shown_points,
-                    Scale(name="SMASH score"),
-                    Scale(name="real accuracy"),
-                    "Real accuracy against SMASH score.",
-                ),
-                note=f"Across: {trust['score']}. Up: {trust['truth']}.{few}",
-            )
-        )
-    return figures
-
-
-def _numbers(found: Mapping[str, float | None]) -> dict[str, float]:
-    return {
-        name: float("nan") if found[name] is None else float(found[name] or 0)
-        for name in ("value", "low", "high")
-    }
+    if not points:
+        return None
+    drawn = spread(points, MOST_POINTS)
+    few = f" {len(drawn):,} of {len(points):,}." if len(points) > len(drawn) else ""
+    return Figure(
+        title="Score against the truth",
+        picture=point_chart(
+            drawn,
+            Scale(name="SMASH score"),
+            Scale(name="real accuracy"),
+            "Real accuracy against SMASH score.",
+        ),
+        note=f"Across: {trust.score}. Up: {trust.truth}.{few}",
+    )
 
 
 def retraining(contents: Contents) -> Figure | None:
-    """Validation error of children as they are trained."""
+    """Shows the validation error of children over their training."""
     kept = [child for child in contents.kept if child.epochs]
-    colours = {child.name: shape for shape, child in enumerate(kept[:_MOST_CURVES])}
+    shapes = {child.name: shape for shape, child in enumerate(kept[:_MOST_CURVES])}
     lines = [
         Line(
             name=child.name,
             points=_column(child.epochs, "epoch", "val_error"),
-            shape=colours.get(child.name),
+            shape=shapes.get(child.name),
         )
         for child in contents.children
         if child.epochs
@@ -303,27 +288,23 @@ def retraining(contents: Contents) -> Figure | None:
     if not lines:
         return None
     audited = sum(child.audited for child in contents.children)
-    note = (
-        f"Grey: {formatting.several(audited, 'child', 'children')} of the trust check."
-        if audited
-        else ""
-    )
+    of_trust = f"Grey: {formatting.several(audited, 'child', 'children')} of the trust check."
+    children = formatting.several(len(lines), "child", "children")
     return Figure(
         title="Training of children",
         picture=line_chart(
             lines,
-            Scale(name="epochs", words=formatting.short_count),
-            Scale(name="validation error", words=formatting.short_percent),
-            "Validation error of "
-            f"{formatting.several(len(lines), 'child', 'children')} over epochs.",
+            Scale(name="epochs", format=formatting.short_count),
+            Scale(name="validation error", format=formatting.short_percent),
+            f"Validation error of {children} over epochs.",
         ),
-        note=note,
-        key=key({shape: name for name, shape in colours.items()}),
+        note=of_trust if audited else "",
+        legend=legend({shape: name for name, shape in shapes.items()}),
     )
 
 
 def recall(child: TrainedChild) -> Figure | None:
-    """Which classes a child recognises least often."""
+    """Shows the classes that a child recognises least often."""
     split = "test" if "test" in child.result else "val"
     classes = child.record.classes
     shares = child.result[split].recall if split in child.result else []

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, put together from a run folder."""
+"""The report of a run: one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -34,21 +34,30 @@ from smash.study.study import Candidate
 
 REPORT = "report.html"
 _LISTED = 12  # candidates in the table
-_MOST_FRAMES = 80  # of the film
+_MOST_FRAMES = 80  # of the animation
+
+_FILTERS = (
+    formatting.coefficient,
+    formatting.count,
+    formatting.decimal,
+    formatting.percent,
+    formatting.plain,
+    formatting.short_count,
+)
 
 
 def report(run: Run | str | Path) -> Path:
-    """Writes ``report.html`` into a run folder, from what is in that folder alone.
+    """Writes ``report.html`` into a run folder, from the content of that folder alone.
 
     Args:
-        run: The run, or its folder. What is not there yet, such as a search, is left out.
+        run: The run, or its folder; it may be unfinished.
 
     Returns:
-        Where the page is.
+        Path of the page.
 
     Raises:
         NotFoundError: There is no run at this path.
-        RunStateError: A file of it is damaged.
+        RunStateError: A file of the run is damaged.
     """
     folder = run.path if isinstance(run, Run) else Path(run)
     path = folder / REPORT
@@ -57,11 +66,11 @@ def report(run: Run | str | Path) -> Path:
 
 
 def page(contents: Contents, largest: int = LARGEST) -> str:
-    """The page as text.
+    """Renders the page.
 
     Args:
         contents: The run.
-        largest: How many bytes it may have; what does not fit is drawings.
+        largest: The most bytes of the page; drawings that do not fit are left out.
     """
     shown = on_the_page(contents)
     artist = Artist(contents)
@@ -69,13 +78,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {
-        "percent": formatting.percent,
-        "decimal": formatting.decimal,
-        "count": formatting.count,
-        "short_count": formatting.short_count,
-        "plain": formatting.plain,
-    }
+    environment.filters |= {each.__name__: each for each in _FILTERS}
     best = contents.complete[0] if contents.complete else None
     winner = _headline(best, trained)
     render = partial(
@@ -88,20 +91,20 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         trained=trained,
         winner=winner,
         unfinished=[child for child in contents.kept if not child.result],
-        recipe=_recipe,
+        training_words=_training_words,
         style=Markup(_asset("page.css")),  # noqa: S704 # our own files
         script=Markup(_asset("page.js")),  # noqa: S704
-        numbers={one.id: number for number, one in enumerate(shown)},
-        course=figures.course(contents, shown) if best else None,
+        numbers={candidate.id: number for number, candidate in enumerate(shown)},
+        progress=figures.progress(contents, shown) if best else None,
         costs=figures.error_against_cost(contents, shown) if best else [],
         distribution=figures.distribution(contents) if best else None,
         training=figures.training(contents),
-        agreement=figures.agreement(contents, shown),
+        correlation=figures.rank_correlation(contents, shown),
         retraining=figures.retraining(contents),
         recall=figures.recall(winner) if winner else None,
-        won=best and figures.value_in_words(contents, best),
-        measure=figures.measure_in_words(contents),
-        split=figures.split_in_words(contents),
+        best_score=best and figures.score_text(contents, best),
+        score_name=figures.score_name(contents),
+        split=figures.split_name(contents),
         version=__version__,
     )
     data = _data(contents, shown, artist)
@@ -110,16 +113,19 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
 
 
 def _headline(best: Candidate | None, trained: Sequence[TrainedChild]) -> TrainedChild | None:
-    """The child to speak of first: the winner's if it was trained, else the best by validation."""
-    own = [child for child in trained if best and child.what == best.id]
-    return next(iter([*own, *trained]), None)
+    """Selects the child of the headline: the winner's if it was trained, else the best one."""
+    of_best = [child for child in trained if best and child.origin == best.id]
+    return next(iter([*of_best, *trained]), None)
 
 
 class Artist:
-    """Draws candidates of a run, whatever its space.
+    """Draws the candidates of a run, of any space.
 
-    A space that this program does not know, or an architecture that does not fit it, is shown by
-    its readable features and its JSON.
+    Where the space has no drawing of its own, or the architecture does not fit it, the drawing is a
+    table of readable features and the JSON.
+
+    Args:
+        contents: The run.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -128,7 +134,7 @@ class Artist:
         self._drawn: dict[str, Drawing] = {}
 
     def __call__(self, candidate: Candidate) -> Drawing:
-        """Draws a candidate, once."""
+        """Draws a candidate; the drawing is kept."""
         if candidate.id not in self._drawn:
             self._drawn[candidate.id] = self._drawing(candidate)
         return self._drawn[candidate.id]
@@ -159,7 +165,7 @@ def _drawer(contents: Contents) -> Draw | None:
 
 
 def _dims(architecture: Mapping[str, Any]) -> int:
-    """Spatial axes of an architecture of memory banks; 2 where it does not say."""
+    """Gives the number of spatial axes of a memory-bank architecture; 2 if it does not tell."""
     try:
         return len(architecture["blocks"][0]["ops"][0]["grid"][0]["kernel"])
     except (KeyError, IndexError, TypeError):
@@ -169,66 +175,65 @@ def _dims(architecture: Mapping[str, Any]) -> int:
 def _drawings(
     contents: Contents, shown: Sequence[Candidate], artist: Artist, free: int
 ) -> dict[str, str]:
-    """Drawings of candidates by their number, as many as fit into so many bytes."""
-    numbers = {one.id: str(number) for number, one in enumerate(shown)}
-    wanted = (one for one in in_order_of_interest(contents) if one.id in numbers)
-    return {numbers[name]: one for name, one in pack_drawings(wanted, artist, free).items()}
+    """Packs drawings by the candidate's number, as many as fit into so many bytes."""
+    numbers = {candidate.id: str(number) for number, candidate in enumerate(shown)}
+    wanted = (each for each in in_order_of_interest(contents) if each.id in numbers)
+    packed = pack_drawings(wanted, artist, free)
+    return {numbers[name]: drawing for name, drawing in packed.items()}
 
 
 def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dict[str, Any]:
-    """What the page's program knows: a few words of each candidate, and the film; no drawings."""
-    numbers = {one.id: number for number, one in enumerate(shown)}
-    ranks = contents.ranks
-    describe = partial(_described, contents, ranks, costs(contents.candidates), artist)
-    places = {one.id: number for number, one in enumerate(contents.candidates)}
+    """Gathers the data of the page's script: tooltips of candidates and the animation."""
+    numbers = {candidate.id: number for number, candidate in enumerate(shown)}
+    ranks, known = contents.ranks, costs(contents.candidates)
+    places = {candidate.id: place for place, candidate in enumerate(contents.candidates)}
     return {
-        "candidates": [describe(one) for one in shown],
+        "candidates": [
+            {
+                "title": f"Rank {ranks[candidate.id]} · {candidate.id}",
+                "lines": _tooltip(candidate, known),
+                "words": artist(candidate).words,
+            }
+            for candidate in shown
+        ],
         "drawings": {},
         "frames": [
             {
-                "i": numbers[one.id],
-                "words": f"After {formatting.several(places[one.id] + 1, 'candidate')}: "
-                f"{figures.value_in_words(contents, one)}, by {one.strategy}.",
+                "i": numbers[candidate.id],
+                "words": f"After {formatting.several(places[candidate.id] + 1, 'candidate')}: "
+                f"{figures.score_text(contents, candidate)}, by {candidate.strategy}.",
             }
-            for one in _film(contents)
+            for candidate in _frames(contents)
         ],
-        "order": [numbers[one.id] for one in sorted(shown, key=lambda one: ranks[one.id])],
+        "order": sorted(range(len(shown)), key=lambda number: ranks[shown[number].id]),
     }
 
 
-def _film(contents: Contents) -> list[Candidate]:
-    """The best so far at each time that it changed, and the winner."""
+def _frames(contents: Contents) -> list[Candidate]:
+    """Selects the frames of the animation: each best so far, and the winner."""
     frames = [contents.candidates[number] for number in improvements(contents.candidates)]
     winner = contents.complete[:1]
     if frames[-1:] != winner:
-        frames += winner  # where not the score alone ranks
+        frames += winner  # with a prior, the best score alone does not win
     if len(frames) <= _MOST_FRAMES:
         return frames
     last = len(frames) - 1
     return [frames[last * index // (_MOST_FRAMES - 1)] for index in range(_MOST_FRAMES)]
 
 
-def _described(
-    contents: Contents,
-    ranks: Mapping[str, int],
-    known: Sequence[str],
-    artist: Artist,
-    one: Candidate,
-) -> dict[str, Any]:
-    partial_score = f" (partial: {one.examples:,} examples)" if one.partial else ""
-    lines = [
-        f"error {formatting.percent(one.error)}, loss {formatting.decimal(one.loss)}"
+def _tooltip(candidate: Candidate, known: Sequence[str]) -> list[str]:
+    partial_score = f" (partial: {candidate.examples:,} examples)" if candidate.partial else ""
+    latency = f", {formatting.seconds(cost_of(candidate, 'latency'))}" if "latency" in known else ""
+    return [
+        f"error {formatting.percent(candidate.error)}, loss {formatting.decimal(candidate.loss)}"
         f"{partial_score}",
-        f"{one.params:,} parameters, {one.macs:,} MACs",
-        f"{one.strategy} {one.index}",
+        f"{candidate.params:,} parameters, {candidate.macs:,} MACs{latency}",
+        f"{candidate.strategy} {candidate.index}",
     ]
-    if "latency" in known:
-        lines[1] += f", {formatting.seconds(cost_of(one, 'latency'))}"
-    return {"title": f"Rank {ranks[one.id]} · {one.id}", "lines": lines, "words": artist(one).words}
 
 
-def _recipe(child: TrainedChild) -> str:
-    """How a child was trained, in a few words."""
+def _training_words(child: TrainedChild) -> str:
+    """Describes how a child was trained."""
     settings = child.record.settings
     return f"{formatting.several(settings.epochs, 'epoch')}, {settings.recipe}, {settings.init}"
 

@@ -1,4 +1,4 @@
-"""Which candidates a page shows, where there are more than it can hold."""
+"""Selects the candidates that a page shows, where there are more than it can hold."""
 
 from __future__ import annotations
 
@@ -13,82 +13,83 @@ from smash.study.study import Candidate
 T = TypeVar("T")
 
 MOST_POINTS = 3000
-_BEST = 1000  # of those, how many are the best at any rate
+_BEST = 1000  # of them, the number of best candidates that are shown in any case
 
 COSTS = ("params", "macs", "latency")
-"""What a candidate may cost, as the study calls it."""
+"""Attributes of a candidate that are costs."""
 
 
 def costs(candidates: Iterable[Candidate]) -> list[str]:
-    """The costs that are known of all candidates."""
+    """Names the costs that all candidates have."""
     every = list(candidates)
     return [
         name
         for name in COSTS
-        if every and all(getattr(one, name, None) is not None for one in every)
+        if every and all(getattr(candidate, name, None) is not None for candidate in every)
     ]
 
 
 def cost_of(candidate: Candidate, name: str) -> float:
-    """A cost of a candidate: parameters, MACs for one input, or seconds."""
+    """Gives a cost of a candidate: parameters, MACs for one input, or seconds."""
     return float(getattr(candidate, name))
 
 
-def front(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
-    """The Pareto front of error and a cost among full scores, cheapest first."""
-    full = [one for one in candidates if not one.partial]
-    if not full:
-        return []
-    ranks = fronts([(one.error, cost_of(one, cost)) for one in full])
-    best = {
-        (one.error, cost_of(one, cost)): one
-        for one, rank in zip(full, ranks, strict=True)
+def pareto(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
+    """Gives the Pareto front of error and a cost among complete scores, cheapest first."""
+    full = [candidate for candidate in candidates if not candidate.partial]
+    points = [(candidate.error, cost_of(candidate, cost)) for candidate in full]
+    ranks = fronts(points)
+    front = {
+        point: candidate
+        for candidate, point, rank in zip(full, points, ranks, strict=True)
         if rank == 0
     }
-    return sorted(best.values(), key=lambda one: cost_of(one, cost))
+    return sorted(front.values(), key=lambda candidate: cost_of(candidate, cost))
 
 
 def improvements(candidates: Sequence[Candidate]) -> list[int]:
-    """Where in a search the best so far changed: numbers of candidates in the order of scoring."""
-    found, least = [], math.inf
-    for number, one in enumerate(candidates):
-        if not one.partial and one.value < least:
-            least = one.value
-            found.append(number)
-    return found
+    """Gives the places, in the order of scoring, at which the best score so far changed."""
+    places, least = [], math.inf
+    for place, candidate in enumerate(candidates):
+        if not candidate.partial and candidate.value < least:
+            least = candidate.value
+            places.append(place)
+    return places
 
 
 def in_order_of_interest(contents: Contents) -> list[Candidate]:
-    """All candidates: first those that the page speaks of, then the best, then all others.
+    """Sorts all candidates: first those that the page mentions, then the best, then the others.
 
-    Those are the best at each time of the search, the Pareto fronts, and what was trained.
+    The page mentions the best at each time of the search, the Pareto fronts, and trained ones.
     """
-    trained = {child.what for child in contents.children}
-    first = [contents.candidates[number] for number in improvements(contents.candidates)]
-    for cost in costs(contents.candidates):
-        first += front(contents.candidates, cost)
-    first += [one for one in contents.candidates if one.id in trained]
-    partial = [one for one in contents.candidates if one.partial]
-    return list({one.id: one for one in [*first, *contents.complete, *partial]}.values())
+    candidates = contents.candidates
+    trained = {child.origin for child in contents.children}
+    first = [candidates[place] for place in improvements(candidates)]
+    for cost in costs(candidates):
+        first += pareto(candidates, cost)
+    first += [candidate for candidate in candidates if candidate.id in trained]
+    partial = [candidate for candidate in candidates if candidate.partial]
+    return list({each.id: each for each in [*first, *contents.complete, *partial]}.values())
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
-    """So many of some things, evenly from first to last; all, if there are no more."""
+    """Selects at most so many items, evenly from first to last."""
     if len(items) <= most:
         return list(items)
     return [items[len(items) * index // most] for index in range(most)]
 
 
 def on_the_page(contents: Contents, most: int = MOST_POINTS) -> list[Candidate]:
-    """The candidates that become points, in the order of scoring.
+    """Selects the candidates that become points, in the order of scoring.
 
     Args:
         contents: The run.
-        most: How many there may be; of more, those that matter and a fair share of the rest.
+        most: The most points; of more candidates, the interesting ones and an even share of the
+            rest.
     """
     ordered = in_order_of_interest(contents)
     if len(ordered) > most:
         best, rest = ordered[: min(_BEST, most // 2)], ordered[min(_BEST, most // 2) :]
         ordered = best + spread(rest, most - len(best))
-    chosen = {one.id for one in ordered}
-    return [one for one in contents.candidates if one.id in chosen]
+    selected = {candidate.id for candidate in ordered}
+    return [candidate for candidate in contents.candidates if candidate.id in selected]

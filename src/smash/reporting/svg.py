@@ -1,4 +1,4 @@
-"""Pieces of SVG, with all words escaped, and the axes of charts."""
+"""Builds SVG and HTML elements with all text escaped, and the axes of charts."""
 
 from __future__ import annotations
 
@@ -6,31 +6,42 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from textwrap import shorten
 from typing import Literal
 
 from markupsafe import Markup, escape
 
-Words = Callable[[float], str]
-"""How a number on an axis is written."""
+Format = Callable[[float], str]
+"""Formats a number on an axis."""
 
-_STEPS = (1.0, 2.0, 5.0, 10.0)  # of ticks, times a power of ten
+_STEPS = (1.0, 2.0, 5.0, 10.0)  # between ticks, times a power of ten
+
+_FILE_STYLE = (
+    "text{font:12px sans-serif;fill:#59616d}.name{fill:#1b1e24}.grid{stroke:#eceae2}"
+    ".point{fill:#2a58c8;fill-opacity:.6}"
+)
+_LETTER = 7  # width of a letter of that style, at most on average
 
 
 def element(name: str, *content: str | Markup, **attributes: str | float | None) -> Markup:
-    """An element: content and attributes are escaped unless they are markup already.
+    """Builds an element; content and attributes are escaped unless they are `Markup`.
 
     Args:
-        name: Its name.
-        *content: What is in it, in order.
-        **attributes: Attributes; ``_`` stands for ``-``, a last ``_`` is dropped, and an attribute
-            of None is left out.
+        name: Name of the element.
+        *content: Its text and elements, in order.
+        **attributes: Its attributes; ``_`` stands for ``-``, a final ``_`` is dropped, and an
+            attribute of None is left out.
+
+    Example:
+        >>> print(element("text", "a < b", x=1.5, class_="name", text_anchor=None))
+        <text x="1.5" class="name">a &lt; b</text>
     """
     parts = ["<", name]
     for key, value in attributes.items():
         if value is not None:
-            written = escape(value) if isinstance(value, str) else _plain(value)
+            written = escape(value) if isinstance(value, str) else _coordinate(value)
             parts += (" ", _attribute(key), '="', written, '"')
-    # A Markup escapes what is added to it; a drawing has thousands of parts, so they are strings.
+    # Joined as strings: Markup escapes at each addition, and a drawing has thousands of parts.
     parts += (">", *(str(escape(each)) for each in content), "</", name, ">")
     return Markup("".join(parts))  # noqa: S704 # escaped above
 
@@ -41,50 +52,55 @@ def _attribute(key: str) -> str:
 
 
 def text(
-    x: float, y: float, words: str, class_: str | None = None, anchor: str | None = None
+    x: float, y: float, content: str, class_: str | None = None, anchor: str | None = None
 ) -> Markup:
-    """Words at a place."""
-    return element("text", words, x=x, y=y, class_=class_, text_anchor=anchor)
+    """Builds a text element."""
+    return element("text", content, x=x, y=y, class_=class_, text_anchor=anchor)
 
 
 def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
-    """A line through points; a point that is not finite interrupts it."""
+    """Builds a line through points; a point that is not finite interrupts it."""
     parts, pen = [], "M"
     for x, y in points:
         if math.isfinite(x) and math.isfinite(y):
-            parts.append(f"{pen}{_plain(x)} {_plain(y)}")
+            parts.append(f"{pen}{_coordinate(x)} {_coordinate(y)}")
             pen = "L"
         else:
             pen = "M"
     return element("path", d="".join(parts), class_=class_)
 
 
-def place(x: float, y: float) -> str:
-    """A place as a path begins with it."""
-    return f"M{_plain(x)} {_plain(y)}"
+def move_to(x: float, y: float) -> str:
+    """Gives the first command of a path that begins at a point."""
+    return f"M{_coordinate(x)} {_coordinate(y)}"
 
 
-def moved(x: float, y: float) -> str:
-    """The attribute ``transform`` of what is drawn at 0 and belongs elsewhere."""
-    return f"translate({_plain(x)} {_plain(y)})"
+def translate(x: float, y: float) -> str:
+    """Gives the ``transform`` that moves an element from the origin to a point."""
+    return f"translate({_coordinate(x)} {_coordinate(y)})"
 
 
-def _plain(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:.1f}".removesuffix(".0")  # a tenth of a pixel is not seen
+def _coordinate(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")  # a tenth of a pixel is invisible
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps numbers to places along one side of a chart.
+    """Maps values to coordinates along one side of a chart.
 
     Attributes:
-        low: The number at `start`.
-        high: The number at `end`.
-        start: A place, in units of the picture.
-        end: A place; before `start` for an axis that goes up.
-        log: Whether equal ratios, not differences, are equally long.
+        low: The value at `start`.
+        high: The value at `end`.
+        start: A coordinate, in units of the picture.
+        end: A coordinate; less than `start` for a vertical axis.
+        log: Whether the axis is logarithmic.
+
+    Example:
+        >>> axis = Axis(low=1, high=100, start=0, end=200, log=True)
+        >>> axis(10)
+        100.0
+        >>> axis.ticks(most=3)
+        [1.0, 10.0, 100.0]
     """
 
     low: float
@@ -103,7 +119,7 @@ class Axis:
         log: bool = False,
         margin: float = 0.04,
     ) -> Axis:
-        """An axis that has room for all finite values, and `margin` of its length at both ends."""
+        """Makes an axis for all finite values, with `margin` of their range at both ends."""
         finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
         low, high = (min(finite), max(finite)) if finite else (1.0, 2.0)
         if log:
@@ -113,7 +129,7 @@ class Axis:
         return cls(low - room, high + room, start, end, log)
 
     def __call__(self, value: float) -> float:
-        """The place of a value; NaN for one that has none."""
+        """Gives the coordinate of a value; NaN if it has none."""
         if not math.isfinite(value) or (self.log and value <= 0):
             return math.nan
         low, high = (math.log(each) if self.log else each for each in (self.low, self.high))
@@ -121,7 +137,7 @@ class Axis:
         return self.start + share * (self.end - self.start)
 
     def ticks(self, most: int = 6) -> list[float]:
-        """Round numbers on the axis, at most so many."""
+        """Gives at most so many round values on the axis."""
         if self.log and self.high / self.low > most:
             return _thinned(_round_ratios(self.low, self.high), most)
         return _round_steps(self.low, self.high, most)
@@ -133,7 +149,7 @@ def _round_steps(low: float, high: float, most: int) -> list[float]:
     step = next(each for each in steps if (high - low) / each < most)
     first = math.ceil(low / step)
     last = math.floor(high / step)
-    # Rounded, so that 3 · 0.1 is 0.3.
+    # Rounded because 3 · 0.1 is 0.30000000000000004.
     return [round(step * index, 12) for index in range(first, last + 1)]
 
 
@@ -151,15 +167,15 @@ def _thinned(numbers: list[float], most: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Frame:
-    """The plotting area of a chart, with its axes: what all charts have in common.
+    """Size and margins of a chart, in units of the picture.
 
     Attributes:
-        width: Of the whole picture.
-        height: Likewise.
-        left: Width of what is left of the plotting area.
-        bottom: Height of what is below it.
-        top: Height of what is above it.
-        right: Width of what is right of it.
+        width: Width of the picture.
+        height: Height of the picture.
+        left: Margin left of the plotting area.
+        bottom: Margin below it.
+        top: Margin above it.
+        right: Margin right of it.
     """
 
     width: float = 520
@@ -171,33 +187,35 @@ class Frame:
 
     @property
     def x_end(self) -> float:
-        """Where the plotting area ends on the right."""
+        """Right end of the plotting area."""
         return self.width - self.right
 
     @property
     def y_end(self) -> float:
-        """Where it ends at the bottom."""
+        """Lower end of the plotting area."""
         return self.height - self.bottom
 
     def across(self, values: Iterable[float], *, log: bool = False) -> Axis:
-        """The horizontal axis for these values."""
+        """Makes the horizontal axis for values."""
         return Axis.over(values, self.left, self.x_end, log=log)
 
     def up(self, values: Iterable[float], *, log: bool = False) -> Axis:
-        """The vertical axis for these values."""
+        """Makes the vertical axis for values."""
         return Axis.over(values, self.y_end, self.top, log=log)
 
-    def side(self, axis: Axis, name: str, words: Words, where: Literal["bottom", "left"]) -> Markup:
-        """Draws an axis: a faint line and a number for each tick, and its name."""
+    def side(
+        self, axis: Axis, name: str, format_: Format, where: Literal["bottom", "left"]
+    ) -> Markup:
+        """Draws an axis: a grid line and a number for each tick, and its name."""
         parts = []
         for value in axis.ticks():
             at = axis(value)
             if where == "bottom":
                 parts.append(path([(at, self.top), (at, self.y_end)], "grid"))
-                parts.append(text(at, self.y_end + 17, words(value), anchor="middle"))
+                parts.append(text(at, self.y_end + 17, format_(value), anchor="middle"))
             else:
                 parts.append(path([(self.left, at), (self.x_end, at)], "grid"))
-                parts.append(text(self.left - 7, at + 4, words(value), anchor="end"))
+                parts.append(text(self.left - 7, at + 4, format_(value), anchor="end"))
         if where == "bottom":
             middle = (self.left + self.x_end) / 2
             parts.append(text(middle, self.height - 7, name, "name", "middle"))
@@ -210,19 +228,40 @@ class Frame:
         return element("g", *parts, class_="axis")
 
     def picture(self, *content: Markup, label: str, class_: str = "", **others: str) -> Markup:
-        """The whole picture.
+        """Builds the SVG element of a chart.
 
         Args:
-            *content: What is in it.
-            label: What it shows, for who does not see it.
-            class_: Further classes.
+            *content: Its parts.
+            label: Description for screen readers.
+            class_: Further CSS classes.
             **others: Further attributes.
         """
         return element(
             "svg",
             *content,
-            viewBox=f"0 0 {_plain(self.width)} {_plain(self.height)}",
+            viewBox=f"0 0 {_coordinate(self.width)} {_coordinate(self.height)}",
             class_=f"chart {class_}".strip(),
             aria_label=label,
             **{"role": "img", **others},
         )
+
+    def file(self, picture: Markup, *lines: str) -> str:
+        """Gives the text of an SVG file that shows a chart on its own.
+
+        Args:
+            picture: The chart, with this frame.
+            *lines: Lines in the top margin; what does not fit into the width is cut off.
+        """
+        most = int(self.width / _LETTER)
+        shown = [shorten(line, most, placeholder=" …") for line in lines]
+        head = [
+            element("style", _FILE_STYLE),
+            element("rect", width=self.width, height=self.height, fill="#fff"),
+            *(
+                text(self.width / 2, 24 + 20 * n, line, "name", "middle")
+                for n, line in enumerate(shown)
+            ),
+        ]
+        opening, _, rest = str(picture).partition(">")
+        size = f'width="{_coordinate(self.width)}" height="{_coordinate(self.height)}"'
+        return f'{opening} {size} xmlns="http://www.w3.org/2000/svg">{"".join(head)}{rest}\n'

@@ -1,0 +1,119 @@
+"""The record of how far a run's ranking can be trusted, ``RUN/trust.json``.
+
+It holds the rank correlation of the SMASH score and of other rankings with real accuracies.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from smash.errors import RunStateError
+from smash.io.records import Amount, Finite, Record
+from smash.run.layout import FOUND
+
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None),
+]
+"""A float that may be undefined: NaN in memory, null in JSON."""
+
+
+class Interval(Record):
+    """A statistic with its 95% confidence interval.
+
+    Attributes:
+        value: The statistic.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
+
+    value: Number
+    low: Number
+    high: Number
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the statistic has a value."""
+        return math.isfinite(self.value)
+
+
+class RankCorrelation(Record):
+    """How well one ranking agrees with real accuracies.
+
+    Attributes:
+        kendall_tau: Kendall's τ-b.
+        spearman: Spearman's ρ.
+        top_tenth_tau: Kendall's τ-b among the best tenth by real accuracy.
+        regret: Loss of real accuracy from training the top 1, 10 and 100 alone, in the unit of the
+            accuracies; None where there are fewer.
+        tau_difference: τ of the SMASH score minus this τ, on the same resamples; None for the score
+            itself and for random order.
+    """
+
+    kendall_tau: Interval
+    spearman: Interval
+    top_tenth_tau: Interval
+    regret: dict[Annotated[int, Field(strict=False)], Finite | None]
+    tau_difference: Interval | None = None
+
+
+class ScoredAccuracy(Record):
+    """An architecture with its score and its real accuracy.
+
+    Attributes:
+        id: Id of the architecture.
+        score: SMASH score, lower is better; NaN if it was not finite.
+        accuracy: Real accuracy, in the unit of its source.
+    """
+
+    id: str
+    score: Number
+    accuracy: Finite
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the score is finite."""
+        return math.isfinite(self.score)
+
+
+class Trust(RankCorrelation):
+    """Rank correlation of the SMASH score with real accuracies, beside other rankings.
+
+    Attributes:
+        n: Number of architectures.
+        truth: Source of the real accuracies, in words.
+        score: What the score was computed on, in words.
+        baselines: Rankings that need no SMASH network, by name.
+        together: The score joined with each proxy, by the proxy's name.
+        prior: The proxy that serves as a prior; None without.
+        points: The architectures.
+    """
+
+    n: Amount
+    truth: str
+    score: str
+    baselines: dict[str, RankCorrelation]
+    together: dict[str, RankCorrelation]
+    prior: str | None = None
+    points: list[ScoredAccuracy]
+
+    @classmethod
+    def of_run(cls, run: Path) -> Trust | None:
+        """Reads the record of a run; None before the first check.
+
+        Raises:
+            RunStateError: The file is damaged.
+        """
+        path = run / FOUND
+        if not path.is_file():
+            return None
+        try:
+            return cls.read(path)
+        except RunStateError as error:
+            mend = "repeat 'smash correlate', or delete the file"
+            raise RunStateError(*(f"{fault}; {mend}" for fault in error.faults)) from None
