@@ -30,8 +30,13 @@ import numpy as np
 
 import smash
 from smash.config import ChildSettings, SpaceSettings
-from smash.correlation.ground_truth import Known, read_table, stratified, train_sample
-from smash.correlation.statistics import Bootstrap, interval, kendall_tau
+from smash.correlation.ground_truth import (
+    GroundTruth,
+    read_table,
+    stratified_sample,
+    train_sample,
+)
+from smash.correlation.statistics import interval, kendall_tau, resampled_kendall_tau
 from smash.io.measurements import MeasurementLog
 from smash.run.layout import MEASUREMENTS
 from smash.runtime.device import choose_device
@@ -95,11 +100,13 @@ def network(data: smash.Data, hypernet: str, options: argparse.Namespace) -> sma
     )
 
 
-def trained(run: smash.Run, options: argparse.Namespace) -> tuple[list[Known], list[Known]]:
+def trained(
+    run: smash.Run, options: argparse.Namespace
+) -> tuple[list[GroundTruth], list[GroundTruth]]:
     """Trains a sample that is stratified by score, and a part of it twice."""
     counts = {"random": options.candidates, "perturb": 0, "markov": 0, "full": True}
     smash.search(run, examples=options.examples, progress=on_terminal, **counts)
-    sample = stratified(Study(run.study_path).candidates(), options.sample)
+    sample = stratified_sample(Study(run.study_path).candidates(), options.sample)
     known, again = (
         train_sample(
             run, part, ChildSettings(epochs=options.epochs, seed=seed), progress=on_terminal
@@ -109,19 +116,21 @@ def trained(run: smash.Run, options: argparse.Namespace) -> tuple[list[Known], l
     return known, again
 
 
-def tabled(options: argparse.Namespace) -> tuple[list[Known], list[Known]]:
+def tabled(options: argparse.Namespace) -> tuple[list[GroundTruth], list[GroundTruth]]:
     """Reads the candidates of a table, and those with a second accuracy."""
     asked = SpaceSettings(name="memory-bank", preset="small", options=options.options)
     known = read_table(options.table, "accuracy", make_space(asked, dims=2))
     with options.table.open(newline="", encoding="utf-8") as file:
         second = [row["again"] for row in csv.DictReader(file)]
     again = [
-        replace(one, truth=float(other)) for one, other in zip(known, second, strict=True) if other
+        replace(one, accuracy=float(other))
+        for one, other in zip(known, second, strict=True)
+        if other
     ]
     return known, again
 
 
-def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
+def scored(run: smash.Run, known: list[GroundTruth], examples: int) -> Floats:
     """Scores candidates; lower is better."""
     place = choose_device("auto")
     scorer = Scorer(
@@ -130,7 +139,7 @@ def scored(run: smash.Run, known: list[Known], examples: int) -> Floats:
     return np.asarray([scorer(one.architecture).loss for one in known])
 
 
-def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
+def proxies(run: smash.Run, known: list[GroundTruth]) -> dict[str, Any]:
     """Measures candidates with proxies and costs."""
     pairs = [(one.id, one.architecture) for one in known]
     measurements = MeasurementLog(run.path / MEASUREMENTS)
@@ -142,14 +151,14 @@ def proxies(run: smash.Run, known: list[Known]) -> dict[str, Any]:
 
 
 def print_table(
-    known: Sequence[Known],
-    again: Sequence[Known],
+    known: Sequence[GroundTruth],
+    again: Sequence[GroundTruth],
     scores: Mapping[str, Floats],
     numbers: Mapping[str, Any],
 ) -> None:
     """Prints the rank correlations."""
-    first = {one.id: one.truth for one in known}
-    pairs = np.asarray([(first[one.id], one.truth) for one in again])
+    first = {one.id: one.accuracy for one in known}
+    pairs = np.asarray([(first[one.id], one.accuracy) for one in again])
     ceiling, apart = kendall_tau(*pairs.T), pairs[:, 0] - pairs[:, 1]
     real = np.asarray(list(first.values()))
     if len(again) == len(known):
@@ -159,18 +168,17 @@ def print_table(
         f"noise ceiling: τ {ceiling:.3f} between two trainings of {len(again)}; one training "
         f"deviates by {math.sqrt((apart**2).mean() / 2):.1%}"
     )
-    bootstrap = Bootstrap(real)
     rankings = {name: proxy_score(name, each) for name, each in numbers.items()}
     for hypernet, each in scores.items():
         rankings[f"{hypernet}: score"] = -each
         for name, of_proxy in numbers.items():
             rankings[f"{hypernet}: score and {name}"] = -joint_score(each, of_proxy)
-    of_params = bootstrap.kendall_tau(rankings["params"])
+    of_params = resampled_kendall_tau(rankings["params"], real)
     params = kendall_tau(rankings["params"], real)
     print("| ranked by | τ | τ − τ of the parameters |")
     print("| --- | --- | --- |")
     for name, values in rankings.items():
-        taus, tau = bootstrap.kendall_tau(values), kendall_tau(values, real)
+        taus, tau = resampled_kendall_tau(values, real), kendall_tau(values, real)
         alike, ahead = interval(tau, taus), interval(tau - params, taus - of_params)
         cells = [f"{one.value:.3f} ({one.low:.3f} … {one.high:.3f})" for one in (alike, ahead)]
         print(f"| {name} | {' | '.join(cells)} |")

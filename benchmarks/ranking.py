@@ -24,7 +24,12 @@ import numpy as np
 
 import smash
 from smash.correlation.ground_truth import part_of, read_table
-from smash.correlation.statistics import Bootstrap, interval, kendall_tau, regret
+from smash.correlation.statistics import (
+    interval,
+    kendall_tau,
+    regret,
+    resampled_kendall_tau,
+)
 from smash.io.files import write_atomically
 from smash.io.measurements import MeasurementLog
 from smash.io.tensors import load_tensors
@@ -143,7 +148,7 @@ def judge(run: Run, options: argparse.Namespace) -> Row:
     """Compares the scores of each copy of a network with the accuracies of the cells."""
     table = read_table(options.table, options.column, run.space)
     known = part_of(table, run.space, options.half, options.limit)
-    real = np.asarray([cell.truth for cell in known])
+    real = np.asarray([cell.accuracy for cell in known])
     costs = [measure_cost(run.space, cell.architecture, run.data.task) for cell in known]
     params = np.asarray([float(cost.params) for cost in costs])
     seconds = {row["epoch"]: row["seconds"] for row in run.metrics.rows()}
@@ -170,18 +175,19 @@ def judge(run: Run, options: argparse.Namespace) -> Row:
         )
     best = real >= np.quantile(real, 0.9)
     both = -joint_score(-recent, numbers)
-    bootstrap = Bootstrap(real)
-    taus, of_params = bootstrap.kendall_tau(recent), bootstrap.kendall_tau(params)
+    taus, of_params, of_both = (
+        resampled_kendall_tau(each, real) for each in (recent, params, both)
+    )
     return {
         "half": options.half,
         "n": len(known),
         "curve": curve,
-        "tau": vars(interval(kendall_tau(recent, real), taus)),
-        "params": vars(interval(kendall_tau(params, real), of_params)),
-        "ahead of params": vars(
+        "tau": dict(interval(kendall_tau(recent, real), taus)),
+        "params": dict(interval(kendall_tau(params, real), of_params)),
+        "ahead of params": dict(
             interval(kendall_tau(recent, real) - kendall_tau(params, real), taus - of_params)
         ),
-        f"with {PRIOR}": vars(interval(kendall_tau(both, real), bootstrap.kendall_tau(both))),
+        f"with {PRIOR}": dict(interval(kendall_tau(both, real), of_both)),
         "with params": tau(log_ranks([recent, params]), real),
         "best tenth": tau(recent[best], real[best]),
         "regret of 10": regret(recent, real, 10),

@@ -22,6 +22,7 @@ from typing import Any
 
 from smash.cli.original.flags import FLAGS
 from smash.config import LoadSettings, Settings, describe
+from smash.correlation.settings import CorrelateSettings
 from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +75,7 @@ def compared(name: str) -> str:
         for each in result["contestants"]
     ]  # fmt: skip
     header = ("network", "parameters", "MACs", "validation error", "test error")
-    return f"{markdown_table(header, rows)}\n**{result['verdict']}**\n\n"
+    return markdown_table(header, rows)
 
 
 def speed(name: str) -> str:
@@ -147,6 +148,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings of train": partial(settings, TrainSettings),
     "settings of retrain": partial(settings, RetrainSettings),
     "settings of compare": partial(settings, CompareSettings),
+    "settings of correlate": partial(settings, CorrelateSettings),
     "settings of data": partial(settings, LoadSettings),
 }
 

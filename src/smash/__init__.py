@@ -29,7 +29,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smash.correlation.correlate import Trust, correlate
+    from smash.correlation.correlate import correlate
+    from smash.correlation.settings import CorrelateSettings
     from smash.data import Data, check_data, load_data
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from smash.reporting import report
     from smash.run.child import Child
     from smash.run.run import Run
+    from smash.run.trust import Trust
     from smash.searching.search import search
     from smash.spaces import (
         SPACES,
@@ -64,6 +66,7 @@ __all__ = [
     "Child",
     "Choices",
     "Comparison",
+    "CorrelateSettings",
     "Data",
     "Evaluation",
     "Export",
@@ -118,7 +121,9 @@ _HOMES = {
     "smash.spaces.choices": ("Choices", "space"),
     "smash.study.study": ("Candidate", "Study"),
     "smash.training.train": ("train",),
-    "smash.correlation.correlate": ("Trust", "correlate"),
+    "smash.correlation.correlate": ("correlate",),
+    "smash.correlation.settings": ("CorrelateSettings",),
+    "smash.run.trust": ("Trust",),
     "smash.hypernet": ("SmashNetwork",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

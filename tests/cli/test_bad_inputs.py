@@ -464,7 +464,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "table of no architecture": (table("architecture,y\nx,1\n"), TABLE, 2, ("'x'", "line 2")),
     "table nested": (table(f"architecture,y\n{DEEP},1\n"), TABLE, 2, ("line 2",)),
     "table of a huge field": (table(f"architecture,y\n{'x' * 200_000},1\n"), TABLE, 2, ("CSV",)),
-    "table a folder": (lambda place: place.data.mkdir(), TABLE, 2, ("is not there",)),
+    "table a folder": (lambda place: place.data.mkdir(), TABLE, 2, ("is not a file",)),
     # Data.
     "archive that leads out": (npz(**GOOD, _up__x=b""), TRAIN, 2, ("lead out", "../x")),
     "archive with a name twice": (twice, TRAIN, 2, ("data.npy", "more than once")),

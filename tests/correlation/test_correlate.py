@@ -11,12 +11,16 @@ import torch
 from scipy import stats
 
 import smash
+from smash.correlation.correlate import draw
 from smash.errors import InvalidValueError, RunStateError
 from smash.io.measurements import MeasurementLog
 from smash.run.layout import FOUND, MEASUREMENTS, PICTURE
+from smash.run.trust import Interval, Trust
 from smash.scoring.priors import choose_prior
 from smash.scoring.scorer import Scorer
 from tests.answers import call
+from tests.reporting.html import of_class, parsed, said
+from tests.reporting.made import trust
 from tests.spaces.nas_bench_201.test_space import benchmark_rows
 
 TINY = {"channels": 2, "cells": 1}
@@ -55,7 +59,7 @@ def compare(run, path, prior="none", **options):
     )
 
 
-def test_a_perfect_ranking_agrees_and_its_reverse_does_not(cells, scored, tmp_path):
+def test_correlate_of_perfect_ranking_is_one_and_of_reverse_minus_one(cells, scored, tmp_path):
     right = write(tmp_path / "right.csv", {text: -loss for text, (_, loss) in scored.items()})
     wrong = write(tmp_path / "wrong.csv", {text: loss for text, (_, loss) in scored.items()})
     for found, sign in (
@@ -65,15 +69,15 @@ def test_a_perfect_ranking_agrees_and_its_reverse_does_not(cells, scored, tmp_pa
         (compare(cells, right, lower_is_better=True), -1),
     ):
         assert found.n == len(scored)
-        for each in (found.score.kendall_tau, found.score.spearman):
+        for each in (found.kendall_tau, found.spearman):
             assert (each.value, each.low, each.high) == pytest.approx((sign,) * 3)
         losses = sorted(loss for _, loss in scored.values())
         lost = 0 if sign == 1 else losses[-1] - losses[0]
-        assert found.score.regret[1] == pytest.approx(lost)
-        assert found.score.regret[100] is None
+        assert found.regret[1] == pytest.approx(lost)
+        assert found.regret[100] is None
 
 
-def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
+def test_baselines_rank_the_same_architectures(cells, scored, tmp_path):
     rng = np.random.default_rng(1)
     truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
     found = compare(cells, write(tmp_path / "x.csv", truths))
@@ -85,7 +89,7 @@ def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
     by_hand = stats.kendalltau(params, truth).statistic
     own = stats.kendalltau([-loss for _, loss in scored.values()], truth).statistic
     baseline = found.baselines["params"]
-    assert found.score.kendall_tau.value == pytest.approx(own)
+    assert found.kendall_tau.value == pytest.approx(own)
     assert baseline.kendall_tau.value == pytest.approx(by_hand)
     assert baseline.spearman.value == pytest.approx(stats.spearmanr(params, truth).statistic)
     assert baseline.tau_difference is not None
@@ -100,7 +104,7 @@ def test_baselines_are_those_of_the_same_architectures(cells, scored, tmp_path):
     assert set(found.baselines) == {"params", "macs", "random"}
 
 
-def test_a_prior_is_shown_alone_and_joined_with_the_score(cells, scored, tmp_path, capsys):
+def test_prior_is_ranked_alone_and_joined_with_score(cells, scored, tmp_path, capsys):
     rng = np.random.default_rng(3)
     truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
     path = write(tmp_path / "x.csv", truths)
@@ -126,17 +130,19 @@ def test_a_prior_is_shown_alone_and_joined_with_the_score(cells, scored, tmp_pat
         compare(cells, path, prior="size")
 
 
-def test_cells_have_a_prior_of_their_own(cells, scored, tmp_path):
+def test_cells_have_a_default_prior(cells, scored, tmp_path):
     truths = {text: -loss for text, (_, loss) in scored.items()}
     path = write(tmp_path / "x.csv", truths)
     found = compare(cells, path, prior=None)
     assert (found.prior, set(found.together)) == ("generated-synflow", {"generated-synflow"})
-    assert compare(cells, path, prior="generated-synflow").as_json() == found.as_json()
+    assert (
+        compare(cells, path, prior="generated-synflow").model_dump_json() == found.model_dump_json()
+    )
     assert compare(cells, path).prior is None
     assert choose_prior(None, "memory-bank") is None
 
 
-def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
+def test_proxies_are_ranked_alone_and_joined_with_score(cells, scored, tmp_path):
     rng = np.random.default_rng(2)
     truths = {text: float(rng.normal()) for text in scored}
     path = write(tmp_path / "x.csv", truths)
@@ -147,11 +153,11 @@ def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
     # By hand, from the numbers that were kept; the score counts twice.
     rows = [json.loads(line) for line in (cells.path / MEASUREMENTS).read_text().splitlines()]
     kept = {row["id"]: row["values"] for row in rows if row["kind"].startswith("az-nas ")}
-    ids = [identity for identity, *_ in found.points]
+    ids = [point.id for point in found.points]
     table = np.array([list(kept[one].values()) for one in ids], dtype=float)  # None becomes NaN
     assert table.shape == (12, 4)
-    losses = [score for _, score, _ in found.points]
-    real = [truth for *_, truth in found.points]
+    losses = [point.score for point in found.points]
+    real = [point.accuracy for point in found.points]
     columns = [*np.nan_to_num(table, nan=-1e30).T, [-loss for loss in losses]]
     logs = [np.log(stats.rankdata(column) / 12) for column in columns]
     for where, parts in ((found.baselines, logs[:4]), (found.together, [*logs, logs[-1]])):
@@ -159,20 +165,20 @@ def test_proxies_stand_apart_and_together(cells, scored, tmp_path):
         assert where["az-nas"].kendall_tau.value == pytest.approx(expected)
 
 
-def test_a_repeated_call_measures_nothing_and_finds_the_same(cells, scored, tmp_path):
+def test_correlate_repeated_measures_nothing_and_gives_the_same(cells, scored, tmp_path):
     path = write(tmp_path / "x.csv", {text: -loss for text, (_, loss) in scored.items()})
-    first = compare(cells, path, proxies=["synflow"]).as_json()
+    first = compare(cells, path, proxies=["synflow"]).model_dump_json()
     measurements = cells.path / MEASUREMENTS
     kept = measurements.read_bytes()
-    assert compare(cells, path, proxies=["synflow"]).as_json() == first
+    assert compare(cells, path, proxies=["synflow"]).model_dump_json() == first
     assert measurements.read_bytes() == kept
     # A kill in the middle of a line: only what is missing is measured again.
     measurements.write_bytes(kept[: len(kept) // 2])
     again = smash.Run.open(cells.path)
-    assert compare(again, path, proxies=["synflow"]).as_json() == first
+    assert compare(again, path, proxies=["synflow"]).model_dump_json() == first
 
 
-def test_scores_are_those_of_this_network_alone(cells, scored, tmp_path):
+def test_scores_are_kept_with_the_network_they_are_of(cells, scored, tmp_path):
     path = write(tmp_path / "x.csv", {text: -loss for text, (_, loss) in scored.items()})
     compare(cells, path)
     measurements = MeasurementLog(cells.path / MEASUREMENTS)
@@ -189,7 +195,7 @@ def test_scores_are_those_of_this_network_alone(cells, scored, tmp_path):
     assert "network=" in kind
 
 
-def test_the_document_is_plain_json_and_the_picture_is_there(cells, scored, tmp_path, capsys):
+def test_command_prints_json_and_table_and_draws_picture(cells, scored, tmp_path, capsys):
     path = write(tmp_path / "x.csv", {text: -loss for text, (_, loss) in scored.items()})
     argv = ["correlate", str(cells.path), "--table", str(path), "--column", "accuracy"]
     argv += ["--examples", "60", "--device", "cpu", "--proxy", "naswot,synflow", "--half", "first"]
@@ -205,7 +211,7 @@ def test_the_document_is_plain_json_and_the_picture_is_there(cells, scored, tmp_
     assert document["n"] < len(scored)
     assert "first half" in document["truth"]
     svg = (cells.path / PICTURE).read_text(encoding="utf-8")
-    assert svg.count("<circle") == document["n"]
+    assert svg.count('class="point s0"') == document["n"]
     assert "τ = 1.000" in svg
     assert call(*argv) == 0
     shown = capsys.readouterr().out
@@ -216,23 +222,22 @@ def test_the_document_is_plain_json_and_the_picture_is_there(cells, scored, tmp_
         assert f"{tau['low']:.2f}…{tau['high']:.2f}" in shown
 
 
-def test_what_was_found_last_is_kept_for_the_report(cells, scored, tmp_path):
+def test_latest_result_is_kept_for_the_report(cells, scored, tmp_path):
     table = write(tmp_path / "t.csv", {text: -loss for text, (_, loss) in scored.items()})
     compare(cells, table, lower_is_better=True)
     found = compare(cells, table)
     kept = json.loads((cells.path / FOUND).read_text())
-    assert kept == {
-        **json.loads(json.dumps(found.as_json())),
-        "picture": PICTURE,  # without the folder: a run can be moved
-        "points": [list(point) for point in found.points],
-    }
+    assert kept == json.loads(json.dumps(found.model_dump(exclude_none=True)))
+    read = Trust.of_run(cells.path)
+    assert read is not None
+    assert read.model_dump_json() == found.model_dump_json()
     page = smash.report(cells).read_text()
     trust = page.split('<section id="trust"')[1].split("</section>")[0]
     assert trust.count('class="point ') == len(scored)
-    assert f"SMASH score: {found.score.kendall_tau.value:.2f} [" in trust
+    assert f"SMASH score: {found.kendall_tau.value:.2f} [" in trust
 
 
-def test_parameters_agree_with_real_accuracies_as_published(cells, tmp_path):
+def test_correlation_of_parameters_is_as_published(cells, tmp_path):
     """τ 0.578 over the benchmark; of 50 rows within sampling error, and within the interval."""
     rows = benchmark_rows()
     truths = {row["architecture"]: float(row["cifar10_test_accuracy"]) for row in rows}
@@ -246,22 +251,22 @@ def test_parameters_agree_with_real_accuracies_as_published(cells, tmp_path):
     assert tau.high - tau.low < 0.35
 
 
-def test_a_sample_of_candidates_is_trained_and_compared(run):
+def test_correlate_with_training_judges_children_on_audit_split(run):
     smash.search(run, random=6, perturb=0, markov=0, device="cpu", rank_by="error")
     found = smash.correlate(run, train=3, epochs=1, proxies=["naswot", "az-nas"], device="cpu")
     assert found.n == 3
     candidates = {one.id: one for one in smash.Study(run.study_path).candidates()}
-    for identity, score, truth in found.points:
-        child = smash.Child.open(run.path / "children" / f"{identity}-e1-audit")
-        assert truth == 1 - child.result["audit"].error
-        assert score == candidates[identity].error
+    for point in found.points:
+        child = smash.Child.open(run.path / "children" / f"{point.id}-e1-audit")
+        assert point.accuracy == 1 - child.result["audit"].error
+        assert point.score == candidates[point.id].error
     again = smash.correlate(run, train=3, epochs=1, proxies=["naswot", "az-nas"], device="cpu")
-    assert again.as_json() == found.as_json()
+    assert again.model_dump_json() == found.model_dump_json()
     assert found.truth.endswith("audit split after 1 epoch")
-    assert "error on" in found.scored_on
+    assert "error on" in found.score
 
 
-def test_wrong_settings_are_all_told(cells, scored, tmp_path):
+def test_correlate_with_wrong_settings_reports_all_faults(cells, scored, tmp_path):
     with pytest.raises(InvalidValueError) as error:
         smash.correlate(
             cells, train=3, half="first", limit=3, proxies=["naswot2"], init="generated"
@@ -270,7 +275,7 @@ def test_wrong_settings_are_all_told(cells, scored, tmp_path):
     path = write(tmp_path / "x.csv", {"|none~0|+|none~0|none~1|+|none~0|none~1|none~2|": 1.0})
     with pytest.raises(InvalidValueError, match="at least 3 architectures to rank, got 1"):
         compare(cells, path)
-    with pytest.raises(InvalidValueError, match="epochs is for what is trained"):
+    with pytest.raises(InvalidValueError, match="epochs is for trained candidates"):
         compare(cells, path, epochs=3)
     compare(cells, write(tmp_path / "y.csv", dict.fromkeys(scored, 1.0)))  # so that it is there
     text = (cells.path / MEASUREMENTS).read_bytes()
@@ -280,3 +285,15 @@ def test_wrong_settings_are_all_told(cells, scored, tmp_path):
             compare(cells, path)
     finally:
         (cells.path / MEASUREMENTS).write_bytes(text)
+
+
+def test_picture_tells_missing_scores_and_shortens_long_names():
+    tau = Interval(value=0.5, low=0.25, high=0.75)
+    long = f"column accuracy of {'a long name ' * 20}"
+    points = [("a", 1.0, 0.5), ("b", math.nan, 0.6), ("c", 2.0, 0.7)]
+    found = trust(tau, points=points).model_copy(update={"n": 3, "truth": long})
+    root = parsed(draw(found).replace(' xmlns="http://www.w3.org/2000/svg"', ""))
+    title, line, *_ = (said(each) for each in root.iter("text"))
+    assert title == "τ = 0.500 [0.250, 0.750], n = 3 (1 without a score)"
+    assert f"against {long}".startswith(line.removesuffix(" …"))
+    assert len(of_class(root, "point")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -10,18 +11,19 @@ import pytest
 from scipy import stats
 
 from smash.correlation.statistics import (
-    Bootstrap,
-    Interval,
+    RankComparison,
     best_tenth,
     interval,
     kendall_at_random,
     kendall_tau,
     regret,
+    resampled_kendall_tau,
+    resampled_spearman,
     spearman,
     spearman_at_random,
 )
+from smash.run.trust import Interval
 from smash.runtime.rng import generator
-from smash.scoring.rank_aggregation import dense_ranks, log_ranks
 
 
 def counted_tau(xs, ys):
@@ -34,7 +36,7 @@ def counted_tau(xs, ys):
     return agree / math.sqrt(x_differs * y_differs)
 
 
-def test_tau_is_as_counted():
+def test_kendall_tau_is_as_counted_pair_by_pair():
     # 1<2<3<4 against 1<3<2<4: five of six pairs agree, one does not.
     assert kendall_tau([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(4 / 6)
     assert kendall_tau([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
@@ -46,30 +48,26 @@ def test_tau_is_as_counted():
         assert kendall_tau(xs, ys) == pytest.approx(counted_tau(xs, ys))
 
 
-def test_spearman_is_as_worked_out():
+def test_spearman_is_as_worked_out_by_hand():
     # 1 - 6 Σd² / n(n² - 1), with Σd² = 2.
     assert spearman([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(1 - 12 / 60)
     assert spearman([10, 20, 300], [3, 2, 1]) == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("statistic", [kendall_tau, spearman])
-def test_nothing_is_said_of_a_constant(statistic):
+def test_correlation_of_constant_is_undefined(statistic):
     assert math.isnan(statistic([1, 1, 1], [1, 2, 3]))
     assert math.isnan(statistic([1, 2, 3], [5, 5, 5]))
     assert math.isnan(statistic([], []))
 
 
-def test_what_is_not_finite_is_the_worst():
-    ranks = dense_ranks([2.0, math.nan, 1.0, -math.inf, math.inf, 2.0])
-    assert ranks.tolist() == [2, 0, 1, 0, 0, 2]
-
-
-@pytest.mark.parametrize("levels", [4, 1000], ids=["ties", "no ties"])
-def test_resamples_give_what_scipy_gives(levels):
-    n, rng = 40, np.random.default_rng(1)
+@pytest.mark.parametrize("n", [40, 1001], ids=["few", "many"])
+@pytest.mark.parametrize("levels", [4, 10**6], ids=["ties", "no ties"])
+def test_resampled_statistics_are_those_of_scipy(levels, n):
+    rng = np.random.default_rng(1)
     scores, truth = rng.integers(levels, size=(2, n)).astype(float)
-    bootstrap = Bootstrap(truth, resamples=20, seed=3)
-    taus, rhos = bootstrap.kendall_tau(scores), bootstrap.spearman(scores)
+    taus = resampled_kendall_tau(scores, truth, resamples=8, seed=3)
+    rhos = resampled_spearman(scores, truth, resamples=8, seed=3)
     again = generator(3, "bootstrap")
     for tau, rho in zip(taus, rhos, strict=True):
         rows = again.integers(n, size=n)
@@ -77,65 +75,59 @@ def test_resamples_give_what_scipy_gives(levels):
         assert rho == pytest.approx(stats.spearmanr(scores[rows], truth[rows]).statistic)
 
 
-def test_many_architectures_are_summed_in_parts():
-    n, rng = 1100, np.random.default_rng(2)
-    truth = rng.normal(size=n)
-    scores = truth + rng.normal(size=n)
-    (tau,) = Bootstrap(truth, resamples=1).kendall_tau(scores)
-    rows = generator(0, "bootstrap").integers(n, size=n)
-    assert tau == pytest.approx(stats.kendalltau(scores[rows], truth[rows]).statistic)
-
-
-def test_a_resample_without_variation_does_not_count():
-    bootstrap = Bootstrap([1, 2], resamples=50)
-    taus = bootstrap.kendall_tau([1, 2])
+def test_interval_leaves_out_resamples_where_the_statistic_is_undefined():
+    taus = resampled_kendall_tau([1, 2], [1, 2], resamples=50)
     assert set(taus[np.isfinite(taus)]) == {1.0}
     assert np.isnan(taus).any()  # half of the resamples hold one architecture twice
-    assert interval(1.0, taus) == Interval(1.0, 1.0, 1.0)
-    assert math.isnan(interval(math.nan, bootstrap.spearman([1, 1])).low)
+    assert interval(1.0, taus) == Interval(value=1.0, low=1.0, high=1.0)
+    constant = resampled_spearman([1, 1], [1, 2], resamples=50)
+    assert math.isnan(interval(math.nan, constant).low)
 
 
-@pytest.mark.parametrize("statistic", ["kendall_tau", "spearman"])
-def test_intervals_hold_the_true_value_about_as_often_as_they_say(statistic):
+@pytest.mark.parametrize("n", [0, 1])
+def test_resampled_statistics_of_one_architecture_are_undefined(n):
+    assert np.isnan(resampled_kendall_tau([1.0] * n, [2.0] * n)).all()
+
+
+@pytest.mark.parametrize("statistic", [resampled_kendall_tau, resampled_spearman])
+def test_interval_covers_the_true_value_in_95_percent_of_trials(statistic):
     """Of two normal variables with correlation r, τ is 2/π · asin r, ρ is 6/π · asin r/2."""
     r, n, trials = 0.7, 60, 200
     known = {
-        "kendall_tau": 2 / math.pi * math.asin(r),
-        "spearman": 6 / math.pi * math.asin(r / 2),
+        resampled_kendall_tau: 2 / math.pi * math.asin(r),
+        resampled_spearman: 6 / math.pi * math.asin(r / 2),
     }[statistic]
     held = 0
     for seed in range(trials):
         rng = np.random.default_rng(seed)
         truth = rng.normal(size=n)
         scores = r * truth + math.sqrt(1 - r * r) * rng.normal(size=n)
-        resampled = getattr(Bootstrap(truth, resamples=400, seed=seed), statistic)(scores)
-        found = interval(0.0, resampled)
+        found = interval(0.0, statistic(scores, truth, resamples=400, seed=seed))
         held += found.low <= known <= found.high
     # 95% is 190 ± 3; a percentile interval of 60 is known to hold a little less.
     assert 180 <= held <= 199
 
 
-def test_a_paired_difference_is_narrower_than_an_unpaired_one():
+def test_interval_of_paired_difference_is_narrower_than_of_unpaired():
     """Two scores that err alike: their difference is known far better than either."""
     rng = np.random.default_rng(4)
     truth = rng.normal(size=150)
     error = rng.normal(size=150)
     good, bad = truth + error, truth + 1.3 * error
-    bootstrap = Bootstrap(truth, resamples=400)
-    paired = interval(0, bootstrap.kendall_tau(good) - bootstrap.kendall_tau(bad))
-    other = Bootstrap(truth, resamples=400, seed=1)
-    unpaired = interval(0, bootstrap.kendall_tau(good) - other.kendall_tau(bad))
+    of_good = resampled_kendall_tau(good, truth)
+    paired = interval(0, of_good - resampled_kendall_tau(bad, truth))
+    unpaired = interval(0, of_good - resampled_kendall_tau(bad, truth, seed=1))
     assert 0 < paired.low < kendall_tau(good, truth) - kendall_tau(bad, truth) < paired.high
     assert paired.high - paired.low < (unpaired.high - unpaired.low) / 3
 
 
-def test_the_best_tenth_is_rounded_up_and_takes_equals_in():
+def test_best_tenth_is_rounded_up_and_includes_ties():
     assert best_tenth([3, 1, 2]).tolist() == [True, False, False]
     assert best_tenth(list(range(20))).nonzero()[0].tolist() == [18, 19]
     assert best_tenth([5, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1]).sum() == 3
 
 
-def test_regret_by_hand():
+def test_regret_is_as_worked_out_by_hand():
     truth = [90.0, 94.0, 91.0, 80.0]
     scores = [3.0, 1.0, 2.0, 4.0]  # chooses 80, then 90, then 91, then 94
     assert [regret(scores, truth, among) for among in (1, 2, 3, 4)] == [14, 4, 3, 0]
@@ -143,7 +135,7 @@ def test_regret_by_hand():
 
 
 @pytest.mark.parametrize("among", [1, 2, 3, 5, 6])
-def test_regret_with_equal_scores_is_the_mean_over_all_choices(among):
+def test_regret_of_equal_scores_is_the_mean_over_all_choices(among):
     truth = np.array([90.0, 94.0, 91.0, 80.0, 91.0, 85.0])
     scores = np.array([2, 1, 1, 1, 2, 1])
     found = []
@@ -154,7 +146,7 @@ def test_regret_with_equal_scores_is_the_mean_over_all_choices(among):
 
 
 @pytest.mark.parametrize("values", [1000, 12])  # few values: many are equal
-def test_random_orders_spread_as_those_that_are_drawn(values):
+def test_interval_of_random_orders_is_that_of_drawn_ones(values):
     rng = np.random.default_rng(5)
     truth = rng.integers(values, size=60)
     drawn = [rng.permutation(60) for _ in range(500)]
@@ -167,24 +159,47 @@ def test_random_orders_spread_as_those_that_are_drawn(values):
         assert found.high == pytest.approx(1.96 * deviation, rel=0.12)
 
 
-def test_random_orders_of_few_or_equal_ones():
-    assert vars(kendall_at_random([1, 2])) == {"value": 0, "low": -1, "high": 1}
+def test_interval_of_random_orders_of_few_or_equal_values():
+    assert kendall_at_random([1, 2]).model_dump() == {"value": 0, "low": -1, "high": 1}
     assert math.isnan(kendall_at_random([1, 1]).low)
     assert math.isnan(spearman_at_random([]).high)
 
 
-def test_log_ranks_by_hand():
-    joined = log_ranks([[10, 30, 20], [-math.inf, 5, math.nan]])
-    # Ranks 1 3 2 and 1.5 3 1.5, of 3.
-    assert joined == pytest.approx(
-        [math.log(1 / 3) + math.log(0.5), 0, math.log(2 / 3) + math.log(0.5)]
-    )
-    weighted = log_ranks([[10, 30, 20], [-math.inf, 5, math.nan]], [2, 1])
-    assert weighted == pytest.approx(
-        [2 * math.log(1 / 3) + math.log(0.5), 0, 2 * math.log(2 / 3) + math.log(0.5)]
-    )
-
-
-def test_two_are_enough_for_a_rank_correlation():
+def test_kendall_tau_of_two_values_is_defined():
     assert kendall_tau([1, 2], [5, 9]) == pytest.approx(1)
     assert spearman([1, 2], [9, 5]) == pytest.approx(-1)
+
+
+def test_comparison_of_four_is_as_worked_out_by_hand():
+    compare = RankComparison(
+        truth=np.array([1.0, 2.0, 3.0, 4.0]), scores=np.array([1.0, 3.0, 2.0, 4.0])
+    )
+    other = compare.with_score(np.array([4.0, 1.0, 2.0, 3.0]))
+    # One pair of six is turned around, and three.
+    assert compare.score.kendall_tau.value == pytest.approx(4 / 6)
+    assert other.kendall_tau.value == pytest.approx(0)
+    assert other.tau_difference is not None
+    assert other.tau_difference.value == pytest.approx(4 / 6)
+    assert compare.score.tau_difference is None
+    assert compare.score.regret == {1: 0, 10: None, 100: None}
+    assert other.regret[1] == 3
+    assert compare.at_random().regret[1] == pytest.approx(4 - 2.5)
+
+
+def test_comparison_of_score_with_itself_has_no_difference():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=40)
+    scores = truth + rng.normal(size=40)
+    same = RankComparison(truth, scores).with_score(3 * scores + 1)
+    assert same.tau_difference is not None
+    assert (same.tau_difference.low, same.tau_difference.high) == (0, 0)
+
+
+def test_undefined_statistics_are_null_in_json():
+    compare = RankComparison(truth=np.array([1.0, 2.0, 3.0, 4.0]), scores=np.zeros(4))
+    document = compare.score.model_dump(mode="json")
+    json.dumps(document, allow_nan=False)
+    assert document["kendall_tau"] == {"value": None, "low": None, "high": None}
+    assert document["top_tenth_tau"]["value"] is None  # of one architecture
+    assert document["regret"] == {"1": 1.5, "10": None, "100": None}
+    assert document["tau_difference"] is None

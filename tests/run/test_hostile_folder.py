@@ -13,7 +13,7 @@ COMMANDS = {
     "search": "search {run} --random 4 --perturb 1 --markov 1 --device cpu",
     "retrain": "retrain {run} --rank 1 --epochs 1 --device cpu",
     "resume": "train --resume --out {run}",
-    "correlate": "correlate {run} --train 2 --epochs 1 --device cpu",
+    "correlate": "correlate {run} --train 3 --epochs 1 --device cpu",
     "report": "report {run}",
     "show": "show {run}",
 }

@@ -53,7 +53,7 @@ def test_trust_of_run_before_the_first_check_is_none(tmp_path):
         ("truth", ["words"]),
         ("unheard-of", 1),
     ],
-    ids=str,
+    ids=range(13),
 )
 def test_trust_of_run_with_other_values_is_damaged(kept, field, value):
     folder, _ = kept

@@ -1,1 +1,1 @@
-"""Rank correlation between scores and the errors after real training, with intervals."""
+"""Rank correlation between scores and the accuracies after real training, with intervals."""

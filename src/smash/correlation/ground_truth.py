@@ -1,9 +1,9 @@
-"""Real accuracies to judge a ranking by: from a table, or by training candidates from scratch.
+"""Real accuracies to judge a ranking by: read from a table, or found by training candidates.
 
-What is trained is judged on the *audit split*: examples taken out of the training split, on which
-these children are not trained and no score is computed. The test split stays untouched. (The SMASH
-network itself did learn from them, for it was trained before; a score is its loss on the
-*validation* split, so that the two judge on different examples.)
+Trained candidates are judged on the *audit split*: examples that are taken out of the training
+split, on which these children are not trained and no score is computed. The test split is not
+touched. (The SMASH network itself did learn from the audit examples; but a score is its loss on the
+*validation* split, so that score and accuracy come from different examples.)
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
 from smash.config import ChildSettings
+from smash.correlation.settings import Half
 from smash.data import Data, Split
 from smash.data.splits import cut
 from smash.errors import DataError, InvalidValueError, NotFoundError, shortened, unknown
@@ -36,59 +37,81 @@ from smash.training.child import ChildJob
 from smash.training.children import train_children
 from smash.training.retrain import network_of
 
-Half = Literal["first", "second"]
-
 AUDIT_SEED = 2017
 _AUDIT_FRACTION = 0.2
-_AUDIT_EXAMPLES = 5000  # more would not tell children apart any better, but cost training
+_AUDIT_EXAMPLES = 5000  # More examples would cost training but not judge children any better.
 _COLUMN = "architecture"
 
 
 @dataclass(frozen=True)
-class Known:
-    """An architecture whose real accuracy is known.
+class GroundTruth:
+    """An architecture with its real accuracy.
 
     Attributes:
-        id: Its short name.
+        id: Id of the architecture.
         architecture: The architecture.
-        truth: What was found, in the unit of the table; of what is trained, the share of audit
-            examples classified rightly, 0…1.
+        accuracy: In the unit of the table; for a trained candidate, the share of audit examples
+            that it classifies correctly, 0…1.
     """
 
     id: str
     architecture: Any
-    truth: float
+    accuracy: float
 
 
-def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[Known]:
+def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[GroundTruth]:
     """Reads a CSV file with a column ``architecture`` in the space's text form.
 
     Args:
         path: The file; its first line names the columns.
         column: The column of the real accuracies.
-        space: The space.
+        space: The search space.
 
     Raises:
-        NotFoundError: There is no such file.
-        DataError: There is no such column, or a row is not an architecture and a number.
+        NotFoundError: The file does not exist.
+        DataError: The column does not exist, or a row is not an architecture and a number.
     """
-    return _read_rows(Path(path), column, read_columns(path, column), space)
+    known: list[GroundTruth] = []
+    lines: dict[str, int] = {}
+    faults: list[str] = []
+    for line, text, value in read_columns(path, column):
+        try:
+            accuracy = float(value)
+        except (TypeError, ValueError):
+            accuracy = math.nan
+        if not math.isfinite(accuracy):
+            faults.append(f"{path}, line {line}: {column} must be a finite number, got {value!r}")
+        try:
+            architecture = space.parse(text or "")
+        except InvalidValueError as error:
+            faults += [f"{path}, line {line}: {fault}" for fault in error.faults]
+            continue
+        identity = space.identify(architecture)
+        before = lines.setdefault(identity, line)
+        if before != line:
+            faults.append(
+                f"{path}, line {line}: line {before} has the same architecture: keep one of them"
+            )
+        known.append(GroundTruth(identity, architecture, accuracy))
+    if faults:
+        raise DataError(*shortened(faults))
+    return known
 
 
 def read_columns(path: str | Path, column: str) -> list[tuple[int, str, str]]:
-    """The rows of a table as they stand there: line, architecture and real accuracy.
+    """Reads the rows of a table as text: line number, architecture and real accuracy.
 
     Args:
         path: The file.
         column: The column of the real accuracies.
 
     Raises:
-        NotFoundError: There is no such file.
-        DataError: There is no such column, or no row.
+        NotFoundError: The file does not exist.
+        DataError: The column does not exist, or there are no rows.
     """
     path = Path(path)
     if not path.is_file():
-        raise NotFoundError(f"table {str(path)!r} is not there: name a CSV file")
+        raise NotFoundError(f"table {str(path)!r} is not a file: name a CSV file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -106,103 +129,53 @@ def read_columns(path: str | Path, column: str) -> list[tuple[int, str, str]]:
     return rows
 
 
-def _read_rows(
-    path: Path, column: str, rows: Sequence[tuple[int, str, str]], space: SearchSpace[Any]
-) -> list[Known]:
-    known: list[Known] = []
-    lines: dict[str, int] = {}
-    faults: list[str] = []
-    for line, text, value in rows:
-        try:
-            truth = float(value)
-        except (TypeError, ValueError):
-            truth = math.nan
-        if not math.isfinite(truth):
-            faults.append(f"{path}, line {line}: {column} must be a finite number, got {value!r}")
-        try:
-            architecture = space.parse(text or "")
-        except InvalidValueError as error:
-            faults += [f"{path}, line {line}: {fault}" for fault in error.faults]
-            continue
-        identity = space.identify(architecture)
-        before = lines.setdefault(identity, line)
-        if before != line:
-            faults.append(
-                f"{path}, line {line}: this architecture stands in line {before} already: "
-                "keep one row of it"
-            )
-        known.append(Known(identity, architecture, truth))
-    if faults:
-        raise DataError(*shortened(faults))
-    return known
-
-
-def check_part(half: str | None, limit: int | None) -> None:
-    """Makes sure that there is such a part of a table.
-
-    Raises:
-        InvalidValueError: There is no such half, or `limit` is not positive.
-    """
-    faults = []
-    if half is not None and half not in get_args(Half):
-        faults.append(f"half must be one of {', '.join(get_args(Half))}, got {half!r}")
-    if limit is not None and limit < 1:
-        faults.append(f"limit must be at least 1, got {limit}")
-    if faults:
-        raise InvalidValueError(*faults)
-
-
 def part_of(
-    known: Sequence[Known],
+    known: Sequence[GroundTruth],
     space: SearchSpace[Any],
     half: Half | None = None,
     limit: int | None = None,
-) -> list[Known]:
-    """A part of a table that is always the same: one half may choose, and the other report.
+) -> list[GroundTruth]:
+    """Selects a fixed part of a table, so that one half may tune a setting and the other report.
 
-    Which half an architecture is in depends on itself alone: not on the order of rows, on the rest
-    of the table, or on the options of the space.
+    The half of an architecture depends on itself alone: not on the order of rows, the rest of the
+    table, or the options of the space.
 
     Args:
         known: All rows.
-        space: The space.
-        half: Which half; both, if None.
-        limit: How many at most, drawn from all over the table.
-
-    Raises:
-        InvalidValueError: There is no such half, or `limit` is not positive.
+        space: The search space.
+        half: ``first`` or ``second``; both if None.
+        limit: The most rows to keep, drawn from all over the table.
     """
-    check_part(half, limit)
 
-    def mark(one: Known) -> float:
-        """A number in 0…1 that looks random."""
-        # Not from the id, in which the options of the space are.
-        text = json.dumps(space.to_json(one.architecture), sort_keys=True)
+    def position(row: GroundTruth) -> float:
+        """A pseudorandom number in 0…1."""
+        # Not of the id, which depends on the options of the space.
+        text = json.dumps(space.to_json(row.architecture), sort_keys=True)
         return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
-    marks = {one.id: mark(one) for one in known}
-    chosen = [one for one in known if half is None or (marks[one.id] < 0.5) == (half == "first")]
-    if limit is None:
-        return chosen
-    drawn = {one.id for one in sorted(chosen, key=lambda one: marks[one.id])[:limit]}
-    return [one for one in chosen if one.id in drawn]
+    positions = {row.id: position(row) for row in known}
+    part = [row for row in known if half is None or (positions[row.id] < 0.5) == (half == "first")]
+    kept = {row.id for row in sorted(part, key=lambda row: positions[row.id])[:limit]}
+    return [row for row in part if row.id in kept]
 
 
-def stratified(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Draws candidates from all over the ranking: one of each of `count` equal parts of it.
+def stratified_sample(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Draws candidates from all over the ranking: one from each of `count` equal parts of it.
 
     Args:
-        candidates: Scored candidates; those that were dropped early are behind the others, and of
-            them the longer one was kept the better.
-        count: How many.
+        candidates: Scored candidates; those that were dropped early rank behind the others, and
+            among them the longer one was kept the better.
+        count: Number to draw.
 
     Returns:
-        The drawn ones, best first; of the same candidates always the same.
+        The sample, best first; of the same candidates it is always the same.
 
     Raises:
-        InvalidValueError: There are not as many.
+        InvalidValueError: There are fewer candidates.
     """
-    ranked = sorted(candidates, key=lambda one: (one.partial, -one.examples, one.value, one.id))
+    ranked = sorted(
+        candidates, key=lambda each: (each.partial, -each.examples, each.value, each.id)
+    )
     if not 1 <= count <= len(ranked):
         raise InvalidValueError(
             f"train must be from 1 to {len(ranked)}, the number of candidates, got {count}: search "
@@ -222,7 +195,7 @@ def audit_cut(data: Data) -> tuple[Data, Split]:
         data: The data of a run.
 
     Returns:
-        The data without those examples, and the audit split.
+        The data without the audit examples, and the audit split.
 
     Raises:
         DataError: No class has an example to spare.
@@ -231,8 +204,8 @@ def audit_cut(data: Data) -> tuple[Data, Split]:
     rest, audit = cut(data.train, fraction, AUDIT_SEED, keep=1)
     if not len(audit):
         raise DataError(
-            f"the training split has {len(data.train)} examples and none to spare: an audit split "
-            "is cut from it, and each class keeps an example; add examples"
+            f"the training split has {len(data.train)} examples and none to spare for an audit "
+            "split, because each class keeps one; add examples"
         )
     return replace(data, train=rest), audit
 
@@ -244,38 +217,39 @@ def train_sample(
     device: str = "auto",
     progress: Progress = silent,
     executor: Executor | None = None,
-) -> list[Known]:
+) -> list[GroundTruth]:
     """Trains candidates from scratch and judges them on the audit split.
 
-    Each is kept as a child of the run, marked ``audit``; one that is there already is not trained
-    again, and an unfinished one goes on.
+    Each becomes a child of the run with ``audit`` in its name. Finished children are not trained
+    again, and unfinished ones continue.
 
     Args:
-        run: The run that the candidates are of.
+        run: The run that the candidates are from.
         sample: The candidates.
-        settings: How they are trained.
+        settings: The settings of their training.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        progress: Shows how far it is.
-        executor: Trains them; by default this process.
+        progress: Shows progress.
+        executor: Trains them on several machines; None trains them here.
     """
     jobs = [
         ChildJob(
-            run.child_path(f"{child_name(one.id, settings)}-{AUDIT}"),
-            network_of(one),
+            run.child_path(f"{child_name(candidate.id, settings)}-{AUDIT}"),
+            network_of(candidate),
             settings,
         )
-        for one in sample
+        for candidate in sample
     ]
     children = train_children(run, jobs, _with_audit, device, progress, executor)
-    known = []
-    for candidate, child in zip(sample, children, strict=True):
-        architecture = run.space.from_json(candidate.architecture)
-        known.append(Known(candidate.id, architecture, 1 - child.error(AUDIT)))
-    return known
+    return [
+        GroundTruth(
+            candidate.id, run.space.from_json(candidate.architecture), 1 - child.error(AUDIT)
+        )
+        for candidate, child in zip(sample, children, strict=True)
+    ]
 
 
-def _with_audit(data: Data, place: torch.device) -> tuple[Data, Mapping[str, Split]]:
-    """Trains on what the audit split leaves, and judges on validation and audit."""
+def _with_audit(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
+    """Trains without the audit split, and judges on validation and audit."""
     data, audit = audit_cut(data)
-    data = data.to(place)
-    return data, {"val": data.val, AUDIT: audit.on(place, data.train.stored)}  # they share images
+    data = data.to(device)
+    return data, {"val": data.val, AUDIT: audit.on(device, data.train.stored)}  # they share images

@@ -1,140 +1,140 @@
-"""How far a ranking agrees with the truth: Kendall's τ-b, Spearman's ρ, regret, and intervals.
+"""Computes how well a ranking agrees with real accuracies: Kendall's τ-b, Spearman's ρ and regret.
 
-Everywhere higher is better, and what is not finite ranks last. Intervals are percentile bootstraps
-over architectures (Efron 1979). A resample is how often it takes each architecture, so that a
-statistic of all resamples is a few matrix products: ``w @ S @ w`` sums over all pairs of a resample
-what ``S`` holds for each pair.
+Higher is better everywhere, and values that are not finite rank last. Intervals are 95% percentile
+intervals of a bootstrap over architectures (Efron 1979), which all rankings share, so that they can
+be compared in pairs. Of SciPy's methods the percentile interval has the coverage that is closest
+to 95%, and holds for a perfect ranking too, for which BCa is not defined.
 
-Legend: B resamples, n architectures, G groups of equal values.
+Legend: B resamples, n architectures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from smash.run.trust import Interval, RankCorrelation
 from smash.runtime.rng import generator
 from smash.scoring.rank_aggregation import Floats, Ints, dense_ranks
 
 RESAMPLES = 1000
+
+REGRET_AMONG = (1, 10, 100)
+"""Numbers of best-scored architectures whose regret is computed."""
+
 _LEVEL = 0.95
-_ROWS = 512  # of a matrix over pairs at a time: 15,625 architectures would fill 1 GB
-_SAMPLES = 100  # resamples at a time, likewise
+_BATCH = 100  # resamples at a time
+_MOST_BY_PAIRS = 1000  # architectures; with more, SciPy is faster than a sum over all pairs
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and the 95% interval around it; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
+_UNDEFINED = Interval(value=math.nan, low=math.nan, high=math.nan)
 
 
 def kendall_tau(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Kendall's τ-b of two sets of n values; NaN where one of them is constant."""
-    places = dense_ranks(scores), dense_ranks(truth)
-    if _constant(*places):
-        return math.nan
-    return float(stats.kendalltau(*places).statistic)
+    """Computes Kendall's τ-b of two sets of n values; NaN where one of them is constant."""
+    ranks = dense_ranks(scores), dense_ranks(truth)
+    return math.nan if _is_constant(*ranks) else float(stats.kendalltau(*ranks).statistic)
 
 
 def spearman(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Spearman's ρ of two sets of n values; NaN where one of them is constant."""
-    places = dense_ranks(scores), dense_ranks(truth)
-    return math.nan if _constant(*places) else float(stats.spearmanr(*places).statistic)
+    """Computes Spearman's ρ of two sets of n values; NaN where one of them is constant."""
+    ranks = dense_ranks(scores), dense_ranks(truth)
+    return math.nan if _is_constant(*ranks) else float(stats.spearmanr(*ranks).statistic)
 
 
-def _constant(*places: Ints) -> bool:
-    return any(not each.size or each.max() == 0 for each in places)
+def _is_constant(*ranks: Ints) -> bool:
+    return any(not each.size or each.max() == 0 for each in ranks)
 
 
-class Bootstrap:
-    """Resamples of n architectures with known truth, the same for all scores: they are paired.
+def resampled_kendall_tau(
+    scores: ArrayLike, truth: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Computes Kendall's τ-b of bootstrap resamples.
+
+    SciPy computes the τ of one resample in about 0.3 ms; of few architectures, the sum over all
+    pairs of a resample, as a matrix product, takes 1 ms for 1,000 resamples.
 
     Args:
-        truth: Shape ``(n,)``, higher is better.
-        resamples: How many.
-        seed: Which.
+        scores: Shape (n,), higher is better.
+        truth: Shape (n,), higher is better.
+        resamples: Number of resamples.
+        seed: Seed of the resamples; the same for statistics that are compared in pairs.
+
+    Returns:
+        Shape (B,); NaN for a resample in which one of the two is constant.
     """
+    ranks, true_ranks = dense_ranks(scores), dense_ranks(truth)
+    if len(ranks) > _MOST_BY_PAIRS:
 
-    def __init__(self, truth: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> None:
-        self._truth = dense_ranks(truth)
-        n = len(self._truth)
-        rng = generator(seed, "bootstrap")
-        drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(resamples))
-        # float32 is exact up to 2²⁴ and twice as quick in products.
-        self._weights_Bn = np.stack(list(drawn)).astype(np.float32)
+        def statistic(rows: Ints, axis: int) -> Floats:
+            taus = [stats.kendalltau(ranks[row], true_ranks[row]).statistic for row in rows]
+            return np.array(taus)
+    else:
+        # Sign of the difference of each pair; float32 is exact up to 2²⁴ and fast in products.
+        sign_nn, true_sign_nn = (
+            np.sign(each[:, None] - each).astype(np.float32) for each in (ranks, true_ranks)
+        )
+        pairs = (sign_nn * true_sign_nn, np.square(sign_nn), np.square(true_sign_nn))
 
-    def kendall_tau(self, scores: ArrayLike) -> Floats:
-        """Kendall's τ-b in each resample, shape ``(B,)``; NaN where it is not defined."""
-        places, weights_Bn = dense_ranks(scores), self._weights_Bn
-        total_B = np.zeros(len(weights_Bn))
-        for start in range(0, len(places), _ROWS):
-            rows = slice(start, start + _ROWS)
-            agree = np.sign(places[rows, None] - places) * np.sign(
-                self._truth[rows, None] - self._truth
+        def statistic(rows: Ints, axis: int) -> Floats:
+            counts_Bn = _counts(rows)
+            agreement_B, untied_B, true_untied_B = (
+                ((counts_Bn @ each) * counts_Bn).sum(1, dtype=np.float64) for each in pairs
             )
-            sums = weights_Bn @ agree.T.astype(np.float32)
-            total_B += np.einsum("br,br->b", sums, weights_Bn[:, rows], dtype=np.float64)
-        untied_B = self._untied(places) * self._untied_truth
-        return _ratio(total_B, np.sqrt(untied_B))
+            return _ratio(agreement_B, np.sqrt(untied_B * true_untied_B))
 
-    def spearman(self, scores: ArrayLike) -> Floats:
-        """Spearman's ρ in each resample, shape ``(B,)``; NaN where it is not defined."""
-        places = dense_ranks(scores)
-        parts = []
-        for start in range(0, len(self._weights_Bn), _SAMPLES):
-            weights_bn = self._weights_Bn[start : start + _SAMPLES].astype(np.float64)
-            one, other = (_centred_ranks(each, weights_bn) for each in (places, self._truth))
-            shared, own, truth = (
-                np.einsum("bn,bn,bn->b", weights_bn, *pair)
-                for pair in ((one, other), (one, one), (other, other))
-            )
-            parts.append(_ratio(shared, np.sqrt(own * truth)))
-        return np.concatenate(parts)
-
-    @cached_property
-    def _untied_truth(self) -> Floats:
-        return self._untied(self._truth)
-
-    def _untied(self, places: Ints) -> Floats:
-        """Ordered pairs of a resample whose places differ, shape ``(B,)``."""
-        groups_BG = _group_sums(places, self._weights_Bn.astype(np.float64))
-        untied: Floats = len(places) ** 2 - np.square(groups_BG).sum(1)
-        return untied
+    return _resampled(statistic, len(ranks), resamples, seed)
 
 
-def interval(value: float, resampled: Floats) -> Interval:
-    """The percentile interval of what was found in resamples, of those where it is defined."""
-    defined = resampled[np.isfinite(resampled)]
-    if not defined.size:
-        return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(value, float(low), float(high))
+def resampled_spearman(
+    scores: ArrayLike, truth: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Computes Spearman's ρ of bootstrap resamples; see `resampled_kendall_tau`."""
+    ranks, true_ranks = dense_ranks(scores), dense_ranks(truth)
+
+    def statistic(rows: Ints, axis: int) -> Floats:
+        x_Bn, y_Bn = (
+            stats.rankdata(each[rows], axis=1) - (rows.shape[1] + 1) / 2
+            for each in (ranks, true_ranks)
+        )
+        xy_B, xx_B, yy_B = ((a * b).sum(1) for a, b in ((x_Bn, y_Bn), (x_Bn, x_Bn), (y_Bn, y_Bn)))
+        return _ratio(xy_B, np.sqrt(xx_B * yy_B))
+
+    return _resampled(statistic, len(ranks), resamples, seed)
 
 
-def _group_sums(places: Ints, weights_bn: Floats) -> Floats:
-    """How often a resample takes any architecture of a place, shape ``(b, G)``, worst first."""
-    order = np.argsort(places, kind="stable")
-    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
-    sums: Floats = np.add.reduceat(weights_bn[:, order], starts, axis=1)
-    return sums
+def _resampled(
+    statistic: Callable[[Ints, int], Floats], n: int, resamples: int, seed: int
+) -> Floats:
+    """Evaluates a statistic of resampled rows, shape (B, n)."""
+    if n < 2:
+        return np.full(resamples, math.nan)
+    with warnings.catch_warnings():
+        # Raised for a statistic that is undefined in a resample, which `interval` leaves out.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result: Any = stats.bootstrap(
+            (np.arange(n),),
+            statistic,
+            n_resamples=resamples,
+            batch=_BATCH,
+            vectorized=True,
+            method="percentile",
+            random_state=generator(seed, "bootstrap"),
+        )
+    distribution: Floats = result.bootstrap_distribution
+    return distribution
 
 
-def _centred_ranks(places: Ints, weights_bn: Floats) -> Floats:
-    """Ranks within each resample minus their mean, equal values sharing the mean of theirs."""
-    groups_bG = _group_sums(places, weights_bn)
-    ranks_bG = np.cumsum(groups_bG, axis=1) - (groups_bG - 1) / 2
-    centred: Floats = ranks_bG[:, places] - (len(places) + 1) / 2
-    return centred
+def _counts(rows: Ints) -> NDArray[np.float32]:
+    """Counts how often each resample contains each architecture, shape (B, n)."""
+    b, n = rows.shape
+    flat = (rows + n * np.arange(b)[:, None]).ravel()
+    return np.bincount(flat, minlength=b * n).reshape(b, n).astype(np.float32)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -142,163 +142,132 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
+def interval(value: float, resampled: Floats) -> Interval:
+    """Makes the percentile interval of a statistic, from the resamples in which it is defined."""
+    defined = resampled[np.isfinite(resampled)]
+    if not defined.size:
+        return Interval(value=value, low=math.nan, high=math.nan)
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return Interval(value=value, low=float(low), high=float(high))
+
+
 def best_tenth(truth: ArrayLike) -> NDArray[np.bool_]:
-    """Which are the best tenth by truth, rounded up, with all that equal the last of it."""
-    places = dense_ranks(truth)
-    last = np.sort(places)[::-1][math.ceil(len(places) / 10) - 1]
-    best: NDArray[np.bool_] = places >= last
+    """Selects the best tenth by truth, rounded up, with all that are equal to the last of it."""
+    ranks = dense_ranks(truth)
+    last = np.sort(ranks)[::-1][math.ceil(len(ranks) / 10) - 1]
+    best: NDArray[np.bool_] = ranks >= last
     return best
 
 
 def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
-    """What is lost by trusting a ranking: the best truth minus the best among the top by score.
+    """Computes the regret of a ranking: the best truth minus the best among the top by score.
 
-    Where equal scores leave open which are the top, it is the mean over all choices; so a constant
-    score gives the regret of choosing at random.
+    Where equal scores leave open which architectures are at the top, it is the mean over all
+    choices; so a constant score has the regret of choosing at random.
 
     Args:
-        scores: Shape ``(n,)``, higher is better.
-        truth: Shape ``(n,)``, higher is better.
-        among: How many are looked at, 1…n.
+        scores: Shape (n,), higher is better.
+        truth: Shape (n,), higher is better.
+        among: Size of the top, 1…n.
 
     Returns:
         In the unit of the truth, at least 0.
     """
-    places, found = dense_ranks(scores), np.asarray(truth, dtype=np.float64)
-    last = np.sort(places)[::-1][among - 1]
-    sure, open_ = found[places > last], np.sort(found[places == last])[::-1]
-    floor = sure.max() if sure.size else -np.inf
-    drawn = among - len(sure)
-    # The best drawn is the j-th of m with probability C(m - 1 - j, drawn - 1) / C(m, drawn).
-    total, m = math.comb(len(open_), drawn), len(open_)
+    ranks, values = dense_ranks(scores), np.asarray(truth, dtype=np.float64)
+    last = np.sort(ranks)[::-1][among - 1]
+    certain, tied = values[ranks > last], np.sort(values[ranks == last])[::-1]
+    floor = certain.max() if certain.size else -np.inf
+    drawn, m = among - len(certain), len(tied)
+    # The best of the drawn is the j-th of m with probability C(m - 1 - j, drawn - 1) / C(m, drawn).
+    total = math.comb(m, drawn)
     chances = [math.comb(m - 1 - j, drawn - 1) / total for j in range(m - drawn + 1)]
-    lost = found.max() - np.maximum(open_[: len(chances)], floor)
+    lost = values.max() - np.maximum(tied[: len(chances)], floor)
     return float(np.dot(chances, lost))
 
 
 def kendall_at_random(truth: ArrayLike) -> Interval:
-    """Kendall's τ-b of random orders without equal scores: 0 on average, and where 95% of them lie.
+    """Gives the mean of Kendall's τ-b of random orders, 0, and the interval of 95% of them.
 
-    By the normal approximation, with the exact variance where some of the truth is equal
-    (Kendall 1970, chapter 5).
+    By the normal approximation, with the exact variance for ties in the truth (Kendall 1970,
+    chapter 5).
 
     Args:
-        truth: Shape ``(n,)``.
+        truth: Shape (n,).
     """
-    places = dense_ranks(truth)
-    if _constant(places):
+    ranks = dense_ranks(truth)
+    if _is_constant(ranks):
         return _UNDEFINED
-    sizes = np.array([len(places), *np.bincount(places)])  # of all, and of groups of equal ones
-    pairs, *equal_pairs = sizes * (sizes - 1) / 2
-    variance, *of_equal = sizes * (sizes - 1) * (2 * sizes + 5) / 18
-    return _around_zero((variance - sum(of_equal)) / (pairs * (pairs - sum(equal_pairs))))
+    sizes = np.array([len(ranks), *np.bincount(ranks)])  # of all, and of groups of equal ones
+    pairs, *tied_pairs = sizes * (sizes - 1) / 2
+    variance, *of_tied = sizes * (sizes - 1) * (2 * sizes + 5) / 18
+    return _around_zero((variance - sum(of_tied)) / (pairs * (pairs - sum(tied_pairs))))
 
 
 def spearman_at_random(truth: ArrayLike) -> Interval:
-    """Spearman's ρ of random orders: 0 on average, and where 95% of them lie.
+    """Gives the mean of Spearman's ρ of random orders, 0, and the interval of 95% of them.
 
     By the normal approximation; the variance, 1 / (n − 1), is exact.
 
     Args:
-        truth: Shape ``(n,)``.
+        truth: Shape (n,).
     """
-    places = dense_ranks(truth)
-    return _UNDEFINED if _constant(places) else _around_zero(1 / (len(places) - 1))
+    ranks = dense_ranks(truth)
+    return _UNDEFINED if _is_constant(ranks) else _around_zero(1 / (len(ranks) - 1))
 
 
 def _around_zero(variance: float) -> Interval:
     reach = min(1.0, float(stats.norm.ppf((1 + _LEVEL) / 2)) * math.sqrt(variance))
-    return Interval(0.0, -reach, reach)
+    return Interval(value=0.0, low=-reach, high=reach)
 
 
-_UNDEFINED = Interval(math.nan, math.nan, math.nan)
-
-
-AMONG = (1, 10, 100)
-"""Of how many of the top the regret is told."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """How far one ranking agrees with real accuracies.
-
-    Attributes:
-        kendall_tau: Kendall's τ-b.
-        spearman: Spearman's ρ.
-        top_tenth_tau: Kendall's τ-b among the tenth that is best by real accuracy.
-        regret: What is lost by looking at the top 1, 10, 100 alone, in the unit of the accuracies;
-            None where there are fewer.
-        tau_difference: τ of the SMASH score minus this τ, on the same resamples; None for the score
-            itself and for random order.
-    """
-
-    kendall_tau: Interval
-    spearman: Interval
-    top_tenth_tau: Interval
-    regret: Mapping[int, float | None]
-    tau_difference: Interval | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON; what is not defined is null."""
-        document: dict[str, Any] = {
-            "kendall_tau": _plain(self.kendall_tau),
-            "spearman": _plain(self.spearman),
-            "top_tenth_tau": _plain(self.top_tenth_tau),
-            "regret": {str(among): lost for among, lost in self.regret.items()},
-        }
-        if self.tau_difference is not None:
-            document["tau_difference"] = _plain(self.tau_difference)
-        return document
-
-
-def _plain(found: Interval) -> dict[str, float | None]:
-    numbers = {"value": found.value, "low": found.low, "high": found.high}
-    return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-
-
-class Comparison:
-    """Compares rankings with the truth and with the SMASH score, on the same resamples.
+class RankComparison:
+    """Compares rankings with real accuracies and with the SMASH score, on the same resamples.
 
     Args:
-        truth: Real accuracies, shape ``(n,)``, higher is better.
-        scores: SMASH scores, shape ``(n,)``, higher is better.
+        truth: Real accuracies, shape (n,), higher is better.
+        scores: SMASH scores, shape (n,), higher is better.
+
+    Attributes:
+        score: Rank correlation of the SMASH scores.
+
+    Example:
+        >>> truth, scores = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 4])
+        >>> comparison = RankComparison(truth, scores)
+        >>> round(comparison.score.kendall_tau.value, 3)
+        0.667
+        >>> comparison.with_score(truth).tau_difference.value < 0
+        True
     """
 
     def __init__(self, truth: Floats, scores: Floats) -> None:
-        self._truth = truth
-        self._bootstrap = Bootstrap(truth)
-        self._best = best_tenth(truth)
-        self._best_bootstrap = Bootstrap(truth[self._best])
+        self._truth, self._best = truth, best_tenth(truth)
         self._score_tau = kendall_tau(scores, truth)
-        self._score_taus = self._bootstrap.kendall_tau(scores)
-        self.score = self._agreement(scores, self._score_taus)
+        self._score_taus = resampled_kendall_tau(scores, truth)
+        self.score = self._correlation(scores, self._score_taus)
 
-    def with_score(self, values: Floats) -> Agreement:
-        """Agreement of another ranking, higher is better."""
-        taus = self._bootstrap.kendall_tau(values)
+    def with_score(self, values: Floats) -> RankCorrelation:
+        """Computes the rank correlation of another ranking, higher is better."""
+        taus = resampled_kendall_tau(values, self._truth)
         ahead = self._score_tau - kendall_tau(values, self._truth)
-        return self._agreement(values, taus, interval(ahead, self._score_taus - taus))
+        return self._correlation(values, taus, interval(ahead, self._score_taus - taus))
 
-    def at_random(self) -> Agreement:
-        """Agreement of a random order: the mean of what may come out."""
-        return Agreement(
+    def at_random(self) -> RankCorrelation:
+        """Computes the mean rank correlation of random orders."""
+        return RankCorrelation(
             kendall_tau=kendall_at_random(self._truth),
             spearman=spearman_at_random(self._truth),
             top_tenth_tau=kendall_at_random(self._truth[self._best]),
             regret=self._regret(np.zeros_like(self._truth)),
         )
 
-    def _agreement(
+    def _correlation(
         self, values: Floats, taus: Floats, difference: Interval | None = None
-    ) -> Agreement:
-        best, truth = self._best, self._truth
-        return Agreement(
+    ) -> RankCorrelation:
+        truth, best = self._truth, (values[self._best], self._truth[self._best])
+        return RankCorrelation(
             kendall_tau=interval(kendall_tau(values, truth), taus),
-            spearman=interval(spearman(values, truth), self._bootstrap.spearman(values)),
-            top_tenth_tau=interval(
-                kendall_tau(values[best], truth[best]),
-                self._best_bootstrap.kendall_tau(values[best]),
-            ),
+            spearman=interval(spearman(values, truth), resampled_spearman(values, truth)),
+            top_tenth_tau=interval(kendall_tau(*best), resampled_kendall_tau(*best)),
             regret=self._regret(values),
             tau_difference=difference,
         )
@@ -306,5 +275,6 @@ class Comparison:
     def _regret(self, values: Floats) -> dict[int, float | None]:
         n = len(self._truth)
         return {
-            among: regret(values, self._truth, among) if among <= n else None for among in AMONG
+            among: regret(values, self._truth, among) if among <= n else None
+            for among in REGRET_AMONG
         }

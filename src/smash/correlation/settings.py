@@ -1,0 +1,116 @@
+"""The settings of `smash.correlate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from smash.config import ChildSettings, Count, Option
+from smash.errors import faults_of, unknown
+
+Half = Literal["first", "second"]
+
+FEWEST = 3
+"""The fewest architectures that are ranked."""
+
+
+class CorrelateSettings(ChildSettings):
+    """All that `smash.correlate` can be asked for.
+
+    Example:
+        >>> CorrelateSettings(train=30, epochs=10).child.epochs
+        10
+    """
+
+    table: Annotated[Path | None, Option(metavar="FILE")] = None
+    """CSV file of real accuracies, with a column 'architecture' in the space's text form."""
+
+    column: str | None = None
+    """The column of the table's accuracies."""
+
+    lower_is_better: bool = False
+    """The column holds errors or losses."""
+
+    half: Half | None = None
+    """A fixed half of the table: first or second."""
+
+    limit: Annotated[int | None, Field(ge=FEWEST), Option(default="the whole table")] = None
+    """Number of the table's architectures to compare."""
+
+    train: Annotated[int | None, Field(ge=FEWEST)] = None
+    """Instead of a table, train this many candidates from scratch, drawn from all over the ranking,
+    and judge them on examples that are cut from the training split."""
+
+    proxies: Annotated[tuple[str, ...], Option(flags=("--proxy",))] = ()
+    """Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with commas."""
+
+    prior: Annotated[
+        str | None, Option(default="that of the search; generated-synflow for a table of cells")
+    ] = None
+    """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or none."""
+
+    rank_by: Annotated[
+        Literal["loss", "error", "top5_error"] | None, Option(default="loss, or as the search")
+    ] = None
+    """Score to rank by, on validation examples."""
+
+    examples: Annotated[Count | None, Option(default="2000")] = None
+    """Number of validation examples to score a table's architectures on."""
+
+    init: Literal["scratch"] = "scratch"
+    """Weights that training begins with: real accuracies need freshly drawn ones."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    """Train on the machines of a Ray cluster: the one of this machine, a new one of this machine
+    alone, or another."""
+
+    @property
+    def child(self) -> ChildSettings:
+        """The settings of the training of candidates."""
+        fields = self.model_fields_set & ChildSettings.model_fields.keys()
+        return ChildSettings(**self.model_dump(include=fields))
+
+    def rules(self) -> list[str]:
+        """Requires one source of real accuracies, settings that belong to it, and known names."""
+        faults = super().rules()
+        given = self.given().keys()
+        if (self.table is None) == (self.train is None):
+            count = "both" if self.train is not None else "neither"
+            faults.append(f"give either a table of real accuracies or a number to train: {count}")
+        elif self.table is not None:
+            if self.column is None:
+                faults.append(f"column is missing: name the column of accuracies in {self.table}")
+            faults += [
+                f"{name} is for trained candidates, not for a table: leave it out"
+                for name in sorted(given & {*ChildSettings.model_fields, "ray"})
+            ]
+        else:
+            of_tables = {"column", "lower_is_better", "half", "limit", "examples"}
+            faults += [
+                f"{name} is for a table: leave it out, or name a table"
+                for name in sorted(given & of_tables)
+            ]
+        if given & {"proxies", "prior"}:
+            faults += self._proxy_faults()
+        if "device" in given:
+            from smash.runtime.device import choose_device
+
+            faults += faults_of(lambda: choose_device(self.device))
+        if "ray" in given:
+            from smash.runtime.ray_executor import check_address
+
+            faults += faults_of(lambda: check_address(self.ray))
+        return faults
+
+    def _proxy_faults(self) -> list[str]:
+        from smash.scoring.priors import NO_PRIOR, check_proxy
+        from smash.scoring.proxies import PROXIES
+
+        faults = [unknown("proxy", each, PROXIES) for each in self.proxies if each not in PROXIES]
+        prior = None if self.prior == NO_PRIOR else self.prior
+        return faults + faults_of(lambda: check_proxy("prior", prior))
