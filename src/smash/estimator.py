@@ -1,4 +1,4 @@
-"""The whole loop as a scikit-learn classifier: train, search, retrain, predict."""
+"""A scikit-learn classifier that trains a SMASH network, searches, retrains and predicts."""
 
 from __future__ import annotations
 
@@ -27,32 +27,40 @@ _AXES = range(2, 6)
 
 
 class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Finds a network for the examples it is given, and trains it.
+    """Searches for a network that suits the training examples, and trains it.
 
-    `X` is examples×features (a signal of one channel each), N×H×W (grey images), or with channels
-    N×C×H×W or N×C×D×H×W. Features fewer than 4 are padded with zeros.
+    `X` has the shape (n, features), for signals of one channel; (n, H, W), for grey images; or,
+    with channels, (n, C, H, W) or (n, C, D, H, W). Signals of fewer than 4 features are padded with
+    zeros.
 
     Args:
-        max_params: Most parameters of the network; None for no limit.
-        max_macs: Most multiply-accumulates for one example; None for no limit.
-        minutes: Time to train the SMASH network for; the search and the retraining come on top.
-        epochs: Passes over the examples instead, where the result must be repeatable.
-        preset: Options of the search space by name; by default what suits the examples.
-        candidates: Architectures to rank: five in seven at random, the others changes of the best.
-        retrain_epochs: Passes over the examples to train the winner for.
-        val_fraction: Share of the examples that ranks architectures; the network is not trained
-            on them.
-        channels: Where `X` has the axis of channels, ``first`` or ``last``, if it has one.
-        augment: Whether examples are shifted and mirrored in training.
-        run_dir: Folder to keep the run in; by default it is thrown away.
+        max_params: Limit on the parameters of the network; None for no limit.
+        max_macs: Limit on the multiply-accumulates for one example; None for no limit.
+        minutes: Time to train the SMASH network; search and retraining take extra time.
+        epochs: Length of that training in epochs instead, so that the result is repeatable.
+        preset: Name of a preset of the search space; by default one that suits the examples.
+        candidates: Number of architectures to rank: five in seven are random, the others
+            mutations of the best.
+        retrain_epochs: Length of the training of the winner, in epochs.
+        val_fraction: Share of the examples that rank architectures and are not trained on.
+        channels: Position of the axis of channels in `X`, ``first`` or ``last``, if it has one.
+        augment: Whether training examples are shifted and flipped.
+        run_dir: Folder to keep the run in; by default the run is deleted.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
-        random_state: Seed of everything that is drawn, or a generator to draw one from.
+        random_state: Seed of all randomness, or a generator to draw the seed from.
 
     Attributes:
         classes_: Labels, in the order of `predict_proba`'s columns.
-        model_: The network; it takes normalised examples.
-        n_params_: How many parameters it has.
+        model_: The trained network; it takes normalised examples.
+        n_params_: Number of its parameters.
         val_error_: Its error on the validation examples, 0…1.
+
+    Example:
+        from sklearn.datasets import load_digits
+        images, labels = load_digits(return_X_y=True)
+        classifier = SmashClassifier(max_params=30_000, minutes=2, random_state=0)
+        classifier.fit(images[:1500].reshape(-1, 8, 8), labels[:1500])
+        print(classifier.score(images[1500:].reshape(-1, 8, 8), labels[1500:]))
     """
 
     def __init__(
@@ -87,14 +95,14 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803
-        """Searches and trains.
+        """Searches for a network and trains it.
 
         Args:
-            X: Examples, as the class says.
-            y: Their labels, of any kind that can be sorted.
+            X: Examples, in a shape that the class describes.
+            y: Their labels, of any type that can be sorted.
 
         Raises:
-            ValueError: The examples cannot be learned from, or a setting is wrong.
+            ValueError: The examples or a setting are unusable.
         """
         if self.candidates < 1:
             raise InvalidValueError(f"candidates must be at least 1, got {self.candidates}")
@@ -120,7 +128,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, images: NDArray[Any], labels: NDArray[Any], out: Path) -> None:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        # Nothing is tested here, so no examples are set apart for it: one of each class stands in.
+        # A run needs a test split, but nothing is tested here: one example of each class stands in.
         _, shown = np.unique(labels, return_index=True)
         data = load_data(
             {
@@ -162,7 +170,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.val_error_ = child.result["val"].error
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
-        """Gives the probability of each class, examples×classes."""
+        """Predicts the probability of each class, shape (n, classes)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float32)
         images = torch.from_numpy(self._images(X))
@@ -177,13 +185,13 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return probabilities
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
-        """Gives the most likely label of each example."""
+        """Predicts the most likely label of each example, shape (n,)."""
         check_is_fitted(self)
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return labels
 
     def _images(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """The examples as N×C×spatial."""
+        """Converts examples to the shape (n, C, spatial)."""
         if X.ndim not in _AXES:
             raise InvalidValueError(f"X must have 2 to 5 axes, got {X.ndim}")
         if self.channels not in ("first", "last"):

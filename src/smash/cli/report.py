@@ -13,4 +13,4 @@ def report(run: RunArgument) -> None:
 
     path = write_report(run)
     print(path)
-    say(f"{path.stat().st_size / 1e6:.1f} MB; it needs nothing else: open it, or send it")
+    say(f"{path.stat().st_size / 1e6:.1f} MB; it needs no other file and no network")

@@ -1,4 +1,4 @@
-"""The report of a run: figures, drawings of architectures, and one page that holds them all."""
+"""The report of a run: figures and drawings of architectures on one page."""
 
 from smash.reporting.page import REPORT, report
 
