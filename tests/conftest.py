@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 import smash
 from tests.answers import Answer, call
@@ -52,26 +56,44 @@ def run(trained, digits, tmp_path):
     return run
 
 
+def _made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """Makes a folder in the first process of pytest-xdist that needs it; all use the same."""
+    base: Path = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, finished = base / name, base / f"{name}.finished"
+    with FileLock(base / f"{name}.lock"):
+        if not finished.exists():
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A trained and searched run with one child; tests copy and never alter it."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
-    search = "--random 3 --perturb 1 --markov 1 --device cpu"
-    assert call(*train.split(), "--out", str(path)) == 0
-    assert call("search", str(path), *search.split()) == 0
-    assert call("retrain", str(path), "--epochs", "1", "--device", "cpu") == 0
-    return path
+
+    def make(folder: Path) -> None:
+        path = folder / "run"
+        train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
+        search = "--random 3 --perturb 1 --markov 1 --device cpu"
+        assert call(*train.split(), "--out", str(path)) == 0
+        assert call("search", str(path), *search.split()) == 0
+        assert call("retrain", str(path), "--epochs", "1", "--device", "cpu") == 0
+
+    return _made_once(tmp_path_factory, "finished", make) / "run"
 
 
 @pytest.fixture(scope="session")
 def exported(finished, tmp_path_factory):
     """The child of `finished` in each format; tests never alter it."""
-    folder = tmp_path_factory.mktemp("exported")
-    (child,) = (finished / "children").iterdir()
-    for name in ("m.onnx", "m.py", "n.safetensors"):
-        assert call("export", str(child), "--to", str(folder / name)) == 0
-    return folder
+
+    def make(folder: Path) -> None:
+        (child,) = (finished / "children").iterdir()
+        for name in ("m.onnx", "m.py", "n.safetensors"):
+            assert call("export", str(child), "--to", str(folder / name)) == 0
+
+    return _made_once(tmp_path_factory, "exported", make)
 
 
 @pytest.fixture
