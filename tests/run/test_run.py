@@ -83,7 +83,7 @@ def test_metrics_pass_over_a_line_that_was_cut_and_drop_what_is_written_again(tm
 
 
 def test_a_run_says_what_is_wrong_with_its_folder(run, tmp_path):
-    with pytest.raises(NotFoundError, match="is not there"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(NotFoundError, match="is not a run"):
         Run.open(tmp_path)
