@@ -75,7 +75,7 @@ def compared(name: str) -> str:
         for each in result["contestants"]
     ]  # fmt: skip
     header = ("network", "parameters", "MACs", "validation error", "test error")
-    return markdown_table(header, rows)
+    return f"{markdown_table(header, rows)}\n**{result['verdict']}**\n\n"
 
 
 def speed(name: str) -> str:

@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parents[1]
 TRANSCRIPT = re.compile(r"(?<=<!-- transcript -->\n```console\n).*?(?=^```$)", re.DOTALL | re.M)
-_PROGRESS = re.compile(r"[\w ]+ \d+/\d+, ")
+_PROGRESS = re.compile(r"[\w .,:-]+ \d+/\d+, ")
 CLASSES = ("zero", "one", "two")
 
 
@@ -38,7 +38,7 @@ def make_photos(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         for number, pixels in enumerate(digits.images[digits.target == label]):
             image = Image.fromarray((pixels * 15.9).astype(np.uint8))
-            image.resize((32, 32)).save(folder / name / f"{number:04}.png")
+            image.save(folder / name / f"{number:04}.png")
     whole = (folder / "one" / "0001.png").read_bytes()
     (folder / "two" / "copy.png").write_bytes(whole)
     (folder / "two" / "broken.png").write_bytes(whole[:50])

@@ -111,6 +111,13 @@ def test_blocks_are_of_kinds_that_a_test_covers():
     assert not unseen - PAGES_OF_PYTHON, "pages whose Python no test runs"
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.transcript], ids=str)
+def test_transcript_shows_the_output_of_each_command(block):
+    for command in block.text.split("$ ")[1:]:
+        _, _, output = command.partition("\n")
+        assert output.strip(), f"{block}: run 'python -m benchmarks.transcripts {block.page}'"
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 80
 

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-from smash.io import text
 from smash.io.text import printable
 
 
@@ -22,7 +19,3 @@ from smash.io.text import printable
 )
 def test_printable_escapes_control_characters_only(given, shown):
     assert printable(given) == shown
-
-
-def test_printable_example_runs():
-    assert doctest.testmod(text) == (0, 1)

@@ -67,19 +67,29 @@ def test_a_checkpoint_of_another_module_is_refused(tmp_path):
         checkpoint.load(other, torch.optim.SGD(other.parameters()))
 
 
-def test_metrics_pass_over_a_line_that_was_cut_and_drop_what_is_written_again(tmp_path):
+def test_metrics_log_ignores_a_truncated_line_and_drops_later_steps(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     assert log.rows() == []
-    for step in (10, 20, 30):
-        log.append({"step": step})
+    rows = [{"step": step, "epoch": step // 10, "train_loss": 1.5} for step in (10, 20, 30)]
+    for row in rows:
+        log.append(row)
     with log.path.open("a") as file:
         file.write('{"step": 4')
-    assert [row["step"] for row in log.rows()] == [10, 20, 30]
+    assert log.rows() == rows
     log.truncate(20)
-    assert [json.loads(line) for line in log.path.read_text().splitlines()] == [
-        {"step": 10},
-        {"step": 20},
-    ]
+    assert [json.loads(line) for line in log.path.read_text().splitlines()] == rows[:2]
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [{"step": 10**400}, {"epoch": "1"}, {"train_loss": None}, {"val_error": [0.5]}, {"split": 3}],
+)
+def test_metrics_log_with_an_altered_value_names_its_field(tmp_path, altered):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append({"step": 10, "epoch": 1, "train_loss": 1.5, **altered})
+    (field,) = altered
+    with pytest.raises(RunStateError, match=rf"metrics.jsonl is damaged in line 1 \({field}\)"):
+        log.rows()
 
 
 def test_a_run_says_what_is_wrong_with_its_folder(run, tmp_path):

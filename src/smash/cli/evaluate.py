@@ -16,6 +16,13 @@ from smash.run.layout import check_child
 def evaluate(
     child: Annotated[Path, typer.Argument(metavar="CHILD", help="RUN/children/NAME.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Evaluate this file of 'smash export' instead, on the CPU (a .py is run).",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -25,7 +32,13 @@ def evaluate(
     from smash.runtime.device import choose_device
 
     trained = Child.open(child)
-    result = trained.evaluate(split, choose_device(device))
+    if model is None:
+        result = trained.evaluate(split, choose_device(device))
+    else:
+        from smash.exporting.evaluation import evaluate_exported
+        from smash.exporting.predict import load_model
+
+        result = evaluate_exported(load_model(model).run, trained.run.data, split)
     if as_json:
         print(json.dumps(result.model_dump()))
         return

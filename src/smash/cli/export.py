@@ -11,6 +11,7 @@ import typer
 
 from smash.cli.options import JsonOption
 from smash.cli.tables import print_export
+from smash.errors import InvalidValueError
 from smash.run.layout import check_child
 
 
@@ -18,17 +19,46 @@ def export(
     child: Annotated[Path, typer.Argument(metavar="CHILD", help="RUN/children/NAME.")],
     to: Annotated[
         Path | None,
-        typer.Option(help=".onnx, .safetensors or .py; by default CHILD/model.onnx."),
+        typer.Option(
+            help="A file that ends in .onnx, .int8.onnx, .safetensors or .py; by default "
+            "CHILD/model.onnx."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    max_loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Write no int8 that raises the validation error by more, such as 1%.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export a trained child as a file that runs without its run folder, and compare the two."""
     check_child(child)
+    limit = None if max_loss is None else _share(max_loss)
     from smash.exporting import export as export_child
 
-    exported = export_child(child, to, force=force)
+    exported = export_child(child, to, force=force, max_loss=limit)
     if as_json:
-        print(json.dumps({"files": list(map(str, exported.files)), **asdict(exported.parity)}))
+        int8 = {} if exported.quantisation is None else asdict(exported.quantisation)
+        files = list(map(str, exported.files))
+        print(json.dumps({"files": files, **asdict(exported.parity), **int8}))
         return
     print_export(exported)
+
+
+def _share(text: str) -> float:
+    """Reads a share, such as ``1%`` or ``0.01``.
+
+    Raises:
+        InvalidValueError: It is no number in 0…1.
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if number != text.strip() else 1)
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise InvalidValueError(f"max-loss must be a share such as 1% or 0.01, got {text!r:.60}")
+    return share

@@ -11,6 +11,7 @@ from smash.io.text import printable
 
 if TYPE_CHECKING:
     from smash.exporting import Export
+    from smash.exporting.quantisation import Quantisation
     from smash.run.child import Child
     from smash.run.run import Run
     from smash.study.study import Study
@@ -151,4 +152,25 @@ def print_export(export: Export) -> None:
         f"checked with batches of {batches} examples: its logits differ from the child's by at "
         f"most {parity.difference:.1e} (allowed: {parity.allowed:.1e})"
     )
+    if export.quantisation is not None:
+        print_quantisation(export.quantisation)
     say(f"Next: smash predict {shlex.quote(str(export.files[0]))} FILES")
+
+
+def print_quantisation(quantisation: Quantisation) -> None:
+    """Prints the cost of int8, beside float32."""
+    from smash.exporting.quantisation import NOTABLE_LOSS
+
+    for split, (before, after) in quantisation.errors.items():
+        print(f"{split}: error {before:.2%} in float32, {after:.2%} in int8")
+    (large, small), (slow, fast) = quantisation.bytes, quantisation.seconds
+    print(
+        f"{large:,} bytes in float32, {small:,} in int8; {1000 * slow:.3g} ms and "
+        f"{1000 * fast:.3g} ms for one input in ONNX Runtime, one thread"
+    )
+    say(f"int8 was calibrated on {quantisation.examples} training examples")
+    if quantisation.loss > NOTABLE_LOSS:
+        say(
+            f"WARNING: int8 raises the validation error by {quantisation.loss:.2%}. Ship float32, "
+            "or limit the loss with --max-loss"
+        )

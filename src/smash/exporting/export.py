@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from torch import nn
 from smash.errors import AlreadyExistsError, InvalidValueError
 from smash.exporting.onnx import OnnxNetwork, check_packages, write_onnx
 from smash.exporting.parity import Parity, check_parity, run_isolated
+from smash.exporting.quantisation import Quantisation, compare, quantise
 from smash.exporting.safetensors import read_safetensors, write_safetensors, write_weights
 from smash.exporting.signature import Signature
 from smash.exporting.standalone import find_source, write_code
@@ -32,15 +34,27 @@ class Export:
 
     Attributes:
         files: Its files, beginning with the one that was asked for.
-        parity: The difference between its logits and those of the child.
+        parity: The difference between its logits and those of the child; of int8, before it was
+            quantised.
+        quantisation: The cost of int8, for a file in int8.
+
+    Example:
+        >>> parity = Parity(difference=2e-6, allowed=1e-4, batches=(1, 5))
+        >>> Export((Path("model.onnx"),), parity).files[0].name
+        'model.onnx'
     """
 
     files: tuple[Path, ...]
     parity: Parity
+    quantisation: Quantisation | None = None
 
 
 def export(
-    child: Child | str | Path, to: str | Path | None = None, *, force: bool = False
+    child: Child | str | Path,
+    to: str | Path | None = None,
+    *,
+    force: bool = False,
+    max_loss: float | None = None,
 ) -> Export:
     """Writes a trained child as a file that runs without its run folder, and compares the two.
 
@@ -49,15 +63,17 @@ def export(
 
     Args:
         child: The child, or its folder.
-        to: The file: ``.onnx``, ``.safetensors`` or ``.py``; by default ``model.onnx`` in the
-            child's folder.
+        to: The file: ``.onnx``, ``.int8.onnx``, ``.safetensors`` or ``.py``; by default
+            ``model.onnx`` in the child's folder.
         force: Whether to overwrite existing files.
+        max_loss: Largest increase of the validation error by int8, 0…1; None for any.
 
     Raises:
         AlreadyExistsError: A file exists.
         InvalidValueError: The child cannot be written in this format.
         MissingExtraError: The packages for ONNX are not installed.
-        ParityError: The export differs from the child; no file is left.
+        ParityError: The export differs from the child, or int8 loses more than `max_loss`; no file
+            is left.
     """
     if not isinstance(child, Child):
         child = Child.open(child)
@@ -67,13 +83,19 @@ def export(
             f"{child.path} holds its weights and {ARCHITECTURE} already, and 'smash predict' takes "
             "the folder itself: export to another folder"
         )
-    signature, network = signature_of(child), child.model(torch.device("cpu"))
     description = child.record.model_dump(exclude={"mean", "std"}, exclude_none=True)
     if "baseline" not in description:
         description["space"] = child.run.settings.space.model_dump(exclude_none=True)
+    if path.name.endswith(INT8):
+        return _export_int8(child, description, path, force=force, max_loss=max_loss)
+    if max_loss is not None:
+        raise InvalidValueError(
+            f"max_loss is for int8, got to {str(path)!r}: export to a name that ends in {INT8}"
+        )
     weights = child.path.absolute() / MODEL  # Code beside them may load the child's own weights.
     kept = tuple(file for file in files_of(path) if file.absolute() == weights)
-    return export_network(network, signature, description, path, kept=kept, force=force)
+    network = child.model(torch.device("cpu"))
+    return export_network(network, signature_of(child), description, path, kept=kept, force=force)
 
 
 def signature_of(child: Child) -> Signature:
@@ -145,17 +167,44 @@ def export_network(
         ParityError: The file differs from the child; no file is left.
     """
     files = check_place(path, kept, force=force)
-    make_folder(path.absolute().parent)
-    with TemporaryDirectory(prefix=".export-", dir=path.absolute().parent) as folder:
-        written = Path(folder) / path.name
+    with _place(tuple(file for file in files if file not in kept)) as folder:
+        written = folder / path.name
         run = _WRITERS[path.suffix](child, signature, description, written)
         parity = check_parity(run, child, signature, path.name)
-        for file in files[::-1]:  # The file that needs the others comes last.
-            if file not in kept:
-                _sync(written.with_name(file.name))
-                written.with_name(file.name).replace(file)
-    sync_folder(path.absolute().parent)
     return Export(files, parity)
+
+
+def _export_int8(
+    child: Child, description: Description, path: Path, *, force: bool, max_loss: float | None
+) -> Export:
+    """Writes a child in float32, checks it, quantises it and compares the two."""
+    files = check_place(path, force=force)
+    signature, network = signature_of(child), child.model(torch.device("cpu"))
+    data = child.run.data.to("cpu")
+    splits = ("val", "test") if "test" in child.result else ("val",)
+    with _place(files) as folder:
+        float32, int8 = folder / "float32.onnx", folder / path.name
+        write_onnx(network, signature, description, float32)
+        parity = check_parity(OnnxNetwork(float32), network, signature, path.name)
+        quantise(float32, data, int8)
+        quantisation = compare(float32, int8, data, splits)
+        quantisation.check(max_loss)
+    return Export(files, parity, quantisation)
+
+
+@contextmanager
+def _place(files: tuple[Path, ...]) -> Iterator[Path]:
+    """Gives a folder for files of these names, which then replace them all, unless one fails."""
+    parent = files[0].absolute().parent
+    make_folder(parent)
+    with TemporaryDirectory(prefix=".export-", dir=parent) as folder:
+        yield Path(folder)
+        for file in files[::-1]:  # The file that needs the others comes last.
+            written = Path(folder) / file.name
+            with written.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            written.replace(file)
+    sync_folder(parent)
 
 
 def _write_onnx(
@@ -190,10 +239,6 @@ _WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]
     ".safetensors": _write_safetensors,
 }
 
-FORMATS = tuple(_WRITERS)
-"""Suffixes of exported files."""
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+INT8 = ".int8.onnx"
+FORMATS = (".onnx", INT8, ".py", ".safetensors")
+"""Endings of exported files."""

@@ -43,8 +43,8 @@ def write_onnx(
         InvalidValueError: Torch cannot write it as ONNX.
         MissingExtraError: The packages for ONNX are not installed.
     """
-    onnx = _package("onnx")
-    _package("onnxscript")
+    onnx = import_package("onnx")
+    import_package("onnxscript")
     network = ShippedNetwork(child, signature).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Torch's exporter warns of its own code.
@@ -65,7 +65,7 @@ def write_onnx(
                 ".safetensors or .py"
             ) from None
         model = program.model_proto
-    _strip(model)
+    strip_metadata(model)
     model.graph.name = "smash"
     onnx.helper.set_model_props(
         model, {_SIGNATURE: signature.to_json(), _DESCRIPTION: json.dumps(dict(description))}
@@ -74,14 +74,14 @@ def write_onnx(
     path.write_bytes(model.SerializeToString())
 
 
-def _strip(message: Any) -> None:
+def strip_metadata(message: Any) -> None:
     """Removes comments and metadata: the exporter writes its stack traces and paths into them."""
     for described, value in message.ListFields():
         if described.name in ("doc_string", "metadata_props"):
             message.ClearField(described.name)
         elif described.message_type is not None:
             for each in [value] if hasattr(value, "ListFields") else value:
-                _strip(each)
+                strip_metadata(each)
 
 
 class OnnxNetwork:
@@ -197,7 +197,12 @@ def check_packages() -> None:
         raise _missing(", ".join(map(repr, missing)))
 
 
-def _package(name: str) -> ModuleType:
+def import_package(name: str) -> ModuleType:
+    """Imports a package of the extra ``onnx``.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -1,7 +1,4 @@
-"""Training curves for TensorBoard, as they grow.
-
-TensorBoard is optional: the extra ``[dashboard]`` brings it.
-"""
+"""Training curves: lines of JSON, one an epoch, and optionally TensorBoard (``[dashboard]``)."""
 
 from __future__ import annotations
 
@@ -11,19 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smash.errors import MissingExtraError
-from smash.io.files import (
-    append,
-    read_lines,
-    require,
-    write_atomically,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from smash.errors import MissingExtraError, RunStateError
+from smash.io.files import append, read_lines, write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-FOLDER = "tensorboard"
-"""Where they are in a run folder; TensorBoard shows it with ``--logdir``."""
 
 _NAMES = {
     "train_loss": "loss/train",
@@ -34,10 +25,10 @@ _NAMES = {
 
 
 def check_tensorboard() -> None:
-    """Makes sure that TensorBoard can be written to.
+    """Checks that TensorBoard is installed.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: It is not.
     """
     if find_spec("tensorboard") is None:
         raise MissingExtraError(
@@ -47,10 +38,10 @@ def check_tensorboard() -> None:
 
 
 class Curves:
-    """The curves of one network.
+    """The curves of one network in TensorBoard.
 
     Args:
-        folder: Where they are written; TensorBoard shows its name.
+        folder: The folder to write to; TensorBoard shows its name.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
@@ -62,11 +53,11 @@ class Curves:
         self._writer: SummaryWriter | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Adds what a line of ``metrics.jsonl`` says; it can be seen at once."""
+        """Adds a line of ``metrics.jsonl``, which can be seen at once."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # What an earlier process wrote from this step on was not kept, and is not shown.
+            # An interrupted process may have written later steps, which are trained again.
             self._writer = SummaryWriter(str(self._folder), purge_step=row["step"])
         for key, name in _NAMES.items():
             if row.get(key) is not None:
@@ -75,8 +66,32 @@ class Curves:
         self._writer.flush()
 
 
+class _Row(BaseModel):
+    """What a line must be; a reader then takes its values as they are."""
+
+    model_config = ConfigDict(strict=True, defer_build=True)
+
+    step: int = Field(ge=0, lt=2**63)
+    epoch: int = Field(ge=0, lt=2**63)
+    train_loss: float
+    seconds: float = 0.0
+    val_loss: float | None = None
+    val_error: float | None = None
+    val_top5_error: float | None = None
+    split: str = "val"
+
+
+_REMEDY = "restore the file, or delete it to lose the curves alone"
+
+
 class MetricsLog:
-    """Training curves as JSON lines, one an epoch; where asked for, TensorBoard gets them too."""
+    """Training curves as JSON lines, one an epoch, and in TensorBoard where curves are given.
+
+    Example:
+        log = MetricsLog(folder / "metrics.jsonl")
+        log.append({"step": 10, "epoch": 1, "train_loss": 0.5, "seconds": 2.0})
+        print(log.rows()[-1]["train_loss"])
+    """
 
     def __init__(self, path: Path, curves: Curves | None = None) -> None:
         self.path = path
@@ -89,18 +104,24 @@ class MetricsLog:
             self.curves.write(row)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All lines; one that a power cut left unfinished is passed over.
+        """Reads all lines but one that a power cut left unfinished.
 
         Raises:
             RunStateError: The file is damaged.
         """
-        rows = read_lines(self.path, "restore the file, or delete it to lose the curves alone")
-        for row in rows:
-            require(row, self.path, step=int)
+        rows = read_lines(self.path, _REMEDY)
+        for number, row in enumerate(rows, start=1):
+            try:
+                _Row.model_validate(row)
+            except ValidationError as error:
+                fields = ", ".join(sorted({str(each["loc"][0]) for each in error.errors()}))
+                raise RunStateError(
+                    f"{self.path} is damaged in line {number} ({fields:.100}): {_REMEDY}"
+                ) from None
         return rows
 
     def truncate(self, step: int) -> None:
-        """Drops the lines of steps after `step`, which a resumed training writes again."""
+        """Removes the lines of steps after `step`, which a resumed training writes again."""
         rows = self.rows()
         kept = [row for row in rows if row["step"] <= step]
         if len(kept) < len(rows):
