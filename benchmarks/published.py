@@ -28,7 +28,8 @@ from smash.run.layout import CONFIG
 from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run, environment
 from smash.runtime.progress import on_terminal
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 
 SHARES = {"training": 0.45, "search": 0.15}
 """Shares of the minutes; the retraining of three networks gets the rest."""

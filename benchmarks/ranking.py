@@ -210,7 +210,7 @@ def scored(run: Run, epoch: int, known: Any, options: argparse.Namespace) -> Any
         rows = []
         for cell in known:
             logits = scorer.predict(cell.architecture)
-            score = scorer.judge(logits)
+            score = scorer.score(logits)
             odds = logits.softmax(1)
             true = odds.gather(1, scorer.labels[:, None])[:, 0]
             odds.scatter_(1, scorer.labels[:, None], 0.0)

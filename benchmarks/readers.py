@@ -132,8 +132,8 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     other.mkdir()
     run = smash.Run.open(folder / "run")
     child = next(path for path in (run.path / "children").iterdir() if "audit" not in path.name)
-    candidates = Study(run.study_path).candidates()
-    architectures = [(one.id, run.space.from_json(one.architecture)) for one in candidates]
+    candidates = Study(run.study_path, run.space).candidates()
+    architectures = [(one.id, one.architecture) for one in candidates]
     stopwatch = MeasurementLog(folder / "measurements.jsonl")
     Stopwatch(run.space, run.data.task, _CPU, stopwatch)(architectures[0][1])
 

@@ -20,27 +20,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from benchmarks.speed.timing import WARM_UP, ratio_of, take_turns
 from benchmarks.speed.workload import BATCH, SIZES, Workload
 from smash.data import Augmentation, epoch_order, training_batch
 from smash.runtime.device import autocast, choose_device
+from smash.runtime.executor import SerialExecutor
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
+from smash.runtime.signals import hear_interruption
+from smash.scoring.score import Score
 from smash.scoring.scorer import Scorer
-from smash.searching.racing import Entrant, Promise, Race
+from smash.searching.predictions import Predictor
+from smash.searching.racing import Race
 from smash.spaces.parameters import initialise
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 
 _KEEP = 10
 
@@ -153,13 +154,17 @@ def _score(work: Workload, effort: Effort) -> Iterator[Row]:
 
     def racing(_: int) -> None:
         keep = min(_KEEP, candidates // 4)
-        Race(scorer.rungs, keep).run(
-            [Entrant(parts=partial(_promises, scorer, each)) for each in architectures],
-            [],
-            scorer.each,
-            lambda entrant: None,
-            nullcontext,
-        )
+        cohort = [
+            replace(_candidate(number), architecture=each, score=None)
+            for number, each in enumerate(architectures)
+        ]
+
+        def settle(candidate: Candidate) -> None:
+            candidate.score = scorer.score(torch.zeros(1, work.task.classes))
+
+        with hear_interruption() as interruption:
+            predict = Predictor(scorer, SerialExecutor(), interruption).predict
+            Race(scorer.rungs, keep).run(cohort, [], predict, scorer.ranking_values, settle)
 
     rounds = 1 if few else 3
     whole, raced = take_turns((full, racing), rounds, work.device, warm_up=0)
@@ -270,8 +275,11 @@ def _candidate(number: int) -> Candidate:
     ops = [{"reads": [0, 1], "writes": [2], "outputs": 4, "grid": [None] * 4}] * 30
     return Candidate(
         id=f"{number:012x}", architecture={"blocks": [{"bank_size": 2, "ops": ops}]},
-        strategy="random", index=number, value=number % 977 / 977, error=0.5, top5_error=0.1,
-        ensemble_error=0.4, loss=1.0, split="val", examples=2000, params=10**6, macs=10**8,
+        strategy="random", index=number, params=10**6, macs=10**8, ensemble_error=0.4,
+        score=Score(
+            error=0.5, top5_error=0.1, loss=number % 977 / 977, rank_by="loss", split="val",
+            examples=2000,
+        ),
     )  # fmt: skip
 
 
@@ -284,13 +292,3 @@ _OF_SIZE: Mapping[str, Callable[[Workload, Effort], Iterator[Row]]] = {
 }
 _OF_HOST: Mapping[str, Callable[[Effort], Iterator[Row]]] = {"study": _study, "start": _start}
 MEASUREMENTS = (*_OF_SIZE, *_OF_HOST)
-
-
-def _promises(scorer: Scorer, architecture: Any, first: int) -> Iterator[Promise]:
-    """Logits rung by rung, as a race in this process gets them."""
-    for logits in islice(scorer.predict_parts(architecture), first, None):
-        yield partial(_same, logits)
-
-
-def _same(logits: Tensor) -> Tensor:
-    return logits

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from smash.run.run import Run
     from smash.run.trust import Trust
     from smash.searching.search import search
+    from smash.searching.settings import SearchSettings
     from smash.spaces import (
         SPACES,
         MemoryBankSpace,
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
         Task,
     )
     from smash.spaces.choices import Choices, space
-    from smash.study.study import Candidate, Study
+    from smash.study.candidate import Candidate
+    from smash.study.study import Study
     from smash.training.compare import Comparison, compare
     from smash.training.retrain import retrain
     from smash.training.settings import RetrainSettings, TrainSettings
@@ -76,6 +78,7 @@ __all__ = [
     "Prediction",
     "RetrainSettings",
     "Run",
+    "SearchSettings",
     "SearchSpace",
     "SmashClassifier",
     "SmashError",
@@ -119,7 +122,9 @@ _HOMES = {
         "Task",
     ),
     "smash.spaces.choices": ("Choices", "space"),
-    "smash.study.study": ("Candidate", "Study"),
+    "smash.study.candidate": ("Candidate",),
+    "smash.study.study": ("Study",),
+    "smash.searching.settings": ("SearchSettings",),
     "smash.training.train": ("train",),
     "smash.correlation.correlate": ("correlate",),
     "smash.correlation.settings": ("CorrelateSettings",),

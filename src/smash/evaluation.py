@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +63,35 @@ class Evaluation(Record):
 
 
 @torch.no_grad()
+def predict(
+    network: Callable[[Tensor], Tensor],
+    examples: Split,
+    normalise: Callable[[Tensor], Tensor],
+    batch_size: int = _BATCH_SIZE,
+    order: Tensor | None = None,
+) -> Tensor:
+    """Predicts examples with a network in eval mode, from all views of each example.
+
+    Args:
+        network: Maps normalised images, N×channels×spatial, to logits, N×classes.
+        examples: The examples.
+        normalise: Normalises images.
+        batch_size: The number of images that are predicted at once.
+        order: Indices of the examples to predict, (n,); all in their order if None.
+
+    Returns:
+        Logits, (n, classes); see `over_views`.
+    """
+    size = max(1, batch_size // examples.views)
+    return torch.cat(
+        [
+            over_views(network(normalise(batch.images)), batch.views)
+            for batch in batches(examples, size, order)
+        ]
+    )
+
+
+@torch.no_grad()
 def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evaluation:
     """Evaluates a network in eval mode, on all views of each example.
 
@@ -71,13 +101,7 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         data: The data set, whose normalisation the model was trained with.
         split: Name of the split.
     """
-    size = max(1, _BATCH_SIZE // examples.views)
-    logits = torch.cat(
-        [
-            over_views(model(data.normalise(batch.images)), batch.views)
-            for batch in batches(examples, size)
-        ]
-    )
+    logits = predict(model, examples, data.normalise)
     predicted = logits.argmax(1)
     counts = confusion(examples.labels, predicted, len(data.classes))
     return Evaluation(

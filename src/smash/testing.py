@@ -14,6 +14,7 @@ With pytest, each check is a test:
 
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import random
@@ -30,10 +31,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
 from smash.profiling.cost import measure_cost
-from smash.searching.strategies import Scored, Strategy
+from smash.searching.strategies import Strategy
 from smash.spaces.base import MOST_READABLE, SearchSpace, corner
 from smash.spaces.parameters import initialise, without_values
 from smash.spaces.task import Task
+from smash.study.candidate import Candidate
 
 Space = SearchSpace[Any]
 Check = Callable[[Space, Task], None]
@@ -297,12 +299,14 @@ SPACE_CHECKS: tuple[Check, ...] = (
 """All checks of a search space; each takes the space and a task."""
 
 
-def check_strategy(strategy: Strategy[Any], history: Sequence[Scored[Any]]) -> None:
-    """A proposal depends on the history and the generator only, so that a search can resume.
+def check_strategy(strategy: Strategy[Any], history: Sequence[Candidate]) -> None:
+    """Checks that proposals depend on the history and the generator only.
+
+    So a search can be interrupted anywhere.
 
     Args:
         strategy: The strategy.
-        history: A history that it can propose from, as it can from the first half of it.
+        history: Settled candidates that it can propose on; so must be the first half of them.
 
     Raises:
         AssertionError: The strategy breaks its contract.
@@ -311,18 +315,18 @@ def check_strategy(strategy: Strategy[Any], history: Sequence[Scored[Any]]) -> N
 
     def propose(length: int) -> list[Any]:
         rng = np.random.default_rng(9)
-        return [strategy.propose(history[:length], rng) for _ in range(_DRAWS)]
+        past = history[:length]
+        return [*strategy.propose(past, rng, 1), *strategy.propose(past, rng, _DRAWS)]
 
-    states, kept = _global_states(), list(history)
+    states, before = _global_states(), copy.deepcopy(list(history))
     first = propose(len(history))
     _require(_global_states() == states, "propose must not use global random state")
     propose(len(history) // 2)  # as another search in the same process does
     np.random.random()
-    _require(
-        propose(len(history)) == first, "the same history must give the same proposals:", *first
-    )
-    _require(list(history) == kept, "propose must not change the history")
-    _require(len(set(first)) > 1, "proposals must depend on the generator:", *first)
+    _require(propose(len(history)) == first, "the same history must give the same:", *first)
+    _require(len(first) == 1 + _DRAWS, "propose must give as many as asked for, gave", first)
+    _require(list(history) == before, "propose must not change the history")
+    _require(len(set(first)) > 1, "a generator that goes on must give others:", *first)
 
 
 def _architectures(space: Space, count: int = _DRAWS) -> Iterator[Any]:

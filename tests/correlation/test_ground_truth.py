@@ -23,7 +23,9 @@ from smash.evaluation import evaluate
 from smash.io.tensors import load_tensors
 from smash.spaces import PRESETS, MemoryBankSpace, NasBench201Space
 from smash.spaces.nas_bench_201 import NasBench201Options
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
+from tests.study.candidates import make_candidate
 
 CELLS = NasBench201Space()
 FIRST = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
@@ -139,22 +141,7 @@ def test_part_of_limit_draws_from_all_over_the_table():
 
 
 def candidate(value: float, *, examples: int = 10, partial: bool = False) -> Candidate:
-    return Candidate(
-        id=str(value),
-        architecture={},
-        strategy="random",
-        index=0,
-        value=value,
-        error=0.5,
-        top5_error=0.1,
-        ensemble_error=0.5,
-        loss=value,
-        split="val",
-        examples=examples,
-        params=1,
-        macs=1,
-        partial=partial,
-    )
+    return make_candidate(str(value), value, examples=examples, partial=partial)
 
 
 def test_stratified_sample_has_one_of_each_part_of_the_ranking():

@@ -23,8 +23,10 @@ from smash.run.layout import (
     STUDY,
 )
 from smash.run.trust import Interval, RankCorrelation, ScoredAccuracy, Trust
+from smash.scoring.score import Score
 from smash.spaces import make_space
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 
 HOSTILE = "</script><script>window.boom = 1</script><img src=x onerror='window.boom = 2'>&\"'"
 TINY = SpaceSettings(preset="tiny", options={"depth": 2, "max_width": 16})
@@ -54,13 +56,15 @@ def candidates(
             architecture=made.to_json(architecture),
             strategy=phase,
             index=index,
-            value=loss,
-            error=round(loss / 4, 2),
-            top5_error=loss / 20,
+            score=Score(
+                error=round(loss / 4, 2),
+                top5_error=loss / 20,
+                loss=loss,
+                rank_by="loss",
+                split="val",
+                examples=100 if index % 7 == 3 else 1000,
+            ),
             ensemble_error=0.2,
-            loss=loss,
-            split="val",
-            examples=100 if index % 7 == 3 else 1000,
             params=int(1000 * rng.integers(5, 50)),
             macs=int(10_000 * rng.integers(5, 50)),
             partial=index % 7 == 3,

@@ -46,7 +46,7 @@ def test_a_cost_counts_where_all_have_it(some):
 def test_the_best_so_far_passes_over_partial_scores(some):
     values = [3.0, 1.0, 2.0, 2.5, 1.5]
     made = [
-        replace(one, value=value, partial=value == 1.0)
+        replace(one, score=replace(one.settled, loss=value), partial=value == 1.0)
         for one, value in zip(some, values, strict=False)
     ]
     assert improvements(made) == [0, 2, 4]

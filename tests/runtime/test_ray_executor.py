@@ -83,7 +83,7 @@ def test_a_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched)
     run = smash.Run.open(searched / "far")
     study = smash.search(run, **SEARCH, ray="auto", progress=killing(cluster, after=7))
     assert not cluster.worker_nodes  # it was killed
-    here = smash.Study(searched / "here" / "study.journal").candidates()
+    here = smash.Study(searched / "here" / "study.journal", run.space).candidates()
     assert study.candidates() == here
     assert len({(one.strategy, one.index) for one in here}) == len(here) == 27
     assert any(one.partial for one in here)  # there was a race

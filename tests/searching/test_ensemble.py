@@ -1,4 +1,4 @@
-"""The ensemble's sum is kept for the candidates of one study, and used for no others."""
+"""The sum of an ensemble belongs to the candidates of one study, and is used for no others."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ def path(tmp_path):
     return tmp_path / "ensemble.safetensors"
 
 
-def test_who_opens_it_again_goes_on_exactly(path):
+def test_reopened_ensemble_continues_exactly(path):
     ensemble = Ensemble(path, LABELS, ["a", "b", "c", "d"])
     assert ensemble.count == 3
     odds = LOGITS[:4].double().softmax(2)
     total = odds[0] + odds[1] + odds[2] + odds[3]
     wrong = (total.argmax(1) != LABELS).double().mean().item()
-    assert ensemble.add("d", LOGITS[3]) == pytest.approx(wrong, abs=1e-12)
+    ensemble.add("d", LOGITS[3])
+    assert ensemble.error() == pytest.approx(wrong, abs=1e-12)
 
 
 @pytest.mark.parametrize("ids", [[], ["a", "b"], ["a", "b", "x"], ["b", "a", "c", "d"]])
-def test_that_of_other_candidates_is_not_used(path, ids):
+def test_sum_of_other_candidates_is_ignored(path, ids):
     assert Ensemble(path, LABELS, ids).count == 0
 
 
-def test_that_of_other_examples_or_a_damaged_one_is_not_used(path):
+def test_sum_of_other_examples_and_damaged_sum_are_ignored(path):
     assert Ensemble(path, LABELS[:19], ["a", "b", "c"]).count == 0
     path.write_bytes(path.read_bytes()[:-1])
     assert Ensemble(path, LABELS, ["a", "b", "c"]).count == 0
 
 
-def test_it_is_written_now_and_then_and_only_where_it_has_changed(tmp_path):
+def test_ensemble_is_saved_every_fifty_candidates_and_only_if_changed(tmp_path):
     path = tmp_path / "ensemble.safetensors"
     ensemble = Ensemble(path, LABELS, [])
     written = []
     for number in range(60):
         ensemble.add(str(number), LOGITS[number])
-        ensemble.keep()
+        ensemble.save_sometimes()
         written.append(path.exists())
     assert written.index(True) == 49
     before = path.stat().st_mtime_ns
@@ -59,7 +60,8 @@ def test_it_is_written_now_and_then_and_only_where_it_has_changed(tmp_path):
     assert path.stat().st_mtime_ns == before
 
 
-def test_who_predicts_no_numbers_changes_nothing(tmp_path):
+def test_predictions_that_are_not_numbers_change_nothing(tmp_path):
     ensemble = Ensemble(tmp_path / "ensemble.safetensors", LABELS, [])
-    assert ensemble.add("a", 5 * torch.eye(3)[LABELS]) == 0
-    assert ensemble.add("b", torch.full((20, 3), math.nan)) == 0
+    ensemble.add("a", 5 * torch.eye(3)[LABELS])
+    ensemble.add("b", torch.full((20, 3), math.nan))
+    assert ensemble.error() == 0

@@ -28,16 +28,40 @@ def test_proposals_are_within_the_latency_limit():
     proposals = [proposer.propose(strategy, [], index, set()) for index in range(4)]
     for proposal in proposals:
         assert proposal is not None
-        assert proposal.cost.params <= median
-        assert proposal.latency == proposal.cost.params * 1e-6
+        assert proposal.params <= median
+        assert proposal.latency == proposal.params * 1e-6
     assert len(timed) > len(proposals)  # some were refused
 
 
-def test_propose_without_latency_limit_times_nothing():
-    proposer = Proposer(SPACE, TASK, Budget(), 0, lambda _: pytest.fail("no limit"))
-    proposal = proposer.propose(RandomSampling(SPACE), [], 0, set())
+def test_propose_without_a_stopwatch_measures_the_cost_alone():
+    proposal = Proposer(SPACE, TASK, Budget(), 0).propose(RandomSampling(SPACE), [], 3, set())
     assert proposal is not None
-    assert proposal.latency is None
+    cost = measure_cost(SPACE, proposal.architecture, TASK)
+    assert (proposal.params, proposal.macs, proposal.latency) == (cost.params, cost.macs, None)
+    assert (proposal.id, proposal.index) == (SPACE.identify(proposal.architecture), 3)
+    assert proposal.state == "proposed"
+
+
+def test_propose_does_not_repeat_what_was_seen():
+    proposer = Proposer(SPACE, TASK, Budget(), 0)
+    first = proposer.propose(RandomSampling(SPACE), [], 0, set())
+    assert first is not None
+    second = proposer.propose(RandomSampling(SPACE), [], 0, {first.id})
+    assert second is not None
+    assert second.id != first.id
+
+
+def test_propose_from_an_exhausted_space_returns_none(monkeypatch):
+    monkeypatch.setattr("smash.searching.proposals._DRAWS", 5)
+
+    class Everything(set[str]):
+        def __contains__(self, identity):
+            return True
+
+    assert (
+        Proposer(SPACE, TASK, Budget(), 0).propose(RandomSampling(SPACE), [], 0, Everything())
+        is None
+    )
 
 
 def test_propose_within_impossible_latency_tells_the_fastest(monkeypatch):

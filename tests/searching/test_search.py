@@ -1,24 +1,30 @@
 from __future__ import annotations
 
+import json
 import math
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import smash
+from smash.cli.main import main
 from smash.errors import InvalidValueError, RunStateError
 from smash.scoring.scorer import Scorer
+from smash.searching.settings import SearchSettings
 from smash.study.study import Study
 from tests.conftest import TINY
+from tests.processes import begin
 
 
 def ids(study):
     return [candidate.id for candidate in study.candidates()]
 
 
-def test_a_search_that_was_cut_goes_on_to_the_same_candidates(run, tmp_path):
+def test_search_cut_short_resumes_to_the_same_candidates(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     whole = smash.search(run, random=6, perturb=4, markov=4, device="cpu")
     copy = smash.Run.open(tmp_path / "copy")
@@ -28,7 +34,7 @@ def test_a_search_that_was_cut_goes_on_to_the_same_candidates(run, tmp_path):
     assert len(set(ids(again))) == 14
 
 
-def test_a_finished_search_changes_nothing_and_larger_numbers_extend_it(run):
+def test_finished_search_changes_nothing_and_larger_numbers_extend_it(run):
     first = smash.search(run, random=5, perturb=1, markov=1, device="cpu").candidates()
     content = run.study_path.read_bytes()
     smash.search(run, random=5, perturb=1, markov=1, device="cpu")
@@ -38,23 +44,31 @@ def test_a_finished_search_changes_nothing_and_larger_numbers_extend_it(run):
     assert [one.strategy for one in more[7:]] == ["random", "random"]
 
 
-def test_other_settings_are_refused(run):
+def test_search_by_settings_is_that_by_keywords(run):
+    settings = SearchSettings(random=4, perturb=1, markov=1, device="cpu")
+    study = smash.search(run, settings)
+    assert smash.search(run, settings, markov=0).candidates() == study.candidates()
+    assert smash.search(run, random=4, perturb=1, markov=1).candidates() == study.candidates()
+    with pytest.raises(InvalidValueError, match="settings must be SearchSettings"):
+        smash.search(run, {"random": 4})
+
+
+def test_search_returns_what_it_has_written(run):
+    study = smash.search(run, random=4, perturb=1, markov=1, prior="naswot", device="cpu")
+    assert Study(run.study_path, run.space).candidates() == study.candidates()
+    plain = Study(run.study_path).candidates()
+    assert [each.architecture for each in plain] == [
+        json.loads(json.dumps(run.space.to_json(each.architecture))) for each in study.candidates()
+    ]
+
+
+def test_search_with_other_settings_is_refused(run):
     smash.search(run, random=2, perturb=0, markov=0, device="cpu")
     with pytest.raises(RunStateError, match=r"seed was 0.* without its study\.journal"):
         smash.search(run, random=2, perturb=0, markov=0, seed=1, device="cpu")
 
 
-def test_a_search_does_not_mix_losses_of_mean_predictions_with_mean_losses(few_digits, tmp_path):
-    run = smash.train(few_digits, tmp_path / "run", epochs=2, snapshots=2, **TINY)
-    counts = {"random": 2, "perturb": 0, "markov": 0, "device": "cpu"}
-    study = smash.search(run, **counts)
-    smash.search(run, **counts)
-    study.settings = {key: study.settings[key] for key in study.settings if "snapshots" not in key}
-    with pytest.raises(RunStateError, match="loss_of_snapshots was of their mean prediction"):
-        smash.search(run, **counts)
-
-
-def test_limits_hold_for_every_candidate(run):
+def test_search_within_limits_proposes_nothing_larger(run):
     free = smash.search(run, random=8, perturb=0, markov=0, device="cpu").candidates()
     limit = sorted(one.params for one in free)[3]
     run.study_path.unlink()
@@ -63,34 +77,34 @@ def test_limits_hold_for_every_candidate(run):
     assert max(one.params for one in study.candidates()) <= limit
 
 
-def test_a_limit_that_nothing_meets_is_refused_before_scoring(run):
+def test_search_within_limits_that_nothing_meets_is_refused(run):
     with pytest.raises(InvalidValueError, match="max_params 10 cannot be met"):
         smash.search(run, random=2, max_params=10, device="cpu")
     assert not run.study_path.exists()
 
 
-def test_scores_are_repeatable_and_independent(run):
+def test_scores_of_a_search_are_repeatable_and_independent(run):
     study = smash.search(run, random=3, perturb=0, markov=0, device="cpu")
     scorer = Scorer(run.network(torch.device("cpu")), run.data)
     for one in reversed(study.candidates()):
-        score = scorer(run.space.from_json(one.architecture))
+        score = scorer(one.architecture)
         assert (score.error, score.loss) == (one.error, one.loss)
         assert score.split == "val"
         assert score.examples == len(run.data.val)
 
 
-def test_a_child_whose_numbers_overflow_ranks_last(run, monkeypatch):
+def test_child_whose_numbers_overflow_ranks_last(run, monkeypatch):
     broken = []
-    predict = Scorer._predict
+    predict = Scorer.predict_rung
 
-    def overflowing(self, children, number):
-        predicted = predict(self, children, number)
+    def overflowing(self, child, rung):
+        predicted = predict(self, child, rung)
         if len(broken) < 2:
-            broken.append(number)
+            broken.append(rung)
             return torch.full_like(predicted, math.nan if len(broken) == 1 else -math.inf)
         return predicted
 
-    monkeypatch.setattr(Scorer, "_predict", overflowing)
+    monkeypatch.setattr(Scorer, "predict_rung", overflowing)
     study = smash.search(run, random=5, perturb=0, markov=0, full=True, device="cpu")
     ranked = Study(run.study_path).ranked()
     assert [one.value for one in ranked] == [one.value for one in study.ranked()]
@@ -99,13 +113,13 @@ def test_a_child_whose_numbers_overflow_ranks_last(run, monkeypatch):
 
 
 @pytest.mark.parametrize("rank_by", ["loss", "error"])
-def test_what_ranks_is_a_setting(run, rank_by):
+def test_search_ranks_by_the_setting(run, rank_by):
     study = smash.search(run, random=6, perturb=0, markov=0, rank_by=rank_by, device="cpu")
     values = [getattr(one, rank_by) for one in study.ranked()]
     assert values == sorted(values)
 
 
-def test_a_line_cut_off_is_mended(run):
+def test_search_cuts_off_an_unfinished_line(run):
     smash.search(run, random=3, perturb=0, markov=0, device="cpu")
     content = run.study_path.read_bytes()
     run.study_path.write_bytes(content[:-20])
@@ -115,12 +129,34 @@ def test_a_line_cut_off_is_mended(run):
     assert len(Study(run.study_path).candidates()) == 3
 
 
-def test_the_ensemble_error_is_that_of_the_mean_prediction(run):
+def _search(folder, log):
+    os.chdir(folder)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    sys.argv = [
+        "smash",
+        *["search", "run", "--random", "4", "--perturb", "1", "--markov", "0", "--device", "cpu"],
+    ]
+    main()
+
+
+def test_search_command_heals_the_dangling_lock_of_a_killed_search(run, tmp_path):
+    """On a relative path, as in the documentation."""
+    smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    lock = tmp_path / "run/study.journal.lock"
+    lock.symlink_to("run/study.journal")
+    process = begin(_search, tmp_path, tmp_path / "log")
+    process.join(300)
+    assert process.exitcode == 0, (tmp_path / "log").read_text()
+    assert not lock.is_symlink()
+    assert len(Study(run.study_path).candidates()) == 5
+
+
+def test_ensemble_error_is_that_of_the_mean_prediction(run):
     study = smash.search(run, random=4, perturb=1, markov=0, device="cpu")
     scorer = Scorer(run.network(torch.device("cpu")), run.data)
     total = 0
     for one in study.candidates():
-        logits = scorer.predict(run.space.from_json(one.architecture)).numpy()
+        logits = scorer.predict(one.architecture).numpy()
         odds = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
         total = total + odds / odds.sum(1, keepdims=True)
         wrong = (total.argmax(1) != scorer.labels.numpy()).mean()
@@ -130,7 +166,7 @@ def test_the_ensemble_error_is_that_of_the_mean_prediction(run):
         assert one.top5_error == pytest.approx(np.mean(missed), abs=1e-12)
 
 
-def test_an_ensemble_that_is_lost_is_computed_again(run):
+def test_lost_ensemble_is_computed_again(run):
     first = smash.search(run, random=3, perturb=0, markov=0, device="cpu").candidates()
     (run.path / "ensemble.safetensors").write_bytes(b"damaged")
     more = smash.search(run, random=5, perturb=0, markov=0, device="cpu").candidates()
@@ -139,7 +175,7 @@ def test_an_ensemble_that_is_lost_is_computed_again(run):
     assert smash.search(run, random=5, perturb=0, markov=0, device="cpu").candidates() == more
 
 
-def test_changes_by_gradient_can_be_cut_and_go_on(run, tmp_path):
+def test_search_by_gradient_cut_short_resumes_to_the_same_candidates(run, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     settings = {"random": 3, "markov": 1, "strategy": "gradient", "device": "cpu"}
     whole = smash.search(run, perturb=3, **settings)
@@ -149,14 +185,14 @@ def test_changes_by_gradient_can_be_cut_and_go_on(run, tmp_path):
     assert [one.strategy for one in whole.candidates()][3:6] == ["gradient"] * 3
 
 
-def test_a_gradient_that_there_is_none_of_is_refused_before_scoring(digits, tmp_path):
+def test_search_by_gradient_without_a_hypernetwork_is_refused(digits, tmp_path):
     run = smash.train(digits, tmp_path / "none", epochs=1, hypernet="none", **TINY)
     with pytest.raises(InvalidValueError, match="needs a hypernetwork"):
         smash.search(run, random=500, strategy="gradient", device="cpu")
     assert not run.study_path.exists()
 
 
-def test_the_gradient_of_a_base_is_computed_once(run, monkeypatch):
+def test_search_by_gradient_computes_one_gradient_per_base(run, monkeypatch):
     asked = []
     slope = Scorer.slope
 
@@ -169,26 +205,24 @@ def test_the_gradient_of_a_base_is_computed_once(run, monkeypatch):
     assert len(asked) == 1
 
 
-def test_scores_on_the_test_split_say_so(run):
+def test_scores_name_their_split(run):
     study = smash.search(run, random=2, perturb=0, markov=0, split="test", device="cpu")
     assert {(one.split, one.examples) for one in study.candidates()} == {
         ("test", len(run.data.test))
     }
 
 
-def test_scores_do_not_depend_on_how_many_are_predicted_at_once(run):
+def test_scores_do_not_depend_on_the_batch_size(run):
     counts = {"random": 3, "perturb": 0, "markov": 0, "device": "cpu"}
     whole = smash.search(run, **counts).candidates()
     run.study_path.unlink()
     parts = smash.search(run, batch_size=7, **counts).candidates()
     assert ids(smash.search(run, **counts)) == [one.id for one in whole]  # no other search
     assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], rel=1e-5)
-    with pytest.raises(InvalidValueError, match="batch_size must be at least 1, got 0"):
-        smash.search(run, batch_size=0, **counts)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_candidates_predict_in_half_precision_where_asked(run, precision):
+def test_search_in_half_precision_predicts_in_it(run, precision):
     scorers = [
         Scorer(run.network(torch.device("cpu")), run.data, precision=name)
         for name in ("fp32", precision)

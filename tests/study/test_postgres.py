@@ -116,16 +116,17 @@ def wait_for(process, count, what):
 
 def test_a_study_on_a_server_is_the_study_of_a_journal(fresh, storage, command):
     counts = {"random": 5, "perturb": 2, "markov": 2, "device": "cpu"}
-    wanted = smash.search(smash.Run.open(fresh("alone")), **counts).candidates()
+    alone = smash.Run.open(fresh("alone"))
+    wanted, space = smash.search(alone, **counts).candidates(), alone.space
     run = fresh()
     line = f"search {run} --random 5 --perturb 2 --markov 2 --device cpu"
     answer = command(*line.split(), "--storage", storage)
     assert answer.code == 0, answer
     assert storage in answer.err
     assert not (run / "study.journal").exists()
-    assert Study(run / "study.journal").candidates() == wanted
+    assert Study(run / "study.journal", space).candidates() == wanted
     assert command(*line.split()).code == 0  # the run remembers; there is nothing to do
-    assert Study(run / "study.journal").candidates() == wanted
+    assert Study(run / "study.journal", space).candidates() == wanted
     answer = command("show", str(run), "--json")
     assert json.loads(answer.out)[0]["id"] == min(wanted, key=lambda one: one.value).id
 
@@ -172,7 +173,8 @@ def test_an_architecture_that_two_commit_at_once_counts_once(fresh, storage):
     study = smash.search(run, random=2, perturb=0, markov=0, device="cpu", storage=storage)
     first, second = study.candidates()
     study.add(replace(second, index=7, strategy="markov"), {})
-    assert Study(run.study_path).candidates() == study.candidates() == [first, second]
+    read = Study(run.study_path, run.space).candidates()
+    assert read == study.candidates() == [first, second]
     again = smash.search(run, random=3, perturb=0, markov=0, device="cpu").candidates()
     assert again[:2] == [first, second]
     assert len(again) == 3

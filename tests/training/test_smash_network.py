@@ -141,7 +141,7 @@ def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
     assert torch.allclose(scorer.predict(architecture).double(), odds, atol=1e-5)
     losses = [Scorer(network, data)(architecture).loss for network in networks]
     assert scorer(architecture).loss == pytest.approx(np.mean(losses), rel=1e-5)
-    each = scorer.each(scorer.predict(architecture))  # what a race compares
+    each = scorer.ranking_values(scorer.predict(architecture))  # what a race compares
     assert each.mean().item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 

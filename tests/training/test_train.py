@@ -163,7 +163,7 @@ def test_cells_go_through_train_search_and_retrain(digits, tmp_path):
     assert (run.settings.hypernet, run.settings.space.preset) == ("none", None)
     assert (run.settings.training.schedule, run.settings.training.optimizer) == ("constant", "sgd")
     study = smash.search(run, random=6, perturb=2, markov=2, device="cpu", examples=50)
-    cells = [run.space.from_json(one.architecture) for one in study.candidates()]
+    cells = [one.architecture for one in study.candidates()]
     assert len({cell.canonical for cell in cells}) == 10
     child = smash.retrain(run, rank=0, epochs=1, device="cpu")
     best = study.ranked()[0]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smash.cli.options import JsonOption, RunArgument, open_study
-from smash.cli.tables import print_candidates, print_front, show_latencies
+from smash.cli.tables import print_candidates, print_pareto_front, print_stored_latencies
 from smash.errors import InvalidValueError
 
 _FIELDS = (
@@ -28,11 +28,12 @@ _FIELDS = (
 
 def show(
     run: RunArgument,
-    top: Annotated[int, typer.Option(help="How many.")] = 10,
+    top: Annotated[int, typer.Option(help="Number of candidates to show.")] = 10,
     front: Annotated[
         bool,
         typer.Option(
-            "--front", help="Only the Pareto front: of the objectives, or the parameters."
+            "--front",
+            help="Show only the Pareto front of the objectives, or of score and parameters.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -45,38 +46,34 @@ def show(
         if not front:
             print_candidates(study, top)
         if front or (study.settings or {}).get("objectives"):
-            print_front(study)
+            print_pareto_front(study)
         if not front:
-            show_latencies(run, study)
+            print_stored_latencies(run, study)
         return
     from dataclasses import asdict
 
     from smash.profiling.latency import CHILD, GRAPH, read_latencies
-    from smash.searching.objectives import front as front_of
-    from smash.searching.objectives import of_study
+    from smash.searching.objectives import pareto_front, study_objectives
 
     times = {
         "child_time": read_latencies(run, CHILD),
         "graph_time": read_latencies(run, GRAPH),
     }
-    ids = {one.id for one in front_of(study.candidates(), of_study(study.settings))}
-    shown = [
-        (rank, one)
-        for rank, one in enumerate(study.ranking())
-        if (one.candidate.id in ids if front else rank < top)
-    ]
+    objectives = study_objectives(study.settings)
+    pareto = {each.id for each in pareto_front(study.candidates(), objectives)}
     rows = [
         {
             "rank": rank,
-            **{field: getattr(one.candidate, field) for field in _FIELDS},
-            "score_rank": one.score_rank,
-            "proxy_rank": one.proxy_rank,
-            "pareto": one.candidate.id in ids,
+            **{field: getattr(each.candidate, field) for field in _FIELDS},
+            "score_rank": each.score_rank,
+            "proxy_rank": each.proxy_rank,
+            "pareto": each.candidate.id in pareto,
             **{
-                name: (time := kept.get(one.candidate.id)) and asdict(time)
-                for name, kept in times.items()
+                name: (time := stored.get(each.candidate.id)) and asdict(time)
+                for name, stored in times.items()
             },
         }
-        for rank, one in shown
+        for rank, each in enumerate(study.ranking())
+        if (each.candidate.id in pareto if front else rank < top)
     ]
     print(json.dumps(rows, indent=2))

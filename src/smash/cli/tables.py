@@ -1,11 +1,13 @@
-"""tables."""
+"""Tables and lines that several commands print."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from smash.cli.options import say
 from smash.errors import NotFoundError
 from smash.io.text import printable
 
@@ -15,19 +17,16 @@ if TYPE_CHECKING:
     from smash.run.child import Child
     from smash.run.run import Run
     from smash.study.study import Study
-from smash.cli.options import say
+
+_TEXT_COLUMNS = ("id", "device", "strategy")  # aligned left; the others hold numbers
 
 
 def print_candidates(study: Study, top: int) -> None:
-    """Prints the best candidates of a study as a table; with a prior, each ranking apart.
+    """Prints the best candidates of a study; with a prior also their ranks by score and prior.
 
     Raises:
-        NotFoundError: There are none.
+        NotFoundError: The study has no candidates.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     ranking = study.ranking()
     if not ranking:
         raise NotFoundError("the search has no candidates yet: repeat the command that began it")
@@ -35,100 +34,101 @@ def print_candidates(study: Study, top: int) -> None:
     first = best[0].candidate
     prior = study.prior
     ranked_by = f"ranked by score and {prior}, " if prior else ""
-    table = Table(
-        title=f"{len(best)} best of {len(ranking)} candidates ({ranked_by}"
-        f"{first.examples:,} {first.split} examples, generated weights)",
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),  # so that all of it fits into 80 columns
+    ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
+    _print_table(
+        f"{len(best)} best of {len(ranking)} candidates ({ranked_by}{first.examples:,} "
+        f"{first.split} examples, generated weights)",
+        (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"),
+        (
+            (
+                rank,
+                *((each.score_rank, each.proxy_rank) if prior else ()),
+                each.candidate.id,
+                f"{each.candidate.error:.2%}"
+                + f" (partial, {each.candidate.examples:,})" * each.candidate.partial,
+                f"{each.candidate.loss:.4f}",
+                f"{each.candidate.params:,}",
+                f"{each.candidate.macs:,}",
+                each.candidate.strategy,
+            )
+            for rank, each in enumerate(best)
+        ),
+        # so that the table fits into 80 columns
+        padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
-    for name in (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"):
-        table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
-    for rank, each in enumerate(best):
-        one = each.candidate
-        table.add_row(
-            str(rank),
-            *([str(each.score_rank), str(each.proxy_rank)] if prior else []),
-            one.id,
-            f"{one.error:.2%}" + f" (partial, {one.examples:,})" * one.partial,
-            f"{one.loss:.4f}",
-            f"{one.params:,}",
-            f"{one.macs:,}",
-            one.strategy,
-        )
-    Console().print(table)
 
 
-def print_front(study: Study) -> None:
-    """Prints the Pareto front of a study: of its objectives, or of the score and the parameters."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def print_pareto_front(study: Study) -> None:
+    """Prints the Pareto front of a study's objectives, or of the score and the parameters."""
+    from smash.searching.objectives import pareto_front, study_objectives
 
-    from smash.searching.objectives import front, of_study
-
-    objectives = of_study(study.settings)
-    best = front(study.candidates(), objectives)
-    ranks = {one.id: rank for rank, one in enumerate(study.ranked())}
-    table = Table(
-        title=f"Pareto front of {', '.join(objectives)}: {len(best)} of {len(ranks)} candidates",
-        box=box.SIMPLE,
+    objectives = study_objectives(study.settings)
+    front = pareto_front(study.candidates(), objectives)
+    ranks = {candidate.id: rank for rank, candidate in enumerate(study.ranked())}
+    counts, times = "macs" in objectives, "latency" in objectives
+    costs = ("parameters", *(["MACs"] * counts), *(["latency"] * times))
+    _print_table(
+        f"Pareto front of {', '.join(objectives)}: {len(front)} of {len(ranks)} candidates",
+        ("rank", "id", "error", "loss", *costs, "strategy"),
+        (
+            (
+                ranks[each.id],
+                each.id,
+                f"{each.error:.2%}",
+                f"{each.loss:.4f}",
+                f"{each.params:,}",
+                *([f"{each.macs:,}"] * counts),
+                *([f"{1000 * (each.latency or 0):.2f} ms"] * times),
+                each.strategy,
+            )
+            for each in front
+        ),
     )
-    counted, timed = "macs" in objectives, "latency" in objectives
-    costs = ("parameters", *(["MACs"] * counted), *(["latency"] * timed))
-    for name in ("rank", "id", "error", "loss", *costs, "strategy"):
-        table.add_column(name, justify="left" if name in ("id", "strategy") else "right")
-    for one in best:
-        table.add_row(
-            str(ranks[one.id]),
-            one.id,
-            f"{one.error:.2%}",
-            f"{one.loss:.4f}",
-            f"{one.params:,}",
-            *([f"{one.macs:,}"] * counted),
-            *([f"{1000 * (one.latency or 0):.2f} ms"] * timed),
-            one.strategy,
-        )
-    Console().print(table)
 
 
 def print_latencies(run: Run, study: Study) -> None:
-    """Times the ONNX graphs of the ten best, and prints them beside the times of the children."""
+    """Times the ONNX graphs of the best candidates, and prints them beside the children's times."""
     from smash.errors import MissingExtraError
     from smash.exporting.latency import time_graphs
     from smash.profiling.latency import TIMED
     from smash.runtime.progress import on_terminal
 
-    best = [one.candidate for one in study.ranking()[:TIMED]]
     try:
-        time_graphs(run, best, on_terminal)
+        time_graphs(run, study.ranked()[:TIMED], on_terminal)
     except MissingExtraError as error:
         say(f"times of exported graphs are left out: {error}")
-    show_latencies(run.path, study)
+    print_stored_latencies(run.path, study)
 
 
-def show_latencies(run: Path, study: Study) -> None:
-    """Prints times of the ten best that the run keeps; nothing where there are none."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+def print_stored_latencies(run: Path, study: Study) -> None:
+    """Prints the times of the best candidates that a run holds; nothing if it holds none."""
     from smash.profiling.latency import TIMED
     from smash.reporting.contents import latency_rows
 
-    rows = latency_rows(run, [one.candidate for one in study.ranking()[:TIMED]])
-    if not rows:
-        return
-    table = Table(
-        title="Milliseconds for one input: child while searching, exported graph",
-        box=box.SIMPLE,
-        collapse_padding=True,
-    )
-    for name in ("rank", "id", "child", "device", "threads", "ONNX Runtime", "threads"):
-        table.add_column(name, justify="left" if name in ("id", "device") else "right")
+    rows = latency_rows(run, study.ranked()[:TIMED])
+    if rows:
+        _print_table(
+            "Milliseconds for one input: child while searching, exported graph",
+            ("rank", "id", "child", "device", "threads", "ONNX Runtime", "threads"),
+            rows,
+            collapse_padding=True,
+        )
+
+
+def _print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], **layout: Any
+) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(printable(title)), box=box.SIMPLE, **layout)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _TEXT_COLUMNS else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
     Console().print(table)
 
 

@@ -37,8 +37,10 @@ from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import NO_PRIOR, choose_prior, joint_score, proxy_score
 from smash.scoring.proxies import PROXIES, SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats
-from smash.scoring.scorer import CALIBRATION_EXAMPLES, SCORED_EXAMPLES, RankBy, Scorer
-from smash.study.study import Candidate, Study
+from smash.scoring.score import SCORED_EXAMPLES, RankBy
+from smash.scoring.scorer import CALIBRATION_EXAMPLES, Scorer
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 
 
 def correlate(

@@ -32,7 +32,7 @@ from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator
 from smash.spaces import SearchSpace
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 from smash.training.child import ChildJob
 from smash.training.children import train_children
 from smash.training.retrain import network_of

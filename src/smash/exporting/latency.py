@@ -20,7 +20,7 @@ from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.spaces.parameters import initialise
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 
 
 def time_graphs(
@@ -32,7 +32,7 @@ def time_graphs(
 
     Args:
         run: The run.
-        candidates: Candidates of its study.
+        candidates: Candidates of its study, which was opened with the space.
         progress: Reports progress.
 
     Raises:
@@ -60,7 +60,7 @@ def _measure(run: Run, architecture: Any, threads: int) -> dict[str, float]:
         mean=data.mean,
         std=data.std,
     )
-    child = space.build(space.from_json(architecture), data.task, "cpu")
+    child = space.build(architecture, data.task, "cpu")
     initialise(child, torch_generator(0, "latency"))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

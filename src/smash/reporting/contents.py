@@ -26,7 +26,8 @@ from smash.run.layout import (
 from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
 from smash.run.trust import Trust
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

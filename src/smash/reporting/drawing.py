@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from smash.reporting.formatting import decimal
 from smash.reporting.svg import element
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 
 
 class Drawing:

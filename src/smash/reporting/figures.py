@@ -28,7 +28,7 @@ from smash.reporting.charts import (
 from smash.reporting.contents import Contents, TrainedChild
 from smash.reporting.selection import MOST_POINTS, cost_of, costs, improvements, pareto, spread
 from smash.run.trust import Trust
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 
 _MOST_CURVES = 6  # children whose curves have colours of their own
 _MOST_CLASSES = 20  # classes whose recall is shown

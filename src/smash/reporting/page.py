@@ -30,7 +30,7 @@ from smash.run.run import Run
 from smash.spaces import make_space
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.nas_bench_201 import NasBench201Space
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 
 REPORT = "report.html"
 _LISTED = 12  # candidates in the table

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from smash.reporting.contents import Contents
-from smash.searching.pareto import fronts
-from smash.study.study import Candidate
+from smash.searching.pareto import nondominated_ranks
+from smash.study.candidate import Candidate
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def pareto(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
     """Gives the Pareto front of error and a cost among complete scores, cheapest first."""
     full = [candidate for candidate in candidates if not candidate.partial]
     points = [(candidate.error, cost_of(candidate, cost)) for candidate in full]
-    ranks = fronts(points)
+    ranks = nondominated_ranks(points)
     front = {
         point: candidate
         for candidate, point, rank in zip(full, points, ranks, strict=True)

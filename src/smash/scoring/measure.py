@@ -1,4 +1,4 @@
-"""Measuring proxies; the measurements of a run keeps the values.
+"""Measuring proxies; the log of measurements of a run holds the values.
 
 So `smash search` and `smash correlate` measure each architecture once.
 """
@@ -30,26 +30,24 @@ def measure_proxy(
     run: Run,
     name: str,
     architectures: Sequence[tuple[str, Any]],
-    measurements: MeasurementLog,
+    log: MeasurementLog,
     device: torch.device,
     progress: Progress = silent,
     network: SmashNetwork | None = None,
 ) -> list[ProxyValues]:
-    """Measures a proxy of architectures, except of those that the measurements knows.
+    """Measures a proxy of architectures, except of those in the log.
 
     Args:
         run: The run that the architectures are for.
         name: One of `PROXY_NAMES`.
         architectures: Ids and architectures.
-        measurements: Keeps the values.
+        log: Holds the values.
         device: Device to compute on.
         progress: Shows progress.
         network: The run's SMASH network on `device`, if it is loaded; loaded only where needed.
     """
     if name in SIZE_PROXIES:
-        rows = measurements.measure(
-            "cost", architectures, lambda architecture: _cost(run, architecture)
-        )
+        rows = log.measure("cost", architectures, lambda architecture: _cost(run, architecture))
         return [(row[name],) for row in rows]
     proxy = PROXIES[name]
     data, space = run.data, run.space
@@ -78,7 +76,7 @@ def measure_proxy(
         generator = torch_generator(_SEED, f"proxy {proxy.name}")
         return {str(part): value for part, value in enumerate(proxy(subject, images, generator))}
 
-    rows = measurements.measure(kind, architectures, values_of, progress)
+    rows = log.measure(kind, architectures, values_of, progress)
     parts = [str(part) for part in range(max(map(len, rows), default=0))]
     return [
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)

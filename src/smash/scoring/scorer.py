@@ -1,14 +1,14 @@
 """The SMASH score: validation error and loss of an architecture with generated weights.
 
-BatchNorm statistics are computed for the architecture, on a fixed sample of training examples; then
-the child is evaluated with weights and statistics fixed. So a score is repeatable and depends
-neither on what was scored before nor on how examples are batched.
+BatchNorm statistics are computed for the architecture, on a fixed sample of training examples. Then
+the child is evaluated with weights and statistics fixed. So a score is repeatable, and depends
+neither on what was scored before nor on the batch size.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, Self
@@ -17,66 +17,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.data import Data, Split, batches, normalise
-from smash.evaluation import error_of, misses
+from smash.config import Precision
+from smash.data import Data, Split, normalise
+from smash.evaluation import error_of, misses, predict
 from smash.hypernet import SmashNetwork
 from smash.hypernet.smash_network import State
-from smash.runtime.device import Precision, autocast
+from smash.runtime.device import autocast
 from smash.runtime.rng import torch_generator
-
-RankBy = Literal["loss", "error", "top5_error"]
+from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Score
 
 CALIBRATION_EXAMPLES = 250
-SCORED_EXAMPLES = 2000
-BATCH_SIZE = 250
-FIRST_RUNG = 100
-_WORST = 1e30  # nats: of predictions that are no numbers; finite, as JSON needs it
-WORTH_PARTS = 500  # examples; of fewer, parts would be too small to tell candidates apart by
+_FIRST_RUNG = 100
+_FEWEST_TO_RACE = 500  # examples; of fewer, rungs would be too small to tell candidates apart
+_WORST_LOSS = 1e30  # nats, for predictions that are not finite; JSON has no infinity
 
 
-@dataclass(frozen=True)
-class Score:
-    """How well an architecture does with generated weights.
+def rung_ends(examples: int) -> list[int]:
+    """Computes the number of examples seen after each rung: doubling, and all at the end.
 
-    Attributes:
-        error: Share of examples classified wrongly, 0…1.
-        top5_error: Share whose class is not among the five most likely, 0…1.
-        loss: Mean cross-entropy, in nats.
-        rank_by: Which of the three ranks.
-        split: Which examples these are.
-        examples: How many.
-    """
-
-    error: float
-    top5_error: float
-    loss: float
-    rank_by: RankBy
-    split: str
-    examples: int
-
-    @property
-    def value(self) -> float:
-        """What ranks; lower is better."""
-        return float(getattr(self, self.rank_by))
-
-
-def rungs(examples: int, first: int = FIRST_RUNG) -> list[int]:
-    """How many examples have been seen after each part: doubling, and all at the end.
-
-    The part before the last ends at four fifths at most, so that there is something to save by it.
+    The last rung but one ends at four fifths at most, so that it can save something.
 
     Args:
-        examples: All; where they are few, they are one part.
-        first: In the first part.
+        examples: The number of all examples; few are one rung.
     """
-    if examples < WORTH_PARTS:
+    if examples < _FEWEST_TO_RACE:
         return [examples]
     ends = []
-    end = first
+    end = _FIRST_RUNG
     while 5 * end <= 4 * examples:
         ends.append(end)
         end *= 2
     return [*ends, examples]
+
+
+@dataclass
+class GeneratedChild:
+    """A child with generated weights; its modules are built once in each process that predicts.
+
+    Attributes:
+        architecture: The architecture.
+        states: Weights and BatchNorm statistics by name, from each network.
+        modules: The child with each of these states, in eval mode; not sent to other processes.
+    """
+
+    architecture: Any
+    states: Sequence[State]
+    modules: Sequence[Callable[[Tensor], Tensor]] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.architecture, self.states)
 
 
 class Scorer:
@@ -84,23 +73,33 @@ class Scorer:
 
     Args:
         network: A trained SMASH network.
-        data: The data it was trained on, on the network's device.
-        rank_by: What ranks.
-        examples: How many validation examples to score on; a fixed sample where there are more. Of
-            an example in several views, the first one is looked at.
-        split: ``val``; ``test`` only to follow the original, whose option it was.
-        precision: In which children predict; see `autocast`.
-        batch_size: Examples that are predicted at once: a matter of memory.
-        snapshots: Networks that predict beside it: the loss is the mean of their losses, the error
-            that of their predictions together.
+        data: The data that it was trained on, on the network's device.
+        rank_by: Which part of the score ranks.
+        examples: The number of examples to score on; a fixed sample if the split has more. Of an
+            example with several views, the first is used.
+        split: ``val``; ``test`` only to follow the original, which had that option.
+        precision: Numeric precision of predictions; see `autocast`.
+        batch_size: The number of examples that are predicted at once.
+        snapshots: Earlier networks that predict beside it. The loss is the mean of all losses, and
+            the error that of the joint prediction.
 
     Attributes:
         network: The SMASH network.
         labels: Classes of the scored examples, in the order in which they are seen, (examples,).
-        rungs: How many have been seen after each part.
-        split: Which examples these are.
-        precision: In which children predict.
-        states: How many states of its child a score takes.
+        rungs: The number of examples seen after each rung of a race.
+        split: The split of the examples.
+        precision: Numeric precision of predictions.
+        networks: The number of networks that predict.
+
+    Example:
+        >>> import numpy as np, smash
+        >>> from smash import NasBench201Space, SmashNetwork
+        >>> data = smash.load_data("digits")
+        >>> space = NasBench201Space()
+        >>> network = SmashNetwork(space, data.task, hypernet="none")
+        >>> score = Scorer(network, data, examples=20)(space.smallest())
+        >>> score.examples
+        20
     """
 
     def __init__(
@@ -115,16 +114,16 @@ class Scorer:
         snapshots: Sequence[SmashNetwork] = (),
     ) -> None:
         self._snapshots = snapshots
-        self.states = 1 + len(snapshots)
+        self.networks = 1 + len(snapshots)
         self.split, self.precision = split, precision
         self.network = network
         self._normalise = partial(normalise, mean=data.mean, std=data.std)
         self._rank_by, self._batch_size = rank_by, batch_size
         self._scored = getattr(data, split).first_views
-        # So that the first of them are a fair sample too, whatever their number.
+        # The first n of them are a fair sample too, for any n.
         self._order = _in_fair_order(self._scored, "scored examples")[:examples]
         self.labels = self._scored.labels[self._order.to(self._scored.labels.device)]
-        self.rungs = rungs(len(self.labels))
+        self.rungs = rung_ends(len(self.labels))
         train = data.train.first_views
         self._calibration = train.subset(
             _in_fair_order(train, "calibration")[:CALIBRATION_EXAMPLES]
@@ -132,87 +131,88 @@ class Scorer:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device that it computes on."""
         device: torch.device = self.labels.device
         return device
 
     def __call__(self, architecture: Any) -> Score:
-        """Scores an architecture."""
-        return self.judge(self.predict(architecture))
+        """Scores an architecture on all examples."""
+        return self.score(self.predict(architecture))
 
-    def state(self, architecture: Any) -> dict[str, Tensor]:
-        """The weights and BatchNorm statistics that an architecture is scored with."""
+    def state(self, architecture: Any) -> State:
+        """Generates the weights and BatchNorm statistics that an architecture is scored with."""
         return self.network.state(architecture, self._calibration_images)
 
     @cached_property
     def _calibration_images(self) -> Tensor:
         return self._normalise(self._calibration.images)
 
+    def generate(self, architecture: Any) -> GeneratedChild:
+        """Generates the child of an architecture, with the weights of each network."""
+        networks = (self.network, *self._snapshots)
+        images = self._calibration_images
+        states = [network.state(architecture, images) for network in networks]
+        return GeneratedChild(architecture, states)
+
     def predict(self, architecture: Any) -> Tensor:
-        """Gives logarithmic probabilities for the scored examples, examples×classes.
+        """Predicts all examples: log-probabilities, (examples, classes).
 
-        Where snapshots predict as well, these are means over the networks: that of the true class,
-        with its sign changed, is the mean of their losses.
+        They are means over the networks, so that minus the one of the true class is the mean loss.
         """
-        return torch.cat(list(self.predict_parts(architecture)))
+        child = self.generate(architecture)
+        return torch.cat([self.predict_rung(child, rung) for rung in range(len(self.rungs))])
 
-    def predict_parts(self, architecture: Any) -> Iterator[Tensor]:
-        """Gives what `predict` does up to each of `rungs`, each part when it is asked for."""
-        states = self.states_of(architecture)
-        children = self._children(architecture, states)
-        return (self._predict(children, number) for number in range(len(self.rungs)))
-
-    def predict_part(self, architecture: Any, states: Sequence[State], number: int) -> Tensor:
-        """Gives what `predict` does for one part, the one up to that of `rungs`.
+    def predict_rung(self, child: GeneratedChild, rung: int) -> Tensor:
+        """Predicts the examples of one rung as `predict` does.
 
         Args:
-            architecture: An architecture of the space.
-            states: What `states_of` gives for it.
-            number: Which part.
+            child: The child that `generate` returned, here or in another process.
+            rung: Number of the rung.
         """
-        return self._predict(self._children(architecture, states), number)
-
-    def states_of(self, architecture: Any) -> list[State]:
-        """The states that an architecture is scored with, of the network and of each snapshot."""
-        networks = (self.network, *self._snapshots)
-        return [network.state(architecture, self._calibration_images) for network in networks]
-
-    def _children(
-        self, architecture: Any, states: Sequence[State]
-    ) -> list[Callable[[Tensor], Tensor]]:
-        networks = (self.network, *self._snapshots)
-        return [
-            network.child(architecture, state)
-            for network, state in zip(networks, states, strict=True)
-        ]
-
-    def _predict(self, children: Sequence[Callable[[Tensor], Tensor]], number: int) -> Tensor:
-        begin, end = [0, *self.rungs][number : number + 2]
-        parts = batches(self._scored, self._batch_size, self._order[begin:end])
-        with torch.no_grad(), autocast(self.labels.device, self.precision):
-            predicted = [
-                torch.stack([child(images).float().log_softmax(1) for child in children]).mean(0)
-                for images in (self._normalise(batch.images) for batch in parts)
+        if not child.modules:
+            child.modules = [
+                network.child(child.architecture, _to(state, self.device))
+                for network, state in zip(
+                    (self.network, *self._snapshots), child.states, strict=True
+                )
             ]
-        return torch.cat(predicted)
+        modules = child.modules
 
-    def each(self, predicted: Tensor, begin: int = 0) -> Tensor:
-        """What ranks, for each example; the mean of all is the score.
+        def log_probabilities(images: Tensor) -> Tensor:
+            parts = [module(images).float().log_softmax(1) for module in modules]
+            return torch.stack(parts).mean(0)
+
+        begin, end = [0, *self.rungs][rung : rung + 2]
+        order = self._order[begin:end]
+        with autocast(self.device, self.precision):
+            return predict(
+                log_probabilities, self._scored, self._normalise, self._batch_size, order
+            )
+
+    def ranking_values(self, predicted: Tensor, begin: int = 0) -> Tensor:
+        """Computes the ranking quantity of each example; its mean over all is the score.
 
         Args:
-            predicted: What `predict` gave, examples×classes.
-            begin: Which of the scored examples is the first of these.
+            predicted: Log-probabilities, (examples, classes).
+            begin: Number of the first of these examples.
+
+        Returns:
+            Shape (examples,).
         """
         labels = self.labels[begin : begin + len(predicted)]
         if self._rank_by == "loss":
             return F.nll_loss(predicted, labels, reduction="none")
         return misses(predicted, labels, among=1 if self._rank_by == "error" else 5).double()
 
-    def judge(self, predicted: Tensor) -> Score:
-        """Scores predictions that `predict` gave, of all scored examples or the first of them."""
+    def score(self, predicted: Tensor) -> Score:
+        """Scores predictions of all examples, or of the first of them.
+
+        Args:
+            predicted: Log-probabilities, (examples, classes).
+        """
         labels = self.labels[: len(predicted)]
-        # A child whose numbers overflow is the worst there is, and not the end of a search.
-        loss = F.nll_loss(predicted, labels).nan_to_num(nan=_WORST, posinf=_WORST).item()
+        # A child whose numbers overflow ranks last, and does not end the search.
+        loss = F.nll_loss(predicted, labels).nan_to_num(nan=_WORST_LOSS, posinf=_WORST_LOSS).item()
         return Score(
             error=error_of(predicted, labels),
             top5_error=error_of(predicted, labels, among=5),
@@ -223,7 +223,7 @@ class Scorer:
         )
 
     def to(self, device: torch.device) -> Self:
-        """A scorer that gives the same on another device, with those examples alone it looks at."""
+        """Copies the scorer to a device, with only those examples that it needs."""
         other = copy.copy(self)
         other.__dict__.pop("_calibration_images", None)
         other.network = copy.deepcopy(self.network).to(device)
@@ -235,16 +235,23 @@ class Scorer:
         return other
 
     def slope(self, architecture: Any) -> Callable[[Any], float]:
-        """The gradient of the loss on scored examples; see `SmashNetwork.slope`."""
+        """Computes the gradient of the loss at an architecture; see `SmashNetwork.slope`."""
         batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._normalise(batch.images)
         return self.network.slope(architecture, images, batch.labels)
 
 
-def _in_fair_order(split: Split, purpose: str) -> Tensor:
-    """Indices of the examples in random order: of the same split always the same.
+def _to(state: State, device: torch.device) -> State:
+    return {name: tensor.to(device) for name, tensor in state.items()}
 
-    Each class is spread evenly, so that the first n have their fair share of each, for any n.
+
+def _in_fair_order(split: Split, purpose: str) -> Tensor:
+    """Shuffles the examples, the same way each time, with each class spread evenly.
+
+    So the first n have their fair share of each class, for any n.
+
+    Returns:
+        Indices of the examples, (n,).
     """
     rng = torch_generator(0, purpose)
     order = torch.randperm(len(split), generator=rng)
@@ -253,6 +260,6 @@ def _in_fair_order(split: Split, purpose: str) -> Tensor:
     by_class = labels.argsort(stable=True)
     place = torch.empty_like(by_class)
     place[by_class] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[by_class]]
-    # Where an example stands in its class, 0…1: anywhere in a strip of its own.
+    # Each example draws its position, 0…1, within the strip of its place in its class.
     strip = (place + torch.rand(len(labels), generator=rng, dtype=torch.float64)) / counts[labels]
     return order[strip.argsort(stable=True)]

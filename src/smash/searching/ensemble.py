@@ -1,4 +1,4 @@
-"""The running ensemble: the mean of the predictions of all candidates with a full score so far."""
+"""The ensemble of all candidates with full scores: the mean of their predictions."""
 
 from __future__ import annotations
 
@@ -17,63 +17,68 @@ _CANDIDATES_BETWEEN_SAVES = 50
 class Ensemble:
     """Sums the predicted probabilities of candidates, in the order in which they are added.
 
-    The sum is kept in a file now and then; whoever opens it again adds the candidates that came
-    after that. What is kept of other candidates than those of the study is not used.
+    The sum is saved now and then; whoever opens it again adds the candidates that came later. A sum
+    that is damaged, or of other candidates, is ignored.
 
     Args:
-        path: Where the sum is kept; None keeps it nowhere.
-        labels: Classes of the examples that are predicted, (examples,).
-        ids: The candidates of the study with a full score, in their order.
+        path: The file of the sum; None saves nothing.
+        labels: Classes of the predicted examples, (examples,).
+        ids: Ids of all candidates with a full score, in their order.
 
+    Example:
+        >>> import torch
+        >>> ensemble = Ensemble(None, torch.tensor([0, 1]), [])
+        >>> ensemble.add("a", torch.tensor([[3.0, 0.0], [2.0, 0.0]]))
+        >>> ensemble.error()
+        0.5
     """
 
     def __init__(self, path: Path | None, labels: Tensor, ids: Sequence[str]) -> None:
         self._path, self._labels = path, labels
         self._sum: Tensor | None = None
         self._ids: list[str] = []
-        self._kept = 0
+        self._saved = 0
         if path is None or not path.exists():
             return
         try:
-            tensors, about = load_tensors(path)
+            tensors, metadata = load_tensors(path)
         except RunStateError:
-            return  # it is computed again: nothing that cannot be is kept here
-        total, members = tensors.get("probabilities"), about.get("ids")
+            return
+        total, members = tensors.get("probabilities"), metadata.get("ids")
         if total is None or len(total) != len(labels) or not isinstance(members, list):
             return
         if members == list(ids[: len(members)]):
             self._sum, self._ids = total.to(labels.device), members
-            self._kept = len(members)
+            self._saved = len(members)
 
     @property
     def count(self) -> int:
-        """How many candidates are in it."""
+        """The number of candidates in the ensemble."""
         return len(self._ids)
 
-    def add(self, identity: str, predicted: Tensor) -> float:
-        """Adds a candidate and gives the ensemble's error, 0…1.
+    def add(self, identity: str, predicted: Tensor) -> None:
+        """Adds a candidate.
 
         Args:
-            identity: Its id.
-            predicted: What `Scorer.predict` gives for it, examples×classes.
+            identity: Id of the candidate.
+            predicted: Its logits or log-probabilities, (examples, classes).
         """
-        # Predictions that are no numbers say nothing, as equal probabilities do.
+        # Predictions that are not numbers count as equal probabilities.
         probabilities = predicted.double().softmax(1).nan_to_num(nan=1 / predicted.shape[1])
         self._sum = probabilities if self._sum is None else self._sum + probabilities
         self._ids.append(identity)
-        return self.error()
 
     def error(self) -> float:
-        """The ensemble's error, 0…1; of nobody, all is wrong."""
+        """Computes the error of the ensemble, 0…1; 1 without candidates."""
         return 1.0 if self._sum is None else error_of(self._sum, self._labels)
 
-    def keep(self) -> None:
-        """Writes the sum now and then; called when the candidates in it are in the study."""
-        if self.count - self._kept >= _CANDIDATES_BETWEEN_SAVES:
+    def save_sometimes(self) -> None:
+        """Saves the sum now and then; all candidates in it must be in the study."""
+        if self.count - self._saved >= _CANDIDATES_BETWEEN_SAVES:
             self.save()
 
     def save(self) -> None:
-        """Writes the sum, where it has changed."""
-        if self._path and self._sum is not None and self.count > self._kept:
+        """Saves the sum if it has changed."""
+        if self._path and self._sum is not None and self.count > self._saved:
             save_tensors(self._path, {"probabilities": self._sum}, {"ids": self._ids})
-            self._kept = self.count
+            self._saved = self.count

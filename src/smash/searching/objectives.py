@@ -1,81 +1,83 @@
-"""What several objectives are: how wrong a candidate is, against what it costs."""
+"""Objectives of a search: the quality of a candidate, and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.scorer import RankBy
+from smash.scoring.score import RankBy
 from smash.searching import pareto
-from smash.study.study import Candidate
+from smash.study.candidate import Candidate
 
-QUALITIES: tuple[RankBy, ...] = ("error", "loss", "top5_error")
-COSTS = ("params", "macs", "latency")
+QUALITY_OBJECTIVES: tuple[RankBy, ...] = ("error", "loss", "top5_error")
+COST_OBJECTIVES = ("params", "macs", "latency")
 """Parameters, multiply-accumulates for one input, and seconds for one input on this machine."""
 
-_SETTING = "objectives"
 
-
-def check_objectives(objectives: Sequence[str]) -> list[str]:
-    """Faults in a choice of objectives; none where there are no objectives."""
+def objective_faults(objectives: Sequence[str]) -> list[str]:
+    """Finds the faults in a choice of objectives; no objectives at all have none."""
     if not objectives:
         return []
-    known = (*QUALITIES, *COSTS)
+    known = (*QUALITY_OBJECTIVES, *COST_OBJECTIVES)
     faults = [unknown("objective", name, known) for name in objectives if name not in known]
     if faults:
         return faults
-    given = ",".join(objectives)
+    value = ",".join(objectives)
     if len(set(objectives)) < len(objectives):
-        faults.append(f"objectives must differ, got {given!r}")
-    if sum(name in QUALITIES for name in objectives) != 1:
+        faults.append(f"objectives must differ, got {value!r}")
+    if sum(name in QUALITY_OBJECTIVES for name in objectives) != 1:
         faults.append(
-            f"objectives must hold one of {', '.join(QUALITIES)}, got {given!r}: try error,params"
-        )
-    if not any(name in COSTS for name in objectives):
-        faults.append(
-            f"objectives must hold at least one of {', '.join(COSTS)}, got {given!r}: try "
+            f"objectives must hold one of {', '.join(QUALITY_OBJECTIVES)}, got {value!r}: try "
             "error,params"
+        )
+    if not any(name in COST_OBJECTIVES for name in objectives):
+        faults.append(
+            f"objectives must hold at least one of {', '.join(COST_OBJECTIVES)}, got {value!r}: "
+            "try error,params"
         )
     return faults
 
 
 def quality_of(objectives: Sequence[str]) -> RankBy:
-    """The objective that says how wrong a candidate is."""
-    return next(name for name in QUALITIES if name in objectives)
+    """Returns the objective that is a quality, which ranks."""
+    return next(name for name in QUALITY_OBJECTIVES if name in objectives)
 
 
-def to_setting(objectives: Sequence[str]) -> str | None:
-    """How a study keeps its objectives."""
-    return ",".join(objectives) or None
+def study_objectives(settings: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Returns the objectives of a study; for a search by one score, that score and the parameters.
 
-
-def of_study(settings: dict[str, Any] | None) -> tuple[str, ...]:
-    """The objectives that a study was searched by; of one by a single score, that and its size."""
+    Args:
+        settings: Settings of the study; see `Study.settings`.
+    """
     settings = settings or {}
-    if settings.get(_SETTING):
-        return tuple(str(settings[_SETTING]).split(","))
-    return (str(settings.get("rank_by", "loss")), "params")
+    return tuple(settings.get("objectives") or (settings.get("rank_by", "loss"), "params"))
 
 
-def values(candidate: Candidate, objectives: Sequence[str]) -> tuple[float, ...]:
-    """What a candidate has in each objective; less is better.
+def objective_values(candidate: Candidate, objectives: Sequence[str]) -> tuple[float, ...]:
+    """Returns the values of a candidate in each objective, lower is better.
 
     Raises:
-        InvalidValueError: A cost of it was not measured.
+        InvalidValueError: A cost of the candidate was not measured.
     """
-    found = [getattr(candidate, name) for name in objectives]
-    if None in found:
-        raise InvalidValueError(
-            f"{objectives[found.index(None)]} of candidate {candidate.id} was not measured"
-        )
-    return tuple(map(float, found))
+    values = [getattr(candidate, name) for name in objectives]
+    if None in values:
+        missing = objectives[values.index(None)]
+        raise InvalidValueError(f"{missing} of candidate {candidate.id} was not measured")
+    return tuple(map(float, values))
 
 
-def front(candidates: Sequence[Candidate], objectives: Sequence[str]) -> list[Candidate]:
-    """The candidates with full scores that no other one dominates, by their first objective."""
-    full = [one for one in candidates if not one.partial]
-    points = [values(one, objectives) for one in full]
-    ranks = pareto.fronts(points)
-    best = [(point, one) for point, one, rank in zip(points, full, ranks, strict=True) if not rank]
-    return [one for _, one in sorted(best, key=lambda pair: pair[0])]
+def pareto_front(candidates: Sequence[Candidate], objectives: Sequence[str]) -> list[Candidate]:
+    """Returns the candidates that no other dominates, sorted by their first objective.
+
+    Args:
+        candidates: Settled candidates; those that a race dropped are left out.
+        objectives: Names of the objectives.
+    """
+    full = [each for each in candidates if not each.partial]
+    points = [objective_values(each, objectives) for each in full]
+    ranks = pareto.nondominated_ranks(points)
+    front = [
+        (point, each) for point, each, rank in zip(points, full, ranks, strict=True) if not rank
+    ]
+    return [each for _, each in sorted(front, key=lambda pair: pair[0])]

@@ -1,7 +1,7 @@
-"""Comparing candidates by several objectives at once; less is better in each.
+"""Pareto dominance: comparing points by several objectives, in each of which lower is better.
 
-A point *dominates* another if it is nowhere worse and somewhere better. The points that none
-dominates are the Pareto front: the choices that are left once the objectives are named.
+A point *dominates* another if it is nowhere worse and somewhere better. The points that no other
+dominates are the Pareto front.
 """
 
 from __future__ import annotations
@@ -12,78 +12,79 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-Values = Sequence[Sequence[float]] | NDArray[np.float64]
+Points = Sequence[Sequence[float]] | NDArray[np.float64]
 
-_WORST = 1e300  # a large number and not infinity: between two of those there is no distance
+_WORST = 1e300  # large and not infinite: the distance between two infinities is undefined
 
 
-def fronts(values: Values) -> NDArray[np.int64]:
-    """Sorts points into fronts: 0 is the Pareto front, 1 what would be it without that, and so on.
+def nondominated_ranks(points: Points) -> NDArray[np.int64]:
+    """Computes the non-dominated rank of each point (Deb et al. 2002, III-A).
 
     Args:
-        values: Points×objectives. A number that is not finite is the worst.
+        points: Shape (points, objectives). A value that is not finite is the worst.
 
     Returns:
-        Shape (points,). Equal points share a front.
+        Shape (points,): 0 for the Pareto front, 1 for the front without those points, and so on.
     """
-    points = _finite(values)
-    if not len(points):
+    points_PO = _finite(points)
+    if not len(points_PO):
         return np.zeros(0, dtype=np.int64)
-    return np.asarray(moocore.pareto_rank(points), dtype=np.int64)
+    return np.asarray(moocore.pareto_rank(points_PO), dtype=np.int64)
 
 
-def crowding(values: Values) -> NDArray[np.float64]:
-    """How alone each point of one front is: the perimeter of the box between its neighbours.
+def crowding_distances(points: Points) -> NDArray[np.float64]:
+    """Computes the crowding distance of each point in one front (Deb et al. 2002, III-B).
 
-    (Deb, Pratap, Agarwal and Meyarivan 2002, section III-B.) Each objective counts in units of its
-    range over the front.
+    It is the half perimeter of the box between the neighbours of a point, each objective in units
+    of its range over the front.
 
     Args:
-        values: Points×objectives. A number that is not finite is the worst.
+        points: Shape (points, objectives). A value that is not finite is the worst.
 
     Returns:
         Shape (points,); infinite for the two ends of each objective.
     """
-    points = _finite(values)
-    distances = np.zeros(len(points))
-    for column in points.T:
-        extent = np.ptp(column) if len(column) else 0.0
+    points_PO = _finite(points)
+    distances_P = np.zeros(len(points_PO))
+    for column_P in points_PO.T:
+        extent = np.ptp(column_P) if len(column_P) else 0.0
         if extent == 0:
-            continue  # an objective in which all are equal tells none apart
-        order = np.argsort(column, kind="stable")
-        distances[order[[0, -1]]] = np.inf
-        distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / extent
-    return distances
+            continue  # all points are equal in this objective
+        order = np.argsort(column_P, kind="stable")
+        distances_P[order[[0, -1]]] = np.inf
+        distances_P[order[1:-1]] += (column_P[order[2:]] - column_P[order[:-2]]) / extent
+    return distances_P
 
 
-def order(values: Values) -> list[int]:
-    """Ranks points as NSGA-II does: by front, and within a front the loneliest first.
+def order(points: Points) -> list[int]:
+    """Sorts points as NSGA-II does: by rank, and within a rank by falling crowding distance.
 
     Args:
-        values: Points×objectives.
+        points: Shape (points, objectives).
 
     Returns:
         Indices of the points, best first; of equals, the earlier one first.
     """
-    points = _finite(values)
-    of_point = fronts(points)
-    alone = np.zeros(len(points))
-    for front in np.unique(of_point):
-        members = of_point == front
-        alone[members] = crowding(points[members])
-    return np.lexsort((-alone, of_point)).tolist()  # type: ignore[no-any-return]
+    points_PO = _finite(points)
+    ranks_P = nondominated_ranks(points_PO)
+    distances_P = np.zeros(len(points_PO))
+    for rank in np.unique(ranks_P):
+        members = ranks_P == rank
+        distances_P[members] = crowding_distances(points_PO[members])
+    indices: list[int] = np.lexsort((-distances_P, ranks_P)).tolist()
+    return indices
 
 
-def hypervolume(values: Values, reference: Sequence[float]) -> float:
-    """How much of the space is dominated: the volume between the points and a reference point.
+def hypervolume(points: Points, reference: Sequence[float]) -> float:
+    """Computes the hypervolume between points and a reference point.
 
     Args:
-        values: Points×objectives.
-        reference: A point that is worse than all that count, in the objectives' units.
+        points: Shape (points, objectives).
+        reference: A point that is worse than all that count, in the units of the objectives.
     """
-    return float(moocore.hypervolume(_finite(values), ref=list(reference)))
+    return float(moocore.hypervolume(_finite(points), ref=list(reference)))
 
 
-def _finite(values: Values) -> NDArray[np.float64]:
-    points = np.array(values, dtype=np.float64)
-    return np.nan_to_num(points, nan=_WORST, posinf=_WORST, neginf=-_WORST)
+def _finite(points: Points) -> NDArray[np.float64]:
+    array = np.array(points, dtype=np.float64)
+    return np.nan_to_num(array, nan=_WORST, posinf=_WORST, neginf=-_WORST)

@@ -1,4 +1,4 @@
-"""What a cohort is made of: architectures that are new and within the budget."""
+"""Proposing the architectures of a cohort: new ones within the budget."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
 from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.rng import generator
-from smash.searching.strategies import Scored, Strategy
+from smash.searching.strategies import Strategy
 from smash.spaces import SearchSpace
 from smash.spaces.task import Task
+from smash.study.candidate import Candidate
 
-_DRAWS = 1000  # for one candidate, before the search gives up
+_DRAWS = 1000  # for one proposal, before the search gives up
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """An architecture that a strategy proposes.
+@dataclass(frozen=True)
+class Cohort:
+    """Consecutive proposals of a strategy, all made on the same history.
 
     Attributes:
-        strategy: The strategy's name.
-        index: Which proposal of the strategy it is.
-        id: Short name of the architecture.
-        architecture: The architecture.
-        cost: What its child costs.
-        latency: Seconds of its child for one input, where that is limited.
+        strategy: The strategy.
+        indices: Numbers of the proposals among those of the strategy.
+        quota: The number of them that are scored; a prefilter drops the others.
     """
 
-    strategy: str
-    index: int
-    id: str
-    architecture: Any
-    cost: Cost
-    latency: float | None = None
+    strategy: Strategy[Any]
+    indices: range
+    quota: int
+
+    def __str__(self) -> str:
+        return f"{self.strategy.name} {self.indices.start}"
 
 
 class Proposer:
@@ -44,11 +42,11 @@ class Proposer:
 
     Args:
         space: The search space.
-        task: What children are for.
-        budget: What they may cost.
+        task: The task of the children.
+        budget: The most that a child may cost.
         seed: Seed of all proposals.
-        stopwatch: Gives seconds of an architecture's child for one input; asked only where the
-            budget limits them, of what is within all other limits.
+        stopwatch: Measures the seconds of an architecture's child for one input, once it is within
+            all other limits; None measures none.
     """
 
     def __init__(
@@ -60,31 +58,31 @@ class Proposer:
         stopwatch: Callable[[Any], float] | None = None,
     ) -> None:
         self._space, self._task, self._budget, self._seed = space, task, budget, seed
-        self._stopwatch = None if budget.max_latency is None else stopwatch
+        self._stopwatch = stopwatch
 
     def propose(
         self,
         strategy: Strategy[Any],
-        history: Sequence[Scored[Any]],
+        history: Sequence[Candidate],
         index: int,
         seen: Collection[str],
-    ) -> Proposal | None:
-        """Gives a proposal; None where the space has no further one.
+    ) -> Candidate | None:
+        """Makes one proposal; None if the space has no further architecture.
 
         Args:
-            strategy: Who is asked.
-            history: All that was scored in earlier cohorts.
+            strategy: The strategy.
+            history: The candidates of all earlier cohorts.
             index: Number of the proposal among those of the strategy.
-            seen: Ids of architectures that are not wanted again.
+            seen: Ids of architectures that must not be proposed again.
 
         Raises:
-            InvalidValueError: None of many is within the budget.
+            InvalidValueError: No architecture of many is within the budget.
         """
         rng = generator(self._seed, f"{strategy.name} proposal", index)
         cheapest: Cost | None = None
         fastest = math.inf
         for _ in range(_DRAWS):
-            architecture = strategy.propose(history, rng)
+            (architecture,) = strategy.propose(history, rng, 1)
             identity = self._space.identify(architecture)
             if identity in seen:
                 continue
@@ -92,12 +90,13 @@ class Proposer:
             if self._budget.allows(cost):
                 latency = self._stopwatch(architecture) if self._stopwatch else None
                 if latency is None or self._budget.allows_latency(latency):
-                    return Proposal(
-                        strategy=strategy.name,
-                        index=index,
+                    return Candidate(
                         id=identity,
                         architecture=architecture,
-                        cost=cost,
+                        strategy=strategy.name,
+                        index=index,
+                        params=cost.params,
+                        macs=cost.macs,
                         latency=latency,
                     )
                 fastest = min(fastest, latency)
@@ -107,6 +106,6 @@ class Proposer:
             return None
         timed = f"; the fastest takes {1000 * fastest:.3g} ms" if fastest < math.inf else ""
         raise InvalidValueError(
-            f"none of {_DRAWS} architectures drawn is within the limits; the smallest of them has "
+            f"none of {_DRAWS} sampled architectures is within the limits; the smallest has "
             f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs{timed}: raise the limit"
         )

@@ -1,83 +1,209 @@
-"""settings."""
+"""The settings of `smash.search`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from smash.errors import faults_of, unknown
-from smash.runtime.device import Precision
-from smash.scoring.priors import check_proxy
-from smash.scoring.scorer import RankBy
+from pydantic import Field
 
+from smash.config import Count, Option, Precision, Seed, Settings
+from smash.errors import faults_of
+from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
+
+if TYPE_CHECKING:
+    from smash.profiling.budget import Budget
+
+StrategyName = Literal["perturbation", "gradient", "evolution", "nsga2"]
+
+_NotNegative = Annotated[int, Field(ge=0)]
 _EVOLVING = ("evolution", "nsga2")
-
-_CHOICES = {
-    "rank_by": get_args(RankBy),
-    "split": ("val", "test"),
-    "strategy": ("perturbation", "gradient", *_EVOLVING),
-    "precision": get_args(Precision),
-}
+_PERTURBING = {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
+_EVOLUTION = {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
+_FREE = {*_PERTURBING, "batch_size", "device", "storage", "ray"}  # may change when it is resumed
 
 
-def _counts(strategy: str, given: Mapping[str, int | None]) -> tuple[dict[str, int], list[str]]:
-    """How many candidates each phase proposes, and the faults in what was asked for."""
-    evolving = strategy in _EVOLVING
-    defaults = (
-        {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
-        if evolving
-        else {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
-    )
-    mend = "take evolve" if evolving else "take strategy evolution, or objectives"
-    faults = [
-        f"{name} must be 0 with strategy {strategy!r}, got {given[name]}: {mend}"
-        for name, default in defaults.items()
-        if not default and given[name]
-    ]
-    counts = {
-        name: default if (count := given[name]) is None else count
-        for name, default in defaults.items()
-    }
-    return counts, faults
+class SearchSettings(Settings):
+    """All that `smash.search` can be asked for.
 
+    Example:
+        >>> settings = SearchSettings(random=200, max_params=30_000)
+        >>> settings.given()
+        {'random': 200, 'max_params': 30000}
+        >>> settings.resolved("memory-bank").perturb
+        100
+    """
 
-def _fitting(strategy: str, objectives: Sequence[str], rank_by: str) -> list[str]:
-    """Faults in how strategy, objectives and what ranks fit together."""
-    faults = []
-    if objectives and strategy in _CHOICES["strategy"] and strategy != "nsga2":
-        faults.append(
-            f"strategy must be 'nsga2' for several objectives, got {strategy!r}: leave it out"
-        )
-    if strategy == "nsga2" and not objectives:
-        faults.append("strategy 'nsga2' needs objectives, got none: name some, as error,params")
-    if objectives and rank_by not in ("loss", *objectives):
-        faults.append(f"rank_by must be among the objectives, got {rank_by!r}: leave it out")
-    return faults
+    random: Annotated[Count | None, Option(default="500, or 100 with evolution")] = None
+    """Architectures to sample at random."""
 
+    perturb: Annotated[_NotNegative | None, Option(default="100, or 0 with evolution")] = None
+    """Mutations of the best random architecture."""
 
-def _wrong(
-    counts: Mapping[str, int],
-    rate: float,
-    seed: int,
-    chosen: Mapping[str, str],
-    sizes: Mapping[str, int],
-    prior: str | None,
-) -> list[str]:
-    faults = [
-        f"{name} must be at least 0, got {count}" for name, count in counts.items() if count < 0
-    ]
-    if not sum(max(0, count) for count in counts.values()) and not faults:
-        faults.append(f"{', '.join(counts)} are all 0: ask for at least 1 candidate")
-    if not counts["random"] and any(counts.values()):
-        faults.append("random must be at least 1, got 0: all others change the best of it")
-    if not 0 < rate <= 1:
-        faults.append(f"rate must be more than 0 and at most 1, got {rate:g}")
-    if seed < 0:
-        faults.append(f"seed must be at least 0, got {seed}")
-    faults += [
-        unknown(name, choice, _CHOICES[name])
-        for name, choice in chosen.items()
-        if choice not in _CHOICES[name]
-    ]
-    faults += [f"{name} must be at least 1, got {size}" for name, size in sizes.items() if size < 1]
-    return faults + faults_of(lambda: check_proxy("prior", prior))
+    markov: Annotated[_NotNegative | None, Option(default="100, or 0 with evolution")] = None
+    """Steps of a Markov chain from the best architecture; it moves to each mutation that is
+    better."""
+
+    evolve: Annotated[_NotNegative | None, Option(default="600 with evolution, else 0")] = None
+    """Candidates of evolution."""
+
+    strategy: StrategyName = "perturbation"
+    """How mutations are proposed. The gradient strategy draws several and takes the one that the
+    gradient of the loss with respect to the encoding favours; evolution is regularised evolution,
+    and nsga2 evolves for several objectives."""
+
+    objectives: Annotated[tuple[str, ...], Option(metavar="NAME,NAME,...")] = ()
+    """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs or
+    latency. The first three rank. All candidates are scored in full then: one that is not among the
+    best may be the best of its size."""
+
+    max_params: Count | None = None
+    """Most parameters of a child."""
+
+    max_macs: Count | None = None
+    """Most multiply-accumulates of a child for one input."""
+
+    max_latency: Annotated[float | str | None, Option(metavar="TIME")] = None
+    """Most time of a child for one input, such as 5ms, measured on this machine."""
+
+    rank_by: RankBy = "loss"
+    """The part of the score that ranks."""
+
+    examples: Count = SCORED_EXAMPLES
+    """Validation examples to score on; a fixed sample if there are more."""
+
+    full: bool = False
+    """Score all candidates on all examples. Otherwise a race drops early who is surely worse than
+    the best few, and after each part of the examples all but a third of a cohort."""
+
+    keep: Count = 10
+    """Number of best candidates that a race tells apart."""
+
+    prior: Annotated[
+        str | None, Option(default="generated-synflow for nas-bench-201, else none")
+    ] = None
+    """Rank by score and this proxy at once: params, macs, naswot, synflow, az-nas or
+    generated-synflow; none ranks by the score alone. Proposals follow the score."""
+
+    prefilter: Annotated[str | None, Option(metavar="PROXY[:SHARE]")] = None
+    """Score only the best random architectures by a proxy, a quarter of them or another share."""
+
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Probability that a mutation redraws a setting of an architecture."""
+
+    seed: Seed = 0
+    """Seed of the proposals."""
+
+    split: Literal["val", "test"] = "val"
+    """Split to score on. Ranking by test spoils the test; only the original did."""
+
+    precision: Precision = "fp32"
+    """Numeric precision of predictions; auto is bf16 on a GPU and fp32 elsewhere."""
+
+    batch_size: Count = BATCH_SIZE
+    """Examples that are predicted at once. Scores differ by rounding at most."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    storage: Annotated[str | None, Option(metavar="URL")] = None
+    """Keep the study on a PostgreSQL server, postgresql://USER@HOST/DATABASE, for several searches
+    at once, in this run folder or in copies of it under the same name. The run remembers the
+    server. Passwords belong in ~/.pgpass or PGPASSWORD."""
+
+    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    """Score on the machines of a Ray cluster: the one of this machine, a new one of this machine
+    alone, or another. With the same number of threads, results are the same."""
+
+    @property
+    def budget(self) -> Budget:
+        """The limits on what a child may cost."""
+        from smash.profiling.budget import Budget
+
+        limits = ("max_params", "max_macs", "max_latency")
+        return Budget(**{name: getattr(self, name) for name in limits})
+
+    @property
+    def times_children(self) -> bool:
+        """Whether the latency of each candidate is measured."""
+        return self.max_latency is not None or "latency" in self.objectives
+
+    def resolved(self, space: str) -> SearchSettings:
+        """Fills in the defaults that depend on other settings.
+
+        Args:
+            space: Name of the search space.
+        """
+        from smash.scoring.priors import NO_PRIOR, choose_prior
+        from smash.searching.objectives import quality_of
+
+        changes: dict[str, Any] = {}
+        if self.objectives:
+            changes = {"strategy": "nsga2", "rank_by": quality_of(self.objectives), "full": True}
+        defaults = _EVOLUTION if self._evolves else _PERTURBING
+        changes |= {name: n for name, n in defaults.items() if getattr(self, name) is None}
+        # Candidates that are best by several objectives are not ranked by one.
+        prior = None if self.objectives and self.prior is None else choose_prior(self.prior, space)
+        return self.replaced(**changes, prior=prior or NO_PRIOR)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what must not change between searches of one study, as plain JSON.
+
+        The settings must be resolved.
+        """
+        from smash.scoring.priors import NO_PRIOR, Prefilter
+
+        return self.model_dump(mode="json", exclude=_FREE) | {
+            "prior": None if self.prior == NO_PRIOR else self.prior,
+            "prefilter": self.prefilter and str(Prefilter.parse(self.prefilter)),
+            "max_latency": self.budget.max_latency,
+        }
+
+    @property
+    def _evolves(self) -> bool:
+        return bool(self.objectives) or self.strategy in _EVOLVING
+
+    def rules(self) -> list[str]:
+        """Requires settings that fit together, and names that exist."""
+        from smash.scoring.priors import NO_PRIOR, Prefilter, check_proxy
+        from smash.searching.objectives import objective_faults
+
+        faults = objective_faults(self.objectives) + self._strategy_faults()
+        if self.prior != NO_PRIOR:
+            faults += faults_of(lambda: check_proxy("prior", self.prior))
+        if self.prefilter is not None:
+            faults += faults_of(lambda: Prefilter.parse(str(self.prefilter)))
+        if self.max_latency is not None:
+            faults += faults_of(lambda: self.budget)
+        if "device" in self.model_fields_set:
+            from smash.runtime.device import choose_device
+
+            faults += faults_of(lambda: choose_device(self.device))
+        if self.storage is not None:
+            from smash.study.postgres import parse_url
+
+            faults += faults_of(lambda: parse_url(str(self.storage)))
+        if self.ray is not None:
+            from smash.runtime.ray_executor import check_address
+
+            faults += faults_of(lambda: check_address(self.ray))
+        return faults
+
+    def _strategy_faults(self) -> list[str]:
+        remedy = "use evolve" if self._evolves else "use strategy evolution, or objectives"
+        faults = [
+            f"{name} must be 0 with strategy {self.strategy!r}, got {getattr(self, name)}: {remedy}"
+            for name, default in (_EVOLUTION if self._evolves else _PERTURBING).items()
+            if not default and getattr(self, name)
+        ]
+        if self.objectives and self.strategy not in ("perturbation", "nsga2"):
+            faults.append(
+                f"strategy must be 'nsga2' for several objectives, got {self.strategy!r}: leave it "
+                "out"
+            )
+        if self.strategy == "nsga2" and not self.objectives:
+            faults.append("strategy 'nsga2' needs objectives, got none: add, say, error,params")
+        if self.objectives and self.rank_by not in ("loss", *self.objectives):
+            faults.append(
+                f"rank_by must be among the objectives, got {self.rank_by!r}: leave it out"
+            )
+        return faults

@@ -1,80 +1,68 @@
-"""Reading the journal of a study line by line, for the ranking.
+"""A study in a journal file of the run folder: Optuna's own format, one operation a line.
 
-Optuna makes a trial of each line, with its distributions, dates and checks, and that takes most of
-the time of reading. What this program writes needs none of it: one study, its attributes, and a
-finished trial a line. Where a journal holds anything else, it is left to Optuna.
+One search writes it at a time, holding the lock of the run. Readers need no lock: a last line that
+a kill left unfinished is passed over by them and cut off by the next search.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import time
 from pathlib import Path
-from typing import Any
 
-_CREATE_STUDY, _SET_ATTRIBUTE, _CREATE_TRIAL = 0, 2, 4  # op codes of Optuna's journal
-_FLOAT = '{"name": "FloatDistribution"'
+import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ranking needs of a trial, named as in Optuna's."""
-
-    user_attrs: Mapping[str, Any]
-    intermediate_values: Mapping[int, float]
-    params: Mapping[str, float]
+_PATIENCE = 3  # seconds until a lock counts as left behind by a kill: a write takes milliseconds
 
 
-class Journal:
-    """A journal that is read, and read on as it grows.
+def open_journal(path: Path, name: str, *, create: bool) -> optuna.Study:
+    """Opens a study in a journal file.
 
     Args:
         path: The file.
         name: Name of the study in it.
+        create: Whether to write to it, and to create it if it does not exist; the caller holds the
+            lock of the run.
 
-    Attributes:
-        attributes: Of the study.
-        entries: Its trials, in order.
+    Raises:
+        OSError: The file cannot be read, or cannot be written with `create`.
+        Exception: A line is damaged; Optuna raises whatever that leads to.
     """
+    # Optuna's lock is a link to the journal. A relative target would be looked up in the folder of
+    # the link, so that the link of a killed process would dangle, and Optuna wait for it for ever.
+    path = path.absolute()
+    lock = JournalFileSymlinkLock(str(path), grace_period=_PATIENCE)
+    exists = path.exists() and path.stat().st_size > 0
+    if create:
+        _remove_stale_lock(Path(f"{path}.lock"))
+        if exists:
+            _cut_unfinished_line(path, lock)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
+    # Not load_if_exists, which adds a line to the journal each time.
+    if exists:
+        return optuna.load_study(storage=storage, study_name=name)
+    return optuna.create_study(storage=storage, study_name=name, direction="minimize")
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._offset = 0  # of the first byte that is not read yet
-        self.attributes: dict[str, Any] = {}
-        self.entries: list[Entry] = []
 
-    def read_on(self) -> bool:
-        """Reads what was added; a last line that is not written to its end is passed over.
+def _remove_stale_lock(link: Path) -> None:
+    """Removes the lock that a killed process left; a younger one may be a dashboard's."""
+    if not link.is_symlink():
+        return
+    age = time.time() - link.lstat().st_mtime
+    if age > _PATIENCE or not link.exists():
+        link.unlink(missing_ok=True)
 
-        Returns:
-            Whether all of it is as this program writes it; else it has to be left to Optuna.
-        """
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    self._take(json.loads(line))
-                except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-                    return False
-                self._offset += len(line)
-        return self._offset > 0
 
-    def _take(self, line: Mapping[str, Any]) -> None:
-        if not self._offset:
-            if (line["op_code"], line["study_name"]) != (_CREATE_STUDY, self._name):
-                raise ValueError("it begins with another study")
-        elif line["study_id"] != 0:
-            raise ValueError("it holds another study")
-        elif line["op_code"] == _SET_ATTRIBUTE:
-            self.attributes.update(line["user_attr"])
-        elif line["op_code"] == _CREATE_TRIAL:
-            distributions = line["distributions"]
-            if not all(distributions[name].startswith(_FLOAT) for name in line["params"]):
-                raise ValueError("a parameter may stand for another value")
-            trace = {int(step): value for step, value in line["intermediate_values"].items()}
-            self.entries.append(Entry(line["user_attrs"], trace, line["params"]))
-        else:
-            raise ValueError("it was changed by another program")
+def _cut_unfinished_line(path: Path, lock: JournalFileSymlinkLock) -> None:
+    """Cuts off a last line that was not written to its end: Optuna would append to it."""
+    lock.acquire()
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            end = content.rfind(b"\n") + 1
+            if end < len(content):
+                file.truncate(end)
+                os.fsync(file.fileno())
+    finally:
+        lock.release()

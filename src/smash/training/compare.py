@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 from torch import Tensor, nn
 
-from smash.data import Data, Split, batches
+from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
-from smash.evaluation import over_views
+from smash.evaluation import predict
 from smash.io.files import write_atomically
 from smash.profiling.cost import count_macs
 from smash.run.child import Child, ChildNetwork, child_name
@@ -32,14 +32,14 @@ from smash.runtime.ray_executor import open_executor
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 from smash.training.child import ChildJob
 from smash.training.children import train_children, with_test
 from smash.training.retrain import network_of, pick
 from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
-_BATCH_SIZE = 250
 
 Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""
@@ -272,12 +272,7 @@ def _judge(
 @torch.no_grad()
 def misclassified(model: nn.Module, examples: Split, data: Data) -> Tensor:
     """Tells which examples a child in eval mode classifies wrongly, shape (n,), bool."""
-    size = max(1, _BATCH_SIZE // examples.views)
-    predicted = [
-        over_views(model(data.normalise(batch.images)), batch.views).argmax(1)
-        for batch in batches(examples, size)
-    ]
-    return torch.cat(predicted) != examples.labels
+    return predict(model, examples, data.normalise).argmax(1) != examples.labels
 
 
 @dataclass(frozen=True)

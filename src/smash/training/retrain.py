@@ -26,7 +26,8 @@ from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
 from smash.spaces.baselines import FITTED, fit_baseline, full_name, make_baseline
 from smash.spaces.parameters import count_parameters
-from smash.study.study import Candidate, Study
+from smash.study.candidate import Candidate
+from smash.study.study import Study
 from smash.training.child import ChildJob, train_child
 from smash.training.settings import RetrainSettings
 

@@ -1,6 +1,6 @@
-"""Which architecture to look at next."""
+"""Strategies: which architecture to score next."""
 
-from smash.searching.strategies.base import Scored, Strategy
+from smash.searching.strategies.base import Strategy, best
 from smash.searching.strategies.evolution import RegularisedEvolution
 from smash.searching.strategies.local_search import GradientPerturbation, MarkovChain, Perturbation
 from smash.searching.strategies.nsga2 import Nsga2
@@ -13,6 +13,6 @@ __all__ = [
     "Perturbation",
     "RandomSampling",
     "RegularisedEvolution",
-    "Scored",
     "Strategy",
+    "best",
 ]

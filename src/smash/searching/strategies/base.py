@@ -1,66 +1,69 @@
-"""What a strategy is: it says which architecture to look at next."""
+"""The base of search strategies."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from smash.study.candidate import Candidate
+
 A = TypeVar("A")
 
 
-@dataclass(frozen=True)
-class Scored(Generic[A]):
-    """An architecture of the history.
-
-    Attributes:
-        architecture: The architecture.
-        value: Its score; lower is better.
-        strategy: Which strategy proposed it.
-        slope: Computes the gradient of the loss with respect to the encoding, where there is one;
-            it gives what a change to another architecture would do to the loss, to first order.
-        index: Which proposal of that strategy it was.
-        objectives: The values of several objectives, less is better in each; empty where there is
-            but one.
-    """
-
-    architecture: A
-    value: float
-    strategy: str
-    slope: Callable[[], Callable[[A], float]] | None = None
-    index: int = 0
-    objectives: tuple[float, ...] = ()
-
-
 class Strategy(ABC, Generic[A]):
-    """Proposes architectures from those scored so far.
+    """Proposes architectures from the candidates scored so far.
 
-    The search asks for one proposal after the other, each with a generator of its own. Proposals
-    of a cohort see the same history, so that they can be scored in any order, or side by side. A
+    The sequence of calls: a search works through one cohort of proposals after another. For each
+    proposal it calls `propose` with the candidates of all earlier cohorts and a random generator
+    of that proposal, and again with the same generator if the architecture was scored before or
+    exceeds the budget. So the proposals of a cohort can be scored in any order, or at once. A
     strategy never sees a model, a disk or a device.
 
     Attributes:
         name: Its name in studies and tables.
-        cohort: How many proposals may be made on the same history.
+        cohort: The number of proposals that are made on the same history.
+
+    Example:
+        >>> class MutateTheBest(Strategy):
+        ...     name, cohort = "mutate-the-best", 10
+        ...
+        ...     def __init__(self, space):
+        ...         self._space = space
+        ...
+        ...     def propose(self, history, rng, n):
+        ...         base = best(history).architecture
+        ...         return [self._space.mutate(base, rng) for _ in range(n)]
+        >>> from smash import Candidate, NasBench201Space
+        >>> from smash.scoring.score import Score
+        >>> space = NasBench201Space()
+        >>> score = Score(
+        ...     error=0.1, top5_error=0.0, loss=0.4, rank_by="loss", split="val", examples=250
+        ... )
+        >>> base = Candidate(
+        ...     id="a", architecture=space.smallest(), strategy="random", index=0, params=10,
+        ...     macs=100, score=score,
+        ... )
+        >>> len(MutateTheBest(space).propose([base], np.random.default_rng(0), n=3))
+        3
     """
 
     name: str
     cohort: int
 
     @abstractmethod
-    def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Gives an architecture to score.
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Proposes architectures to score.
 
         Args:
-            history: All that was scored in earlier cohorts, in order.
-            rng: Source of randomness. Where a proposal is redrawn, since it was scored already or
-                is over the budget, the next call goes on with the same generator.
+            history: The settled candidates of earlier cohorts, in the order of their commits.
+            rng: Random generator.
+            n: The number of architectures to propose.
         """
 
 
-def best(scored: Sequence[Scored[A]]) -> Scored[A]:
-    """The first of those with the lowest value."""
-    return min(scored, key=lambda one: one.value)
+def best(candidates: Sequence[Candidate]) -> Candidate:
+    """Returns the candidate with the best score, the first of equals."""
+    return min(candidates, key=lambda candidate: candidate.comparable_value)

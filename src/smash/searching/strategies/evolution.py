@@ -1,8 +1,4 @@
-"""Regularised evolution: changes of the best of a few, in a population whose oldest die.
-
-(Real, Aggarwal, Huang and Le 2019, algorithm 1.) Death by age and not by score keeps an
-architecture that was lucky once from breeding for ever.
-"""
+"""Regularised evolution (Real, Aggarwal, Huang and Le 2019, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -10,21 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smash.searching.strategies.base import A, Scored, Strategy, best
+from smash.searching.strategies.base import A, Strategy, best
 from smash.spaces import SearchSpace
+from smash.study.candidate import Candidate
 
 
 class RegularisedEvolution(Strategy[A]):
-    """Changes the best of a random few of the youngest candidates.
+    """Mutates the winner of a tournament in a population of the youngest candidates.
 
-    Those that others proposed found the population. All of them are there at once, so the best of
-    them are taken for the youngest: they live longest.
+    Removing members by age and not by score keeps an architecture that was lucky once from
+    breeding for ever. Candidates of other strategies found the population. They have no age of
+    their own, so the best of them count as the youngest and live longest.
 
     Args:
         space: The search space.
-        rate: Probability that a setting is redrawn.
-        population: How many live.
-        tournament: How many of them are drawn, to change the best of those.
+        rate: Probability that a setting of the architecture is redrawn.
+        population: The size of the population.
+        tournament: The number of members in a tournament.
+
+    Example:
+        >>> from smash import NasBench201Space
+        >>> RegularisedEvolution(NasBench201Space(), population=20).name
+        'evolution'
     """
 
     name = "evolution"
@@ -40,18 +43,22 @@ class RegularisedEvolution(Strategy[A]):
         self._space, self._rate = space, rate
         self._population, self._tournament = population, tournament
 
-    def living(self, history: Sequence[Scored[A]]) -> list[Scored[A]]:
-        """The population, the oldest first."""
-        founders = [one for one in history if one.strategy != self.name]
-        founders.sort(key=lambda one: one.value, reverse=True)
-        children = [one for one in history if one.strategy == self.name]
-        # By birth, and not by when each was scored: that depends on who scores them.
-        children.sort(key=lambda one: one.index)
+    def population(self, history: Sequence[Candidate]) -> list[Candidate]:
+        """Returns the members of the population, the oldest first."""
+        founders = [each for each in history if each.strategy != self.name]
+        founders.sort(key=lambda founder: founder.comparable_value, reverse=True)
+        children = [each for each in history if each.strategy == self.name]
+        # By proposal and not by commit: the order of commits depends on who scores them.
+        children.sort(key=lambda child: child.index)
         return [*founders, *children][-self._population :]
 
-    def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Changes the winner of a tournament."""
-        living = self.living(history)
-        drawn = rng.choice(len(living), min(self._tournament, len(living)), replace=False)
-        winner = best([living[index] for index in sorted(drawn)])
-        return self._space.mutate(winner.architecture, rng, self._rate)
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Mutates winners of tournaments."""
+        members = self.population(history)
+        size = min(self._tournament, len(members))
+        proposals = []
+        for _ in range(n):
+            drawn = rng.choice(len(members), size, replace=False)
+            winner = best([members[index] for index in sorted(drawn)])
+            proposals.append(self._space.mutate(winner.architecture, rng, self._rate))
+        return proposals

@@ -1,22 +1,32 @@
-"""Changes of the best architecture drawn at random."""
+"""Local search: mutations of the best random architecture, and of the best so far."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from smash.errors import InvalidValueError
-from smash.searching.strategies.base import A, Scored, Strategy, best
+from smash.searching.strategies.base import A, Strategy, best
+from smash.searching.strategies.random import RandomSampling
 from smash.spaces import SearchSpace
+from smash.study.candidate import Candidate
+
+Slope = Callable[[A], float]
+"""The first-order change of the loss from a base architecture to another one."""
 
 
 class Perturbation(Strategy[A]):
-    """Changes the best of the random architectures, always the same one.
+    """Mutates the best random architecture, always the same one.
 
     Args:
         space: The search space.
-        rate: Probability that a setting is redrawn.
+        rate: Probability that a setting of the architecture is redrawn.
+
+    Example:
+        >>> from smash import NasBench201Space
+        >>> Perturbation(NasBench201Space(), rate=0.1).name
+        'perturb'
     """
 
     name = "perturb"
@@ -25,55 +35,79 @@ class Perturbation(Strategy[A]):
     def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
         self._space, self._rate = space, rate
 
-    def base(self, history: Sequence[Scored[A]]) -> Scored[A]:
-        """The architecture to change."""
-        return best([one for one in history if one.strategy == "random"] or history)
-
-    def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Changes the base."""
-        return self._change(self.base(history), rng)
-
-    def _change(self, base: Scored[A], rng: np.random.Generator) -> A:
-        return self._space.mutate(base.architecture, rng, self._rate)
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Mutates the best random architecture."""
+        base = best_random(history).architecture
+        return [self._space.mutate(base, rng, self._rate) for _ in range(n)]
 
 
-class MarkovChain(Perturbation[A]):
-    """Begins at the best architecture so far and moves to each change that is strictly better.
+class MarkovChain(Strategy[A]):
+    """Mutates the best architecture so far, so it moves to each mutation that is strictly better.
 
-    Where the chain is follows from the history alone, so a search can be resumed anywhere.
+    Its position follows from the history alone, so that a search can be resumed anywhere.
+
+    Args:
+        space: The search space.
+        rate: Probability that a setting of the architecture is redrawn.
+
+    Example:
+        >>> from smash import NasBench201Space
+        >>> MarkovChain(NasBench201Space()).cohort  # each step depends on the one before
+        1
     """
 
     name = "markov"
     cohort = 1
 
-    def base(self, history: Sequence[Scored[A]]) -> Scored[A]:
-        """Where the chain is: at the first of the best so far."""
-        return best(history)
+    def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
+        self._space, self._rate = space, rate
+
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Mutates the best architecture so far, the first of equals."""
+        base = best(history).architecture
+        return [self._space.mutate(base, rng, self._rate) for _ in range(n)]
 
 
-class GradientPerturbation(Perturbation[A]):
-    """Draws several changes of the base and proposes the one with the steepest descent.
+class GradientPerturbation(Strategy[A]):
+    """Draws a pool of perturbations and proposes the one with the steepest descent of the loss.
 
-    The encoding is discrete, so a step along the gradient is seldom an architecture. Instead, the
-    first-order change of the loss is computed for changes that are valid.
+    Encodings are discrete, so a step along the gradient is rarely an architecture. Instead, the
+    first-order change of the loss is computed for valid mutations.
 
     Args:
         space: The search space.
-        rate: Probability that a setting is redrawn.
-        pool: Changes to choose from.
+        slope: Computes the gradient of the loss at an architecture; see `Scorer.slope`.
+        rate: Probability that a setting of the architecture is redrawn.
+        pool: The number of perturbations to choose from.
+
+    Example:
+        >>> from smash import MemoryBankSpace
+        >>> space = MemoryBankSpace()
+        >>> GradientPerturbation(space, lambda base: lambda other: 0.0, pool=8).name
+        'gradient'
     """
 
     name = "gradient"
+    cohort = 100
 
-    def __init__(self, space: SearchSpace[A], rate: float = 0.05, pool: int = 16) -> None:
-        super().__init__(space, rate)
+    def __init__(
+        self,
+        space: SearchSpace[A],
+        slope: Callable[[A], Slope[A]],
+        rate: float = 0.05,
+        pool: int = 16,
+    ) -> None:
+        self._perturbation = Perturbation(space, rate)
+        self._slope = lru_cache(maxsize=1)(slope)  # all proposals have the same base
         self._pool = pool
 
-    def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Gives the change of the base that lowers the loss the most, to first order."""
-        base = self.base(history)
-        if base.slope is None:
-            raise InvalidValueError("strategy 'gradient' needs scores that carry a gradient")
-        slope = base.slope()
-        drawn = [self._change(base, rng) for _ in range(self._pool)]
-        return min(drawn, key=slope)
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Proposes of each pool the perturbation that lowers the loss most, to first order."""
+        slope = self._slope(best_random(history).architecture)
+        pools = (self._perturbation.propose(history, rng, self._pool) for _ in range(n))
+        return [min(pool, key=slope) for pool in pools]
+
+
+def best_random(history: Sequence[Candidate]) -> Candidate:
+    """Returns the best of the random architectures; of all if there are none."""
+    return best([each for each in history if each.strategy == RandomSampling.name] or history)

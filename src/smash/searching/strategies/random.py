@@ -1,4 +1,4 @@
-"""Random architectures."""
+"""Random search."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smash.searching.strategies.base import A, Scored, Strategy
+from smash.searching.strategies.base import A, Strategy
 from smash.spaces import SearchSpace
+from smash.study.candidate import Candidate
 
 
 class RandomSampling(Strategy[A]):
-    """Draws from the whole space."""
+    """Samples from the whole space.
+
+    Args:
+        space: The search space.
+
+    Example:
+        >>> from smash import NasBench201Space
+        >>> strategy = RandomSampling(NasBench201Space())
+        >>> len(strategy.propose([], np.random.default_rng(0), n=2))
+        2
+    """
 
     name = "random"
     cohort = 100
@@ -19,6 +30,6 @@ class RandomSampling(Strategy[A]):
     def __init__(self, space: SearchSpace[A]) -> None:
         self._space = space
 
-    def propose(self, history: Sequence[Scored[A]], rng: np.random.Generator) -> A:
-        """Draws an architecture; the history does not matter."""
-        return self._space.sample(rng)
+    def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
+        """Samples architectures, whatever the history."""
+        return [self._space.sample(rng) for _ in range(n)]

@@ -1,0 +1,65 @@
+"""Ranking candidates: by the score, or with a prior by score and proxy together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from smash.scoring.priors import joint_score, proxy_score
+from smash.scoring.rank_aggregation import Floats
+from smash.study.candidate import Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A candidate and its ranks, each from 0, the best, among all candidates.
+
+    Attributes:
+        candidate: The candidate.
+        score_rank: Rank by the score alone.
+        proxy_rank: Rank by the prior alone; None without a prior.
+    """
+
+    candidate: Candidate
+    score_rank: int
+    proxy_rank: int | None
+
+
+def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Ranked]:
+    """Ranks candidates, best first.
+
+    Candidates that a race dropped come last, of them those first that were dropped last. With a
+    prior, the others are ordered by `smash.scoring.priors.joint_score` among all candidates.
+
+    Args:
+        candidates: Settled candidates.
+        prior: Name of the proxy that gave their `Candidate.proxy`; None ranks by the score alone.
+    """
+    keys = [(each.partial, -each.examples, each.value) for each in candidates]
+    place = {key: number for number, key in enumerate(sorted(set(keys)))}
+    scores = np.array([place[key] for key in keys], dtype=np.float64)
+    joint, by_proxy = scores, None
+    if prior is not None and len(candidates):
+        values = [each.proxy for each in candidates]
+        joint = joint_score(scores, values)
+        by_proxy = _ranks(-proxy_score(prior, values))
+    by_score = _ranks(scores)
+    order = sorted(
+        range(len(candidates)), key=lambda at: (candidates[at].partial, joint[at], scores[at])
+    )
+    return [
+        Ranked(
+            candidate=candidates[at],
+            score_rank=by_score[at],
+            proxy_rank=None if by_proxy is None else by_proxy[at],
+        )
+        for at in order
+    ]
+
+
+def _ranks(values: Floats) -> list[int]:
+    """Ranks values from 0, the lowest; of equal ones the earlier is lower."""
+    ranks: list[int] = np.argsort(np.argsort(values, kind="stable"), kind="stable").tolist()
+    return ranks
