@@ -49,11 +49,6 @@ def test_images_that_are_there_take_no_more_room(monkeypatch):
     assert place([images, images], META)[1] is images
 
 
-def test_main_memory_is_a_number_of_bytes_or_unknown():
-    memory = smash.runtime.device.main_memory()
-    assert memory is None or memory > 2**27
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("share", [0.4, 0.0])
 def test_batches_are_the_same_on_a_gpu(data, monkeypatch, share):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import resource
-
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -9,17 +7,9 @@ from torch.overrides import TorchFunctionMode
 import smash
 from smash.errors import InvalidValueError
 from smash.io.tensors import load_tensors
-from smash.runtime.device import (
-    _container_limits,
-    autocast,
-    choose_device,
-    gradient_scaler,
-    machine_name,
-    main_memory,
-)
+from smash.runtime.device import autocast, choose_device, gradient_scaler, machine_name
 from smash.training.smash_network import SmashTraining
 from tests.conftest import TINY
-from tests.processes import in_process
 
 
 class Dtypes(TorchFunctionMode):
@@ -114,38 +104,3 @@ def test_choose_device_without_a_gpu_is_refused():
 def test_machine_name_is_one_line():
     assert machine_name(torch.device("cpu")).strip()
     assert "\n" not in machine_name(torch.device("cpu"))
-
-
-def _print_limited_memory(out):
-    resource.setrlimit(resource.RLIMIT_DATA, (2**33, 2**33))
-    out.write_text(str(main_memory()))
-
-
-def test_main_memory_under_a_process_limit_is_that_limit(tmp_path):
-    assert in_process(_print_limited_memory, tmp_path / "out") == 0
-    assert int((tmp_path / "out").read_text()) == min(main_memory(), 2**33)
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "limits"),
-    [
-        ("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": "500"}, [500]),
-        ("0::/a/b\n", {"a/b/memory.max": "300", "a/memory.max": "500"}, [300, 500]),
-        ("0::/\n", {"memory.max": "700"}, [700]),
-        (
-            "5:devices:/\n4:cpu,memory:/a\n0::/\n",
-            {"memory/a/memory.limit_in_bytes": "400", "memory/memory.limit_in_bytes": "900"},
-            [400, 900],
-        ),
-        ("0::/gone\n", {}, []),
-        (None, {}, []),
-    ],
-)
-def test_container_limits_are_those_of_all_groups_above(tmp_path, groups, files, limits):
-    if groups is not None:
-        (tmp_path / "groups").write_text(groups)
-    for name, content in files.items():
-        path = tmp_path / "root" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-    assert list(_container_limits(tmp_path / "groups", tmp_path / "root")) == limits

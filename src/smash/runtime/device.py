@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -119,46 +118,3 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return None
-
-
-def main_memory() -> int | None:
-    """Measures the memory that this process may use, in bytes; None if the system does not tell.
-
-    It is the machine's memory, or less if the process or its container has a limit.
-    """
-    limits = list(_container_limits())
-    with suppress(AttributeError, ValueError, OSError):  # not on every system
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(ImportError):  # not on Windows
-        import resource
-
-        soft = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-        limits += [limit for limit in soft if limit != resource.RLIM_INFINITY]
-    return min(limits, default=None)
-
-
-def _container_limits(
-    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
-    """Reads the memory limits of this process's control groups, in bytes.
-
-    Args:
-        groups: The groups of the process, one a line: ``NUMBER:CONTROLLERS:PATH``.
-        root: The folder of the control groups.
-    """
-    try:
-        lines = groups.read_text().splitlines()
-    except OSError:  # not on Linux
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = root / "memory" if controllers else root  # version 1 or 2
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            with suppress(OSError, ValueError):  # it does not exist, or is "max"
-                yield int((folder / name).read_text())
-            if folder == top:
-                break

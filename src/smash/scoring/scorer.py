@@ -23,6 +23,7 @@ from smash.evaluation import error_of, misses, predict
 from smash.hypernet import SmashNetwork
 from smash.hypernet.smash_network import State
 from smash.runtime.device import autocast
+from smash.runtime.memory import release_memory
 from smash.runtime.rng import torch_generator
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Score
 
@@ -185,9 +186,11 @@ class Scorer:
         begin, end = [0, *self.rungs][rung : rung + 2]
         order = self._order[begin:end]
         with autocast(self.device, self.precision):
-            return predict(
+            predicted = predict(
                 log_probabilities, self._scored, self._normalise, self._batch_size, order
             )
+        release_memory()
+        return predicted
 
     def ranking_values(self, predicted: Tensor, begin: int = 0) -> Tensor:
         """Computes the ranking quantity of each example; its mean over all is the score.

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from smash.runtime.device import main_memory
 from smash.runtime.executor import Executor, Future
+from smash.runtime.memory import main_memory
 from smash.runtime.signals import Interruption
 from smash.scoring.scorer import GeneratedChild, Scorer
 from smash.study.candidate import Candidate

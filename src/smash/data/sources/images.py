@@ -25,7 +25,7 @@ from torch import Tensor
 from smash.data.dataset import MIN_SIDE
 from smash.errors import DataError, shortened
 from smash.io.text import as_size
-from smash.runtime.device import main_memory
+from smash.runtime.memory import main_memory
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}

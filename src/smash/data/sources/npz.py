@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smash.errors import DataError, shortened
-from smash.runtime.device import main_memory
+from smash.runtime.memory import main_memory
 
 _SUFFIX = ".npy"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that NumPy writes
