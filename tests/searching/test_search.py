@@ -235,3 +235,12 @@ def test_search_in_half_precision_predicts_in_it(run, precision):
     smash.search(run, random=1, perturb=0, markov=0, precision=precision, device="cpu")
     with pytest.raises(RunStateError, match=f"precision was {precision}"):
         smash.search(run, random=2, perturb=0, markov=0, device="cpu")
+
+
+def test_search_takes_over_the_limits_of_the_training(digits, tmp_path):
+    run = smash.train(
+        digits, tmp_path / "run", space="mobile", preset="tiny", max_params=5000, epochs=1
+    )
+    study = smash.search(run, random=6, perturb=2, markov=0)
+    assert max(one.params for one in study.candidates()) <= 5000
+    assert study.settings["max_params"] == 5000

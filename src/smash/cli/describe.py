@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from smash.cli.options import announce
 from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import Latency, measure_latency
 from smash.run.run import Run
+from smash.runtime.device import choose_device
 from smash.spaces.base import SearchSpace
 from smash.spaces.task import Task
 from smash.training.loop import steps_per_epoch
@@ -48,6 +50,19 @@ def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[
         Size(name, measure_cost(space, one, task), measure_latency(space, one, task, device))
         for name, one in architectures.items()
     ]
+
+
+def announce_sizes(run: Run, device: str, limits: Mapping[str, int | None]) -> None:
+    """Tells the user the sizes of a space, and which limits are looser than those of training."""
+    lines = describe_sizes(sizes_of(run.space, run.data.task, choose_device(device)))
+    for name, limit in limits.items():
+        trained = getattr(run.settings.training, name)
+        if trained is not None and limit is not None and limit > trained:
+            lines.append(
+                f"{name} {limit:,} is more than the {trained:,} of the training: larger children "
+                "have weights that were never learned, and are ranked less well"
+            )
+    announce(lines)
 
 
 def describe_sizes(sizes: list[Size]) -> list[str]:

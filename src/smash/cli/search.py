@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smash.cli.options import RunArgument, announce, open_run, say, settings_options
+from smash.cli.options import RunArgument, open_run, say, settings_options
 from smash.cli.tables import print_candidates, print_latencies, print_pareto_front
 from smash.run.layout import check_trained, find_run
 from smash.searching.settings import SearchSettings
@@ -13,11 +13,18 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
     """Rank architectures of a trained run."""
     find_run(run)
     check_trained(run)
+    from smash.cli.describe import announce_sizes
     from smash.runtime.progress import on_terminal
     from smash.searching.search import search as search_run
 
     opened = open_run(run)
-    study = search_run(opened, settings, progress=on_terminal, announce=announce)
+    limits = {"max_params": settings.max_params, "max_macs": settings.max_macs}
+    study = search_run(
+        opened,
+        settings,
+        progress=on_terminal,
+        announce=lambda run: announce_sizes(run, settings.device, limits),
+    )
     print_candidates(study, 5)
     if settings.objectives:
         print_pareto_front(study)

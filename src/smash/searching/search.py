@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from smash.cli.describe import describe_sizes, sizes_of
 from smash.config import refuse_changes
 from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
@@ -39,7 +38,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     progress: Progress = silent,
-    announce: Callable[[list[str]], None] | None = None,
+    announce: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Study:
     """Ranks architectures: random ones, mutations of the best, and a Markov chain from there.
@@ -52,7 +51,7 @@ def search(
         run: A run whose training has finished.
         settings: The settings; the defaults if None.
         progress: Shows progress.
-        announce: Called before the search, with lines on the sizes of architectures of the space.
+        announce: Called with the run before the search.
         **changes: Fields of `SearchSettings` that replace those of `settings`.
 
     Returns:
@@ -65,13 +64,14 @@ def search(
         ServerError: The server of the study fails.
     """
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)
+    settings = inherit_limits(settings, run)
     check_trained(run.path)
     server = Server.choose(run.path, settings.storage)
     device = choose_device(settings.device)
     network = run.network(device)
     space, task = run.space, run.data.task
     if announce:
-        announce(describe_sizes(sizes_of(space, task, device)))
+        announce(run)
     stopwatch = Stopwatch(space, task, device, MeasurementLog(run.path / LATENCIES))
     settings.budget.check_feasible(space, task, stopwatch)
     if settings.strategy == "gradient":
@@ -97,6 +97,17 @@ def search(
             loop = SearchLoop(run, study, scorer, proposer, settings, executor, interruption)
             loop.run(_phases(run, settings, scorer), progress)
         return study
+
+
+def inherit_limits(settings: SearchSettings, run: Run) -> SearchSettings:
+    """Takes over the limits of the training, where the search has none of its own."""
+    plan = run.settings.training
+    inherited = {
+        name: getattr(plan, name)
+        for name in ("max_params", "max_macs")
+        if getattr(settings, name) is None and getattr(plan, name) is not None
+    }
+    return settings.replaced(**inherited) if inherited else settings
 
 
 def _phases(
