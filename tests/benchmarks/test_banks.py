@@ -18,7 +18,7 @@ LOSSES = np.asarray([1.5, 1.7, 1.4, 1.6, 1.3])
 @pytest.mark.parametrize(("twice", "real"), [(5, (FIRST + SECOND) / 2), (3, FIRST)])
 def test_print_table_where_all_were_trained_twice_judges_by_the_mean(capsys, twice, real):
     known, again = (
-        [SimpleNamespace(id=str(index), truth=truth) for index, truth in enumerate(each)]
+        [SimpleNamespace(id=str(index), accuracy=truth) for index, truth in enumerate(each)]
         for each in (FIRST, SECOND[:twice])
     )
     banks.print_table(known, again, {"none": LOSSES}, {"params": PARAMS[:, None]})

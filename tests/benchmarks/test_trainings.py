@@ -120,4 +120,4 @@ def test_table_of_memory_banks_holds_architectures_of_its_space(table, options, 
     space = trainings.banks(options or trainings.OPTIONS)
     known = read_table(RESULTS / table, "accuracy", space)
     assert len(known) == count
-    assert all(0.45 < one.truth < 0.6 for one in known)
+    assert all(0.45 < one.accuracy < 0.6 for one in known)
