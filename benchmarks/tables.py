@@ -23,6 +23,7 @@ from typing import Any
 from smash.cli.original.flags import FLAGS
 from smash.config import LoadSettings, Settings, describe
 from smash.correlation.settings import CorrelateSettings
+from smash.searching.settings import SearchSettings
 from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +147,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "fuzzing": fuzzing,
     "flags": flags,
     "settings of train": partial(settings, TrainSettings),
+    "settings of search": partial(settings, SearchSettings),
     "settings of retrain": partial(settings, RetrainSettings),
     "settings of compare": partial(settings, CompareSettings),
     "settings of correlate": partial(settings, CorrelateSettings),
