@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import shutil
 import sysconfig
 import tempfile
@@ -20,6 +22,7 @@ from smash.run.child import Child
 from smash.spaces.baselines import make_baseline
 from smash.spaces.task import Task
 from tests.exporting.answers import assert_same, filled, images_for, signature_for
+from tests.processes import in_process
 
 TASK = Task(channels=1, size=(4, 4), classes=3)
 
@@ -136,3 +139,22 @@ def test_command_reports_files_and_difference(finished, tmp_path, command):
     assert "checked with batches of 1 and 5 examples" in shown.err
     assert command("export", str(child), "--to", "x.pt").code == 2
     assert command("export", str(tmp_path)).code == 2
+
+
+def _export_with_a_file_size_limit(child, path):
+    """Exports as on a disk that becomes full after 1000 bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    try:
+        export(Child.open(child), path)
+    except OSError as error:
+        assert error.errno == errno.EFBIG
+        assert error.filename == str(path)
+    else:
+        raise AssertionError("it was written")
+
+
+@pytest.mark.parametrize("name", ["m.py", "m.safetensors", "m.onnx"])
+def test_export_on_a_full_disk_names_the_file_and_leaves_nothing(finished, tmp_path, name):
+    (child,) = (finished / "children").iterdir()
+    assert in_process(_export_with_a_file_size_limit, child, tmp_path / name) == 0
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from smash.exporting.quantisation import Quantisation, compare, quantise
 from smash.exporting.safetensors import read_safetensors, write_safetensors, write_weights
 from smash.exporting.signature import Signature
 from smash.exporting.standalone import find_source, write_code
-from smash.io.files import make_folder, sync_folder
+from smash.io.files import make_folder, named_errors, sync_folder
 from smash.run.child import Child
 from smash.run.layout import ARCHITECTURE, MODEL
 
@@ -197,7 +197,7 @@ def _place(files: tuple[Path, ...]) -> Iterator[Path]:
     """Gives a folder for files of these names, which then replace them all, unless one fails."""
     parent = files[0].absolute().parent
     make_folder(parent)
-    with TemporaryDirectory(prefix=".export-", dir=parent) as folder:
+    with named_errors(files[0]), TemporaryDirectory(prefix=".export-", dir=parent) as folder:
         yield Path(folder)
         for file in files[::-1]:  # The file that needs the others comes last.
             written = Path(folder) / file.name

@@ -19,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from smash.errors import NotFoundError, RunStateError
+from smash.errors import NotFoundError, RunStateError, SmashError
 
 _MAX_BYTES = 2**26  # of a JSON, TOML or JSON-lines file
 _ABANDONED = 3600  # seconds after which the writer of a temporary file is gone
@@ -295,9 +295,11 @@ def _end_of_lines(file: FileIO) -> int:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Re-raises `OSError` with the name of the target file."""
+    """Re-raises `OSError` with the name of the target file; errors of this package are kept."""
     try:
         yield
+    except SmashError:
+        raise
     except OSError as error:
         message = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, message, str(path)) from None
