@@ -158,7 +158,6 @@ class SmashNetwork(nn.Module):
 
         return change
 
-    @torch.no_grad()
     def state(self, architecture: Any, images: Tensor) -> State:
         """Computes the whole state of a child, which loads with `load_state_dict`.
 
@@ -166,6 +165,22 @@ class SmashNetwork(nn.Module):
             architecture: An architecture of the space.
             images: The sample of training examples, N×channels×spatial, normalised, that
                 BatchNorm statistics are computed on.
+        """
+        return self.generate(architecture, images)[1]
+
+    @torch.no_grad()
+    def generate(
+        self, architecture: Any, images: Tensor
+    ) -> tuple[Callable[[Tensor], Tensor], State]:
+        """Generates a child with its state, as `child` and `state` do, building it once.
+
+        Args:
+            architecture: An architecture of the space.
+            images: The sample of training examples, N×channels×spatial, normalised, that
+                BatchNorm statistics are computed on.
+
+        Returns:
+            A function from images to logits, and the state.
         """
         # Only BatchNorms are in training mode: with dropout, states would differ.
         child = self.space.build(architecture, self.task).eval()
@@ -177,9 +192,13 @@ class SmashNetwork(nn.Module):
                 module.train()
                 module.momentum = None  # cumulative mean: the statistics of the one batch
         functional_call(child, state, (images,))
-        return {name: tensor.clone() for name, tensor in state.items()}
+        state = {name: tensor.clone() for name, tensor in state.items()}
+        return _with_state(child.eval(), state), state
 
     def child(self, architecture: Any, state: State) -> Callable[[Tensor], Tensor]:
         """Gives the child in eval mode with a state that `state` gave: maps images to logits."""
-        child = self.space.build(architecture, self.task).eval()
-        return lambda images: functional_call(child, state, (images,))
+        return _with_state(self.space.build(architecture, self.task).eval(), state)
+
+
+def _with_state(child: nn.Module, state: State) -> Callable[[Tensor], Tensor]:
+    return lambda images: functional_call(child, state, (images,))

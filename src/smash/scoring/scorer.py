@@ -150,10 +150,12 @@ class Scorer:
 
     def generate(self, architecture: Any) -> GeneratedChild:
         """Generates the child of an architecture, with the weights of each network."""
-        networks = (self.network, *self._snapshots)
         images = self._calibration_images
-        states = [network.state(architecture, images) for network in networks]
-        return GeneratedChild(architecture, states)
+        generated = [
+            network.generate(architecture, images) for network in (self.network, *self._snapshots)
+        ]
+        modules, states = zip(*generated, strict=True)
+        return GeneratedChild(architecture, states, modules)
 
     def predict(self, architecture: Any) -> Tensor:
         """Predicts all examples: log-probabilities, (examples, classes).

@@ -1,9 +1,9 @@
-"""A study on a PostgreSQL server: many searches at once, on as many machines.
+"""A study on a PostgreSQL server, for many searches at once on as many machines.
 
-The run folder keeps where its study is, in storage.json, and never a password. Searches share the
-work by claims, which are advisory locks: the server lets go of one when its connection ends,
-however that is, so a claim outlives nobody. Claims only spare work. That none is counted twice
-rests on the study, of which readers take each architecture once; see `smash.study.study`.
+The run folder names the server in storage.json, and never holds a password. Searches share the work
+by claims, which are advisory locks: the server releases them when the connection ends, even on
+SIGKILL. Claims only save work. That no architecture counts twice is guaranteed by the study, whose
+readers take each architecture once; see `smash.study.study`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from smash.errors import (
     RunStateError,
     ServerError,
 )
-from smash.io.files import read_json, require, write_json
+from smash.io.records import Record
 from smash.run.layout import STORAGE, STUDY, network_digest
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _FORM = "postgresql://USER@HOST/DATABASE"
 _OPTIONS = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
-"""Of a connection, in the URL; all others, and passwords, belong to the user's environment."""
+"""Options that a URL may set; all others, and passwords, belong to the user's environment."""
 
 _CONNECTION = {
     "client_encoding": "utf8",
-    # Seconds, until a server that says nothing is taken for gone.
+    # Seconds until a silent server counts as gone.
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -45,88 +45,97 @@ _CONNECTION = {
 _KEEPALIVES = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
-"""So that the server notices as soon when the machine of a worker has lost its power."""
+"""Lets the server notice as soon that a worker's machine has lost power."""
+
+
+class StorageRecord(Record):
+    """The content of storage.json."""
+
+    url: str
+    """URL of the server, without a password."""
+
+    name: str
+    """Name of the study on the server."""
 
 
 class Server:
-    """The server that keeps a study.
+    """A server that holds a study.
 
     Args:
-        url: Where it is.
-        name: Name of the study there.
-        known: Whether the study has been reached before: then what fails is the server.
+        url: URL of the server.
+        name: Name of the study on the server.
+        known: Whether the study was reached before. Then a failure is one of the server, and not a
+            wrong URL.
     """
 
     def __init__(self, url: URL, name: str, *, known: bool) -> None:
         self._url, self._name, self._known = url, name, known
 
     def __str__(self) -> str:
-        """Where it is, as it is given and kept."""
+        """Formats the URL as the user gives it."""
         return self._url.set(drivername="postgresql").render_as_string()
 
     @classmethod
-    def choose(cls, run: Path, given: str | None) -> Server | None:
-        """The server for a search of a run; None where the study is kept in the run folder.
+    def choose(cls, run: Path, url: str | None) -> Server | None:
+        """Chooses the server for a search of a run; None keeps the study in the run folder.
 
         Args:
             run: The run folder.
-            given: The URL as the user gave it, if any.
+            url: The URL as the user gave it, if any.
 
         Raises:
             InvalidValueError: The URL is wrong.
             RunStateError: The run has a study elsewhere.
         """
-        kept = cls.of(run)
-        if given is None:
-            return kept
-        url = parse_url(given)
-        # Copies of a run on several machines share a study, and copies of another name do not.
-        name = "".join(sign for sign in run.resolve().name if sign.isprintable())
-        asked = cls(url, f"{name}-{network_digest(run)}", known=False)
-        if kept is not None and str(kept) != str(asked):
+        stored = cls.of(run)
+        if url is None:
+            return stored
+        # Copies of a run on several machines share a study; copies under another name do not.
+        name = "".join(letter for letter in run.resolve().name if letter.isprintable())
+        server = cls(parse_url(url), f"{name}-{network_digest(run)}", known=False)
+        if stored is not None and str(stored) != str(server):
             raise RunStateError(
-                f"the study of run {str(run)!r} is in {kept}, got {asked}: leave out --storage, "
+                f"the study of run {str(run)!r} is in {stored}, got {server}: leave out --storage, "
                 f"or search in a copy of the run without its {STORAGE}"
             )
         journal = run / STUDY
-        if kept is None and journal.is_file() and journal.stat().st_size:
+        if stored is None and journal.is_file() and journal.stat().st_size:
             raise RunStateError(
-                f"the study of run {str(run)!r} is in its {STUDY}, got {asked}: leave out "
+                f"the study of run {str(run)!r} is in its {STUDY}, got {server}: leave out "
                 f"--storage, or search in a copy of the run without its {STUDY}"
             )
-        return kept or asked
+        return stored or server
 
     @classmethod
     def of(cls, run: Path) -> Server | None:
-        """The server that a run folder names; None where it names none.
+        """Returns the server that a run folder names; None if it names none.
 
         Raises:
-            RunStateError: What it names is damaged.
+            RunStateError: storage.json is damaged.
         """
         path = run / STORAGE
         if not path.is_file():
             return None
-        kept = read_json(path)
-        require(kept, path, url=str, name=str)
-        if not kept["name"].isprintable():
-            raise RunStateError(f"{path} is damaged: 'name' is {kept['name']!r:.60}")
+        stored = StorageRecord.read(path)
+        if not stored.name.isprintable():
+            raise RunStateError(f"{path} is damaged: name is {stored.name!r:.60}")
         try:
-            return cls(parse_url(kept["url"]), kept["name"], known=True)
+            return cls(parse_url(stored.url), stored.name, known=True)
         except InvalidValueError as error:
             raise RunStateError(f"{path} is damaged: {error}") from None
 
     def open(self, run: Path, *, create: bool) -> optuna.Study:
-        """Opens the study; where it is made, the run folder keeps where it is.
+        """Opens the study; the run folder then names the server.
 
         Raises:
-            InvalidValueError: A server that was never reached cannot be.
-            NotFoundError: The study is not there.
-            RunStateError: The server's tables are those of another Optuna.
+            InvalidValueError: A server that was never reached cannot be reached.
+            NotFoundError: The study does not exist.
+            RunStateError: The tables on the server are those of another version of Optuna.
             ServerError: The server cannot be reached.
         """
         from sqlalchemy import create_engine
 
-        # Optuna makes its tables where they are not there, which two must not do at once.
+        # Optuna creates its tables if they do not exist, which two must not do at once.
         with self.reaching(), self._lock("tables", wait=True):
             engine = create_engine(self._url, pool_pre_ping=True, connect_args=_CONNECTION)
             try:
@@ -135,7 +144,9 @@ class Server:
                 )
             except RuntimeError as error:
                 reason = " ".join(str(error).split())
-                raise RunStateError(f"{self} is of another Optuna: {reason}") from None
+                raise RunStateError(
+                    f"{self} belongs to another version of Optuna: {reason}"
+                ) from None
             if self._name in optuna.get_all_study_names(storage):
                 study = optuna.load_study(storage=storage, study_name=self._name)
             elif create:
@@ -146,18 +157,18 @@ class Server:
                     f"study {self._name!r} is not in {self}: restore it, or remove {STORAGE} from "
                     "the run and search anew"
                 )
-        weakref.finalize(study, engine.dispose)  # closes the connections: Optuna has no word for it
+        weakref.finalize(study, engine.dispose)  # Optuna offers no way to close connections
         if not self._known:
-            write_json(run / STORAGE, {"url": str(self), "name": self._name})
+            StorageRecord(url=str(self), name=self._name).write(run / STORAGE)
             self._known = True
         return study
 
     def claim(self, work: str, *, wait: bool = False) -> AbstractContextManager[bool]:
-        """Claims a piece of work on the study, and gives whether nobody else has it.
+        """Claims a piece of work on the study; gives whether no other search has it.
 
         Args:
-            work: Its name.
-            wait: Whether to wait for another who has it.
+            work: Name of the work.
+            wait: Whether to wait for another search that has it.
         """
         return self._lock(f"{self._name} {work}", wait=wait)
 
@@ -171,14 +182,14 @@ class Server:
         options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
         with self.reaching():
             engine = create_engine(self._url, connect_args=_CONNECTION, **options)
-            with engine.connect() as connection:  # whose end lets go
+            with engine.connect() as connection:  # closing it releases the lock
                 connection.execute(text(_KEEPALIVES))
-                got = connection.scalar(text(f"SELECT {function}(:key)"), {"key": key})
-                yield wait or bool(got)
+                locked = connection.scalar(text(f"SELECT {function}(:key)"), {"key": key})
+                yield wait or bool(locked)
 
     @contextmanager
     def reaching(self) -> Iterator[None]:
-        """Puts what goes wrong between here and the server into words."""
+        """Turns errors of the server and its driver into `ServerError` or `InvalidValueError`."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -195,24 +206,24 @@ class Server:
         raise InvalidValueError(f"storage {self} cannot be used ({reason}): give {_FORM}")
 
 
-def parse_url(given: str) -> URL:
-    """Reads a URL, and never repeats what may be a password.
+def parse_url(text: str) -> URL:
+    """Parses the URL of a PostgreSQL server; messages never repeat what may be a password.
 
     Raises:
-        InvalidValueError: It is none of a PostgreSQL server, or holds a password.
-        MissingExtraError: What speaks to the server is not installed.
+        InvalidValueError: It is no such URL, or holds a password.
+        MissingExtraError: The driver is not installed.
     """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        url = make_url(given)
+        url = make_url(text)
     except (ArgumentError, ValueError):
         url = None
-    parts = (given, url.username or "", url.database or "") if url else ()
+    parts = (text, url.username or "", url.database or "") if url else ()
     drivers = ("postgresql", "postgres", "postgresql+psycopg")
     if not url or url.drivername not in drivers or not "".join(parts).isprintable():
-        scheme, mark, _ = given.partition("://")
+        scheme, mark, _ = text.partition("://")
         raise InvalidValueError(f"storage must be {_FORM}, got {scheme[:20] + mark + '…'!r}")
     faults = [
         f"storage may set {', '.join(_OPTIONS)}, got {name!r}: set others by the PG* variables"
@@ -224,12 +235,12 @@ def parse_url(given: str) -> URL:
             "storage must not hold a password, got 'postgresql://…': put it into ~/.pgpass or "
             f"PGPASSWORD, and give {_FORM}"
         ]
-    elif set("{}") & set(given):  # which Optuna would fill in
-        faults.append("storage must not hold braces: give a database of another name")
+    elif set("{}") & set(text):  # Optuna would substitute them
+        faults.append("storage must not hold braces: use a database with another name")
     if faults:
         raise InvalidValueError(*faults)
     try:
-        import psycopg  # noqa: F401 # which SQLAlchemy loads by name
+        import psycopg  # noqa: F401 # SQLAlchemy loads it by name
     except ImportError:
         raise MissingExtraError(
             "psycopg is not installed: pip install 'smash-nas[postgres]', or leave out --storage"
@@ -238,6 +249,10 @@ def parse_url(given: str) -> URL:
 
 
 def _reason(error: BaseException) -> str:
-    """What the server or the driver said, without the statement that SQLAlchemy adds."""
-    cause: Any = error.__cause__ if not hasattr(error, "orig") and error.__cause__ else error
-    return " ".join(str(getattr(cause, "orig", None) or cause).split())[:300]
+    """Extracts the message of the server or driver, without the SQL that SQLAlchemy adds."""
+    from sqlalchemy.exc import DBAPIError
+
+    # Optuna wraps the errors of SQLAlchemy, and SQLAlchemy those of the driver.
+    cause: Any = error if isinstance(error, DBAPIError) else error.__cause__ or error
+    reason = cause.orig if isinstance(cause, DBAPIError) else None
+    return " ".join(str(reason or cause).split())[:300]
