@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import smash.data
 from smash.data import DATASETS, Augmentation, load_data, normalise
 from smash.errors import InvalidValueError, NotFoundError
 from smash.spaces.task import Task
+from tests.processes import in_process
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +62,13 @@ def test_global_random_state_is_neither_used_nor_moved(digits):
     assert before[1] == str(np.random.get_state())
 
 
-def test_fingerprint_is_the_same_in_another_process(digits):
-    code = "import smash.data; print(smash.data.load_data('digits').settings.fingerprint)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == digits.settings.fingerprint
+def _write_fingerprint(path):
+    path.write_text(load_data("digits").settings.fingerprint)
+
+
+def test_fingerprint_is_the_same_in_another_process(digits, tmp_path):
+    assert in_process(_write_fingerprint, tmp_path / "fingerprint") == 0
+    assert (tmp_path / "fingerprint").read_text() == digits.settings.fingerprint
 
 
 def test_fingerprint_tells_data_apart(tmp_path):

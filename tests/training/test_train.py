@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from smash.io.tensors import load_tensors
 from smash.training.optim import make_optimizer, scheduled_rate
 from smash.training.train import begin
 from tests.conftest import TINY
+from tests.processes import in_process
 
 
 def weights_of(run):
@@ -53,18 +52,18 @@ def test_train_interrupted_and_resumed_gives_the_same_result(digits, tmp_path, m
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(cut).items())
 
 
+def _write_scores(run, path):
+    torch.set_num_threads(1)
+    run = smash.train(smash.load_data("digits"), run, epochs=1, **TINY)
+    study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
+    candidates = [[one.id, one.loss, one.error] for one in study.candidates()]
+    path.write_text(json.dumps([metrics_of(run), candidates]))
+
+
 def test_train_with_the_same_seed_in_another_process_gives_the_same_run(run, tmp_path):
     study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
-    code = f"""
-import json, torch, smash
-torch.set_num_threads(1)
-run = smash.train(smash.load_data("digits"), {str(tmp_path / "other")!r}, epochs=1, **{TINY!r})
-study = smash.search(run, random=2, perturb=1, markov=1, device="cpu")
-rows = [{{k: v for k, v in row.items() if k != "seconds"}} for row in run.metrics.rows()]
-print(json.dumps([rows, [[one.id, one.loss, one.error] for one in study.candidates()]]))
-"""
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    rows, candidates = json.loads(other.stdout)
+    assert in_process(_write_scores, tmp_path / "other", tmp_path / "scores") == 0
+    rows, candidates = json.loads((tmp_path / "scores").read_text())
     assert rows == metrics_of(run)
     assert candidates == [[one.id, one.loss, one.error] for one in study.candidates()]
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import smash
+from smash.cli.original.commands import relaunch
 from smash.cli.original.flags import DATASETS, FLAGS, flags_of, read
 from smash.cli.original.translate import (
     data_settings,
@@ -32,6 +33,7 @@ from smash.spaces import MemoryBankSpace
 from smash.spaces.memory_bank.options import MemoryBankOptions
 from smash.study.study import Study
 from tests.answers import Answer
+from tests.processes import in_process
 
 ROOT = Path(__file__).parents[3]
 
@@ -421,18 +423,18 @@ def test_parallel_on_one_device_goes_on(call):
     assert Run.open("weights/net").trained
 
 
+def _relaunch(folder, data, argv):
+    os.chdir(folder)
+    os.environ.update(SMASH_DATA=str(data), OMP_NUM_THREADS="1")
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    relaunch(2, str(ROOT / "train.py"), argv)
+
+
 def test_relaunch_trains_in_several_processes(files, tmp_path):
     argv = [*TINY, "--epochs", "1", "--batch-size", "10", "--save-weights", "net", "--parallel"]
-    code = (
-        "from smash.cli.original.commands import relaunch\n"
-        f"relaunch(2, {str(ROOT / 'train.py')!r}, {argv!r})"
-    )
-    environment = {**os.environ, "SMASH_DATA": str(files), "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.count("the mean over random architectures") == 1
+    assert in_process(_relaunch, tmp_path, files, argv) == 0, (tmp_path / "err").read_text()
+    assert (tmp_path / "out").read_text().count("the mean over random architectures") == 1
     training = Run.open(tmp_path / "weights" / "net").settings.training
     assert (training.processes, training.batch_size) == (2, 5)
 
