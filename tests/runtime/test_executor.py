@@ -51,7 +51,7 @@ def _search_without_ray(path):
     assert "ray" not in sys.modules
 
 
-def test_a_search_here_imports_no_ray(copied):
+def test_search_in_this_process_does_not_import_ray(copied):
     assert in_process(_search_without_ray, copied) == 0
 
 
@@ -75,7 +75,7 @@ def _free_port():
     ],
     ids=["word", "port", "scheme", "nobody there"],  # the same in each process: the port is not
 )
-def test_a_wrong_address_is_one_line(command, copied, address, words):
+def test_command_with_a_wrong_ray_address_fails_in_one_line(command, copied, address, words):
     before = content(copied)
     for line in (
         f"search {copied} --random 9 --perturb 1 --markov 1 --ray {address}",
@@ -88,7 +88,7 @@ def test_a_wrong_address_is_one_line(command, copied, address, words):
     assert content(copied) == before
 
 
-def test_without_ray_is_said_what_to_install(command, copied, monkeypatch):
+def test_command_without_ray_names_the_extra(command, copied, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     answer = command("search", str(copied), "--random", "9", "--ray", "auto", "--device", "cpu")
     assert answer.code == 2
@@ -112,20 +112,20 @@ def test_without_ray_is_said_what_to_install(command, copied, monkeypatch):
         ),
     ],
 )
-def test_wrong_ranks_are_one_line(command, copied, options, words):
+def test_retrain_with_wrong_ranks_fails_in_one_line(command, copied, options, words):
     answer = command("retrain", str(copied), *options.split(), "--device", "cpu")
     assert (answer.code, len(answer.faults)) == (2, 1), answer.err
     assert words in answer.faults[0]
 
 
-def test_ray_is_for_what_is_trained(command, copied):
+def test_correlate_of_a_table_refuses_ray(command, copied):
     line = f"correlate {copied} --table t.csv --column accuracy --ray auto"
     answer = command(*line.split())
     assert answer.code == 2
     assert "ray is for what is trained, not for a table: leave it out" in answer.faults[0]
 
 
-def test_several_ranks_are_trained_one_after_the_other(command, copied):
+def test_retrain_of_several_ranks_trains_each_once(command, copied):
     line = f"retrain {copied} --ranks 1,0-1 --epochs 1 --seed 3 --device cpu"
     first = command(*line.split())
     assert first.code == 0

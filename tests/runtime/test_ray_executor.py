@@ -78,7 +78,7 @@ def killing(cluster, after):
     return shown
 
 
-def test_a_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched):
+def test_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched):
     shutil.copytree(searched / "trained", searched / "far")
     run = smash.Run.open(searched / "far")
     study = smash.search(run, **SEARCH, ray="auto", progress=killing(cluster, after=7))
@@ -90,7 +90,7 @@ def test_a_search_that_loses_a_machine_ends_in_the_same_study(cluster, searched)
     assert content(run.path)["study.journal"].count(b'"op_code":4') == 27  # trials created
 
 
-def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched):
+def test_children_trained_on_a_cluster_are_those_trained_here(cluster, searched):
     for name in ("one", "several"):
         shutil.copytree(searched / "here", searched / name)
     here = retrain_several(smash.Run.open(searched / "one"), [0, 1, 2], **TRAIN)
@@ -106,7 +106,7 @@ def test_children_of_a_cluster_are_those_that_are_trained_here(cluster, searched
     assert [child.record.id for child in again] == [there[2].record.id, there[0].record.id]
 
 
-def test_a_check_of_the_ranking_that_loses_a_machine_finds_the_same(cluster, searched):
+def test_correlate_that_loses_a_machine_finds_the_same(cluster, searched):
     if not cluster.worker_nodes:  # another test has killed it
         cluster.add_node(**MACHINE)
     runs = [

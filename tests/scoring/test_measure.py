@@ -30,7 +30,7 @@ def drawn(cells):
     return [(str(number), each) for number, each in enumerate(architectures)]
 
 
-def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, drawn, tmp_path):
+def test_generated_synflow_measures_the_weights_that_are_scored(cells, drawn, tmp_path):
     found = measure_proxy(
         cells, "generated-synflow", drawn, MeasurementLog(tmp_path / "trust.jsonl"), CPU
     )
@@ -43,7 +43,7 @@ def test_generated_synflow_is_synflow_of_the_weights_that_are_scored(cells, draw
         assert numbers == pytest.approx(Synflow()(subject, images, torch.Generator()))
 
 
-def test_of_another_network_it_is_measured_anew(cells, drawn, digits, tmp_path):
+def test_proxy_of_another_network_is_measured_anew(cells, drawn, digits, tmp_path):
     other = smash.train(
         digits, tmp_path / "run", epochs=1, space="nas-bench-201", options=TINY, proxy_size=4,
         seed=1, device="cpu",
@@ -57,7 +57,7 @@ def test_of_another_network_it_is_measured_anew(cells, drawn, digits, tmp_path):
 
 
 @pytest.mark.parametrize("name", PROXY_NAMES)
-def test_what_is_kept_is_not_measured_again(name, cells, drawn, tmp_path):
+def test_logged_values_are_not_measured_again(name, cells, drawn, tmp_path):
     path = tmp_path / "trust.jsonl"
     first = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU)
     kept = path.read_bytes()

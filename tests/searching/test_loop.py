@@ -58,16 +58,6 @@ def scorer(trained):
     return Scorer(trained.network(torch.device("cpu")), trained.data)
 
 
-def test_examples_of_each_rung_are_a_fair_sample(trained, scorer):
-    labels = scorer.labels.numpy()
-    shares = np.bincount(trained.data.val.labels.numpy()) / len(trained.data.val)
-    for seen in (20, 100, 200, 400):
-        counts = np.bincount(labels[:seen], minlength=10)
-        assert np.abs(counts - seen * shares).max() < 2
-    classes = np.bincount(labels, minlength=10)
-    assert (classes == np.bincount(trained.data.val.labels.numpy())).all()  # each example once
-
-
 def test_partial_scores_are_those_of_the_first_examples(trained, raced, scorer):
     candidates = raced.candidates()
     assert len(candidates) == 22

@@ -221,19 +221,9 @@ def test_scores_do_not_depend_on_the_batch_size(run):
     assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_search_in_half_precision_predicts_in_it(run, precision):
-    scorers = [
-        Scorer(run.network(torch.device("cpu")), run.data, precision=name)
-        for name in ("fp32", precision)
-    ]
-    architecture = run.space.smallest()
-    whole, half = (scorer.predict(architecture) for scorer in scorers)
-    assert half.dtype == torch.float32
-    assert not torch.equal(half, whole)
-    torch.testing.assert_close(half, whole, atol=0.1, rtol=0.1)
-    smash.search(run, random=1, perturb=0, markov=0, precision=precision, device="cpu")
-    with pytest.raises(RunStateError, match=f"precision was {precision}"):
+def test_search_in_another_precision_is_refused(run):
+    smash.search(run, random=1, perturb=0, markov=0, precision="bf16", device="cpu")
+    with pytest.raises(RunStateError, match="precision was bf16"):
         smash.search(run, random=2, perturb=0, markov=0, device="cpu")
 
 

@@ -34,7 +34,7 @@ def get(app, path):
 
 
 @pytest.mark.filterwarnings("default")  # of its own
-def test_it_shows_candidates_as_they_come(tmp_path):
+def test_dashboard_shows_candidates_as_they_are_committed(tmp_path):
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

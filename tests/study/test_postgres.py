@@ -114,7 +114,7 @@ def wait_for(process, count, what):
         time.sleep(0.01)
 
 
-def test_a_study_on_a_server_is_the_study_of_a_journal(fresh, storage, command):
+def test_study_on_a_server_is_that_of_a_journal(fresh, storage, command):
     counts = {"random": 5, "perturb": 2, "markov": 2, "device": "cpu"}
     alone = smash.Run.open(fresh("alone"))
     wanted, space = smash.search(alone, **counts).candidates(), alone.space
@@ -144,7 +144,7 @@ def test_a_study_on_a_server_is_the_study_of_a_journal(fresh, storage, command):
     assert "seed was 0" in answer.faults[0]
 
 
-def test_workers_share_a_study_and_a_killed_one_costs_its_own_cohort(
+def test_killed_search_of_a_shared_study_costs_its_own_cohort(
     fresh, server, database, storage, tmp_path
 ):
     folders = [fresh("here"), fresh("there")]
@@ -168,7 +168,7 @@ def test_workers_share_a_study_and_a_killed_one_costs_its_own_cohort(
         assert one.partial or (one.loss, one.error) == (full.loss, full.error)
 
 
-def test_an_architecture_that_two_commit_at_once_counts_once(fresh, storage):
+def test_architecture_committed_twice_counts_once(fresh, storage):
     run = smash.Run.open(fresh())
     study = smash.search(run, random=2, perturb=0, markov=0, device="cpu", storage=storage)
     first, second = study.candidates()
@@ -180,7 +180,7 @@ def test_an_architecture_that_two_commit_at_once_counts_once(fresh, storage):
     assert len(again) == 3
 
 
-def test_a_claim_is_of_one_and_ends_with_its_connection(fresh, server, database, storage):
+def test_claim_belongs_to_one_search_and_ends_with_its_connection(fresh, server, database, storage):
     one, other = (Server(parse_url(storage), "study", known=True) for _ in range(2))
     with one.claim("cohort") as mine, other.claim("cohort") as theirs:
         assert (mine, theirs) == (True, False)
@@ -197,7 +197,7 @@ def test_a_claim_is_of_one_and_ends_with_its_connection(fresh, server, database,
             assert mine
 
 
-def test_a_server_that_goes_is_one_line_and_the_search_goes_on_when_it_is_back(
+def test_search_whose_server_stops_fails_in_one_line_and_resumes(
     fresh, server, database, storage, tmp_path, command
 ):
     run = fresh()
@@ -238,7 +238,7 @@ def test_a_server_that_goes_is_one_line_and_the_search_goes_on_when_it_is_back(
         ("postgresql://me@127.0.0.1/{db}", "braces"),
     ],
 )
-def test_a_wrong_url_is_refused_without_the_password(given, words):
+def test_parse_url_of_a_wrong_url_does_not_repeat_the_password(given, words):
     pytest.importorskip("psycopg", reason="it is an extra: smash-nas[postgres]")
     with pytest.raises(InvalidValueError, match=words) as refused:
         parse_url(given)
@@ -249,7 +249,7 @@ def test_a_wrong_url_is_refused_without_the_password(given, words):
     assert "=hunter2" not in fault
 
 
-def test_a_url_that_leads_nowhere_is_wrong_use_in_a_line(
+def test_search_with_an_unreachable_url_fails_in_one_line(
     fresh, server, storage, command, monkeypatch
 ):
     run = fresh()
@@ -272,7 +272,7 @@ def test_a_url_that_leads_nowhere_is_wrong_use_in_a_line(
     assert content(run) == before
 
 
-def test_a_run_has_one_study(finished, fresh, server, storage, tmp_path):
+def test_run_has_one_study(finished, fresh, server, storage, tmp_path):
     counts = {"random": 1, "perturb": 0, "markov": 0, "device": "cpu"}
     whole = smash.Run.open(shutil.copytree(finished, tmp_path / "whole"))
     with pytest.raises(RunStateError, match=r"is in its study\.journal"):

@@ -15,7 +15,7 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_entropy_by_hand():
+def test_entropy_is_as_worked_out_by_hand():
     # Two channels that vary apart, one three times as far: variances 9 and 1, so 0.9 and 0.1.
     first = torch.tensor([3.0, -3.0, 3.0, -3.0])
     second = torch.tensor([1.0, 1.0, -1.0, -1.0])
@@ -37,14 +37,14 @@ def test_entropy_agrees_with_numpy():
     assert entropy(feature) == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-5)
 
 
-def test_a_scaling_passes_its_own_factor():
+def test_transfer_of_a_scaling_is_that_of_its_factor():
     before = torch.randn(2000, 1, 2, 2, generator=rng(), requires_grad=True)
     for factor in (0.5, 1.5, -2.0):
         s = abs(factor)  # E[g_in g_out] = factor · E[g_out²] = factor
         assert transfer(before, factor * before, rng()) == pytest.approx(2 - s - 1 / s)
 
 
-def test_a_mixing_of_channels_passes_its_largest_singular_value():
+def test_transfer_of_a_channel_mixing_is_that_of_its_largest_singular_value():
     matrix = torch.tensor([[1.0, 2.0], [0.0, 0.5], [1.0, -1.0]])
     before = torch.randn(4000, 2, 2, 2, generator=rng(), requires_grad=True)
     after = torch.einsum("oi,nixy->noxy", matrix, before)
@@ -53,14 +53,14 @@ def test_a_mixing_of_channels_passes_its_largest_singular_value():
     assert transfer(before, after, rng()) == pytest.approx(2 - s - 1 / s, abs=0.05)
 
 
-def test_a_pooling_passes_to_the_places_of_its_window():
+def test_transfer_of_a_pooling_folds_the_places_of_its_window():
     before = torch.randn(3000, 1, 4, 4, generator=rng(), requires_grad=True)
     after = torch.nn.functional.avg_pool2d(before, 2)
     # Four places get a quarter each: a column of quarters, whose singular value is a half.
     assert transfer(before, after, rng()) == pytest.approx(2 - 0.5 - 2)
 
 
-def test_an_upsampling_is_folded_on_its_other_side():
+def test_transfer_of_an_upsampling_folds_the_other_side():
     before = torch.randn(4000, 1, 2, requires_grad=True, generator=rng())
     after = before.repeat_interleave(2, dim=2)
     # g_in = g_1 + g_2, so E[g_in g] = (1, 1), whose singular value is √2.
@@ -68,7 +68,7 @@ def test_an_upsampling_is_folded_on_its_other_side():
     assert transfer(before, after, rng()) == pytest.approx(2 - s - 1 / s, abs=0.02)
 
 
-def test_nothing_and_identity_pass_nothing():
+def test_transfer_of_nothing_and_of_an_identity_is_minus_infinity():
     before = torch.randn(3, 2, 4, 4, generator=rng(), requires_grad=True)
     assert transfer(before, 1 * before, rng()) == -math.inf
     assert transfer(before, torch.zeros_like(before), rng()) == -math.inf
@@ -77,7 +77,7 @@ def test_nothing_and_identity_pass_nothing():
     assert transfer(before, 2 * other, rng()) == -math.inf
 
 
-def test_fold_agrees_with_pixel_unshuffle_and_fills_up():
+def test_fold_agrees_with_pixel_unshuffle_and_pads():
     values = torch.randn(3, 2, 4, 6, generator=rng())
     folded = fold(values, (2, 2))
     # torch unshuffles by one factor for both axes: (4, 4) and (2, 2).
@@ -102,7 +102,7 @@ class Staged(nn.Module):
         return self.head(self.second(self.first(x)).mean(2))
 
 
-def test_the_parts_are_those_of_the_features():
+def test_az_nas_values_are_those_of_the_features():
     child = Staged()
     stages = [child.head, child.second, child.first]  # in whatever order they are named
     images = torch.zeros(64, 1, 8)
@@ -119,21 +119,21 @@ def test_the_parts_are_those_of_the_features():
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_a_stage_that_works_in_place_leaves_the_one_before_as_it_was(inplace):
+def test_az_nas_of_a_stage_that_works_in_place_keeps_the_feature_before(inplace):
     child = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(inplace))
     nn.init.kaiming_normal_(child[0].weight, generator=rng())
     subject = Subject(child=child, stages=list(child), macs=1)
     assert math.isfinite(AzNas()(subject, torch.zeros(16, 1, 8), rng(5))[2])
 
 
-def test_without_a_second_feature_two_parts_are_missing():
+def test_az_nas_of_one_feature_lacks_two_values():
     child = Staged()
     subject = Subject(child=child, stages=[child.first], macs=1)
     found = AzNas()(subject, torch.zeros(4, 1, 8), rng())
     assert [math.isfinite(each) for each in found] == [True, False, False, True]
 
 
-def test_joined_by_ranks():
+def test_az_nas_joins_its_values_by_ranks():
     parts = [np.array([1.0, 2.0]), np.array([5.0, 4.0]), np.array([np.nan, 1.0]), np.array([1, 1])]
     # Ranks of two: (1, 2), (2, 1), (1, 2), (1.5, 1.5).
     expected = [2 * math.log(0.5) + math.log(0.75), math.log(0.5) + math.log(0.75)]

@@ -50,21 +50,21 @@ BY_HAND = math.log(3 * (9 - 1) - 2 * (6 - 0))
     ],
     ids=lambda relu: getattr(relu, "__name__", repr(relu)),
 )
-def test_the_kernel_is_as_counted_by_hand(relu):
+def test_naswot_kernel_is_as_counted_by_hand(relu):
     assert score(OneLayer(relu), IMAGES) == pytest.approx(BY_HAND)
 
 
-def test_units_of_all_layers_count():
+def test_naswot_counts_units_of_all_layers():
     child = nn.Sequential(nn.ReLU(), nn.ReLU())  # the second sees 0 where the first is off
     found = score(child, IMAGES)
     assert found == pytest.approx(BY_HAND + 3 * math.log(2))  # K is twice as large
 
 
-def test_equal_codes_are_told_by_minus_infinity():
+def test_naswot_of_equal_codes_is_minus_infinity():
     assert score(nn.ReLU(), IMAGES.sign().repeat(2, 1)) == -math.inf
 
 
-def test_statistics_are_the_batch_s_own():
+def test_naswot_uses_the_statistics_of_the_batch():
     norm = nn.BatchNorm2d(2)
     images = 100 + torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     child = nn.Sequential(norm, nn.ReLU()).eval()

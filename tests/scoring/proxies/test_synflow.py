@@ -34,13 +34,13 @@ class Linears(nn.Module):
         return self.second(F.relu(self.first(x.flatten(1))))
 
 
-def test_it_is_the_sum_over_paths_by_hand():
+def test_synflow_is_the_sum_over_paths_by_hand():
     # With positive weights, R = 1·(1 + 2) + 4·(3 + 0.5) + 0.25. A layer's Σ θ ∂R/∂θ is the sum over
     # the paths through it: 17 each for the weights of both, 0.25 for the bias.
     assert score(Linears(), 2, (1,)) == pytest.approx(17 + 17 + 0.25)
 
 
-def test_normalisations_and_tanh_are_passed_over():
+def test_synflow_skips_normalisations_and_tanh():
     class Dressed(Linears):
         def __init__(self):
             super().__init__()
@@ -55,7 +55,7 @@ def test_normalisations_and_tanh_are_passed_over():
     assert score(Dressed(), 2, (1,)) == pytest.approx(34.25)
 
 
-def test_a_gate_is_a_factor_by_hand():
+def test_synflow_of_a_gate_is_a_factor_by_hand():
     class Gated(nn.Module):
         def __init__(self):
             super().__init__()
@@ -71,13 +71,13 @@ def test_a_gate_is_a_factor_by_hand():
     assert score(Gated(), 1, ()) == pytest.approx(by_hand)
 
 
-def test_a_convolution_by_hand():
+def test_synflow_of_a_convolution_is_as_worked_out_by_hand():
     # 1×1 with weight -3 over 2×2 pixels: R = 12, and so is Σ θ ∂R/∂θ.
     conv = with_weights(nn.Conv2d(1, 1, 1, bias=False), weight=[[[[-3.0]]]])
     assert score(conv, 1, (2, 2)) == pytest.approx(12)
 
 
-def test_it_depends_on_no_image_and_leaves_the_child_alone():
+def test_synflow_depends_on_no_image_and_keeps_the_child():
     child = Linears()
     before = {name: value.clone() for name, value in child.state_dict().items()}
     assert score(child, 2, (1,)) == score(child, 2, (1,))
@@ -85,7 +85,7 @@ def test_it_depends_on_no_image_and_leaves_the_child_alone():
     assert all(value.grad is None for value in child.parameters())
 
 
-def test_deep_children_stay_in_range():
+def test_synflow_of_deep_children_stays_finite():
     """Products of 60 layers, beyond the range of single precision."""
     layers = [nn.Linear(8, 8, bias=False) for _ in range(60)]
     for layer in layers:
@@ -94,5 +94,5 @@ def test_deep_children_stay_in_range():
     assert score(nn.Sequential(*layers), 1, (8,)) == pytest.approx(60 * 8 * 16.0**60)
 
 
-def test_a_child_without_parameters_has_no_flow():
+def test_synflow_of_a_child_without_parameters_is_zero():
     assert score(nn.Flatten(), 1, (2,)) == 0

@@ -46,7 +46,7 @@ def subject_of(space, architecture, task) -> Subject:
 
 @pytest.mark.parametrize(("space", "task"), CASES.values(), ids=CASES)
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)
-def test_a_proxy_repeats_itself_and_tells_children_apart(proxy, space, task):
+def test_proxy_repeats_itself_and_tells_children_apart(proxy, space, task):
     architectures = [space.sample(generator(0, "test", number)) for number in range(4)]
     images = torch.randn(12, task.channels, *task.size, generator=torch_generator(0, "images"))
 
@@ -69,21 +69,21 @@ def test_stages_of_cells_are_the_cells_and_reductions():
                      "reductions.1"]  # fmt: skip
 
 
-def test_stages_of_memory_banks_are_blocks_and_what_joins_them():
+def test_stages_of_memory_banks_are_blocks_and_transitions():
     space = MemoryBankSpace(PRESETS["tiny"])
     child = space.build(space.smallest(), IMAGE)
     names = [name for name, part in child.named_modules() if part in space.stages(child)]
     assert names == ["stem", "blocks.0", "blocks.1", "blocks.2", "transitions.0", "transitions.1"]
 
 
-def test_stages_of_any_space_are_its_parts():
+def test_stages_of_any_space_are_its_modules():
     space = ChainSpace()
     child = space.build(space.smallest(), IMAGE)
     names = [name for name, part in child.named_modules() if part in space.stages(child)]
     assert names == ["blocks.0", "blocks.1", "blocks.2", "classifier"]
 
 
-def test_an_identity_cell_and_an_empty_one_rank_last_in_trainability():
+def test_identity_cell_and_empty_cell_rank_last_in_trainability():
     space = NasBench201Space(NasBench201Options(channels=4, cells=2))
     none, skip = "none", "skip_connect"
     images = torch.zeros(8, 3, 8, 8)
