@@ -164,13 +164,20 @@ class SearchSettings(Settings):
 
     def rules(self) -> list[str]:
         """Requires settings that fit together, and names that exist."""
-        from smash.scoring.priors import NO_PRIOR, Prefilter, check_proxy
-        from smash.searching.objectives import objective_faults
+        faults = []
+        if self.objectives:
+            from smash.searching.objectives import objective_faults
 
-        faults = objective_faults(self.objectives) + self._strategy_faults()
-        if self.prior != NO_PRIOR:
-            faults += faults_of(lambda: check_proxy("prior", self.prior))
+            faults = objective_faults(self.objectives)
+        faults += self._strategy_faults()
+        if self.prior is not None:
+            from smash.scoring.priors import NO_PRIOR, check_proxy
+
+            if self.prior != NO_PRIOR:
+                faults += faults_of(lambda: check_proxy("prior", self.prior))
         if self.prefilter is not None:
+            from smash.scoring.priors import Prefilter
+
             faults += faults_of(lambda: Prefilter.parse(str(self.prefilter)))
         if self.max_latency is not None:
             faults += faults_of(lambda: self.budget)
