@@ -88,7 +88,6 @@ def find_run(path: str | Path) -> RunSettings:
     path = Path(path)
     if not path.is_dir():
         raise NotFoundError(f"run {str(path)!r} does not exist; create it with 'smash train'")
-    check_entries(path, depth=2)
     if not (path / CONFIG).is_file():
         if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
             raise NotFoundError(
@@ -98,6 +97,7 @@ def find_run(path: str | Path) -> RunSettings:
             f"{str(path)!r} is not a run: a run folder holds {CONFIG}; "
             "pass the folder that --out named"
         )
+    check_entries(path, depth=2)
     return RunSettings.from_toml(path / CONFIG)
 
 
