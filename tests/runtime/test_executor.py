@@ -122,7 +122,7 @@ def test_correlate_of_a_table_refuses_ray(command, copied):
     line = f"correlate {copied} --table t.csv --column accuracy --ray auto"
     answer = command(*line.split())
     assert answer.code == 2
-    assert "ray is for what is trained, not for a table: leave it out" in answer.faults[0]
+    assert "ray is for trained candidates, not for a table: leave it out" in answer.faults[0]
 
 
 def test_retrain_of_several_ranks_trains_each_once(command, copied):
