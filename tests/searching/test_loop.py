@@ -282,8 +282,8 @@ def test_prefilter_of_several_values_chooses_the_same_after_a_kill(fresh):
 def test_correlate_scores_dropped_candidates_in_full(trained, raced, scorer):
     found = smash.correlate(trained, train=6, epochs=1, batch_size=250, device="cpu")
     ids = {one.id: one for one in raced.candidates()}
-    assert {ids[name].partial for name, *_ in found.points} == {True, False}
-    for name, score, _ in found.points:
+    assert {ids[point.id].partial for point in found.points} == {True, False}
+    for name, score in ((point.id, point.score) for point in found.points):
         loss = scorer(ids[name].architecture).loss
         assert score == loss
     assert found.scored_on == "loss on 765 val examples"
