@@ -286,7 +286,7 @@ def test_correlate_scores_dropped_candidates_in_full(trained, raced, scorer):
     for name, score in ((point.id, point.score) for point in found.points):
         loss = scorer(ids[name].architecture).loss
         assert score == loss
-    assert found.scored_on == "loss on 765 val examples"
+    assert found.score == "loss on 765 val examples"
 
 
 def test_search_with_a_wrong_setting_writes_no_study(fresh):
