@@ -16,7 +16,8 @@ CODE = "import sys; sys.argv[0] = 'smash'; from smash.cli.main import main; main
 def start(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", CODE, *argv],
-        env={**os.environ, **environment},
+        # Typer would take the shell that started the tests, and not the one that is named.
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", **environment},
         capture_output=True,
         text=True,
     )
