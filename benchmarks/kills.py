@@ -72,7 +72,10 @@ def work(arguments: list[str], log: Path) -> None:
 
     torch.set_num_threads(1)
     sys.argv = ["smash", *arguments]
-    cli.main()
+    try:
+        cli.main()
+    finally:  # a signal while the process ends finds nothing to interrupt
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def start(line: str, run: Path, log: Path) -> BaseProcess:

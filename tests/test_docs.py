@@ -165,6 +165,8 @@ def parse_benchmark(module: str, words: Sequence[str], patch: pytest.MonkeyPatch
 
     patch.setattr(argparse.ArgumentParser, "parse_args", stop)
     patch.setattr("sys.argv", [module, *words])
+    for name in [each for each in sys.modules if each.startswith(module)]:
+        patch.delitem(sys.modules, name)  # runpy warns of modules that another test imported
     with pytest.raises(_ParsedError):
         runpy.run_module(module, run_name="__main__")
 

@@ -166,7 +166,7 @@ def test_cells_go_through_train_search_and_retrain(digits, tmp_path):
     assert len({cell.canonical for cell in cells}) == 10
     child = smash.retrain(run, rank=0, epochs=1, device="cpu")
     best = study.ranked()[0]
-    assert child.record.architecture == best.architecture
+    assert child.record.architecture == run.space.to_json(best.architecture)
     model = child.model(torch.device("cpu"))
     assert sum(parameter.numel() for parameter in model.parameters()) == best.params
     with pytest.raises(RunStateError, match="space was nas-bench-201"):
