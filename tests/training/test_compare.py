@@ -101,8 +101,8 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
         ),
         (
             [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],
-            "The winner has the lowest validation error, but on the test split its lead over cnn-8 "
-            "(+0.4 points, -0.2 to +1.0) may be chance.",
+            "No plain network has a lower validation error than the winner, but on the test split "
+            "its distance to cnn-8 (+0.4 points, -0.2 to +1.0) may be chance.",
         ),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ runs/NAME/
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from smash.config import RunSettings
@@ -88,7 +89,7 @@ def find_run(path: str | Path) -> RunSettings:
     path = Path(path)
     if not path.is_dir():
         raise NotFoundError(f"run {str(path)!r} does not exist; create it with 'smash train'")
-    if not (path / CONFIG).is_file():
+    if not os.path.lexists(path / CONFIG):
         if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
             raise NotFoundError(
                 f"run {str(path)!r} was stopped before it began: start it again, without --resume"

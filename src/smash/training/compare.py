@@ -372,7 +372,7 @@ def verdict(contestants: Sequence[Contestant]) -> str:
         return f"The winner is better than each plain network by {ends} points, beyond chance."
     nearest = min(plain, key=lambda each: each.behind.mean)
     return (
-        "The winner has the lowest validation error, but on the test split its lead over "
-        f"{nearest.name} ({100 * nearest.behind.mean:+.1f} points, "
+        "No plain network has a lower validation error than the winner, but on the test split its "
+        f"distance to {nearest.name} ({100 * nearest.behind.mean:+.1f} points, "
         f"{100 * nearest.behind.low:+.1f} to {100 * nearest.behind.high:+.1f}) may be chance."
     )
