@@ -325,7 +325,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "config is no text": (put(CONFIG, b"\xff\xfe\0"), SEARCH, 2, (CONFIG, "damaged")),
     "config nested": (put(CONFIG, "a = " + DEEP), SEARCH, 2, (CONFIG, "damaged")),
     "config huge": (huge(CONFIG), RETRAIN, 2, (CONFIG, "at most")),
-    "config a folder": (folder(CONFIG), SEARCH, 2, ("is not a run",)),
+    "config a folder": (folder(CONFIG), SEARCH, 2, (CONFIG, "regular file")),
     "config other kind": (swap(CONFIG, "seed = 0", "seed = []"), SHOW, 2, (CONFIG, "seed")),
     "config self": (swap(CONFIG, "seed = 0", "self = 0"), SHOW, 2, (CONFIG, "'self'")),
     "config of no space": (swap(CONFIG, "memory-bank", "memories"), SEARCH, 2, ("'memories'",)),

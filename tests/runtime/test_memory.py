@@ -47,12 +47,13 @@ def test_container_limits_are_those_of_all_groups_above(tmp_path, groups, files,
 
 
 def _free_fragments():
-    """Allocates 300 MB below the size that glibc maps, and frees all but the last piece."""
+    """Allocates 300 MB below the size that glibc maps, and frees all but every sixteenth piece.
+
+    The pieces that stay keep glibc from returning the freed ones by itself, wherever they lie.
+    """
     torch.set_num_threads(1)
     pieces = [torch.ones(2**14) for _ in range(4800)]
-    pinned = [torch.ones(4) for _ in range(4)]
-    del pieces
-    return pinned
+    return pieces[::16]
 
 
 def _release(memory_size, out):
