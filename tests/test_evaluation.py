@@ -46,7 +46,7 @@ def small(digits):
     return plain, replace(plain, **splits)
 
 
-def test_an_evaluation_averages_the_probabilities_of_all_views(digits):
+def test_evaluate_averages_the_probabilities_of_all_views(digits):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     split = digits.test.subset(torch.arange(200))
@@ -67,7 +67,7 @@ def test_an_evaluation_averages_the_probabilities_of_all_views(digits):
     assert found.loss != pytest.approx(evaluate(model, split, digits, "test").loss, rel=1e-2)
 
 
-def test_the_logits_of_one_view_stay_as_they_are():
+def test_over_views_of_one_view_returns_its_logits():
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     assert over_views(logits, 1) is logits
     torch.testing.assert_close(
@@ -75,7 +75,7 @@ def test_the_logits_of_one_view_stay_as_they_are():
     )
 
 
-def test_a_score_looks_at_the_first_views_alone(small, tmp_path):
+def test_scorer_of_views_reads_the_first_alone(small, tmp_path):
     plain, seen = small
     run = smash.train(plain, tmp_path / "run", epochs=1, **TINY)
     network = run.network(torch.device("cpu"))
@@ -83,7 +83,7 @@ def test_a_score_looks_at_the_first_views_alone(small, tmp_path):
     assert Scorer(network, seen)(architecture) == Scorer(network, plain)(architecture)
 
 
-def test_training_sees_all_views_and_can_be_repeated(small, tmp_path):
+def test_train_on_views_draws_from_all_repeatably(small, tmp_path):
     plain, seen = small
     runs = [
         smash.train(data, tmp_path / name, epochs=2, batch_size=20, **TINY)
@@ -94,7 +94,7 @@ def test_training_sees_all_views_and_can_be_repeated(small, tmp_path):
     assert losses[0] != losses[1]
 
 
-def test_a_child_is_trained_and_judged_on_all_views(small, tmp_path):
+def test_retrain_on_views_evaluates_all(small, tmp_path):
     _, seen = small
     run = smash.train(seen, tmp_path / "run", epochs=1, **TINY)
     smash.search(run, random=2, perturb=0, markov=0)

@@ -8,7 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from smash.data import Split, class_weights
 
 
-def test_weights_are_scikit_learns_and_their_mean_over_examples_is_1(digits):
+def test_class_weights_equal_scikit_learn_with_mean_one(digits):
     labels = torch.tensor([0] * 50 + [1] * 5 + [2] * 20 + list(range(10)))
     data = replace(digits, train=Split(torch.zeros(len(labels), 1, 8, 8), labels))
     weights = class_weights(data)

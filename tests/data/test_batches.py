@@ -34,7 +34,7 @@ def seen(n: int, views: int) -> Split:
     return Split(images.view(n * views, 1, 1), torch.arange(n), views)
 
 
-def test_a_subset_and_a_batch_have_all_views_of_their_examples():
+def test_subset_and_batches_have_all_views_of_their_examples():
     split = seen(4, 3)
     found = split.subset(torch.tensor([2, 0]))
     assert found.images.flatten().tolist() == [20, 21, 22, 0, 1, 2]
@@ -47,7 +47,7 @@ def test_a_subset_and_a_batch_have_all_views_of_their_examples():
     assert split.to("cpu").views == 3
 
 
-def test_the_first_views_are_one_of_each_example_and_no_copy():
+def test_first_views_are_one_of_each_example_without_a_copy():
     split = seen(3, 4)
     assert split.first_views.images.flatten().tolist() == [0, 10, 20]
     assert split.first_views.labels.tolist() == [0, 1, 2]
@@ -55,7 +55,7 @@ def test_the_first_views_are_one_of_each_example_and_no_copy():
     assert split.first_views.images.data_ptr() == split.images.data_ptr()
 
 
-def test_a_training_batch_has_a_random_view_of_each_example():
+def test_training_batch_has_a_random_view_of_each_example():
     split, order = seen(1000, 3), torch.arange(1000).flip(0)
     batch = training_batch(split, order, seed=1, step=2)
     assert batch.views == 1
@@ -71,12 +71,12 @@ def test_a_training_batch_has_a_random_view_of_each_example():
         assert not torch.equal(batch.images, training_batch(split, order, seed, step).images)
 
 
-def test_a_training_batch_of_examples_with_one_view_is_those_examples():
+def test_training_batch_of_one_view_is_its_examples():
     batch = training_batch(numbered(7), torch.tensor([6, 0, 3]), seed=0, step=0)
     assert batch.images.flatten().tolist() == [6, 0, 3]
 
 
-def test_parts_of_parts_are_as_copies_and_share_their_images():
+def test_part_of_a_part_equals_a_copy_and_shares_images():
     images = torch.arange(24).view(12, 1, 2).to(torch.uint8)
     split = Split(images, torch.arange(6), views=2)
     part = split.part(torch.tensor([5, 0, 3, 4])).part(torch.tensor([3, 1, 0]))

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 SOUND = {"train/a": 20, "train/b": 20, "test/a": 3, "test/b": 3}
 
 
-def test_sound_folder(make_folder):
+def test_check_data_of_a_sound_folder_reports_its_counts(make_folder):
     root = make_folder(SOUND)
     Image.new("L", (9, 10), 3).save(root / "train" / "a" / "grey.png")
     report = check_data(root)
@@ -44,7 +44,7 @@ def test_sound_folder(make_folder):
     ]
 
 
-def test_all_that_is_wrong_comes_at_once(make_folder):
+def test_check_data_of_a_wrong_folder_reports_all_faults(make_folder):
     root = make_folder({**SOUND, "train/c": 3, "docs": 0})
     (root / "train" / "a" / "bad.png").write_text("no image")
     (root / "train" / "a" / "notes.txt").write_text("")
@@ -73,7 +73,7 @@ def test_all_that_is_wrong_comes_at_once(make_folder):
     assert [line.split(":")[0] for line in report.lines()[-3:]] == ["fault"] * 3
 
 
-def test_duplicates_are_those_of_pixels_not_of_files(make_folder):
+def test_check_data_with_equal_pixels_warns(make_folder):
     root = make_folder(SOUND)
     image = Image.open(root / "train" / "a" / "000.png")
     image.save(root / "train" / "a" / "other.bmp")
@@ -91,7 +91,7 @@ def test_duplicates_are_those_of_pixels_not_of_files(make_folder):
     assert "flat.png" not in line
 
 
-def test_imbalance(make_folder):
+def test_check_data_of_unequal_classes_warns(make_folder):
     report = check_data(make_folder({"many": 45, "few": 4}))
     assert report.imbalance == 34 / 2
     assert report.warnings == (
@@ -100,7 +100,7 @@ def test_imbalance(make_folder):
     )
 
 
-def test_an_empty_class_is_a_fault_and_its_imbalance_null_in_json(make_folder):
+def test_check_data_with_an_empty_class_writes_null_imbalance(make_folder):
     report = check_data(make_folder({"a": 20, "b": 0}))
     assert "class 'b' must have at least 3" in report.faults[0]
     content = json.loads(json.dumps(report.as_json(), allow_nan=False))
@@ -109,13 +109,13 @@ def test_an_empty_class_is_a_fault_and_its_imbalance_null_in_json(make_folder):
     assert content["splits"]["train"] == {"a": 20, "b": 0}
 
 
-def test_what_is_no_folder_of_classes(make_folder):
+def test_check_data_of_another_folder_is_a_fault(make_folder):
     report = check_data(make_folder({"": 0}))
     assert "must have a folder of images for each class" in report.faults[0]
     assert report.lines() == [f"fault: {report.faults[0]}"]
 
 
-def test_lines_stay_few(make_folder):
+def test_check_data_of_many_faults_keeps_its_report_short(make_folder):
     root = make_folder(SOUND)
     for i in range(14):
         (root / "train" / "a" / f"bad{i}.png").write_text("no image")
@@ -125,7 +125,7 @@ def test_lines_stay_few(make_folder):
 
 
 @pytest.mark.parametrize("as_file", [False, True])
-def test_arrays_are_checked_as_they_are_cut(tmp_path, as_file):
+def test_check_data_of_arrays_counts_their_splits(tmp_path, as_file):
     images = RNG.integers(0, 256, (100, 8, 8), dtype=np.uint8)
     labels = np.arange(100) % 2
     data = load_data((images, labels))
@@ -146,14 +146,14 @@ def test_arrays_are_checked_as_they_are_cut(tmp_path, as_file):
     assert "example 0 of the train split and example 0 of the test split" in line
 
 
-def test_faults_of_arrays_are_reported():
+def test_check_data_of_wrong_arrays_reports_their_faults():
     report = check_data((np.full((20, 8), np.nan), np.arange(20) % 2 - 1))
     assert not report.ok
     assert [fault.split()[0] for fault in report.faults] == ["data", "labels"]
     assert report.splits == {}
 
 
-def test_wrong_use_is_an_error():
+def test_check_data_with_wrong_options_raises():
     with pytest.raises(NotFoundError):
         check_data("no/where")
     with pytest.raises(InvalidValueError, match="val_fraction"):

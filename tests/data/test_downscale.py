@@ -12,7 +12,7 @@ def data_of(shape, seed=0):
     return smash.load_data((images, np.arange(40) % 4))
 
 
-def test_neighbours_are_averaged():
+def test_shrink_by_a_whole_factor_averages_neighbours():
     data = data_of((3, 8, 8))
     shrunk = shrink(data, 4)
     for split in ("train", "val", "test"):
@@ -25,7 +25,7 @@ def test_neighbours_are_averaged():
     assert shrunk.task.size == (4, 4)
 
 
-def test_extents_that_do_not_divide_keep_the_mean():
+def test_shrink_by_another_factor_keeps_the_mean():
     data = data_of((1, 9, 6))
     shrunk = shrink(data, 4)
     assert shrunk.task.size == (4, 4)
@@ -35,11 +35,11 @@ def test_extents_that_do_not_divide_keep_the_mean():
 
 
 @pytest.mark.parametrize("side", [None, 8, 20])
-def test_what_is_small_enough_stays_as_it_is(side):
+def test_shrink_of_small_images_changes_nothing(side):
     data = data_of((3, 8, 8))
     assert shrink(data, side) is data
 
 
-def test_what_augmentation_shifts_by_shrinks_alike():
+def test_shrink_with_augmentation_shortens_its_shifts():
     data = smash.load_data("digits", augment=True)
     assert shrink(data, 4).augmentation.padding == data.augmentation.padding * 4 // 8

@@ -18,7 +18,7 @@ def labelled(images: torch.Tensor) -> Split:
     return Split(images, torch.arange(len(images)) % 2)
 
 
-def test_digests_are_those_of_pixels_with_all_views():
+def test_digests_depend_on_the_pixels_of_all_views():
     images = torch.arange(6 * 4).view(6, 1, 4)
     plain = digests(labelled(images))
     assert len(set(plain.tolist())) == 6
@@ -45,7 +45,7 @@ def tripled():
     return np.concatenate([images] * 3), np.concatenate([np.arange(100) % 2] * 3)
 
 
-def test_duplicates_are_told_in_one_line(tripled):
+def test_load_data_with_duplicates_has_a_note(tripled):
     data = load_data(tripled)
     train = {bytes(image) for image in data.train.images.numpy()}
     shared = sum(bytes(image) in train for image in data.test.images.numpy())
@@ -84,7 +84,7 @@ def stack(photos: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2)
 
 
-def test_near_duplicates_are_shifted_and_recompressed_but_not_other_images(tmp_path):
+def test_near_duplicates_finds_shifted_and_recompressed_images_only(tmp_path):
     photos = [photo() for _ in range(30)]
     Image.fromarray(photos[3]).save(tmp_path / "x.jpg", quality=60)
     copies = [np.roll(photos[7], 1, axis=1), np.asarray(Image.open(tmp_path / "x.jpg")), photo()]
@@ -94,7 +94,7 @@ def test_near_duplicates_are_shifted_and_recompressed_but_not_other_images(tmp_p
     assert near_duplicates(small, small) == []
 
 
-def test_check_data_names_images_that_look_alike(tmp_path):
+def test_check_data_of_images_that_look_alike_names_them(tmp_path):
     for label in "ab":
         for split in ("train", "test"):
             (tmp_path / "photos" / split / label).mkdir(parents=True)

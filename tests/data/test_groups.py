@@ -98,7 +98,7 @@ def arrays(n: int = 120, speakers: int = 8) -> dict[str, np.ndarray]:
     }
 
 
-def test_groups_of_an_npz_are_in_one_split_each(tmp_path):
+def test_load_data_of_an_archive_with_groups_keeps_each_in_one_split(tmp_path):
     np.savez(tmp_path / "data.npz", **arrays())
     data = load_data(tmp_path / "data.npz")
     check_disjoint(data)
@@ -107,14 +107,14 @@ def test_groups_of_an_npz_are_in_one_split_each(tmp_path):
     assert any("stratified, in whole groups" in note for note in data.notes)
 
 
-def test_groups_in_two_given_splits_are_told():
+def test_load_data_with_a_group_in_two_splits_has_a_note():
     test = {"test_data": RNG.random((4, 16)), "test_labels": np.array([0, 1, 0, 1])}
     test["test_groups"] = np.array(["speaker 0", "speaker 0", "new", "new"])
     data = load_data({**arrays(), **test})
     assert any("1 in " in note and "in two splits" in note for note in data.notes)
 
 
-def test_groups_change_the_fingerprint_where_they_change_the_cut():
+def test_fingerprint_with_groups_that_move_examples_changes():
     plain, own = arrays(), arrays()
     del plain["groups"]
     plain["data"] = own["data"]
@@ -132,13 +132,13 @@ def test_groups_change_the_fingerprint_where_they_change_the_cut():
         ({"groups": np.zeros(120, int)}, "class '0' must have examples of at least 3 groups"),
     ],
 )
-def test_groups_that_do_not_fit_are_refused(changes, line):
+def test_load_data_with_unfit_groups_is_refused(changes, line):
     with pytest.raises(DataError) as caught:
         load_data({**arrays(), **changes})
     assert line in caught.value.faults[0]
 
 
-def test_groups_exclude_the_last_examples():
+def test_load_data_with_groups_and_val_order_last_is_refused():
     with pytest.raises(InvalidValueError, match="val_order must be 'stratified' for data with"):
         load_data(arrays(), val_order="last")
 
@@ -157,7 +157,7 @@ FRAMES = [
 ]
 
 
-def test_group_pattern_names_groups(tmp_path):
+def test_load_data_with_a_group_pattern_groups_by_name(tmp_path):
     folder = photos(tmp_path / "photos", FRAMES)
     data = load_data(folder, group_pattern=r"(clip\d+)_")
     check_disjoint(data)
@@ -168,7 +168,7 @@ def test_group_pattern_names_groups(tmp_path):
         load_data(folder, group_pattern="(")
 
 
-def test_names_like_sequences_are_told_without_groups(tmp_path):
+def test_load_data_of_names_like_sequences_has_a_note(tmp_path):
     folder = photos(tmp_path / "photos", FRAMES)
     (note,) = (note for note in load_data(folder).notes if "sequences" in note)
     assert "look like 6 sequences, such as 'clip0'" in note
@@ -176,7 +176,7 @@ def test_names_like_sequences_are_told_without_groups(tmp_path):
     assert not any("sequences" in note for note in load_data(plain).notes)
 
 
-def test_groups_of_a_csv(tmp_path):
+def test_load_data_with_a_csv_of_groups_takes_them(tmp_path):
     folder = photos(tmp_path / "photos", FRAMES)
     table = tmp_path / "groups.csv"
     rows = [f"{name},{number % 5}" for number, name in enumerate(FRAMES)]
@@ -195,7 +195,7 @@ def test_groups_of_a_csv(tmp_path):
         load_data(folder, groups="nowhere.csv")
 
 
-def test_folders_inside_class_folders_are_groups(tmp_path):
+def test_load_data_with_folders_in_class_folders_groups_by_them(tmp_path):
     names = [f"{label}/speaker{s}/{n}.png" for label in "ab" for s in range(4) for n in range(3)]
     folder = photos(tmp_path / "photos", names)
     data = load_data(folder, groups="folders")
@@ -206,7 +206,7 @@ def test_folders_inside_class_folders_are_groups(tmp_path):
         load_data(folder, groups="folders")
 
 
-def test_groups_of_a_column(tmp_path):
+def test_load_data_with_a_column_of_groups_takes_it(tmp_path):
     datasets = pytest.importorskip("datasets")
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -231,6 +231,6 @@ def test_groups_of_a_column(tmp_path):
 
 
 @pytest.mark.parametrize("setting", [{"groups": "x"}, {"group_pattern": "x"}])
-def test_groups_of_sources_that_have_none_are_refused(setting):
+def test_load_data_of_sources_without_groups_refuses_them(setting):
     with pytest.raises(InvalidValueError, match="leave it out for 'digits'"):
         load_data("digits", **setting)

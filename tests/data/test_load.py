@@ -17,7 +17,7 @@ def digits():
     return load_data("digits")
 
 
-def test_digits(digits):
+def test_load_data_digits_has_the_images_of_scikit_learn(digits):
     assert digits.name == "digits"
     assert digits.task == Task(channels=1, size=(8, 8), classes=10)
     assert digits.classes == tuple("0123456789")
@@ -29,30 +29,30 @@ def test_digits(digits):
     assert sorted(map(bytes, whole.numpy())) == sorted(map(bytes, expected.astype(np.uint8)))
 
 
-def test_digits_are_augmented_if_asked_but_never_mirrored():
+def test_load_data_digits_with_augment_shifts_but_never_mirrors():
     assert load_data("digits", augment=True).augmentation == Augmentation(1, False)
 
 
-def test_every_split_has_every_class_in_proportion(digits):
+def test_load_data_cuts_every_class_in_proportion(digits):
     for split, share in ((digits.test, 0.15), (digits.val, 0.085), (digits.train, 0.765)):
         counts = torch.bincount(split.labels, minlength=10)
         np.testing.assert_allclose(counts, np.bincount(load_digits().target) * share, atol=1)
 
 
-def test_statistics_are_those_of_the_training_split(digits):
+def test_statistics_of_data_are_of_the_training_split(digits):
     images = normalise(digits.train.images, digits.mean, digits.std)
     assert float(images.mean()) == pytest.approx(0, abs=1e-5)
     assert float(images.std()) == pytest.approx(1, abs=1e-3)
 
 
-def test_validation_does_not_move_the_test_split(digits):
+def test_load_data_with_another_val_fraction_keeps_the_test_split(digits):
     other = load_data("digits", val_fraction=0.3)
     assert torch.equal(other.test.images, digits.test.images)
     assert len(other.val) > len(digits.val)
     assert other.settings.fingerprint != digits.settings.fingerprint
 
 
-def test_global_random_state_is_neither_used_nor_moved(digits):
+def test_load_data_leaves_global_random_state(digits):
     torch.manual_seed(1)
     np.random.seed(1)
     before = torch.get_rng_state(), str(np.random.get_state())
@@ -66,12 +66,12 @@ def _write_fingerprint(path):
     path.write_text(load_data("digits").settings.fingerprint)
 
 
-def test_fingerprint_is_the_same_in_another_process(digits, tmp_path):
+def test_fingerprint_in_another_process_is_the_same(digits, tmp_path):
     assert in_process(_write_fingerprint, tmp_path / "fingerprint") == 0
     assert (tmp_path / "fingerprint").read_text() == digits.settings.fingerprint
 
 
-def test_fingerprint_tells_data_apart(tmp_path):
+def test_fingerprint_of_other_data_differs(tmp_path):
     data = np.random.default_rng(0).random((20, 8))
     labels = np.arange(20) % 2
     other = data.copy()
@@ -93,27 +93,27 @@ def test_fingerprint_tells_data_apart(tmp_path):
     assert len(set(prints)) == len(variants)
 
 
-def test_moving_to_a_device(digits):
+def test_data_to_a_device_moves_every_split(digits):
     moved = digits.to("meta")
     for split in (moved.train, moved.val, moved.test, digits.val.to("meta")):
         assert split.images.device.type == split.labels.device.type == "meta"
     assert moved.settings.fingerprint == digits.settings.fingerprint
 
 
-def test_subset(digits):
+def test_subset_has_the_named_examples(digits):
     subset = digits.train.subset(torch.tensor([5, 2]))
     assert len(subset) == 2
     assert torch.equal(subset.images[1], digits.train.images[2])
     assert subset.labels[0] == digits.train.labels[5]
 
 
-def test_a_registered_name_wins_over_a_folder(tmp_path, monkeypatch, digits):
+def test_load_data_of_a_name_precedes_a_folder(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert load_data("digits").settings.fingerprint == digits.settings.fingerprint
 
 
-def test_a_reader_can_be_registered(monkeypatch, digits):
+def test_load_data_of_a_registered_reader_uses_it(monkeypatch, digits):
     monkeypatch.setitem(DATASETS, "mine", DATASETS["digits"])
     assert load_data("mine").settings.fingerprint == digits.settings.fingerprint
 
@@ -129,7 +129,7 @@ def test_a_reader_can_be_registered(monkeypatch, digits):
         ("data.npz", NotFoundError, "data.npz does not exist"),
     ],
 )
-def test_what_is_not_there(tmp_path, monkeypatch, source, error, text):
+def test_load_data_of_an_unknown_source_is_refused(tmp_path, monkeypatch, source, error, text):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
         load_data(source)
@@ -165,7 +165,7 @@ def test_what_is_not_there(tmp_path, monkeypatch, source, error, text):
         ),
     ],
 )
-def test_arguments_are_checked_all_at_once(options, lines):
+def test_load_data_with_wrong_options_reports_all_faults(options, lines):
     with pytest.raises(InvalidValueError) as caught:
         load_data("digits", **options)
     assert len(caught.value.faults) == len(lines)
@@ -173,11 +173,11 @@ def test_arguments_are_checked_all_at_once(options, lines):
         assert line in fault
 
 
-def test_public_names_exist():
+def test_public_names_of_data_exist():
     assert all(hasattr(smash.data, name) for name in smash.data.__all__)
 
 
-def test_the_last_training_examples_may_validate_as_in_the_original(digits):
+def test_load_data_with_val_order_last_takes_the_last_examples(digits):
     last = load_data("digits", val_order="last")
     n = len(digits.train) + len(digits.val)
     assert [len(last.train), len(last.val)] == [n - round(0.1 * n), round(0.1 * n)]

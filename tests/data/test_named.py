@@ -28,13 +28,13 @@ def modelnet(tmp_path):
     return tmp_path
 
 
-def test_all_published_data_sets_have_a_name():
+def test_datasets_name_all_published_data_sets():
     assert set(DATASETS) >= {
         *("digits", "cifar10", "cifar100", "stl10", "imagenet32", "modelnet10", "modelnet40")
     }
 
 
-def test_objects_keep_their_views_in_all_splits(modelnet):
+def test_load_data_of_views_keeps_them_together(modelnet):
     data = load_data("modelnet10", data_dir=modelnet)
     assert data.task == Task(channels=1, size=(8, 8, 8), classes=10)
     assert data.augmentation == Augmentation()
@@ -53,7 +53,7 @@ def test_objects_keep_their_views_in_all_splits(modelnet):
     assert sorted(found) == list(range(60))
 
 
-def test_the_folder_is_the_one_that_the_environment_names(modelnet, monkeypatch, tmp_path):
+def test_load_data_without_data_dir_reads_that_of_the_environment(modelnet, monkeypatch, tmp_path):
     there = load_data("modelnet10", data_dir=str(modelnet))
     monkeypatch.setenv("SMASH_DATA", str(modelnet))
     assert load_data("modelnet10").settings.fingerprint == there.settings.fingerprint
@@ -63,7 +63,7 @@ def test_the_folder_is_the_one_that_the_environment_names(modelnet, monkeypatch,
         load_data("modelnet10")
 
 
-def test_a_run_finds_its_data_again_and_averages_over_views(modelnet, tmp_path):
+def test_run_of_a_named_data_set_reads_it_again_with_its_views(modelnet, tmp_path):
     data = load_data("modelnet10", data_dir=modelnet, val_fraction=0.2)
     run = smash.train(data, tmp_path / "run", epochs=1, batch_size=10, **TINY)
     again = smash.Run.open(tmp_path / "run").data
@@ -83,13 +83,13 @@ def test_a_run_finds_its_data_again_and_averages_over_views(modelnet, tmp_path):
         ({"data_dir": "x"}, "data_dir is for named data sets that come in files: leave it out"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict[str, Any], line):
+def test_load_data_with_unfit_options_is_refused(options: dict[str, Any], line):
     with pytest.raises(InvalidValueError) as caught:
         load_data("digits", **options)
     assert line in str(caught.value)
 
 
-def test_a_reader_of_ones_own_is_given_the_options_that_it_names(monkeypatch, tmp_path):
+def test_load_data_of_a_registered_reader_passes_its_options(monkeypatch, tmp_path):
     def read(data_dir: str | Path | None, fold: int | None = None) -> Source:
         labels = torch.arange(40) % 2
         images = torch.full((40, 1, 8, 8), len(str(data_dir)) + 100 * (fold or 0)).float()
@@ -102,7 +102,7 @@ def test_a_reader_of_ones_own_is_given_the_options_that_it_names(monkeypatch, tm
         load_data("mine", image_size=8)
 
 
-def test_data_without_a_home_directory_is_asked_for_in_a_line(monkeypatch, make_folder):
+def test_load_data_without_a_home_directory_asks_for_a_folder(monkeypatch, make_folder):
     def unknown_user(uid: int) -> None:
         raise KeyError(uid)
 

@@ -6,13 +6,13 @@ from smash.data import normalise
 from smash.data.transforms import channel_statistics
 
 
-def test_normalises_uint8_in_units_of_0_to_1():
+def test_normalise_uint8_divides_by_255():
     images = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)
     expected = torch.tensor([[[[-1.0, 1.0]], [[0.0, 2.0]]]])
     torch.testing.assert_close(normalise(images, (0.5, 0.2), (0.5, 0.1)), expected)
 
 
-def test_normalises_float_as_it_is_and_leaves_it_alone():
+def test_normalise_float_keeps_its_unit_and_its_input():
     images = torch.tensor([[[0.0, 255.0]]])
     torch.testing.assert_close(normalise(images, (5,), (2,)), torch.tensor([[[-2.5, 125.0]]]))
     assert images.tolist() == [[[0.0, 255.0]]]
@@ -20,7 +20,7 @@ def test_normalises_float_as_it_is_and_leaves_it_alone():
 
 @pytest.mark.parametrize("size", [(7,), (4, 5), (4, 5, 6)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_statistics_are_numpys(size, dtype):
+def test_channel_statistics_equal_numpy(size, dtype):
     images = torch.randint(256, (300, 3, *size), generator=torch.Generator().manual_seed(0))
     images = images.to(dtype)
     numbers = images.numpy().astype(np.float64) / (255 if dtype == torch.uint8 else 1)
@@ -34,11 +34,11 @@ def test_statistics_are_numpys(size, dtype):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
-def test_constant_channel_has_deviation_1(value):
+def test_channel_statistics_of_a_constant_channel_have_deviation_one(value):
     assert channel_statistics(torch.full((10, 1, 8), value))[1] == (1.0,)
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e-9, 0.0), (1.0, 1e4)])
-def test_tiny_and_far_signals_keep_their_deviation(scale, shift):
+def test_channel_statistics_of_small_and_distant_signals_keep_precision(scale, shift):
     signals = torch.randn(50, 1, 64, generator=torch.Generator().manual_seed(0)) * scale + shift
     assert channel_statistics(signals)[1][0] == pytest.approx(scale, rel=0.1)

@@ -17,7 +17,7 @@ def device_with(monkeypatch, free: int) -> None:
     monkeypatch.setattr(smash.runtime.device, "free_memory", lambda device: free)
 
 
-def test_what_fits_goes_to_the_device_and_is_moved_once(data, monkeypatch):
+def test_data_to_a_device_with_room_moves_images_once(data, monkeypatch):
     device_with(monkeypatch, 40 * 192 * 10 // 4)
     moved = data.to(META)
     assert moved.train.stored.device == moved.train.rows.device == META
@@ -25,7 +25,7 @@ def test_what_fits_goes_to_the_device_and_is_moved_once(data, monkeypatch):
     assert len(moved.train.rows) == len(moved.train) == len(data.train)
 
 
-def test_what_does_not_fit_stays_and_its_batches_go(data, monkeypatch):
+def test_data_to_a_device_without_room_moves_batches(data, monkeypatch):
     device_with(monkeypatch, 40 * 192 * 10 // 4 - 1)
     moved = data.to(META)
     assert moved.train.stored is data.train.stored
@@ -43,7 +43,7 @@ def test_what_does_not_fit_stays_and_its_batches_go(data, monkeypatch):
     assert moved.settings == data.settings
 
 
-def test_images_that_are_there_take_no_more_room(monkeypatch):
+def test_place_of_images_on_the_device_needs_no_room(monkeypatch):
     device_with(monkeypatch, 0)
     images = torch.zeros(3, 1, 8, device=META)
     assert place([images, images], META)[1] is images
@@ -51,7 +51,7 @@ def test_images_that_are_there_take_no_more_room(monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("share", [0.4, 0.0])
-def test_batches_are_the_same_on_a_gpu(data, monkeypatch, share):
+def test_batches_on_a_gpu_are_the_same(data, monkeypatch, share):
     monkeypatch.setattr(smash.runtime.device, "SHARE", share)
     moved = data.to("cuda")
     assert moved.train.stored.is_cuda == (share > 0)

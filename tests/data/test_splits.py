@@ -24,7 +24,7 @@ def test_cut_takes_the_share_of_each_class_and_every_example_once():
 
 
 @pytest.mark.parametrize(("fraction", "taken"), [(0.1, 3), (0.01, 1), (0.99, 29)])
-def test_the_last_examples_are_taken_in_file_order(fraction, taken):
+def test_cut_last_takes_the_last_examples_in_file_order(fraction, taken):
     images = torch.arange(60).view(60, 1, 1)
     rest, part = cut_last(Split(images, torch.arange(30), views=2), fraction)
     assert rest.labels.tolist() == list(range(30 - taken))
@@ -44,7 +44,7 @@ def test_cut_keeps_the_views_of_an_example_together():
 
 
 @pytest.mark.parametrize(("keep", "taken"), [(1, 2), (2, 1)])
-def test_cut_leaves_what_it_must(keep, taken):
+def test_cut_keeps_the_needed_examples_of_each_class(keep, taken):
     _, part = cut(labelled([3, 3]), 0.9, seed=1, keep=keep)
     assert torch.bincount(part.labels).tolist() == [taken, taken]
 
@@ -81,7 +81,7 @@ def test_cut_depends_on_its_seed_alone():
         (tuple("abcdefghijkl"), {"train": [1] * 12}, ["class "] * 10 + ["and 2 more"]),
     ],
 )
-def test_classes_that_cannot_be_split_are_named(names, counts, lines):
+def test_check_classes_with_too_few_examples_names_them(names, counts, lines):
     labels = {split: labelled(of_split).labels for split, of_split in counts.items()}
     with pytest.raises(DataError) as caught:
         check_classes(names, labels, "mend it")
@@ -93,6 +93,6 @@ def test_classes_that_cannot_be_split_are_named(names, counts, lines):
 @pytest.mark.parametrize(
     "counts", [{"train": [3, 3]}, {"train": [1, 1], "val": [1, 1], "test": [1, 1]}]
 )
-def test_the_fewest_examples_will_do(counts):
+def test_check_classes_with_the_fewest_examples_passes(counts):
     labels = {split: labelled(of_split).labels for split, of_split in counts.items()}
     check_classes(("a", "b"), labels, "")

@@ -23,7 +23,7 @@ def reference(images: torch.Tensor, padding: int, flip: bool, seed: int) -> torc
 @pytest.mark.parametrize("size", [(9,), (6, 9), (5, 6, 7)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize(("padding", "flip"), [(0, True), (2, False), (3, True)])
-def test_equals_reference(size, dtype, padding, flip):
+def test_augmentation_equals_the_reference(size, dtype, padding, flip):
     images = torch.randint(1, 256, (20, 3, *size), generator=torch.Generator().manual_seed(1))
     images = images.to(dtype)
     augmented = Augmentation(padding, flip)(images, torch.Generator().manual_seed(7))
@@ -31,19 +31,19 @@ def test_equals_reference(size, dtype, padding, flip):
     assert torch.equal(augmented, reference(images, padding, flip, seed=7))
 
 
-def test_each_example_has_its_own_draw():
+def test_augmentation_draws_for_each_example():
     images = torch.arange(1, 65, dtype=torch.uint8).view(1, 1, 8, 8).expand(400, -1, -1, -1)
     augmented = Augmentation(1, True)(images, torch.Generator().manual_seed(0))
     assert len({tuple(image.flatten().tolist()) for image in augmented}) == 3 * 3 * 2
 
 
-def test_half_of_the_examples_are_mirrored():
+def test_augmentation_with_flip_mirrors_half():
     images = torch.tensor([[[1.0, 2.0]]]).expand(1000, 1, 2)
     augmented = Augmentation(flip=True)(images, torch.Generator().manual_seed(0))
     assert 450 < int((augmented[:, 0, 0] == 2).sum()) < 550
 
 
-def test_neither_uses_nor_moves_other_random_state():
+def test_augmentation_leaves_global_random_state():
     images = torch.rand(4, 1, 8, 8)
     before = torch.get_rng_state()
     first = Augmentation(2, True)(images, torch.Generator().manual_seed(3))
@@ -52,20 +52,20 @@ def test_neither_uses_nor_moves_other_random_state():
     assert torch.equal(first, Augmentation(2, True)(images, torch.Generator().manual_seed(3)))
 
 
-def test_leaves_its_input_alone():
+def test_augmentation_leaves_its_input():
     images = torch.rand(4, 1, 8, 8)
     copy = images.clone()
     Augmentation(2, True)(images, torch.Generator().manual_seed(3))
     assert torch.equal(images, copy)
 
 
-def test_none_gives_the_images_back():
+def test_augmentation_of_nothing_returns_its_input():
     images = torch.rand(4, 1, 8, 8)
     assert Augmentation()(images, torch.Generator()) is images
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_same_on_a_gpu():
+def test_augmentation_on_a_gpu_is_the_same():
     images = torch.rand(16, 3, 8, 8)
     augmentation = Augmentation(2, True)
     here = augmentation(images, torch.Generator().manual_seed(3))

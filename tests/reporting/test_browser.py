@@ -56,7 +56,7 @@ def place(browser, selector):
     )
 
 
-def test_it_opens_without_a_network_and_without_an_error(browser, made):
+def test_page_opens_without_requests_or_errors(browser, made):
     best = min((one for one in made[1] if not one.partial), key=lambda one: one.value)
     assert len(browser.requests) == 1
     assert browser.run("document.querySelectorAll('#stage .op').length") == sum(
@@ -64,7 +64,7 @@ def test_it_opens_without_a_network_and_without_an_error(browser, made):
     )
 
 
-def test_a_point_is_told_of_under_the_pointer_and_drawn_when_chosen(browser, made):
+def test_point_shows_a_tip_and_when_clicked_its_card(browser, made):
     chart = "#cost .if-wide .choose"
     number = browser.run(f"document.querySelector('{chart} .point.s1').dataset.i")
     one = made[1][int(number)]
@@ -83,7 +83,7 @@ def test_a_point_is_told_of_under_the_pointer_and_drawn_when_chosen(browser, mad
     assert browser.run(TIP) == ""
 
 
-def test_keys_walk_over_points_draw_one_and_come_back(browser, made):
+def test_chart_with_arrow_keys_walks_over_its_points(browser, made):
     # To be focused scrolls, and a scroll hides the hint: let the two frames of it pass.
     browser.run("document.querySelector('#cost .if-wide .choose').focus()")
     browser.run(
@@ -104,7 +104,7 @@ def test_keys_walk_over_points_draw_one_and_come_back(browser, made):
     assert browser.run("document.activeElement.classList.contains('choose')")
 
 
-def test_the_card_goes_through_the_ranking(browser, made):
+def test_card_with_arrow_keys_walks_through_the_ranking(browser, made):
     browser.run("document.querySelector('#search button[data-i]').click()")
     title = "document.getElementById('card-title').textContent"
     assert browser.wait_for(title).startswith("Rank 0 ")
@@ -116,7 +116,7 @@ def test_the_card_goes_through_the_ranking(browser, made):
     assert not browser.run(f"{CARD}.open")
 
 
-def test_an_op_is_said_in_words_under_the_pointer(browser):
+def test_op_under_the_pointer_shows_its_description(browser):
     x, y = place(browser, "#stage .op .chip")
     browser.move(x, y)
     said = browser.wait_for(TIP)
@@ -124,7 +124,7 @@ def test_an_op_is_said_in_words_under_the_pointer(browser):
     assert said.splitlines() == ["Op 0", words]
 
 
-def test_the_film_stands_still_until_it_is_played(browser):
+def test_film_with_reduced_motion_waits_for_play(browser):
     last = int(browser.run("document.getElementById('when').max"))
     assert last > 2
     assert browser.run("document.getElementById('when').value") == str(last)
@@ -140,7 +140,7 @@ def test_the_film_stands_still_until_it_is_played(browser):
     assert browser.run("document.getElementById('when').value") == stopped
 
 
-def test_the_film_can_be_wound_and_shows_what_changed(browser, made):
+def test_film_wound_by_keys_marks_changed_ops(browser, made):
     frames = browser.run("JSON.parse(document.getElementById('data').textContent).frames")
     browser.run("document.getElementById('when').focus()")
     browser.press("Home")
@@ -171,7 +171,7 @@ def test_the_film_can_be_wound_and_shows_what_changed(browser, made):
     )
 
 
-def test_who_does_not_mind_sees_it_move(started, made):
+def test_film_without_reduced_motion_plays_when_seen(started, made):
     started.set(width=1200, height=1600, still=False)
     started.open(made[0])
     started.run("document.getElementById('player').scrollIntoView({behavior: 'instant'})")
@@ -182,7 +182,7 @@ def test_who_does_not_mind_sees_it_move(started, made):
     started.run("document.getElementById('play').click()")
 
 
-def test_which_cost_is_shown_can_be_chosen_by_keys(browser):
+def test_choice_of_cost_by_keys_changes_the_chart(browser):
     shown = "[...document.querySelectorAll('.of-choice')].map(chart => !chart.hidden)"
     assert browser.run(shown) == [True, False]
     browser.run("document.querySelector('.choice input').focus()")
@@ -190,7 +190,7 @@ def test_which_cost_is_shown_can_be_chosen_by_keys(browser):
     assert browser.run(shown) == [False, True]
 
 
-def test_what_has_the_focus_is_seen(browser):
+def test_focused_element_has_an_outline(browser):
     browser.run("document.getElementById('play').focus({focusVisible: true})")
     browser.press("Tab")
     assert browser.run("document.activeElement.id") == "when"
@@ -198,7 +198,7 @@ def test_what_has_the_focus_is_seen(browser):
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_nothing_is_wider_than_a_small_screen(browser, width):
+def test_page_on_a_small_screen_fits_its_width(browser, width):
     browser.set(width=width, height=800)
     assert browser.run("document.documentElement.scrollWidth") == width
     seen = browser.run(
@@ -212,7 +212,7 @@ def test_nothing_is_wider_than_a_small_screen(browser, width):
     assert letters > 7.5
 
 
-def test_letters_stand_out_by_day_and_by_night(browser):
+def test_letters_in_light_and_dark_mode_have_contrast(browser):
     def contrast() -> float:
         colours = browser.run(
             "['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name]"
@@ -237,7 +237,7 @@ def _luminance(colour: list[int]) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_seven_hundred_candidates_are_drawn(started, tmp_path):
+def test_page_of_seven_hundred_candidates_draws_all(started, tmp_path):
     found = candidates(60)[0]
     many = [replace(found[n % 60], id=f"c{n}", index=n) for n in range(700)]
     path = tmp_path / "report.html"

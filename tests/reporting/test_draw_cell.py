@@ -21,7 +21,7 @@ def draw(text: str):
     return CellDrawer(NasBench201Options(cells=3, channels=8))({"cell": text})
 
 
-def test_each_edge_has_its_operation_and_its_ends():
+def test_draw_cell_gives_each_edge_its_operation_and_ends():
     space, rng = NasBench201Space(NasBench201Options()), np.random.default_rng(0)
     for _ in range(20):
         cell = space.sample(rng)
@@ -37,7 +37,7 @@ def test_each_edge_has_its_operation_and_its_ends():
             assert float(numbers[-2]) == nodes[target]
 
 
-def test_an_edge_that_leads_nowhere_is_marked():
+def test_draw_cell_marks_an_edge_without_effect():
     # Node 2 is on no way to the output.
     text = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|skip_connect~1|none~2|"
     root = parsed(draw(text).html)
@@ -46,7 +46,7 @@ def test_an_edge_that_leads_nowhere_is_marked():
     assert "on no way from the input to the output" in [*root.iter("li")][1].text
 
 
-def test_the_network_around_the_cell_is_said():
+def test_draw_cell_describes_the_network_around_it():
     drawing = draw("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|skip_connect~2|")
     words = said(of_class(parsed(drawing.html), "way-out")[0])
     assert "3 cells, 8 channels → halve → 3 cells, 16 channels → halve → 3 cells, 32" in words
@@ -54,6 +54,6 @@ def test_the_network_around_the_cell_is_said():
 
 
 @pytest.mark.parametrize("value", [{}, {"cell": 3}, {"cell": "|x~0|"}])
-def test_what_is_no_cell_is_refused(value):
+def test_draw_cell_of_another_value_is_refused(value):
     with pytest.raises(InvalidValueError):
         CellDrawer(NasBench201Options())(value)

@@ -48,7 +48,7 @@ def lanes_of(figure):
     return {float(text.attrib["x"]): int(said(text)) for text in heads}
 
 
-def test_dots_stand_on_the_banks_that_are_read_and_written(space):
+def test_drawing_puts_dots_on_banks_read_and_written(space):
     for architecture in architectures(space):
         _, figures = draw(space, architecture)
         assert len(figures) == 3
@@ -64,7 +64,7 @@ def test_dots_stand_on_the_banks_that_are_read_and_written(space):
                 assert tuple(dots["write"]) == op.writes
 
 
-def test_a_bank_begins_where_it_is_first_written(space):
+def test_drawing_begins_a_bank_at_its_first_write(space):
     for architecture in architectures(space):
         for index, figure in enumerate(draw(space, architecture)[1]):
             block = architecture.blocks[index]
@@ -82,7 +82,7 @@ def test_a_bank_begins_where_it_is_first_written(space):
                 assert begin == pytest.approx(moved(rows[first])[1] + float(dot.attrib["cy"]))
 
 
-def test_widths_and_kernels_are_those_of_the_network_that_is_built(space):
+def test_drawing_shows_widths_and_kernels_of_the_built_network(space):
     task = Task(channels=3, size=(16,) * space.options.dims, classes=4)
     for architecture in architectures(space):
         network = space.build(architecture, task)
@@ -104,7 +104,7 @@ def test_widths_and_kernels_are_those_of_the_network_that_is_built(space):
                 assert found == sorted(shapes)
 
 
-def test_a_chip_says_what_differs_from_the_plain_convolution():
+def test_chip_says_what_differs_from_a_plain_convolution():
     space = MemoryBankSpace(MemoryBankOptions(**OPTIONS["varied"]))
     said_of, seen = {}, set()
     for architecture in architectures(space, 12):
@@ -136,7 +136,7 @@ def test_a_chip_says_what_differs_from_the_plain_convolution():
     assert said_of["split", True] == "⊙½"
 
 
-def test_nothing_is_drawn_outside_of_the_picture(space):
+def test_drawing_stays_within_its_view(space):
     for architecture in architectures(space):
         for figure in draw(space, architecture)[1]:
             picture = next(figure.iter("svg"))
@@ -153,7 +153,7 @@ def test_nothing_is_drawn_outside_of_the_picture(space):
                 assert float(out.attrib["x"]) + 6 * len(said(out)) < right
 
 
-def test_each_op_is_said_in_words(space):
+def test_drawing_describes_each_op_in_words(space):
     architecture = architectures(space, 1)[0]
     drawing, figures = draw(space, architecture)
     for figure, block in zip(figures, architecture.blocks, strict=True):
@@ -164,7 +164,7 @@ def test_each_op_is_said_in_words(space):
     assert drawing.words.startswith(" + ".join(str(len(b.ops)) for b in architecture.blocks))
 
 
-def test_what_is_no_architecture_is_refused():
+def test_drawing_of_another_value_is_refused():
     space = MemoryBankSpace(MemoryBankOptions(**OPTIONS["plain"]))
     with pytest.raises(InvalidValueError):
         BankDrawer(space.options)({"blocks": []})

@@ -41,7 +41,7 @@ def ranked(found):
     return sorted((one for one in found if not one.partial), key=lambda one: one.value)
 
 
-def test_it_is_put_into_the_run_and_says_what_was_found(made, read):
+def test_report_writes_the_page_into_the_run(made, read):
     folder, found = made
     best = ranked(found)[0]
     assert (folder / "report.html").is_file()
@@ -52,7 +52,7 @@ def test_it_is_put_into_the_run_and_says_what_was_found(made, read):
     assert "3 candidates dropped early, with partial scores, left out." in read.words
 
 
-def test_it_needs_nothing_from_elsewhere(read):
+def test_page_refers_to_nothing_elsewhere(read):
     for tag, attributes in read.tags:
         assert tag not in ("img", "iframe", "object", "embed", "link") or (
             attributes.get("href") == "data:,"
@@ -61,7 +61,7 @@ def test_it_needs_nothing_from_elsewhere(read):
         assert attributes.get("href", "#").startswith(("#", "data:,"))
 
 
-def test_a_name_of_each_part_is_there_once_and_each_label_has_its_part(read):
+def test_page_ids_are_unique_and_labels_point_to_them(read):
     given = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
     assert len(given) == len(set(given))
     for _, attributes in read.tags:
@@ -71,7 +71,7 @@ def test_a_name_of_each_part_is_there_once_and_each_label_has_its_part(read):
             assert attributes["href"][1:] in given
 
 
-def test_each_picture_and_button_has_a_name(read):
+def test_page_pictures_and_buttons_have_names(read):
     for tag, attributes in read.tags:
         if attributes.get("role") in ("img", "application"):
             assert attributes["aria-label"]
@@ -79,7 +79,7 @@ def test_each_picture_and_button_has_a_name(read):
             assert "aria-label" in attributes or attributes.get("aria-hidden") == "true"
 
 
-def test_each_candidate_is_a_point_of_each_chart(made, read):
+def test_page_charts_have_a_point_for_each_candidate(made, read):
     _, found = made
     numbers = [
         int(attributes["data-i"])
@@ -97,7 +97,7 @@ def test_each_candidate_is_a_point_of_each_chart(made, read):
     assert sorted(partial) == sorted([n for n, one in enumerate(found) if one.partial] * 6)
 
 
-def test_drawings_are_those_of_the_candidates(made, read):
+def test_page_drawings_are_of_its_candidates(made, read):
     _, found = made
     assert set(read.data["drawings"]) == {str(number) for number in range(len(found))}
     for number, one in enumerate(found):
@@ -108,7 +108,7 @@ def test_drawings_are_those_of_the_candidates(made, read):
         assert ("partial" in read.data["candidates"][number]["lines"][0]) == one.partial
 
 
-def test_ranks_are_in_order_and_partial_scores_last(made, read):
+def test_page_ranks_partial_scores_last(made, read):
     _, found = made
     expected = sorted(range(len(found)), key=lambda n: (found[n].partial, found[n].value))
     full = [n for n in expected if not found[n].partial]
@@ -117,7 +117,7 @@ def test_ranks_are_in_order_and_partial_scores_last(made, read):
     assert read.data["candidates"][full[0]]["title"] == f"Rank 0 · {found[full[0]].id}"
 
 
-def test_the_film_goes_from_the_first_to_the_winner(made, read):
+def test_page_film_goes_from_the_first_to_the_winner(made, read):
     _, found = made
     best, least = [], float("inf")
     for number, one in enumerate(found):
@@ -129,7 +129,7 @@ def test_the_film_goes_from_the_first_to_the_winner(made, read):
     assert first == f"After 1 candidate: validation loss {found[0].value:.4g}, by random."
 
 
-def test_children_are_told_of_finished_or_not(read):
+def test_page_lists_children_finished_or_not(read):
     assert "not finished: 2 epochs so far" in read.words
     assert "8.00% 9.00%" in read.words
     table = read.words.split("Trained children")[1].split("Training of children")[0]
@@ -139,7 +139,7 @@ def test_children_are_told_of_finished_or_not(read):
     assert "75.00%" in read.words
 
 
-def test_the_check_of_the_ranking_is_drawn(made, read):
+def test_page_draws_the_rank_correlation(made, read):
     html = (made[0] / "report.html").read_text()
     trust = html.split('<section id="trust"')[1].split("</section>")[0]
     shown = parsed(f"<section{trust.split('>', 1)[0]}>{trust.split('>', 1)[1]}</section>")
@@ -154,7 +154,7 @@ def test_the_check_of_the_ranking_is_drawn(made, read):
     assert "accuracy on the audit split" in read.words
 
 
-def test_hostile_names_stay_words(hostile):
+def test_page_with_hostile_names_escapes_them(hostile):
     html = smash.report(hostile).read_text()
     read = Page(html)
     assert [tag for tag, _ in read.tags].count("script") == 2
@@ -164,7 +164,7 @@ def test_hostile_names_stay_words(hostile):
     assert " ".join(hostile.name.split()) in read.words
 
 
-def test_a_hostile_architecture_stays_words(tmp_path):
+def test_page_with_a_hostile_architecture_escapes_it(tmp_path):
     """A space of one's own may name anything anything."""
     folder = tmp_path / "own"
     begin(folder, SpaceSettings(name="not-known-here"))
@@ -183,7 +183,7 @@ def test_a_hostile_architecture_stays_words(tmp_path):
     assert HOSTILE in said(drawing)
 
 
-def test_a_run_without_a_search_is_shown_as_far_as_it_is(tmp_path):
+def test_page_of_a_run_without_a_search_shows_its_training(tmp_path):
     begin(tmp_path / "new")
     read = Page(smash.report(tmp_path / "new").read_text())
     assert "The SMASH network has not been trained yet" in read.words
@@ -193,7 +193,7 @@ def test_a_run_without_a_search_is_shown_as_far_as_it_is(tmp_path):
     assert "Training of the SMASH network" in Page(smash.report(tmp_path / "new").read_text()).words
 
 
-def test_commands_name_no_folder_that_is_elsewhere(contents):
+def test_page_commands_name_no_folder(contents):
     """The page may be opened anywhere, and the name of the folder is not its path."""
     words = Page(page(contents)).words
     for command in ("correlate RUN --train 30", "retrain RUN"):
@@ -201,7 +201,7 @@ def test_commands_name_no_folder_that_is_elsewhere(contents):
     assert f" {contents.name}" not in words.split("Winner", 1)[1]
 
 
-def test_a_search_whose_scores_are_all_partial_has_no_winner(tmp_path):
+def test_page_of_partial_scores_has_no_winner(tmp_path):
     folder = tmp_path / "partial"
     begin(folder)
     study = smash.Study(folder / STUDY, create=True)
@@ -210,7 +210,7 @@ def test_a_search_whose_scores_are_all_partial_has_no_winner(tmp_path):
     assert "no architecture has been scored" in Page(smash.report(folder).read_text()).words
 
 
-def test_a_reference_network_is_named(tmp_path):
+def test_page_names_a_reference_network(tmp_path):
     folder = tmp_path / "with-baseline"
     best = ranked(write(folder))[0]
     child(folder, best, "-x", 0.01, {"test": 0.01}, "dog")
@@ -222,7 +222,7 @@ def test_a_reference_network_is_named(tmp_path):
     assert "Trained, it errs on 12.00%" in read.words  # the winner, not the baseline that is better
 
 
-def test_what_is_damaged_is_named(tmp_path):
+def test_report_of_a_damaged_run_names_the_file(tmp_path):
     folder = tmp_path / "damaged"
     best = ranked(write(folder))[0]
     (folder / CHILDREN / f"{best.id}-e3" / RESULT).write_text("{")
@@ -232,12 +232,12 @@ def test_what_is_damaged_is_named(tmp_path):
         smash.report(tmp_path / "nowhere")
 
 
-def test_the_same_run_gives_the_same_page(made):
+def test_report_repeated_gives_the_same_page(made):
     first = smash.report(made[0]).read_bytes()
     assert smash.report(made[0]).read_bytes() == first
 
 
-def test_reading_changes_no_file_of_the_run(tmp_path):
+def test_report_changes_no_other_file(tmp_path):
     folder = tmp_path / "run"
     write(folder)
 
@@ -253,7 +253,7 @@ def test_reading_changes_no_file_of_the_run(tmp_path):
     assert state() == before
 
 
-def test_the_commands_say_where_the_page_is(tmp_path, monkeypatch, capsys):
+def test_report_command_prints_the_path_of_the_page(tmp_path, monkeypatch, capsys):
     folder: Path = tmp_path / "run"
     write(folder)
     monkeypatch.setattr("sys.argv", ["smash", "report", str(folder)])
@@ -265,7 +265,7 @@ def test_the_commands_say_where_the_page_is(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
 
 
-def test_what_a_page_has_no_room_for_is_drawings(some):
+def test_page_without_room_leaves_out_drawings(some):
     many = [replace(some[n % len(some)], id=f"c{n}", index=n) for n in range(300)]
     every, few = page(contents_of(many)), page(contents_of(many), largest=600_000)
     assert len(every.encode()) > 600_000 >= len(few.encode()) > 580_000
@@ -276,7 +276,7 @@ def test_what_a_page_has_no_room_for_is_drawings(some):
     assert {str(frame["i"]) for frame in read.data["frames"]} <= set(read.data["drawings"])
 
 
-def test_a_cost_that_was_measured_is_a_chart_of_its_own(some):
+def test_page_with_latencies_has_a_chart_of_them(some):
     timed = [replace(one, latency=0.001 * (n + 1)) for n, one in enumerate(some)]
     read = Page(page(contents_of(timed)))
     assert "Error against latency of the child" in read.words
@@ -284,7 +284,7 @@ def test_a_cost_that_was_measured_is_a_chart_of_its_own(some):
     assert "latency" not in Page(page(contents_of(some))).words
 
 
-def test_what_is_written_beside_drawings_counts(some):
+def test_page_without_room_counts_what_is_beside_drawings(some):
     """Latencies, and a check of the ranking with more points than a page can hold."""
     many = [replace(some[n % 40], id=f"c{n}", index=n, latency=0.01) for n in range(300)]
     points = [(f"x{n}", 1 + n / 5000, 0.5) for n in range(5000)]
@@ -295,7 +295,7 @@ def test_what_is_written_beside_drawings_counts(some):
     assert 10 < len(Page(made).data["drawings"]) < 300
 
 
-def test_seven_hundred_candidates_take_less_than_six_megabytes():
+def test_page_of_seven_hundred_candidates_is_below_six_megabytes():
     """Those of the original program have the largest drawings."""
     found, _ = candidates(20, SpaceSettings(preset="original"))
     many = [replace(found[n % 20], id=f"c{n}", index=n, latency=0.01) for n in range(700)]

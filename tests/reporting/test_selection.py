@@ -16,7 +16,7 @@ from smash.reporting.selection import (
 
 
 @pytest.mark.parametrize("cost", ["params", "macs"])
-def test_the_front_is_what_no_full_score_beats_in_both(some, cost):
+def test_pareto_holds_what_no_full_score_dominates(some, cost):
     def beaten(one):
         return any(
             other.error <= one.error
@@ -34,16 +34,16 @@ def test_the_front_is_what_no_full_score_beats_in_both(some, cost):
     assert [error for _, error in found] == sorted((e for _, e in found), reverse=True)
 
 
-def test_a_front_of_partial_scores_alone_is_empty(some):
+def test_pareto_of_partial_scores_is_empty(some):
     assert pareto([replace(one, partial=True) for one in some], "params") == []
 
 
-def test_a_cost_counts_where_all_have_it(some):
+def test_costs_are_those_that_all_candidates_have(some):
     assert costs(some) == ["params", "macs"]
     assert costs([]) == []
 
 
-def test_the_best_so_far_passes_over_partial_scores(some):
+def test_improvements_leave_out_partial_scores(some):
     values = [3.0, 1.0, 2.0, 2.5, 1.5]
     made = [
         replace(one, score=replace(one.settled, loss=value), partial=value == 1.0)
@@ -52,11 +52,11 @@ def test_the_best_so_far_passes_over_partial_scores(some):
     assert improvements(made) == [0, 2, 4]
 
 
-def test_few_candidates_are_all_on_the_page_in_their_order(contents):
+def test_on_the_page_of_few_candidates_keeps_all_in_order(contents):
     assert on_the_page(contents) == contents.candidates
 
 
-def test_of_many_those_that_matter_are_on_the_page(contents):
+def test_on_the_page_of_many_candidates_keeps_the_best(contents):
     chosen = on_the_page(contents, most=25)
     assert len(chosen) == 25
     assert chosen == [one for one in contents.candidates if one in chosen]
@@ -67,13 +67,13 @@ def test_of_many_those_that_matter_are_on_the_page(contents):
     assert {one.id for one in in_order_of_interest(contents)[:12]} <= {one.id for one in chosen}
 
 
-def test_packed_text_is_read_back():
+def test_unpack_returns_what_was_packed():
     text = "<svg>×→ é</svg>" * 100
     assert unpack(pack(text)) == text
     assert len(pack(text)) < len(text) / 10
 
 
-def test_drawings_fill_the_room_and_no_more(some):
+def test_pack_drawings_fills_the_room_and_no_more(some):
     def draw(one):
         return Drawing("", lambda: Markup(one.id * 3))  # noqa: S704
 

@@ -9,20 +9,20 @@ from smash.reporting.svg import Axis, Frame, element, path
 from tests.reporting.html import of_class, parsed, said
 
 
-def test_words_and_attributes_are_escaped_and_markup_is_not():
+def test_element_escapes_words_and_attributes_only():
     inner = element("b", '<i>&"')
     assert element("p", inner, "'", title='"<', class_="a") == (
         '<p title="&#34;&lt;" class="a"><b>&lt;i&gt;&amp;&#34;</b>&#39;</p>'
     )
 
 
-def test_attributes_without_a_value_are_left_out_and_numbers_are_short():
+def test_element_leaves_out_empty_attributes_and_shortens_numbers():
     assert element("rect", x=1.0, y=2.25, rx=None, data_op="0.1") == (
         '<rect x="1" y="2.2" data-op="0.1"></rect>'
     )
 
 
-def test_a_line_is_interrupted_where_there_is_no_place():
+def test_line_with_a_missing_point_is_interrupted():
     line = path([(0, 0), (1, 2), (math.nan, 3), (4, 5), (6, 7)], "line")
     assert 'd="M0 0L1 2M4 5L6 7"' in line
 
@@ -36,16 +36,16 @@ def test_a_line_is_interrupted_where_there_is_no_place():
         (1200, 3900, [1500, 2000, 2500, 3000, 3500]),
     ],
 )
-def test_ticks_are_round_numbers(low, high, ticks):
+def test_ticks_of_a_linear_axis_are_round_numbers(low, high, ticks):
     assert Axis(low, high, 0, 100).ticks() == pytest.approx(ticks)
 
 
-def test_ticks_of_ratios_are_one_two_and_five():
+def test_ticks_of_a_log_axis_are_one_two_and_five():
     assert Axis(15e3, 120e3, 0, 100, log=True).ticks() == [2e4, 5e4, 1e5]
     assert Axis(1, 1e5, 0, 100, log=True).ticks() == [1, 10, 100, 1e3, 1e4, 1e5]
 
 
-def test_an_axis_maps_its_ends_and_equal_ratios_to_equal_lengths():
+def test_axis_maps_equal_ratios_to_equal_lengths():
     axis = Axis(1, 100, 10, 210, log=True)
     assert [axis(value) for value in (1, 10, 100)] == pytest.approx([10, 110, 210])
     assert math.isnan(axis(0))
@@ -54,19 +54,19 @@ def test_an_axis_maps_its_ends_and_equal_ratios_to_equal_lengths():
 
 @pytest.mark.parametrize("values", [[], [3.0], [3.0, 3.0], [math.nan, math.inf], [0.0]])
 @pytest.mark.parametrize("log", [False, True])
-def test_an_axis_of_few_or_no_values_has_a_length(values, log):
+def test_axis_of_few_or_no_values_has_a_length(values, log):
     axis = Axis.over(values, 0, 100, log=log)
     assert axis.low < axis.high
     assert all(0 <= axis(tick) <= 100 for tick in axis.ticks())
 
 
-def test_values_lie_between_the_ends_of_their_axis():
+def test_axis_maps_values_between_its_ends():
     axis = Axis.over([5, -1, math.inf], 50, 250)
     assert axis(-1) == pytest.approx(50 + 200 * 0.24 / 6.48)
     assert axis(5) == pytest.approx(250 - 200 * 0.24 / 6.48)
 
 
-def test_a_side_writes_its_ticks_where_they_are():
+def test_side_writes_its_ticks_where_they_are():
     frame = Frame(width=200, height=100, left=50, bottom=20, top=10, right=10)
     axis = Axis(0, 1, frame.left, frame.x_end)
     side = parsed(frame.side(axis, "share", decimal, "bottom"))

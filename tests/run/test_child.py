@@ -17,7 +17,7 @@ def found(digits):
     return evaluate(model, digits.test, digits, "test"), predicted
 
 
-def test_confusion_and_recall_are_scikit_learns(found, digits):
+def test_evaluate_gives_confusion_and_recall_of_scikit_learn(found, digits):
     evaluation, predicted = found
     labels = digits.test.labels.numpy()
     np.testing.assert_array_equal(
@@ -28,12 +28,12 @@ def test_confusion_and_recall_are_scikit_learns(found, digits):
     )
 
 
-def test_rows_are_classes_and_columns_what_they_are_taken_for():
+def test_confusion_has_classes_as_rows_and_predictions_as_columns():
     counts = confusion(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 1, 2, 0, 0]), 4)
     assert counts.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]]
 
 
-def test_json_has_the_stable_fields_first_and_no_confusion_of_many_classes(found):
+def test_evaluation_stored_leaves_out_a_large_confusion(found):
     evaluation, _ = found
     stable = ["split", "examples", "error", "top5_error", "macro_f1", "loss"]
     assert list(evaluation.model_dump()) == [*stable, "recall", "confusion"]

@@ -31,7 +31,7 @@ print(sorted({"torch", "optuna", "numpy"} & set(sys.modules)))
 """
 
 
-def test_a_wrong_place_is_answered_without_torch_and_optuna(tmp_path):
+def test_commands_on_a_wrong_place_end_without_torch_and_optuna(tmp_path):
     lines = [
         f"show {tmp_path}/nowhere",
         f"search {tmp_path}",
@@ -54,16 +54,16 @@ def test_a_wrong_place_is_answered_without_torch_and_optuna(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\\b", "a\0b", "a" * 201])
-def test_a_child_lies_in_the_folder_of_children(tmp_path, name):
+def test_child_path_of_an_unsafe_name_is_refused(tmp_path, name):
     with pytest.raises(InvalidValueError, match="leave out slashes"):
         child_path(tmp_path, name)
 
 
-def test_a_name_is_a_folder_of_children(tmp_path):
+def test_child_path_of_a_name_is_a_folder_of_children(tmp_path):
     assert child_path(tmp_path, "my child-2.5") == tmp_path / "children" / "my child-2.5"
 
 
-def test_only_nothing_and_what_a_killed_start_left_is_free(tmp_path):
+def test_check_free_accepts_only_remains_of_a_killed_start(tmp_path):
     check_free(tmp_path / "nowhere")
     check_free(tmp_path)
     for name in ("environment.json", ".config.toml.ab.tmp", ".train.lock"):
@@ -80,7 +80,7 @@ def test_only_nothing_and_what_a_killed_start_left_is_free(tmp_path):
         check_free(tmp_path / "notes.txt")
 
 
-def test_what_is_not_there_yet_is_said_with_what_makes_it(tmp_path):
+def test_checks_of_a_missing_part_name_the_command_that_makes_it(tmp_path):
     with pytest.raises(NotFoundError, match="'smash train'"):
         find_run(tmp_path / "nowhere")
     with pytest.raises(RunStateError, match="smash train --resume"):

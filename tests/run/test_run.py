@@ -15,7 +15,7 @@ from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
 
 
-def test_tensors_come_back_with_what_is_said_of_them(tmp_path):
+def test_load_tensors_returns_tensors_and_their_metadata(tmp_path):
     tensors = {"a": torch.arange(6.0).view(2, 3).T, "b": torch.tensor(7)}
     save_tensors(tmp_path / "t.safetensors", tensors, {"epoch": 3, "name": "é"})
     found, about = load_tensors(tmp_path / "t.safetensors")
@@ -24,7 +24,7 @@ def test_tensors_come_back_with_what_is_said_of_them(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 40, -1])
-def test_tensors_that_are_cut_are_refused_in_a_line(tmp_path, cut):
+def test_load_tensors_of_a_cut_file_is_refused(tmp_path, cut):
     path = tmp_path / "t.safetensors"
     save_tensors(path, {"a": torch.ones(8)}, {})
     path.write_bytes(path.read_bytes()[:cut])
@@ -33,7 +33,7 @@ def test_tensors_that_are_cut_are_refused_in_a_line(tmp_path, cut):
 
 
 @pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.SGD])
-def test_a_checkpoint_brings_a_training_back_exactly(tmp_path, make):
+def test_checkpoint_loaded_continues_exactly(tmp_path, make):
     def begin():
         module = nn.Linear(3, 2)
         options = {} if make is torch.optim.Adam else {"momentum": 0.9}
@@ -58,7 +58,7 @@ def test_a_checkpoint_brings_a_training_back_exactly(tmp_path, make):
     assert torch.equal(module.weight, other.weight)
 
 
-def test_a_checkpoint_of_another_module_is_refused(tmp_path):
+def test_checkpoint_of_another_module_is_refused(tmp_path):
     checkpoint = Checkpoint(tmp_path / "state.safetensors")
     module = nn.Linear(3, 2)
     checkpoint.save(module, torch.optim.SGD(module.parameters()), {})
@@ -92,7 +92,7 @@ def test_metrics_log_with_an_altered_value_names_its_field(tmp_path, altered):
         log.rows()
 
 
-def test_a_run_says_what_is_wrong_with_its_folder(run, tmp_path):
+def test_open_a_wrong_folder_says_what_is_wrong(run, tmp_path):
     with pytest.raises(NotFoundError, match="does not exist"):
         Run.open(tmp_path / "nowhere")
     with pytest.raises(NotFoundError, match="is not a run"):
@@ -105,11 +105,11 @@ def test_a_run_says_what_is_wrong_with_its_folder(run, tmp_path):
         Run.open(run.path)
 
 
-def test_settings_come_back_from_the_folder(run):
+def test_open_returns_the_settings_of_the_run(run):
     assert Run.open(run.path).settings == run.settings
 
 
-def test_copies_of_the_network_are_kept_where_they_are_asked_for(few_digits, tmp_path):
+def test_train_with_keep_every_keeps_copies(few_digits, tmp_path):
     run = smash.train(
         few_digits,
         tmp_path / "run",

@@ -37,7 +37,7 @@ def expected(rows):
     }
 
 
-def test_a_run_and_its_children_can_be_followed(digits, tmp_path):
+def test_curves_of_a_run_and_its_children_are_in_tensorboard(digits, tmp_path):
     options = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
     run = smash.train(digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
     assert read(run.path / TENSORBOARD / "network") == expected(run.metrics.rows())
@@ -48,11 +48,11 @@ def test_a_run_and_its_children_can_be_followed(digits, tmp_path):
     assert read(run.path / TENSORBOARD / child.path.name) == expected(rows)
 
 
-def test_without_being_asked_nothing_is_written(run):
+def test_train_without_tensorboard_writes_no_curves(run):
     assert not (run.path / TENSORBOARD).exists()
 
 
-def test_what_a_resumed_training_writes_again_replaces_what_was_there(tmp_path):
+def test_curves_written_again_replace_later_steps(tmp_path):
     first = Curves(tmp_path)
     for step in (1, 2, 3):
         first.write({"step": step, "train_loss": float(step)})
@@ -60,12 +60,12 @@ def test_what_a_resumed_training_writes_again_replaces_what_was_there(tmp_path):
     assert read(tmp_path) == {"loss/train": [(1, 1.0), (2, 20.0)]}
 
 
-def test_whoever_looks_at_the_test_split_is_told_so(tmp_path):
+def test_curves_of_the_test_split_are_named_after_it(tmp_path):
     Curves(tmp_path).write({"step": 1, "val_error": 0.5, "split": "test"})
     assert read(tmp_path) == {"error/test": [(1, 0.5)]}
 
 
-def test_without_tensorboard_there_is_advice_before_any_work(digits, tmp_path, monkeypatch):
+def test_train_without_the_extra_is_refused_before_any_work(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as Python has what is not installed
     with pytest.raises(MissingExtraError, match=r"pip install 'smash-nas\[dashboard\]'"):
         check_tensorboard()
@@ -78,7 +78,7 @@ def test_without_tensorboard_there_is_advice_before_any_work(digits, tmp_path, m
     "argv",
     [("train", "digits", "--out", "new", "--tensorboard"), ("retrain", ".", "--tensorboard")],
 )
-def test_the_commands_give_that_advice(argv, finished, monkeypatch, command):
+def test_commands_without_the_extra_name_it(argv, finished, monkeypatch, command):
     monkeypatch.chdir(finished)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     answer = command(*argv)

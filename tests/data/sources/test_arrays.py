@@ -57,7 +57,7 @@ def all_images(data: Data) -> NDArray[Any]:
         ((4, 5, 6, 2), {"dims": 3, "channels": "last"}, 4),
     ],
 )
-def test_axes(save, shape, options, channel_axis):
+def test_load_data_of_an_archive_finds_the_axes_of_its_data(save, shape, options, channel_axis):
     array = numbered(*shape)
     data = load_data(save(data=array), **options)
     expected = array[:, None] if channel_axis is None else np.moveaxis(array, channel_axis, 1)
@@ -83,7 +83,7 @@ def test_axes(save, shape, options, channel_axis):
         (RNG.random((N, 8)).astype(">f4"), torch.float32, None),
     ],
 )
-def test_types(save, array, dtype, peak):
+def test_load_data_of_an_archive_keeps_its_values(save, array, dtype, peak):
     data = load_data(save(data=array))
     images = torch.cat([data.train.images, data.val.images, data.test.images])
     assert images.dtype == dtype
@@ -91,7 +91,7 @@ def test_types(save, array, dtype, peak):
     np.testing.assert_array_equal(np.sort(images.float().flatten()), np.sort(expected.flatten()))
 
 
-def test_test_split_and_classes(save):
+def test_load_data_with_test_data_and_classes_takes_them(save):
     test_data, test_labels = RNG.random((4, 8)), np.array([1, 0, 1, 0], np.uint8)
     path = save(
         data=RNG.random((N, 8)),
@@ -108,7 +108,7 @@ def test_test_split_and_classes(save):
     assert data.notes[0] == "keys ignored: extra"
 
 
-def test_data_and_test_data_share_their_units(save):
+def test_load_data_with_test_data_converts_both_alike(save):
     data = load_data(
         save(
             data=np.full((N, 8), 255),
@@ -119,7 +119,7 @@ def test_data_and_test_data_share_their_units(save):
     assert data.train.images.dtype == data.test.images.dtype == torch.float32
 
 
-def test_classes_are_named_after_labels_unless_named(save):
+def test_load_data_without_class_names_takes_the_labels(save):
     data = load_data(save(data=RNG.random((N, 8)), labels=np.arange(N) % 3))
     assert data.classes == ("0", "1", "2")
 
@@ -133,7 +133,7 @@ def test_classes_are_named_after_labels_unless_named(save):
         ((16, 16, 16), {"augment": True, "dims": 3}, Augmentation(2, False)),
     ],
 )
-def test_augmentation_only_if_asked_and_no_flip_but_of_images(save, shape, options, expected):
+def test_load_data_with_augment_mirrors_only_images(save, shape, options, expected):
     assert load_data(save(data=RNG.random((N, *shape))), **options).augmentation == expected
 
 
@@ -247,7 +247,7 @@ FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults(save, tmp_path, case):
+def test_load_data_of_a_wrong_archive_reports_all_faults(save, tmp_path, case):
     arrays, options, patterns = FAULTS[case]
     with pytest.raises(DataError) as caught:
         load_data(save(**arrays), **options)
@@ -258,13 +258,13 @@ def test_faults(save, tmp_path, case):
         assert "\n" not in fault
 
 
-def test_what_is_no_archive(tmp_path):
+def test_load_data_of_another_file_is_refused(tmp_path):
     np.save(tmp_path / "data.npy", GOOD)
     with pytest.raises(DataError, match=r"data\.npy: it is not an \.npz archive"):
         load_data(tmp_path / "data.npy")
 
 
-def test_damaged_archive(save):
+def test_load_data_of_a_damaged_archive_is_refused(save):
     path = save(data=GOOD)
     content = path.read_bytes()
     numbers = GOOD.tobytes()
@@ -273,7 +273,7 @@ def test_damaged_archive(save):
         load_data(path)
 
 
-def test_truncated_archive(save):
+def test_load_data_of_a_truncated_archive_is_refused(save):
     path = save(data=GOOD)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"it is not an \.npz archive"):
@@ -289,7 +289,7 @@ SPLIT_KEYS = {
 
 
 @pytest.mark.parametrize("names", SPLIT_KEYS.values(), ids=SPLIT_KEYS)
-def test_splits_are_taken_under_their_usual_names(tmp_path, names):
+def test_load_data_with_usual_names_of_splits_takes_them(tmp_path, names):
     examples = {"train": (N, 0), "val": (6, 1), "test": (8, 2)}
     arrays: dict[str, Any] = {}
     for (n, value), (data, labels) in zip(
@@ -304,7 +304,7 @@ def test_splits_are_taken_under_their_usual_names(tmp_path, names):
     assert not any("set apart" in note or "ignored" in note for note in data.notes)
 
 
-def test_whole_numbers_may_be_stored_as_floats(save):
+def test_load_data_with_labels_as_floats_takes_them(save):
     data = load_data(save(data=GOOD, labels=LABELS.astype(np.float32)))
     assert sorted(data.train.labels.unique().tolist()) == [0, 1]
 
@@ -323,7 +323,7 @@ UNUSED = {
 
 
 @pytest.mark.parametrize("case", UNUSED)
-def test_keys_that_look_like_a_split_are_not_passed_over(save, case):
+def test_load_data_with_unused_keys_that_look_like_a_split_is_refused(save, case):
     more, pattern = UNUSED[case]
     with pytest.raises(DataError) as caught:
         load_data(save(data=GOOD, **more))
@@ -331,7 +331,7 @@ def test_keys_that_look_like_a_split_are_not_passed_over(save, case):
     assert re.search(pattern, fault)
 
 
-def test_messages_about_many_keys_stay_short(save):
+def test_load_data_with_many_keys_keeps_its_message_short(save):
     with pytest.raises(DataError) as caught:
         load_data(save(**{f"key{number}": np.zeros(1) for number in range(3000)}))
     assert len(str(caught.value)) < 500

@@ -12,7 +12,7 @@ from smash.errors import DataError
 FULL = {f"{s}/{c}": n for s, n in (("train", 3), ("val", 1), ("test", 2)) for c in ("cat", "dog")}
 
 
-def test_class_folders_are_cut_into_three_splits(make_folder):
+def test_load_data_of_class_folders_cuts_three_splits(make_folder):
     data = load_data(make_folder({"dog": 20, "cat": 40}))
     assert data.classes == ("cat", "dog")
     assert torch.bincount(data.test.labels).tolist() == [6, 3]
@@ -25,7 +25,7 @@ def test_class_folders_are_cut_into_three_splits(make_folder):
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_split_folders_are_taken_as_they_are(make_folder, val):
+def test_load_data_of_split_folders_takes_them(make_folder, val):
     root = make_folder({name.replace("val/", f"{val}/"): count for name, count in FULL.items()})
     data = load_data(root)
     assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 4]
@@ -35,12 +35,12 @@ def test_split_folders_are_taken_as_they_are(make_folder, val):
     assert data.notes == ()
 
 
-def test_missing_splits_are_cut_from_train(make_folder):
+def test_load_data_without_a_split_cuts_it_from_train(make_folder):
     data = load_data(make_folder({"train/a": 20, "train/b": 20, "test/a": 1, "test/b": 1}))
     assert [len(split) for split in (data.train, data.val, data.test)] == [36, 4, 2]
 
 
-def test_hidden_and_other_entries_are_passed_over(make_folder):
+def test_load_data_with_other_entries_ignores_them(make_folder):
     root = make_folder({**FULL, ".cache/x": 1, "docs": 0, "train/cat/deeper": 1, "train/.x": 1})
     (root / "train" / "cat" / "notes.txt").write_text("")
     (root / "train" / "cat" / ".hidden.png").write_text("")
@@ -55,18 +55,18 @@ def test_hidden_and_other_entries_are_passed_over(make_folder):
     )
 
 
-def test_grey_images_have_one_channel(make_folder):
+def test_load_data_of_grey_images_has_one_channel(make_folder):
     data = load_data(make_folder({"a": 3, "b": 3}, colour=False))
     assert data.task.channels == 1
 
 
-def test_image_size(make_folder):
+def test_load_data_with_image_size_resizes(make_folder):
     data = load_data(make_folder({"a": 3, "b": 3}, size=(12, 10)), image_size=5)
     assert data.task.size == (5, 5)
     assert "images resized to 5x5 (all were 12x10)" in data.notes
 
 
-def test_images_that_are_not_square_stay(make_folder):
+def test_load_data_of_oblong_images_keeps_their_size(make_folder):
     assert load_data(make_folder({"a": 3, "b": 3}, size=(12, 10))).task.size == (10, 12)
 
 
@@ -81,7 +81,7 @@ def test_images_that_are_not_square_stay(make_folder):
         (32, False, Augmentation(0, False)),
     ],
 )
-def test_augmentation_suits_the_size(make_folder, side, augment, expected):
+def test_load_data_with_augment_shifts_by_size(make_folder, side, augment, expected):
     root = make_folder({"a": 3, "b": 3}, size=(side, side))
     assert load_data(root, augment=augment).augmentation == expected
 
@@ -113,7 +113,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults(make_folder, case):
+def test_load_data_of_a_wrong_folder_reports_all_faults(make_folder, case):
     counts, patterns = FAULTS[case]
     with pytest.raises(DataError) as caught:
         load_data(make_folder(counts))
@@ -122,7 +122,7 @@ def test_faults(make_folder, case):
         assert re.search(pattern, fault)
 
 
-def test_faults_of_classes_and_of_files_come_together(make_folder):
+def test_load_data_with_faults_of_classes_and_files_reports_all(make_folder):
     root = make_folder({"a": 3, "b": 0})
     (root / "a" / "001.png").write_text("no image")
     with pytest.raises(DataError) as caught:

@@ -53,7 +53,7 @@ def every_image(data) -> bytes:
     return torch.cat([split.images for split in splits]).numpy().tobytes()
 
 
-def test_images_are_decoded_once_and_stay_the_same(cache, make_folder, decoded):
+def test_load_data_twice_decodes_once(cache, make_folder, decoded):
     root = make_folder(COUNTS)
     first, second = load_data(root), load_data(root)
     assert len(decoded) == 1
@@ -65,14 +65,14 @@ def test_images_are_decoded_once_and_stay_the_same(cache, make_folder, decoded):
     assert pixels(cache).read_bytes() == expected
 
 
-def test_splits_are_views_of_the_file(cache, make_folder):
+def test_load_data_from_the_cache_maps_its_file(cache, make_folder):
     data = load_data(make_folder(COUNTS))
     start = data.train.stored.untyped_storage().data_ptr()
     assert data.val.stored.untyped_storage().data_ptr() == start
     assert data.test.stored.untyped_storage().data_ptr() == start
 
 
-def test_what_the_file_says_of_another_cut_is_not_taken(cache, make_folder, decoded):
+def test_load_data_with_another_cut_measures_it(cache, make_folder, decoded):
     root = make_folder(COUNTS)
     fresh = {}
     for fraction in (0.1, 0.3):
@@ -87,7 +87,7 @@ def test_what_the_file_says_of_another_cut_is_not_taken(cache, make_folder, deco
         assert again.mean == before.mean
 
 
-def test_options_have_entries_of_their_own(cache, make_folder):
+def test_load_data_with_other_options_adds_an_entry(cache, make_folder):
     root = make_folder(COUNTS)
     assert load_data(root, image_size=5).task.size == (5, 5)
     assert load_data(root).task.size == (8, 8)
@@ -135,7 +135,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_anew(cache, make_folder, decoded, damage):
+def test_load_data_with_a_damaged_entry_decodes_again(cache, make_folder, decoded, damage):
     root = make_folder(COUNTS)
     before = load_data(root)
     images = every_image(before)
@@ -173,7 +173,7 @@ def replaced_with_its_time(path):
         lambda root: (root / "train" / "a").rename(root / "train" / "c"),
     ],
 )
-def test_a_stale_entry_is_made_anew(cache, make_folder, decoded, change):
+def test_load_data_with_a_stale_entry_decodes_again(cache, make_folder, decoded, change):
     root = make_folder(COUNTS)
     before = load_data(root)
     change(root)
@@ -185,7 +185,7 @@ def test_a_stale_entry_is_made_anew(cache, make_folder, decoded, change):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_images_that_change_while_they_are_read_are_refused(cache, make_folder, monkeypatch):
+def test_load_data_of_images_that_change_meanwhile_is_refused(cache, make_folder, monkeypatch):
     root = make_folder(COUNTS)
     original = smash.data.sources.images.Decoder.chunks
 
@@ -199,7 +199,7 @@ def test_images_that_change_while_they_are_read_are_refused(cache, make_folder, 
     assert list(cache.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_means_no_cache(tmp_path, make_folder, monkeypatch):
+def test_load_data_with_a_read_only_cache_does_without(tmp_path, make_folder, monkeypatch):
     root = make_folder(COUNTS)
     kept = load_data(root)
     (tmp_path / "file").write_text("")
@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_written_means_no_cache(tmp_path, make_folder, m
     assert any(line.startswith(note) and "SMASH_CACHE" in line for line in data.notes)
 
 
-def test_a_full_disk_means_no_cache(cache, make_folder, monkeypatch):
+def test_load_data_on_a_full_disk_does_without_a_cache(cache, make_folder, monkeypatch):
     usage = shutil.disk_usage(cache.parent)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     data = load_data(make_folder(COUNTS))
@@ -218,7 +218,7 @@ def test_a_full_disk_means_no_cache(cache, make_folder, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
-def test_unusable_images_leave_nothing_behind(cache, make_folder):
+def test_load_data_of_unusable_images_leaves_no_entry(cache, make_folder):
     root = make_folder(COUNTS)
     (root / "train" / "a" / "003.png").write_text("no image")
     with pytest.raises(DataError, match=r"003\.png cannot be used"):
@@ -226,7 +226,7 @@ def test_unusable_images_leave_nothing_behind(cache, make_folder):
     assert list(cache.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed(cache, make_folder):
+def test_load_data_after_a_kill_removes_what_it_left(cache, make_folder):
     root = make_folder(COUNTS)
     load_data(root)
     old, new = (cache / f".{pixels(cache).stem}.{name}.tmp" for name in ("old", "new"))
@@ -239,7 +239,7 @@ def test_what_a_killed_process_left_is_removed(cache, make_folder):
     assert new.exists()
 
 
-def test_grey_images_saved_as_colour_take_one_channel(cache, tmp_path, monkeypatch):
+def test_load_data_of_grey_images_in_colour_keeps_one_channel(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(
         smash.data.sources.image_cache, "_CHUNK", 500
     )  # several steps of 2 images each
@@ -292,7 +292,7 @@ for _ in range(2):  # decoding, and then from the file
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells of memory on Linux")
-def test_data_larger_than_what_it_takes_of_memory(cache, tmp_path):
+def test_load_data_takes_less_memory_than_its_images(cache, tmp_path):
     side, n = 512, 150
     total = 0
     for i in range(n):

@@ -39,7 +39,7 @@ def write_batches(folder: Path, val_folder: Path | None = None) -> dict[str, np.
 
 
 @pytest.mark.parametrize("subfolders", [("", ""), ("imagenet32", "imagenet32"), None])
-def test_the_published_batches(tmp_path, subfolders):
+def test_read_imagenet32_of_the_published_batches_gives_their_images(tmp_path, subfolders):
     train, val = subfolders or ("Imagenet32_train_npz", "Imagenet32_val_npz")
     written = write_batches(tmp_path / train, tmp_path / val)
     found = read_imagenet32(tmp_path)
@@ -57,7 +57,7 @@ def test_the_published_batches(tmp_path, subfolders):
 
 @pytest.mark.parametrize("layout", ["flat", "channels first", "channels last"])
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_single_file_a_split(tmp_path, layout, first):
+def test_read_imagenet32_of_one_file_a_split_gives_its_images(tmp_path, layout, first):
     flat = images(2000, 0)
     data = flat if layout == "flat" else flat.reshape(2000, 3, 32, 32)
     if layout == "channels last":
@@ -71,7 +71,7 @@ def test_a_single_file_a_split(tmp_path, layout, first):
     assert len(found.splits["test"]) == 1000
 
 
-def test_a_single_file_of_another_name(tmp_path):
+def test_read_imagenet32_of_a_file_of_another_name_is_refused(tmp_path):
     labels = np.arange(2000) % 1000
     np.savez(tmp_path / "my_train_32.npz", data=images(2000, 0), labels=labels)
     np.savez(tmp_path / "my_val_32.npz", data=images(1000, 1), labels=labels[:1000])
@@ -81,12 +81,12 @@ def test_a_single_file_of_another_name(tmp_path):
         read_imagenet32(tmp_path / "my_val_32.npz")
 
 
-def test_images_are_resized_if_asked(tmp_path):
+def test_reader_with_image_size_resizes(tmp_path):
     write_batches(tmp_path)
     assert read_imagenet32(tmp_path, 16).splits["train"].images.shape == (10 * EACH, 3, 16, 16)
 
 
-def test_classes_have_the_published_names_where_these_lie_beside(tmp_path):
+def test_read_imagenet32_with_a_list_of_names_takes_them(tmp_path):
     write_batches(tmp_path)
     lines = [f"n{10_000_000 + number} {number} crane" for number in range(1, 1001)]
     names = tmp_path / "map_clsloc.txt"
@@ -101,13 +101,13 @@ def test_classes_have_the_published_names_where_these_lie_beside(tmp_path):
     ("content", "line"),
     [(b"n01 1 a\n", "from 1 to 1000, has 1:"), (b"\xff 1", "utf-8")],
 )
-def test_another_list_of_names_is_a_fault(tmp_path, content, line):
+def test_class_names_of_another_list_are_refused(tmp_path, content, line):
     (tmp_path / "map_clsloc.txt").write_bytes(content)
     with pytest.raises(DataError, match=line):
         class_names(tmp_path / "map_clsloc.txt")
 
 
-def test_missing_files_are_named_with_where_to_get_them(tmp_path):
+def test_read_imagenet32_without_files_names_them_and_their_source(tmp_path):
     write_batches(tmp_path)
     for name in ("train_data_batch_4.npz", "val_data.npz"):
         (tmp_path / name).unlink()
@@ -132,7 +132,7 @@ def test_missing_files_are_named_with_where_to_get_them(tmp_path):
         ({"data": np.array([None] * EACH)}, "it holds Python objects, which are never loaded"),
     ],
 )
-def test_what_else_a_file_holds_is_a_fault(tmp_path, wrong: dict[str, Any], line):
+def test_read_imagenet32_with_other_contents_is_refused(tmp_path, wrong: dict[str, Any], line):
     write_batches(tmp_path)
     path = tmp_path / "train_data_batch_2.npz"
     content = {"data": images(EACH, 0), "labels": np.arange(EACH) + 1} | wrong
@@ -142,7 +142,7 @@ def test_what_else_a_file_holds_is_a_fault(tmp_path, wrong: dict[str, Any], line
     assert str(path) in str(caught.value) or "labels must be from" in line
 
 
-def test_a_file_that_is_no_archive_and_a_class_without_examples(tmp_path):
+def test_read_imagenet32_without_an_archive_or_a_class_is_refused(tmp_path):
     write_batches(tmp_path)
     path = tmp_path / "val_data.npz"
     np.savez(path, data=images(999, 0), labels=np.arange(999) + 1)

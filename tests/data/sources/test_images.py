@@ -93,7 +93,7 @@ CASES: dict[str, tuple[str, Callable[[], tuple[Image.Image, Pixels]]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reads_every_mode(tmp_path, case):
+def test_read_images_of_any_mode_converts_it(tmp_path, case):
     suffix, make = CASES[case]
     image, expected = make()
     path = tmp_path / f"image{suffix}"
@@ -105,21 +105,21 @@ def test_reads_every_mode(tmp_path, case):
     assert ("all images are grey: read as 1 channel" in notes) == (expected.shape[-1] == 1)
 
 
-def test_transparent_colour_of_a_palette_is_white(tmp_path):
+def test_read_images_with_a_transparent_palette_colour_makes_it_white(tmp_path):
     image, expected = palette()
     image.save(tmp_path / "image.png", transparency=3)
     pixels, _ = read(tmp_path / "image.png")
     assert np.array_equal(pixels, np.where((GREY % 16 == 3)[..., None], 255, expected))
 
 
-def test_first_frame_of_an_animation(tmp_path):
+def test_read_images_of_an_animation_takes_the_first_frame(tmp_path):
     frames = [Image.fromarray(np.full((6, 6), value, np.uint8)) for value in (10, 200)]
     frames[0].save(tmp_path / "image.gif", save_all=True, append_images=frames[1:])
     assert (read(tmp_path / "image.gif")[0] == 10).all()
 
 
 @pytest.mark.parametrize("suffix", sorted(EXTENSIONS - {".pgm", ".ppm"}))
-def test_reads_every_format_about_right(tmp_path, suffix):
+def test_read_images_of_any_format_gives_nearly_its_pixels(tmp_path, suffix):
     image = Image.new("RGB", (8, 8), (200, 100, 50))
     image.save(tmp_path / f"image{suffix}")
     assert np.abs(read(tmp_path / f"image{suffix}")[0] - np.array([200, 100, 50])).max() <= 4
@@ -127,7 +127,7 @@ def test_reads_every_format_about_right(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
+def test_read_images_with_an_exif_orientation_turns_them(tmp_path, orientation, suffix):
     upright = Image.new("RGB", (24, 16), "white")
     upright.paste((200, 0, 0), (0, 0, 8, 8))
     exif = Image.Exif()
@@ -169,7 +169,7 @@ def save(path: Path, size: tuple[int, int]) -> Path:
         ([(200, 300), (300, 200)], None, (64, 64), "images resized to 64x64 (2 different sizes"),
     ],
 )
-def test_common_size(tmp_path, sizes, image_size, shape, note):
+def test_read_images_of_several_sizes_gives_a_common_size(tmp_path, sizes, image_size, shape, note):
     paths = [save(tmp_path / f"{i}.png", size) for i, size in enumerate(sizes)]
     images, notes = read_images(paths, image_size)
     assert images.shape == (len(sizes), 3, *shape)
@@ -178,7 +178,7 @@ def test_common_size(tmp_path, sizes, image_size, shape, note):
     assert note is None or notes[0].startswith(note)
 
 
-def test_resizing_crops_the_centre_and_averages(tmp_path):
+def test_read_images_with_a_size_crops_the_centre_and_averages(tmp_path):
     pixels = np.zeros((8, 24, 3), np.uint8)
     pixels[:, 8:16] = np.indices((8, 8)).sum(0)[..., None] % 2 * 200  # a chess board
     pixels[..., 1] = 7
@@ -188,7 +188,7 @@ def test_resizing_crops_the_centre_and_averages(tmp_path):
     assert (small[..., 1] == 7).all()
 
 
-def test_threads_change_nothing(tmp_path):
+def test_read_images_with_any_number_of_threads_gives_the_same(tmp_path):
     paths = [save(tmp_path / f"{i}.png", (150, 150)) for i in range(4)]
     expected = [ImageOps.fit(Image.open(p), (32, 32), Image.Resampling.BILINEAR) for p in paths]
     images, _ = read_images(paths, 32)
@@ -197,7 +197,7 @@ def test_threads_change_nothing(tmp_path):
     )
 
 
-def test_one_colour_image_makes_all_colour(tmp_path):
+def test_read_images_with_one_in_colour_gives_three_channels(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "grey.png")
     Image.fromarray(COLOUR).save(tmp_path / "colour.png")
     images, _ = read_images([tmp_path / "grey.png", tmp_path / "colour.png"], None)
@@ -230,7 +230,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("image_size", [None, 8])
 @pytest.mark.parametrize("fault", BROKEN)
-def test_unusable_files_are_named(tmp_path, monkeypatch, fault, image_size):
+def test_read_images_of_an_unusable_file_names_it(tmp_path, monkeypatch, fault, image_size):
     break_it, reason = BROKEN[fault]
     if fault == "bomb":
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
@@ -244,7 +244,7 @@ def test_unusable_files_are_named(tmp_path, monkeypatch, fault, image_size):
     assert "\n" not in line
 
 
-def test_all_unusable_files_are_told_of_at_once(tmp_path):
+def test_read_images_of_many_unusable_files_reports_all(tmp_path):
     truncated(tmp_path / "good.png")
     paths = [tmp_path / f"{i:02}.png" for i in range(14)]
     for path in paths:
@@ -258,7 +258,7 @@ def test_all_unusable_files_are_told_of_at_once(tmp_path):
     assert caught.value.faults[-1] == "and 4 more"
 
 
-def test_formats_that_run_other_programs_are_not_opened(tmp_path):
+def test_read_images_of_formats_that_run_programs_is_refused(tmp_path):
     save(tmp_path / "good.png", (8, 8))
     Image.open(tmp_path / "good.png").save(tmp_path / "bad.eps")
     (tmp_path / "bad.eps").rename(tmp_path / "bad.png")
@@ -266,14 +266,14 @@ def test_formats_that_run_other_programs_are_not_opened(tmp_path):
         read_images([tmp_path / "good.png", tmp_path / "bad.png"], None)
 
 
-def test_more_than_memory_can_hold_is_refused(tmp_path, monkeypatch):
+def test_read_images_beyond_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(smash.data.sources.images, "main_memory", lambda: 500)
     with pytest.raises(DataError, match=r"shape 3x3x8x8 must fit in memory.*--image-size"):
         read_images([save(tmp_path / f"{i}.png", (8, 8)) for i in range(3)], None)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
-def test_transparency_in_bands_equals_that_of_the_whole_image(mode):
+def test_read_images_of_large_transparent_images_equals_the_whole(mode):
     image = Image.fromarray(RNG.integers(0, 256, (700, 5, 4), dtype=np.uint8))
     if mode == "P":
         image = image.convert("RGB").quantize(16)
@@ -285,7 +285,7 @@ def test_transparency_in_bands_equals_that_of_the_whole_image(mode):
     assert np.array_equal(np.asarray(rgb(image)), np.asarray(whole))
 
 
-def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+def test_read_images_of_large_images_decodes_one_at_a_time(tmp_path, monkeypatch):
     """Four images of a few kilobytes may decode to gigabytes: two at once would be too much."""
     for number in range(6):
         Image.fromarray(np.full((600, 600), number, np.uint8)).save(tmp_path / f"{number}.png")
@@ -306,7 +306,7 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     assert most == {600 * 600: 2, 600 * 600 - 1: 1}
 
 
-def test_small_files_that_decode_to_a_lot_are_refused_together(tmp_path):
+def test_read_images_of_many_small_bombs_is_refused(tmp_path):
     paths = []
     for number in range(4):
         paths.append(tmp_path / f"{number}.png")

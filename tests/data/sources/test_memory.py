@@ -61,7 +61,7 @@ FORMS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_forms_are_as_an_archive_of_the_same(tmp_path, form):
+def test_load_data_of_any_form_equals_the_archive(tmp_path, form):
     np.savez(tmp_path / "data.npz", **ARRAYS)
     expected, data = load_data(tmp_path / "data.npz"), load_data(FORMS[form]())
     for one, other in (
@@ -76,7 +76,7 @@ def test_all_forms_are_as_an_archive_of_the_same(tmp_path, form):
     assert data.augmentation == Augmentation()
 
 
-def test_test_data_and_names():
+def test_load_data_of_splits_in_memory_takes_them():
     test = {"test_data": IMAGES[:4], "test_labels": LABELS[:4], "classes": ["no", "yes"]}
     data = load_data({**ARRAYS, **test, "more": 1})
     assert [len(data.train), len(data.val), len(data.test)] == [18, 2, 4]
@@ -84,7 +84,7 @@ def test_test_data_and_names():
     assert data.notes[0] == "keys ignored: more"
 
 
-def test_options_of_axes():
+def test_load_data_with_options_of_axes_reads_them_so():
     volumes = RNG.random((N, 5, 6, 7))
     assert load_data((volumes, LABELS), dims=3).task.size == (5, 6, 7)
     assert load_data((volumes, LABELS), channels="last").task.channels == 7
@@ -92,7 +92,7 @@ def test_options_of_axes():
     assert load_data(items, dims=3).task.size == (5, 6, 7)
 
 
-def test_data_is_a_copy():
+def test_load_data_of_an_array_copies_it():
     images = IMAGES.copy()
     data = load_data((images, LABELS))
     before = data.train.images.clone()
@@ -100,7 +100,7 @@ def test_data_is_a_copy():
     assert torch.equal(data.train.images, before)
 
 
-def test_data_sets_of_several_splits_with_names():
+def test_load_data_of_data_sets_by_split_takes_them():
     data = load_data(
         {
             "test": Items(photos(4), [1, 0, 1, 0]),
@@ -115,7 +115,7 @@ def test_data_sets_of_several_splits_with_names():
     assert data.task.size == (5, 5)
 
 
-def test_photos_of_several_sizes_are_resized_as_files_are():
+def test_load_data_of_pictures_in_memory_equals_that_of_files():
     data = load_data(Items([*photos(10), *photos(10, (9, 12))], LABELS))
     assert data.task.size == (6, 6)
     assert "images resized to 6x6 (2 different sizes found)" in data.notes
@@ -181,7 +181,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults(case):
+def test_load_data_of_wrong_data_in_memory_reports_all_faults(case):
     source, options, patterns = FAULTS[case]
     with pytest.raises(DataError) as caught:
         load_data(source, **options)
@@ -193,12 +193,12 @@ def test_faults(case):
         assert re.search(pattern, fault), fault
 
 
-def test_arguments_are_checked_first():
+def test_load_data_with_wrong_options_reads_nothing():
     with pytest.raises(InvalidValueError, match="val_fraction must be less than 1"):
         load_data((IMAGES, LABELS), val_fraction=2)
 
 
-def test_a_run_is_given_its_data_again(tmp_path):
+def test_run_of_data_in_memory_needs_the_same_data_again(tmp_path):
     arrays = RNG.integers(0, 256, (60, 8, 8), dtype=np.uint8), np.arange(60) % 2
     smash.train(load_data(arrays), tmp_path / "run", epochs=1, **TINY)
     run = Run.open(tmp_path / "run")

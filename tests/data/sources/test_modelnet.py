@@ -23,7 +23,7 @@ def write(folder: Path, classes: int, train: dict[str, Any], test: dict[str, Any
     np.savez(folder / f"modelnet{classes}_rot24_test.npz", **test)
 
 
-def test_names_are_the_published_ones_in_their_order():
+def test_classes_are_the_published_ones_in_order():
     assert (len(MODELNET10), len(MODELNET40)) == (10, 40)
     for names in (MODELNET10, MODELNET40):
         assert list(names) == sorted(set(names))
@@ -35,7 +35,7 @@ def test_names_are_the_published_ones_in_their_order():
 
 
 @pytest.mark.parametrize("layout", ["published", "no channel", "views", "data and labels"])
-def test_an_object_is_an_example_in_24_views(tmp_path, layout):
+def test_read_modelnet_gives_examples_of_24_views(tmp_path, layout):
     voxels = {
         split: objects(n, seed) for seed, (split, n) in enumerate({"a": 120, "b": 40}.items())
     }
@@ -68,7 +68,7 @@ def test_an_object_is_an_example_in_24_views(tmp_path, layout):
         )
 
 
-def test_modelnet10_has_files_of_its_own(tmp_path):
+def test_read_modelnet10_reads_its_own_files(tmp_path):
     content = [
         {"features": objects(n, 0).reshape(-1, 1, SIDE, SIDE, SIDE), "targets": np.arange(n) % 10}
         for n in (30, 10)
@@ -79,7 +79,7 @@ def test_modelnet10_has_files_of_its_own(tmp_path):
     assert len(found.splits["train"]) == 30
 
 
-def test_missing_files_are_named_with_how_to_make_them(tmp_path):
+def test_read_modelnet_without_files_says_how_to_make_them(tmp_path):
     with pytest.raises(DataError) as caught:
         read_modelnet40(tmp_path)
     (line,) = str(caught.value).splitlines()
@@ -118,7 +118,7 @@ LABELS = np.arange(30) % 10
         ({"targets": None, "classes": LABELS}, r"must have an array 'targets' or 'labels', found"),
     ],
 )
-def test_what_else_a_file_holds_is_a_fault(tmp_path, train, line):
+def test_read_modelnet_with_other_contents_is_refused(tmp_path, train, line):
     good = {"features": objects(30, 0), "targets": LABELS}
     content = {key: value for key, value in {**good, **train}.items() if value is not None}
     write(tmp_path, 10, content, good)
@@ -126,7 +126,7 @@ def test_what_else_a_file_holds_is_a_fault(tmp_path, train, line):
         read_modelnet10(tmp_path)
 
 
-def test_both_files_are_looked_at_and_must_be_alike(tmp_path):
+def test_read_modelnet_with_faults_in_both_files_reports_all(tmp_path):
     wrong = {"features": objects(10, 0), "targets": LABELS[:10] + 5}
     write(tmp_path, 10, wrong, wrong)
     with pytest.raises(DataError) as caught:

@@ -66,7 +66,7 @@ def in_order(split: Split) -> NDArray[Any]:
     return pixels
 
 
-def test_saved_data_set_with_splits(tmp_path):
+def test_load_data_of_a_saved_data_set_takes_its_splits(tmp_path):
     train, val, test = pixels(12), pixels(4), pixels(6)
     parts = {"test": table(test), "train": table(train), "validation": table(val)}
     datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
@@ -79,7 +79,7 @@ def test_saved_data_set_with_splits(tmp_path):
     assert again.settings.fingerprint == data.settings.fingerprint
 
 
-def test_saved_data_set_of_one_split_in_several_files(tmp_path):
+def test_load_data_of_a_split_in_several_files_joins_them(tmp_path):
     images = pixels(40)
     table(images).save_to_disk(str(tmp_path / "saved"), num_shards=3)
     data = load_data(tmp_path / "saved", image_size=5)
@@ -87,7 +87,7 @@ def test_saved_data_set_of_one_split_in_several_files(tmp_path):
     assert [len(split) for split in (data.train, data.val, data.test)] == [30, 4, 6]
 
 
-def test_what_datasets_writes_as_parquet_is_what_it_saves(tmp_path):
+def test_load_data_of_parquet_equals_the_saved_data_set(tmp_path):
     rows = table(pixels(12))
     (tmp_path / "data").mkdir()
     rows.to_parquet(str(tmp_path / "data" / "train-00000-of-00001.parquet"))
@@ -98,7 +98,7 @@ def test_what_datasets_writes_as_parquet_is_what_it_saves(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
-def test_parquet_of_another_writer(tmp_path, kind):
+def test_load_data_of_parquet_of_another_writer_reads_it(tmp_path, kind):
     train, test = pixels(20), pixels(4)
     write_parquet(tmp_path / "train-0.parquet", train[:9], ["no", "yes"] * 4 + ["no"], kind)
     write_parquet(tmp_path / "train-1.parquet", train[9:], ["yes", "no"] * 5 + ["yes"], kind)
@@ -111,7 +111,7 @@ def test_parquet_of_another_writer(tmp_path, kind):
     assert sorted(row.tobytes() for row in rows) == sorted(image.tobytes() for image in train)
 
 
-def test_one_file(tmp_path):
+def test_load_data_of_one_parquet_file_cuts_splits(tmp_path):
     write_parquet(tmp_path / "mine.parquet", pixels(20), [0, 1, 2, 1, 0] * 4, label="class")
     data = load_data(tmp_path / "mine.parquet")
     assert data.classes == ("0", "1", "2")
@@ -168,7 +168,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults(tmp_path, case):
+def test_load_data_of_a_wrong_table_reports_all_faults(tmp_path, case):
     make, patterns = FAULTS[case]
     path = tmp_path / "table.parquet"
     make(path)
@@ -179,21 +179,21 @@ def test_faults(tmp_path, case):
         assert re.search(pattern, fault), fault
 
 
-def test_a_missing_extra_is_named(tmp_path, monkeypatch):
+def test_load_data_of_parquet_without_datasets_names_the_extra(tmp_path, monkeypatch):
     write_parquet(tmp_path / "mine.parquet", pixels(20), [0, 1] * 10)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'smash-nas\[hf\]'"):
         load_data(tmp_path / "mine.parquet")
 
 
-def test_a_train_split_must_be_there(tmp_path):
+def test_load_data_of_parquet_without_train_is_refused(tmp_path):
     write_parquet(tmp_path / "test-0.parquet", pixels(4), [0, 1] * 2)
     with pytest.raises(DataError, match="must have a train split, has test: add it"):
         load_data(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../outside.arrow", "/etc/passwd", "a/b.arrow", "", 3])
-def test_a_saved_data_set_that_names_files_elsewhere_is_refused(tmp_path, name):
+def test_load_data_of_a_data_set_with_files_elsewhere_is_refused(tmp_path, name):
     table(pixels(6)).save_to_disk(str(tmp_path / "saved"))
     path = tmp_path / "saved" / "state.json"
     state = json.loads(path.read_text())
@@ -203,7 +203,7 @@ def test_a_saved_data_set_that_names_files_elsewhere_is_refused(tmp_path, name):
         load_data(tmp_path / "saved")
 
 
-def test_a_saved_data_set_whose_splits_lie_elsewhere_is_refused(tmp_path):
+def test_load_data_of_a_data_set_with_splits_elsewhere_is_refused(tmp_path):
     datasets.DatasetDict({"train": table(pixels(6))}).save_to_disk(str(tmp_path / "saved"))
     path = tmp_path / "saved" / "dataset_dict.json"
     path.write_text(json.dumps({"splits": ["train", "../train"]}))
@@ -241,7 +241,7 @@ def _says(name, **said):
         _says("dataset_info.json", features={"image": 1}),
     ],
 )
-def test_a_damaged_data_set_is_refused_in_words(tmp_path, damage):
+def test_load_data_of_a_damaged_data_set_is_refused(tmp_path, damage):
     table(pixels(6)).save_to_disk(str(tmp_path / "saved"))
     damage(tmp_path / "saved")
     with pytest.raises(DataError, match=r"cannot be read as a table \(.+\): save it again"):
@@ -249,7 +249,7 @@ def test_a_damaged_data_set_is_refused_in_words(tmp_path, damage):
 
 
 @pytest.mark.parametrize("label", ["x" * 1_000_000, ["x"] * 100_000])
-def test_labels_without_bound_are_refused_before_they_fill_memory(tmp_path, label):
+def test_load_data_with_labels_without_bound_is_refused(tmp_path, label):
     path = tmp_path / "table.parquet"
     column = [{"bytes": png(image), "path": None} for image in pixels(250)]
     pq.write_table(pa.table({"image": column, "label": [label] * 250}), path)
@@ -261,7 +261,7 @@ def test_labels_without_bound_are_refused_before_they_fill_memory(tmp_path, labe
     tracemalloc.stop()
 
 
-def test_messages_about_many_columns_stay_short(tmp_path):
+def test_load_data_with_many_columns_keeps_its_message_short(tmp_path):
     columns = {f"column {number}": [1, 2] for number in range(5000)}
     pq.write_table(pa.table(columns), tmp_path / "table.parquet")
     with pytest.raises(DataError) as caught:

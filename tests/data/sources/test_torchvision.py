@@ -79,7 +79,7 @@ def stl10(tmp_path):
     return signed(STL10, tmp_path)
 
 
-def test_cifar10_is_what_torchvision_reads(cifar10, tmp_path):
+def test_read_cifar10_equals_torchvision(cifar10, tmp_path):
     found = read_cifar(cifar10, tmp_path, None)
     assert found.classes == CIFAR_CLASSES
     assert found.augmented
@@ -93,7 +93,7 @@ def test_cifar10_is_what_torchvision_reads(cifar10, tmp_path):
             assert split.labels[index] == label
 
 
-def test_cifar100_has_its_fine_classes(tmp_path):
+def test_read_cifar100_has_fine_classes(tmp_path):
     folder = tmp_path / CIFAR100.base_folder
     rng, names = np.random.default_rng(0), [f"class {number}" for number in range(100)]
     for name, n in (("train", 300), ("test", 100)):
@@ -106,7 +106,7 @@ def test_cifar100_has_its_fine_classes(tmp_path):
     assert torch.bincount(found.splits["train"].labels).tolist() == [3] * 100
 
 
-def test_stl10_is_what_torchvision_reads_and_stays_as_large(stl10, tmp_path):
+def test_read_stl10_equals_torchvision_at_full_size(stl10, tmp_path):
     found = read_stl(stl10, tmp_path, None, 10)
     assert found.classes == STL_CLASSES
     assert found.splits["train"].images.shape == (100, 3, 96, 96)
@@ -115,7 +115,7 @@ def test_stl10_is_what_torchvision_reads_and_stays_as_large(stl10, tmp_path):
         assert found.splits["test"].labels[index] == label
 
 
-def test_a_fold_of_stl10_is_a_tenth_of_the_training_examples(stl10, tmp_path):
+def test_read_stl10_with_a_fold_takes_a_tenth_of_train(stl10, tmp_path):
     whole = read_stl(stl10, tmp_path, None, None).splits["train"]
     for fold in (0, 9):
         found = read_stl(stl10, tmp_path, None, fold)
@@ -124,7 +124,7 @@ def test_a_fold_of_stl10_is_a_tenth_of_the_training_examples(stl10, tmp_path):
         assert len(found.splits["test"]) == 20
 
 
-def test_images_are_resized_if_asked(stl10, tmp_path):
+def test_reader_with_image_size_resizes(stl10, tmp_path):
     found = read_stl(stl10, tmp_path, 32, None)
     assert found.splits["train"].images.shape == (100, 3, 32, 32)
     assert found.splits["train"].images.dtype == torch.uint8
@@ -134,7 +134,7 @@ def test_images_are_resized_if_asked(stl10, tmp_path):
     assert difference.abs().max() < 2
 
 
-def test_the_folder_may_be_the_published_one_itself(cifar10, tmp_path):
+def test_reader_of_the_published_folder_itself_reads_it(cifar10, tmp_path):
     direct = read_cifar(cifar10, tmp_path / CIFAR10.base_folder, None)
     above = read_cifar(cifar10, tmp_path, None)
     assert torch.equal(direct.splits["train"].images, above.splits["train"].images)
@@ -159,7 +159,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("damage", [False, True])
-def test_what_is_missing_or_damaged_is_downloaded(cifar10, tmp_path, served, damage):
+def test_reader_of_missing_or_damaged_files_downloads_them(cifar10, tmp_path, served, damage):
     place = tmp_path / "other"
     cifar10.url = f"{served}/{cifar10.filename}"
     if damage:
@@ -171,7 +171,7 @@ def test_what_is_missing_or_damaged_is_downloaded(cifar10, tmp_path, served, dam
 
 
 @pytest.mark.parametrize("fixture", ["cifar10", "stl10"])
-def test_without_a_network_one_line_says_what_to_put_where(fixture, tmp_path, request):
+def test_reader_without_a_network_says_what_to_put_where(fixture, tmp_path, request):
     reader = request.getfixturevalue(fixture)
     reader.url = (tmp_path / "gone.tar.gz").as_uri()
     place = tmp_path / "empty"
@@ -188,7 +188,7 @@ def test_without_a_network_one_line_says_what_to_put_where(fixture, tmp_path, re
     assert "SMASH_DATA" in line
 
 
-def test_a_pickle_with_another_md5_is_never_opened(cifar10, tmp_path):
+def test_reader_of_a_pickle_with_another_digest_never_opens_it(cifar10, tmp_path):
     cifar10.url = (tmp_path / "gone.tar.gz").as_uri()
     trap = tmp_path / "trap"
     code = f"cos\nmkdir\n(V{trap}\ntR."  # a pickle that makes a folder when it is read
@@ -204,7 +204,7 @@ def test_a_pickle_with_another_md5_is_never_opened(cifar10, tmp_path):
     assert trap.exists()
 
 
-def test_the_names_read_the_published_data_sets(cifar10, stl10, tmp_path, monkeypatch):
+def test_load_data_by_name_reads_the_published_data_set(cifar10, stl10, tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", cifar10)
     found = vision.read_cifar10(tmp_path, image_size=16)
     assert found.splits["train"].images.shape == (100, 3, 16, 16)

@@ -40,7 +40,7 @@ def write(path: Path, mesh: Mesh, header: str = "OFF\n") -> Path:
 
 
 @pytest.mark.parametrize("header", ["OFF\n", "OFF"])  # some published files lack the line break
-def test_voxels_of_a_box_are_its_shell(tmp_path, header):
+def test_voxelize_of_a_box_gives_its_shell(tmp_path, header):
     found = voxelise(write(tmp_path / "box.off", box(2, 1.27, 0.9), header))[0]
     # 32 voxels along the first side; along the others from 16 − half a side to 16 + half a side.
     low, high = np.array([0, 5, 8]), np.array([31, 26, 23])
@@ -52,7 +52,7 @@ def test_voxels_of_a_box_are_its_shell(tmp_path, header):
 
 
 @pytest.mark.parametrize("number", [0, 1, 5, 17])
-def test_voxels_are_those_that_random_points_of_the_turned_surface_fall_into(tmp_path, number):
+def test_voxelize_equals_random_points_of_the_turned_surface(tmp_path, number):
     corners, faces = tetrahedron()
     found = voxelise(write(tmp_path / "mesh.off", (corners, faces)))[number]
     angle = np.radians(15 * number)
@@ -72,7 +72,7 @@ def test_voxels_are_those_that_random_points_of_the_turned_surface_fall_into(tmp
     assert found[counts > 0].mean() > 0.9
 
 
-def test_a_quarter_turn_of_the_object_is_one_of_its_voxels(tmp_path):
+def test_voxelize_of_a_quarter_turn_turns_the_voxels(tmp_path):
     voxels = voxelise(write(tmp_path / "mesh.off", tetrahedron()))
     assert voxels.shape == (24, 32, 32, 32)
     # x' = −y and y' = x: voxel (31 − y, x) of the turned one is voxel (x, y) of the first.
@@ -84,7 +84,7 @@ def test_a_quarter_turn_of_the_object_is_one_of_its_voxels(tmp_path):
     assert len({turned.tobytes() for turned in voxels}) == 24
 
 
-def test_a_long_and_thin_face_is_covered(tmp_path):
+def test_voxelize_of_a_long_thin_face_covers_it(tmp_path):
     corners = np.array([[0, 0, 0], [1, 0.999, 0.998], [1, 1, 1]])
     found = voxelise(write(tmp_path / "sliver.off", (corners, [(0, 1, 2)])))[0]
     assert found[np.arange(32), np.arange(32), np.arange(32)].all()
@@ -97,7 +97,7 @@ def test_a_long_and_thin_face_is_covered(tmp_path):
         (np.array([[0, 0, 0], [1, 0, 0], [0, np.nan, 0]]), [(0, 1, 2)]),
     ],
 )
-def test_a_mesh_without_extent_or_with_a_corner_nowhere_is_a_fault(tmp_path, mesh):
+def test_voxelize_of_a_degenerate_mesh_is_refused(tmp_path, mesh):
     with pytest.raises(DataError, match="finite corners and an extent, has 1 faces"):
         voxelise(write(tmp_path / "mesh.off", mesh))
 
@@ -126,7 +126,7 @@ def noting(seen: list[tuple[int, int]]) -> Progress:
     return noted
 
 
-def test_prepared_files_are_read_as_modelnet(meshes, tmp_path):
+def test_prepare_writes_files_that_modelnet_reads(meshes, tmp_path):
     seen: list[tuple[int, int]] = []
     paths = prepare_modelnet(meshes, tmp_path / "out", processes=2, progress=noting(seen))
     assert [path.name for path in paths] == [
@@ -156,7 +156,7 @@ def test_train_into_an_existing_run_refuses(meshes, tmp_path):
     assert present.read_text() == "mine"
 
 
-def test_all_unusable_meshes_are_named_and_no_file_is_left(meshes, tmp_path):
+def test_prepare_of_unusable_meshes_names_all_and_leaves_no_file(meshes, tmp_path):
     (meshes / "desk" / "train" / "desk_0001.off").write_text("OFF\n3 1 0\n0 0 0\n")
     (meshes / "sofa" / "test" / "sofa_0000.off").write_text("nothing")
     with pytest.raises(DataError) as caught:
@@ -168,7 +168,7 @@ def test_all_unusable_meshes_are_named_and_no_file_is_left(meshes, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_folder_that_is_not_laid_out_so_is_a_fault(meshes, tmp_path):
+def test_prepare_of_another_folder_is_refused(meshes, tmp_path):
     with pytest.raises(NotFoundError, match="must be the folder of ModelNet10 or ModelNet40"):
         prepare_modelnet(tmp_path / "none", tmp_path)
     for path in (meshes / "bed" / "test").iterdir():
@@ -180,7 +180,7 @@ def test_a_folder_that_is_not_laid_out_so_is_a_fault(meshes, tmp_path):
         prepare_modelnet(meshes, tmp_path)
 
 
-def test_without_trimesh_it_says_what_to_install(meshes, tmp_path, monkeypatch):
+def test_prepare_without_trimesh_names_the_extra(meshes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trimesh", None)  # Python's own way to say: not there
     with pytest.raises(MissingExtraError, match=r"pip install 'smash-nas\[mesh\]'"):
         prepare_modelnet(meshes, tmp_path)
