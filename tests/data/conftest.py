@@ -3,9 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from smash.data import Split
+
 FolderMaker = Callable[..., Path]
+
+
+def split_of_views(n: int, views: int) -> Split:
+    """Examples whose pixels say which view of which example they are: 10 · example + view."""
+    images = 10 * torch.arange(n)[:, None] + torch.arange(views)
+    return Split(images.view(n * views, 1, 1), torch.arange(n), views)
 
 
 @pytest.fixture

@@ -1,6 +1,12 @@
-import torch
+from dataclasses import replace
 
-from smash.data import Split, batches, epoch_order, training_batch
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from smash.data import Split, batches, class_weights, epoch_order, training_batch
+from tests.data.conftest import split_of_views
 
 
 def numbered(n: int) -> Split:
@@ -28,35 +34,8 @@ def test_epoch_order_is_a_permutation_of_seed_and_epoch_alone():
     assert not any(torch.equal(order, other) for other in others)
 
 
-def seen(n: int, views: int) -> Split:
-    """Examples whose pixels say which view of which example they are: 10 · example + view."""
-    images = 10 * torch.arange(n)[:, None] + torch.arange(views)
-    return Split(images.view(n * views, 1, 1), torch.arange(n), views)
-
-
-def test_subset_and_batches_have_all_views_of_their_examples():
-    split = seen(4, 3)
-    found = split.subset(torch.tensor([2, 0]))
-    assert found.images.flatten().tolist() == [20, 21, 22, 0, 1, 2]
-    assert found.labels.tolist() == [2, 0]
-    for order in (None, torch.arange(4)):
-        parts = list(batches(split, 3, order))
-        assert [part.labels.tolist() for part in parts] == [[0, 1, 2], [3]]
-        assert torch.equal(torch.cat([part.images for part in parts]), split.images)
-        assert {part.views for part in parts} == {3}
-    assert split.to("cpu").views == 3
-
-
-def test_first_views_are_one_of_each_example_without_a_copy():
-    split = seen(3, 4)
-    assert split.first_views.images.flatten().tolist() == [0, 10, 20]
-    assert split.first_views.labels.tolist() == [0, 1, 2]
-    assert split.first_views.views == 1
-    assert split.first_views.images.data_ptr() == split.images.data_ptr()
-
-
 def test_training_batch_has_a_random_view_of_each_example():
-    split, order = seen(1000, 3), torch.arange(1000).flip(0)
+    split, order = split_of_views(1000, 3), torch.arange(1000).flip(0)
     batch = training_batch(split, order, seed=1, step=2)
     assert batch.views == 1
     assert torch.equal(batch.labels, order)
@@ -76,22 +55,14 @@ def test_training_batch_of_one_view_is_its_examples():
     assert batch.images.flatten().tolist() == [6, 0, 3]
 
 
-def test_part_of_a_part_equals_a_copy_and_shares_images():
-    images = torch.arange(24).view(12, 1, 2).to(torch.uint8)
-    split = Split(images, torch.arange(6), views=2)
-    part = split.part(torch.tensor([5, 0, 3, 4])).part(torch.tensor([3, 1, 0]))
-    assert part.stored is images
-    assert part.labels.tolist() == [4, 0, 5]
-    assert torch.equal(part.images, images[[8, 9, 0, 1, 10, 11]])
-    assert torch.equal(part.first_views.images, images[[8, 0, 10]])
-    assert torch.equal(split.first_views.images, images[::2])
-    assert torch.equal(part.subset(torch.tensor([1])).images, images[:2])
-    assert torch.equal(part.subset(slice(1, 9)).images, images[[0, 1, 10, 11]])
-    one_each = part.subset_of_views(torch.tensor([2, 0]), torch.tensor([1, 0]))
-    assert torch.equal(one_each.images, images[[11, 8]])
-    assert one_each.labels.tolist() == [5, 4]
-    for (taken, labels), number in zip(
-        ((b.images, b.labels) for b in batches(part, 2)), ([8, 9, 0, 1], [10, 11]), strict=True
-    ):
-        assert torch.equal(taken, images[number])
-        assert labels.tolist() == ([4, 0] if len(number) == 4 else [5])
+def test_class_weights_equal_scikit_learn_with_mean_one(digits):
+    labels = torch.tensor([0] * 50 + [1] * 5 + [2] * 20 + list(range(10)))
+    data = replace(digits, train=Split(torch.zeros(len(labels), 1, 8, 8), labels))
+    weights = class_weights(data)
+    expected = compute_class_weight("balanced", classes=np.arange(10), y=labels.numpy())
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    assert weights.dtype == torch.float32
+    assert float(weights[labels].mean()) == pytest.approx(1)
+    for label in range(10):
+        share = float(weights[labels][labels == label].sum()) / len(labels)
+        assert share == pytest.approx(1 / 10)

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from smash.errors import NotFoundError, RunStateError
 from smash.io.files import (
@@ -24,7 +23,7 @@ from smash.io.files import (
     write_atomically,
     write_json,
 )
-from smash.io.tensors import load_tensors, save_tensors
+from smash.io.tensors import load_tensors
 from tests.processes import in_process, without_rights
 
 
@@ -251,28 +250,6 @@ def test_check_entries_names_links_and_pipes(tmp_path):
         with pytest.raises(RunStateError) as caught:
             check_entries(run, depth)
         assert list(caught.value.faults) == faults[-depth:]
-
-
-def test_save_tensors_twice_gives_the_same_bytes(tmp_path):
-    tensors = {name: torch.arange(3.0) for name in "badc"}
-    contents = set()
-    for number in range(20):
-        save_tensors(tmp_path / str(number), tensors, {"step": 3, "loss": 0.1})
-        contents.add((tmp_path / str(number)).read_bytes())
-    assert len(contents) == 1
-
-
-def test_load_tensors_refuses_altered_bytes(tmp_path):
-    path = tmp_path / "file"
-    save_tensors(path, {"a": torch.arange(3.0)}, {"step": 3})
-    tensors, about = load_tensors(path)
-    assert about == {"step": 3}
-    assert tensors["a"].tolist() == [0, 1, 2]
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(RunStateError, match="its checksum does not match its content"):
-        load_tensors(path)
 
 
 def test_parse_json_nested_too_deeply_raises_value_error():

@@ -11,11 +11,10 @@ from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 
 import smash
-from smash.config import ChildSettings
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
-from smash.run.child import child_name, write_result
+from smash.run.child import write_result
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
@@ -255,18 +254,6 @@ def test_retrain_with_class_weights_weighs_rare_classes_more(untrained):
         of_label = chances.gather(1, batch.labels[:, None])[:, 0]
         losses.append((-of_label.log() * of_class[batch.labels]).mean().item())
     assert rows_of(weighted)[0]["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
-
-
-def test_child_name_lists_settings_that_change_weights():
-    settings = ChildSettings(epochs=7, seed=3, precision="fp16", augment=False, keep_every=5)
-    assert child_name("abc", settings) == "abc-e7-s3-unaugmented-fp16"
-    assert child_name("abc", ChildSettings(validate_on="test", validate_every=0)) == "abc"
-
-
-def test_child_name_distinguishes_long_seeds():
-    names = {child_name("abc", ChildSettings(seed=seed)) for seed in (1_000_001, 1_000_002)}
-    assert names == {"abc-s1000001", "abc-s1000002"}
-    assert child_name("abc", ChildSettings(learning_rate=0.1234567)) == "abc-lr0.123457"
 
 
 def test_a_name_that_two_recipes_share_is_of_the_first(ranked):

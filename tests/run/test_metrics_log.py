@@ -1,15 +1,40 @@
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
 import smash
-from smash.errors import MissingExtraError
+from smash.errors import MissingExtraError, RunStateError
 from smash.run.layout import TENSORBOARD
 from smash.run.metrics_log import Curves, MetricsLog, check_tensorboard
 
-pytest.importorskip("tensorboard", reason="TensorBoard is an extra: smash-nas[dashboard]")
+
+def test_metrics_log_ignores_a_truncated_line_and_drops_later_steps(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    assert log.rows() == []
+    rows = [{"step": step, "epoch": step // 10, "train_loss": 1.5} for step in (10, 20, 30)]
+    for row in rows:
+        log.append(row)
+    with log.path.open("a") as file:
+        file.write('{"step": 4')
+    assert log.rows() == rows
+    log.truncate(20)
+    assert [json.loads(line) for line in log.path.read_text().splitlines()] == rows[:2]
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [{"step": 10**400}, {"epoch": "1"}, {"train_loss": None}, {"val_error": [0.5]}, {"split": 3}],
+)
+def test_metrics_log_with_an_altered_value_names_its_field(tmp_path, altered):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append({"step": 10, "epoch": 1, "train_loss": 1.5, **altered})
+    (field,) = altered
+    with pytest.raises(RunStateError, match=rf"metrics.jsonl is damaged in line 1 \({field}\)"):
+        log.rows()
+
 
 NAMES = {
     "train_loss": "loss/train",
