@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,22 +61,41 @@ def test_validation_is_as_often_as_asked_and_at_the_end(few_digits, tmp_path):
     assert 0 <= last["val_top5_error"] < last["val_error"]
 
 
-def test_top_5_error_is_counted_over_all_examples(digits, tmp_path):
-    run = smash.train(digits, tmp_path / "run", epochs=1, **TINY)
+@pytest.mark.parametrize("shift", ["none", "contrast", "negative"])
+def test_validation_of_shifted_examples_equals_the_scores_of_a_search(digits, tmp_path, shift):
+    stored = digits.val.images.clone()
+    stored = {"none": stored, "contrast": stored // 4, "negative": 255 - stored}[shift]
+    data = replace(digits, val=replace(digits.val, stored=stored, rows=None))
+    run = smash.train(data, tmp_path / "run", epochs=1, **TINY)
     network = run.network(torch.device("cpu"))
-    found = SmashTraining(network, digits, run.settings.training, 0).validate(1)
-    order, wrong = epoch_order(len(digits.val), 0, 0), [0, 0]
-    for index, rows in enumerate(order.split(100)):
-        batch = digits.val.subset(rows)
+    found = SmashTraining(network, data, run.settings.training, 0).validate(1)
+    sums = torch.zeros(3, dtype=torch.float64)
+    for index, rows in enumerate(epoch_order(len(data.val), 0, 0).split(100)):
         architecture = run.space.sample(generator(0, "validation architecture of epoch 1", index))
-        with torch.no_grad():
-            ranked = network(architecture, digits.normalise(batch.images)).argsort(1).numpy()
-        for of_example, label in zip(ranked, batch.labels.tolist(), strict=True):
-            wrong[0] += label != of_example[-1]
-            wrong[1] += label not in of_example[-5:]
-    assert [found.error, found.top5_error] == pytest.approx(
-        [count / len(digits.val) for count in wrong]
+        part = replace(data, val=data.val.part(rows))
+        score = Scorer(network, part, examples=len(rows))(architecture)
+        scored = torch.tensor([score.error, score.top5_error, score.loss], dtype=torch.float64)
+        sums += len(rows) * scored
+    assert [found.error, found.top5_error, found.loss] == pytest.approx(
+        (sums / len(data.val)).tolist(), rel=1e-5
     )
+
+
+def test_validation_of_many_examples_draws_few_architectures(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+    data = smash.load_data((images, np.arange(300) % 2), val_fraction=0.5)
+    run = begin(data, tmp_path / "run", epochs=1, batch_size=2, **TINY)
+    training = SmashTraining(run.new_network(), data, run.settings.training, 0)
+    drawn = Counter()
+    generate = training.network.generate
+
+    def counting(architecture, images):
+        drawn[len(images)] += 1
+        return generate(architecture, images)
+
+    training.network.generate = counting
+    training.validate(1)
+    assert drawn == {len(data.train): 16}
 
 
 def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):

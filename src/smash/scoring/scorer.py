@@ -125,10 +125,7 @@ class Scorer:
         self._order = _in_fair_order(self._scored, "scored examples")[:examples]
         self.labels = self._scored.labels[self._order.to(self._scored.labels.device)]
         self.rungs = rung_ends(len(self.labels))
-        train = data.train.first_views
-        self._calibration = train.subset(
-            _in_fair_order(train, "calibration")[:CALIBRATION_EXAMPLES]
-        )
+        self._calibration = calibration_sample(data)
 
     @property
     def device(self) -> torch.device:
@@ -244,6 +241,15 @@ class Scorer:
         batch = self._scored.subset(self._order[:BATCH_SIZE])
         images = self._normalise(batch.images)
         return self.network.slope(architecture, images, batch.labels)
+
+
+def calibration_sample(data: Data) -> Split:
+    """Copies the training examples that BatchNorm statistics of generated children come from.
+
+    They are the same in each search, and in each validation of a SMASH network.
+    """
+    train = data.train.first_views
+    return train.subset(_in_fair_order(train, "calibration")[:CALIBRATION_EXAMPLES])
 
 
 def _to(state: State, device: torch.device) -> State:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from smash.config import TrainingPlan
-from smash.data import Data, batches, epoch_order
-from smash.evaluation import error_of
+from smash.data import Data, epoch_order
+from smash.evaluation import error_of, predict
 from smash.hypernet import SmashNetwork
 from smash.profiling.budget import Budget
 from smash.profiling.feasible import FeasibleSampler, sampler_within
@@ -19,8 +19,12 @@ from smash.run.run import Run
 from smash.runtime.device import autocast
 from smash.runtime.distributed import ALONE, Processes
 from smash.runtime.rng import generator, seeded
+from smash.scoring.scorer import calibration_sample
 from smash.training.loop import Trainable, Validation
 from smash.training.optim import make_optimizer, scheduled_rate, weighted_loss
+
+_VALIDATED = 16
+"""Most architectures in a validation: more would cost more than a few percent of an epoch."""
 
 
 class SmashTraining(Trainable):
@@ -49,6 +53,7 @@ class SmashTraining(Trainable):
         optimizer = make_optimizer(network, plan)
         super().__init__("training", plan, data, seed, network, optimizer, processes)
         self.network, self.plan, self.sampler = network, plan, sampler
+        self._calibration = data.normalise(calibration_sample(data).images)
 
     def step(self, step: int) -> Tensor:
         """Takes one step of algorithm 1."""
@@ -73,20 +78,26 @@ class SmashTraining(Trainable):
 
     @torch.no_grad()
     def validate(self, epoch: int) -> Validation:
-        """Validates each batch with a random architecture."""
+        """Validates random architectures, each on a part of the examples, as a search scores them.
+
+        BatchNorm statistics come from training examples, never from those that are validated.
+        """
         split = getattr(self.data, self.plan.validate_on).first_views
         sums = torch.zeros(3, device=self.device)
-        # Shuffled, because a batch of one class would have that class's statistics.
+        # Shuffled, so that each architecture meets all classes.
+        size = max(2 * self.plan.batch_size, -(-len(split) // _VALIDATED))
         order = epoch_order(len(split), 0, 0)
-        for index, batch in enumerate(batches(split, 2 * self.plan.batch_size, order)):
+        for index, part in enumerate(order.split(size)):
             if index % self.processes.count != self.processes.rank:
                 continue
             rng = generator(self.seed, f"validation architecture of epoch {epoch}", index)
             draw = self.network.space.sample if self.sampler is None else self.sampler.draw
-            logits = self.network(draw(rng), self.data.normalise(batch.images))
-            sums[0] += F.cross_entropy(logits, batch.labels, reduction="sum")
-            sums[1] += (logits.argmax(1) != batch.labels).sum()
-            sums[2] += error_of(logits, batch.labels, among=5) * len(batch)
+            child, _ = self.network.generate(draw(rng), self._calibration)
+            logits = predict(child, split, self.data.normalise, order=part)
+            labels = split.labels[part.to(self.device)]
+            sums[0] += F.cross_entropy(logits, labels, reduction="sum")
+            sums[1] += (logits.argmax(1) != labels).sum()
+            sums[2] += error_of(logits, labels, among=5) * len(part)
         loss, error, top5_error = (
             total / len(split) for total in self.processes.sum(sums).tolist()
         )

@@ -133,7 +133,7 @@ def _train_smash_network(flags: Flags, arguments: Sequence[str]) -> None:
     if is_first_process():
         print(
             f"{last['split']}: {metric.replace('top5_', 'top-5 ')} {last[f'val_{metric}']:.2%}, "
-            f"loss {last['val_loss']:.4f}, the mean over random architectures, one per batch"
+            f"loss {last['val_loss']:.4f}, the mean over random architectures, each on a part"
         )
     say(f"Next: python train.py --SMASH={_name_in_weights(out)}")
 
