@@ -427,13 +427,13 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "child's weights gone": (lambda place: place.file(MODEL).unlink(), EVALUATE, 1, (MODEL,)),
     "child's result no JSON": (
         put(RESULT, "x"),
-        "retrain RUN --top 1 --top-epochs 1 --epochs 2 --device cpu",
+        "retrain RUN --finalists 2 --epochs 2 --device cpu",
         2,
         (RESULT, "damaged"),
     ),
     "child's result a number": (
         put(RESULT, '{"val": 1}'),
-        "retrain RUN --top 1 --top-epochs 1 --epochs 2 --device cpu",
+        "retrain RUN --finalists 2 --epochs 2 --device cpu",
         2,
         (RESULT, "val"),
     ),

@@ -105,11 +105,8 @@ def test_command_without_ray_names_the_extra(command, copied, monkeypatch):
         ("--ranks=-1", "ranks must be numbers and ranges"),
         ("--ranks 0-9", "does not exist: ranks go from 0, the best, to"),
         ("--ranks 0 --rank 1", "rank is for one child, got 1 with ranks '0'"),
-        ("--ranks 0 --top 2", "top is for one child, got 2 with ranks '0'"),
-        (
-            "--ranks 0 --top-epochs 2",
-            "top_epochs is the length of the brief trainings of top, got 2",
-        ),
+        ("--ranks 0 --finalists 2", "finalists is for one child, got 2 with ranks '0'"),
+        ("--ranks 0 --finals-share 2", "finals_share is for one child, got 2.0 with ranks '0'"),
     ],
 )
 def test_retrain_with_wrong_ranks_fails_in_one_line(command, copied, options, words):

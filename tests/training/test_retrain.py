@@ -20,6 +20,7 @@ from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
 from smash.training.child import ChildTraining
 from smash.training.children import retrain_several
+from smash.training.finals import read_finals
 from smash.training.train import begin
 from tests.conftest import TINY
 
@@ -77,49 +78,49 @@ def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
     assert smash.retrain(ranked, epochs=2, device="cpu").result == whole
 
 
-def test_retrain_top_trains_briefly_and_then_the_best(ranked):
+def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
     said = []
-    child = smash.retrain(ranked, top=2, top_epochs=1, epochs=2, device="cpu", announce=said.extend)
-    brief = sorted((ranked.path / "children").glob("*-e1"))
-    assert len(brief) == 2
-    errors = {path.name[:12]: smash.Child.open(path).result for path in brief}
-    assert all("test" not in result for result in errors.values())
-    best = min(result["val"].error for result in errors.values())
-    assert errors[child.record.id]["val"].error == best
-    assert said[0] == "val error of each of the 2 best, epochs of training: 1"
-    for line, (name, result) in zip(
-        sorted(said[1:3], key=lambda line: line.split()[2]), sorted(errors.items()), strict=True
-    ):
-        assert f", {name}: {result['val'].error:.2%}, " in line
-    assert said[3] == f"{child.record.id} is trained for 2 epochs"
+    child = smash.retrain(ranked, finalists=3, epochs=2, device="cpu", announce=said.extend)
+    finals = read_finals(ranked.path)
+    assert child.record.id == finals.winner
+    assert [(rung.epochs, len(rung.finalists)) for rung in finals.rungs] == [(1, 3), (2, 2)]
+    for rung in finals.rungs:
+        errors = {}
+        for finalist in rung.finalists:
+            result = smash.Child.open(ranked.child_path(f"{finalist.id}-e{rung.epochs}")).result
+            errors[finalist.id] = (result["val"].error, result["val"].loss)
+            assert ("test" in result) == (finalist.id == child.record.id and rung.epochs == 2)
+        assert [finalist.id for finalist in rung.finalists] == sorted(errors, key=errors.get)
+    best_two = {finalist.id for finalist in finals.rungs[0].finalists[:2]}
+    assert {finalist.id for finalist in finals.rungs[1].finalists} == best_two
+    assert said[0].startswith("finals, 1 epoch each, validation error: rank ")
+    assert said[-1] == f"{child.record.id} is trained for 2 epochs"
 
 
-def test_retrain_top_keeps_a_winner_that_is_trained(ranked, monkeypatch):
-    asked = {"top": 2, "epochs": 2, "device": "cpu"}
-    child = smash.retrain(ranked, **asked)
+def test_retrain_after_interrupted_finals_trains_nothing_twice(ranked, monkeypatch):
+    settings = {"finalists": 2, "epochs": 2, "device": "cpu"}
+    child = smash.retrain(ranked, **settings)
     monkeypatch.setattr(ChildTraining, "step", None)
-    assert smash.retrain(ranked, **asked).result == child.result
+    assert smash.retrain(ranked, **settings).result == child.result
     # One that was trained to choose by, for as long, has not seen the test split yet.
     whole = child.result
     write_result(child.path, {"val": whole["val"]})
-    assert "test" not in smash.retrain(ranked, test=False, **asked).result
-    assert smash.retrain(ranked, **asked).result == whole
+    assert "test" not in smash.retrain(ranked, test=False, **settings).result
+    assert smash.retrain(ranked, **settings).result == whole
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("settings", "words"),
     [
-        ({"top": 2, "top_epochs": 3, "epochs": 3}, "less than the 3 epochs .* got 3: choose fewer"),
-        ({"top": 2, "top_epochs": 9, "epochs": 3}, "less than the 3 epochs .* got 9: choose fewer"),
-        ({"top": 2, "top_epochs": 0}, "top_epochs must be at least 1, got 0"),
-        ({"top": 2, "epochs": 1}, "epochs must be at least 2 with top 2, got 1"),
-        ({"top_epochs": 2}, "got 2 without top: leave it out"),
-        ({"top": 2, "rank": 1}, "got top 2 with rank 1: leave one of them out"),
+        ({"finalists": 0}, "finalists must be at least 1, got 0"),
+        ({"finals_share": -1}, "finals_share must be at least 0, got -1"),
+        ({"finalists": 2, "rank": 1}, "got 2 with rank 1: leave one of them out"),
+        ({"finalists": 2, "baseline": "wrn"}, "with baseline 'wrn': leave one of them out"),
     ],
 )
-def test_retrain_top_with_conflicting_settings_refuses(ranked, asked, words):
+def test_retrain_with_conflicting_settings_of_finals_fails(ranked, settings, words):
     with pytest.raises(InvalidValueError, match=words):
-        smash.retrain(ranked, device="cpu", **asked)
+        smash.retrain(ranked, device="cpu", **settings)
     assert not (ranked.path / "children").exists()
 
 

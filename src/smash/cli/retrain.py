@@ -20,7 +20,7 @@ from smash.errors import InvalidValueError, faults_of
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import RetrainSettings, parse_ranks
 
-_FOR_ONE = {"rank", "top", "top_epochs", "baseline", "name"}  # settings that ranks excludes
+_FOR_ONE = {"rank", "finalists", "finals_share", "baseline", "name"}  # settings that ranks excludes
 
 
 @settings_options

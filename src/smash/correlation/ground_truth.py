@@ -33,9 +33,8 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator
 from smash.spaces import SearchSpace
 from smash.study.candidate import Candidate
-from smash.training.child import ChildJob
+from smash.training.child import ChildJob, network_of
 from smash.training.children import train_children
-from smash.training.retrain import network_of
 
 AUDIT_SEED = 2017
 _AUDIT_FRACTION = 0.2

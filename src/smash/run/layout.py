@@ -39,6 +39,7 @@ STORAGE = "storage.json"
 ENSEMBLE = "ensemble.safetensors"
 LATENCIES = "latency.jsonl"
 
+FINALS = "finals.json"
 COMPARISON = "comparison.json"
 FOUND = "trust.json"
 MEASUREMENTS = "trust.jsonl"

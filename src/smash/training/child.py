@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from smash.config import ChildSettings
+from smash.config import ChildSettings, refuse_changes
 from smash.data import Data, Split
+from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import evaluate
 from smash.io.files import make_folder
 from smash.io.locks import hold
@@ -20,8 +21,10 @@ from smash.run.child import (
     Child,
     ChildNetwork,
     build,
+    child_name,
     describe_child,
     read_record,
+    settings_of_weights,
     write_result,
 )
 from smash.run.layout import ARCHITECTURE, MODEL, RESULT
@@ -31,6 +34,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import generator, seeded, torch_generator
 from smash.scoring.scorer import Scorer
 from smash.spaces.parameters import initialise
+from smash.study.candidate import Candidate
 from smash.training.loop import Trainable, TrainingLoop, Validation
 from smash.training.optim import (
     RECIPES,
@@ -118,6 +122,72 @@ class ChildJob:
     path: Path
     network: ChildNetwork
     settings: ChildSettings
+
+    @classmethod
+    def of(cls, run: Run, network: ChildNetwork, settings: ChildSettings) -> ChildJob:
+        """Plans the training of a network in the folder of its default name."""
+        return cls(run.child_path(child_name(network.id, settings)), network, settings)
+
+
+def network_of(candidate: Candidate) -> ChildNetwork:
+    """Returns the network of a candidate."""
+    return ChildNetwork(
+        id=candidate.id,
+        architecture=dict(candidate.architecture),
+        params=candidate.params,
+        macs=candidate.macs,
+    )
+
+
+def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
+    """Returns the candidate of a rank.
+
+    Raises:
+        NotFoundError: The rank does not exist.
+    """
+    if not ranked:
+        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
+    if not 0 <= rank < len(ranked):
+        raise NotFoundError(
+            f"rank {rank} does not exist: ranks go from 0, the best, to {len(ranked) - 1}"
+        )
+    return ranked[rank]
+
+
+def check_start(run: Run, settings: ChildSettings) -> None:
+    """Checks that the SMASH network can generate the initial weights of children.
+
+    Raises:
+        InvalidValueError: It generates weights for the smaller children of a proxy space.
+    """
+    if settings.init == "generated" and run.search_space is not run.space:
+        raise InvalidValueError(
+            f"init must be 'scratch' in run {str(run.path)!r}, got 'generated': its SMASH network "
+            "gives weights to smaller children; train one with --no-proxy-space"
+        )
+
+
+def check_begun(job: ChildJob, *, of_that_name: bool = False) -> None:
+    """Checks that a child whose training has begun is continued as it began.
+
+    Args:
+        job: The child; its folder need not exist.
+        of_that_name: Whether the user named the child: then settings that change no weight count
+            as well.
+
+    Raises:
+        RunStateError: The folder holds another child, or is damaged, or settings differ.
+    """
+    if not (job.path / ARCHITECTURE).is_file():
+        return
+    begun, settings = read_record(job.path), job.settings
+    now = settings.model_dump() if of_that_name else settings_of_weights(settings)
+    refuse_changes(
+        {"id": begun.id, **begun.settings.model_dump()},
+        {"id": job.network.id, **now},
+        since=f"child {job.path.name!r} was begun",
+        mend="continue with the same settings, or choose another name",
+    )
 
 
 def train_child(

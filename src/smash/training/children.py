@@ -19,7 +19,7 @@ from smash.config import RunSettings
 from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
-from smash.run.child import Child, child_name, read_record
+from smash.run.child import Child, read_record
 from smash.run.layout import NETWORK, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -28,8 +28,14 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.study.study import Study
-from smash.training.child import ChildJob, train_child
-from smash.training.retrain import check_begun, check_start, network_of, pick
+from smash.training.child import (
+    ChildJob,
+    check_begun,
+    check_start,
+    network_of,
+    pick,
+    train_child,
+)
 from smash.training.settings import RetrainSettings
 
 SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
@@ -37,6 +43,12 @@ SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
 both on a device."""
 
 _MOST_BYTES = 2**31  # of data that is sent; each machine reads larger data at its path
+
+
+def with_val(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
+    """Trains on the training split, and evaluates on validation."""
+    data = data.to(device)
+    return data, {"val": data.val}
 
 
 def with_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
@@ -74,10 +86,7 @@ def retrain_several(
     check_start(run, settings.child)
     ranked = Study(run.study_path).ranked()
     networks = [network_of(pick(ranked, rank)) for rank in dict.fromkeys(ranks)]
-    jobs = [
-        ChildJob(run.child_path(child_name(network.id, settings.child)), network, settings.child)
-        for network in networks
-    ]
+    jobs = [ChildJob.of(run, network, settings.child) for network in networks]
     with open_executor(settings.ray, settings.device) as executor:
         return train_children(run, jobs, with_test, settings.device, progress, executor)
 

@@ -23,10 +23,11 @@ from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
 from smash.io.files import write_atomically
 from smash.profiling.cost import count_macs
-from smash.run.child import Child, ChildNetwork, child_name
+from smash.run.child import Child, ChildNetwork
 from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device
+from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import open_executor
 from smash.spaces.baselines import fit_plain_network, make_baseline
@@ -34,12 +35,15 @@ from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
 from smash.study.candidate import Candidate
 from smash.study.study import Study
-from smash.training.child import ChildJob
+from smash.training.child import ChildJob, network_of, pick
 from smash.training.children import train_children, with_test
-from smash.training.retrain import network_of, pick
+from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
+
+Announce = Callable[[list[str]], None]
+"""Shows lines on what is about to be trained."""
 
 Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""
@@ -114,7 +118,7 @@ def compare(
     settings: CompareSettings | None = None,
     *,
     progress: Progress = silent,
-    announce: Callable[[list[str]], None] | None = None,
+    announce: Announce | None = None,
     **changes: Any,
 ) -> Comparison:
     """Trains the winner, other candidates and plain networks alike, and tells which is best.
@@ -140,9 +144,29 @@ def compare(
     """
     settings = CompareSettings.merged(settings, changes)
     study = Study(run.study_path)
+    with open_executor(settings.ray, settings.device) as executor:
+        return _compare(run, study, settings, progress, announce, executor)
+
+
+def _compare(
+    run: Run,
+    study: Study,
+    settings: CompareSettings,
+    progress: Progress,
+    announce: Announce | None,
+    executor: Executor,
+) -> Comparison:
+    ranked = study.ranked()
+    if settings.rank_numbers:
+        chosen = [pick(ranked, rank) for rank in settings.rank_numbers]
+    else:
+        winner, finals = choose_winner(run, ranked, settings, progress, executor)
+        chosen = [winner]
+        if finals and announce:
+            announce(describe_finals(finals))
     networks = [
-        *_candidates(study.ranked(), settings),
-        *_plain_networks(run, study, settings),
+        *_candidates(ranked, chosen, settings),
+        *_plain_networks(run, study, chosen[0], settings),
     ]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     if announce:
@@ -151,13 +175,12 @@ def compare(
              f"{each.network.macs:,} MACs" for each in networks]
         )  # fmt: skip
     jobs = [
-        ChildJob(run.child_path(child_name(each.network.id, child)), each.network, child)
+        ChildJob.of(run, each.network, child)
         for each in networks
         for child in (settings.child.replaced(seed=seed) for seed in seeds)
     ]
     unique = list({job.path: job for job in jobs}.values())
-    with open_executor(settings.ray, settings.device) as executor:
-        trained = train_children(run, unique, with_test, settings.device, progress, executor)
+    trained = train_children(run, unique, with_test, settings.device, progress, executor)
     children = {child.path: child for child in trained}
     device = choose_device(settings.device)
     of_network = [
@@ -176,15 +199,17 @@ def read_comparison(path: Path) -> Comparison | None:
     return Comparison.model_validate_json(file.read_bytes()) if file.is_file() else None
 
 
-def _candidates(ranked: Sequence[Candidate], settings: CompareSettings) -> Iterable[_Network]:
+def _candidates(
+    ranked: Sequence[Candidate], first: Sequence[Candidate], settings: CompareSettings
+) -> Iterable[_Network]:
     """Gives the winner first, then other ranks, the middle of the ranking, and random ones."""
     chosen: dict[str, _Network] = {}
 
     def choose(role: str, candidate: Candidate) -> None:
         chosen.setdefault(candidate.id, _Network(role, network_of(candidate)))
 
-    for rank in settings.rank_numbers:
-        choose("winner" if not chosen else f"rank {rank}", pick(ranked, rank))
+    for candidate in first:
+        choose("winner" if not chosen else f"rank {ranked.index(candidate)}", candidate)
     if settings.median:
         choose("median-ranked", ranked[len(ranked) // 2])
     # Candidates drawn at random are within the limits of the search, whatever their score.
@@ -195,10 +220,11 @@ def _candidates(ranked: Sequence[Candidate], settings: CompareSettings) -> Itera
     return chosen.values()
 
 
-def _plain_networks(run: Run, study: Study, settings: CompareSettings) -> Iterable[_Network]:
+def _plain_networks(
+    run: Run, study: Study, winner: Candidate, settings: CompareSettings
+) -> Iterable[_Network]:
     """Gives of each family the widest member that costs no more than the winner."""
     task = run.data.task
-    winner = pick(study.ranked(), settings.rank_numbers[0])
     limits = study.settings or {}
     limited = [cost for cost in ("params", "macs") if limits.get(f"max_{cost}") is not None]
 

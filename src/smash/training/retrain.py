@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from smash.config import ChildSettings, refuse_changes
 from smash.errors import (
     AlreadyExistsError,
     InvalidValueError,
@@ -17,10 +16,9 @@ from smash.run.child import (
     ChildNetwork,
     child_name,
     read_record,
-    settings_of_weights,
     write_result,
 )
-from smash.run.layout import ARCHITECTURE, RESULT
+from smash.run.layout import RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
@@ -28,7 +26,15 @@ from smash.spaces.baselines import FITTED, fit_baseline, full_name, make_baselin
 from smash.spaces.parameters import count_parameters
 from smash.study.candidate import Candidate
 from smash.study.study import Study
-from smash.training.child import ChildJob, train_child
+from smash.training.child import (
+    ChildJob,
+    check_begun,
+    check_start,
+    network_of,
+    pick,
+    train_child,
+)
+from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import RetrainSettings
 
 _EQUAL = 1.3  # times as many parameters that a reference network may have, and be of equal size
@@ -64,43 +70,15 @@ def retrain(
             f"ray trains several children at once, got {settings.ray!r} for one: leave it out"
         )
     if settings.baseline is not None:
-        network = _baseline_network(run, settings.baseline, settings.rank, announce)
+        network = _baseline_network(run, settings.baseline, settings.rank or 0, announce)
         return _retrain(run, network, settings, progress)
     ranked = Study(run.study_path).ranked()
-    top = settings.top
-    if top is None:
+    if settings.rank is not None:
         return _retrain(run, network_of(pick(ranked, settings.rank)), settings, progress)
-    if top > len(ranked):
-        raise InvalidValueError(
-            f"top must be from 1 to {len(ranked)}, the number of candidates, got {top}"
-        )
-    brief = settings.replaced(
-        top=None,
-        top_epochs=None,
-        epochs=settings.top_epochs or max(1, settings.epochs // 5),
-        name=None,
-        test=False,
-    )
-    errors, lines = {}, [f"val error of each of the {top} best, epochs of training: {brief.epochs}"]
-    for place, candidate in enumerate(ranked[:top]):
-        child = _retrain(run, network_of(candidate), brief, progress, kept_is_fine=True)
-        error = errors[candidate.id] = child.error("val")
-        seconds = sum(row["seconds"] for row in run.metrics_of(child.path).rows()[-1:])
-        lines.append(f"rank {place}, {candidate.id}: {error:.2%}, {seconds:.0f} s of training")
-    winner = min(ranked[:top], key=lambda candidate: errors[candidate.id])
-    if announce:
-        announce([*lines, f"{winner.id} is trained for {settings.epochs} epochs"])
-    return _retrain(run, network_of(winner), settings, progress, kept_is_fine=True)
-
-
-def network_of(candidate: Candidate) -> ChildNetwork:
-    """Returns the network of a candidate."""
-    return ChildNetwork(
-        id=candidate.id,
-        architecture=dict(candidate.architecture),
-        params=candidate.params,
-        macs=candidate.macs,
-    )
+    winner, finals = choose_winner(run, ranked, settings, progress)
+    if finals and announce:
+        announce([*describe_finals(finals), f"{winner.id} is trained for {settings.epochs} epochs"])
+    return _retrain(run, network_of(winner), settings, progress, kept_is_fine=finals is not None)
 
 
 def _baseline_network(
@@ -141,21 +119,6 @@ def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
     return pick(ranked, rank)
 
 
-def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
-    """Returns the candidate of a rank.
-
-    Raises:
-        NotFoundError: The rank does not exist.
-    """
-    if not ranked:
-        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
-    if not 0 <= rank < len(ranked):
-        raise NotFoundError(
-            f"rank {rank} does not exist: ranks go from 0, the best, to {len(ranked) - 1}"
-        )
-    return ranked[rank]
-
-
 def _retrain(
     run: Run,
     network: ChildNetwork,
@@ -180,42 +143,6 @@ def _retrain(
     data = run.data.to(device)
     splits = {"val": data.val, "test": data.test} if settings.test else {"val": data.val}
     return train_child(run, job, data, splits, device, progress)
-
-
-def check_start(run: Run, settings: ChildSettings) -> None:
-    """Checks that the SMASH network can generate the initial weights of children.
-
-    Raises:
-        InvalidValueError: It generates weights for the smaller children of a proxy space.
-    """
-    if settings.init == "generated" and run.search_space is not run.space:
-        raise InvalidValueError(
-            f"init must be 'scratch' in run {str(run.path)!r}, got 'generated': its SMASH network "
-            "gives weights to smaller children; train one with --no-proxy-space"
-        )
-
-
-def check_begun(job: ChildJob, *, of_that_name: bool = False) -> None:
-    """Checks that a child whose training has begun is continued as it began.
-
-    Args:
-        job: The child; its folder need not exist.
-        of_that_name: Whether the user named the child: then settings that change no weight count
-            as well.
-
-    Raises:
-        RunStateError: The folder holds another child, or is damaged, or settings differ.
-    """
-    if not (job.path / ARCHITECTURE).is_file():
-        return
-    begun, settings = read_record(job.path), job.settings
-    now = settings.model_dump() if of_that_name else settings_of_weights(settings)
-    refuse_changes(
-        {"id": begun.id, **begun.settings.model_dump()},
-        {"id": job.network.id, **now},
-        since=f"child {job.path.name!r} was begun",
-        mend="continue with the same settings, or choose another name",
-    )
 
 
 def _with_test(child: Child, settings: RetrainSettings) -> Child:

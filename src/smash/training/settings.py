@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from smash.config import (
     ChildSettings,
     Count,
+    NotNegative,
     Option,
     Positive,
     Seed,
@@ -100,7 +101,42 @@ class TrainSettings(TrainingSettings):
         return found[0] if all(found) else []
 
 
-class RetrainSettings(ChildSettings):
+class FinalsSettings(ChildSettings):
+    """How children are trained, and which of the ranking is the winner."""
+
+    finalists: Annotated[Count | None, Option(default="up to 16, as finals_share allows")] = None
+    """Train this many of the best-ranked briefly, the better half for twice as long, and so on
+    until one is left, the winner. 1 takes the best-ranked."""
+
+    finals_share: NotNegative = 1.0
+    """Epochs of these brief trainings together, as a share of those of the full training."""
+
+    device: str = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    """Train several children on the machines of a Ray cluster: the one of this machine, a new one
+    of this machine alone, or another."""
+
+    @property
+    def child(self) -> ChildSettings:
+        """The settings of each training."""
+        fields = self.model_fields_set & ChildSettings.model_fields.keys()
+        return ChildSettings(**self.model_dump(include=fields))
+
+    def rules(self) -> list[str]:
+        """Requires a device of this machine, and an address of a cluster."""
+        faults = super().rules()
+        if "device" in self.model_fields_set:
+            faults += _device_faults(self.device)
+        if self.ray is not None:
+            from smash.runtime.ray_executor import check_address
+
+            faults += faults_of(lambda: check_address(self.ray))
+        return faults
+
+
+class RetrainSettings(FinalsSettings):
     """All that `smash.retrain` can be asked for.
 
     Example:
@@ -108,14 +144,8 @@ class RetrainSettings(ChildSettings):
         50
     """
 
-    rank: Annotated[int, Field(ge=0)] = 0
+    rank: Annotated[int | None, Field(ge=0), Option(default="the winner of the finals")] = None
     """Rank of the candidate to train; 0 is the best."""
-
-    top: Count | None = None
-    """Train this many of the best briefly, then the one with the lowest validation error fully."""
-
-    top_epochs: Annotated[Count | None, Option(default="a fifth of epochs")] = None
-    """Length of the brief trainings of top, in epochs."""
 
     baseline: str | None = None
     """Train a reference network instead: resnet or wrn with about as many parameters as the
@@ -127,25 +157,9 @@ class RetrainSettings(ChildSettings):
     test: bool = True
     """Evaluate on the test split at the end."""
 
-    device: str = "auto"
-    """Device to compute on: cpu, cuda, mps or auto."""
-
-    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
-    """Train several children on the machines of a Ray cluster: the one of this machine, a new one
-    of this machine alone, or another."""
-
-    @property
-    def child(self) -> ChildSettings:
-        """The settings of the training itself."""
-        fields = self.model_fields_set & ChildSettings.model_fields.keys()
-        return ChildSettings(**self.model_dump(include=fields))
-
     def rules(self) -> list[str]:
         """Requires that settings of a candidate, of several and of a baseline are not mixed."""
-        top, epochs = self.top, self.top_epochs
         faults = super().rules()
-        if "device" in self.model_fields_set:
-            faults += _device_faults(self.device)
         if self.baseline is not None:
             from smash.spaces.baselines import FITTED, full_name
 
@@ -153,42 +167,25 @@ class RetrainSettings(ChildSettings):
                 faults += faults_of(lambda: full_name(str(self.baseline)))
         if self.name is not None:
             faults += faults_of(lambda: child_path(Path(), str(self.name)))
-        if self.ray is not None:
-            from smash.runtime.ray_executor import check_address
-
-            faults += faults_of(lambda: check_address(self.ray))
-        if top is None and epochs is not None:
+        if self.finalists is not None and self.rank is not None:
             faults.append(
-                f"top_epochs is the length of the brief trainings of top, got {epochs} without "
-                "top: leave it out, or add top"
-            )
-        elif epochs is not None and epochs >= self.epochs:
-            faults.append(
-                f"top_epochs must be from 1 to less than the {self.epochs} epochs of the full "
-                f"training, got {epochs}: choose fewer, or more epochs"
-            )
-        if top is not None and epochs is None and self.epochs < 2:
-            faults.append(
-                f"epochs must be at least 2 with top {top}, got {self.epochs}: brief trainings "
-                "choose which candidate is trained for longer"
-            )
-        if top is not None and self.rank:
-            faults.append(
-                f"top begins at rank 0, got top {top} with rank {self.rank}: leave one of them out"
+                f"finalists choose the candidate, got {self.finalists} with rank {self.rank}: "
+                "leave one of them out"
             )
         if self.baseline is not None and self.init != "scratch":
             faults.append(
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "
                 f"{self.init!r}: weights are generated for candidates only"
             )
-        if self.baseline is not None and top is not None:
+        if self.baseline is not None and self.finalists is not None:
             faults.append(
-                f"top is for candidates, got {top} with baseline {self.baseline!r}: leave it out"
+                f"finalists are candidates, got {self.finalists} with baseline "
+                f"{self.baseline!r}: leave one of them out"
             )
         return faults
 
 
-class CompareSettings(ChildSettings):
+class CompareSettings(FinalsSettings):
     """All that `smash.compare` can be asked for.
 
     Example:
@@ -196,8 +193,8 @@ class CompareSettings(ChildSettings):
         (0, 1)
     """
 
-    ranks: str = "0"
-    """Ranks of the candidates to train, such as 0-2; the first is the winner."""
+    ranks: Annotated[str | None, Option(default="the winner of the finals")] = None
+    """Ranks of the candidates to train, such as 0-2; the first counts as the winner."""
 
     median: bool = True
     """Train the candidate in the middle of the ranking too."""
@@ -212,29 +209,14 @@ class CompareSettings(ChildSettings):
     seeds: Count = 3
     """Trainings of each network, with seeds one after the other from the seed."""
 
-    device: str = "auto"
-    """Device to compute on: cpu, cuda, mps or auto."""
-
-    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
-    """Train on the machines of a Ray cluster: the one of this machine, a new one of this machine
-    alone, or another."""
-
-    @property
-    def child(self) -> ChildSettings:
-        """The settings of each training."""
-        fields = self.model_fields_set & ChildSettings.model_fields.keys()
-        return ChildSettings(**self.model_dump(include=fields))
-
     @property
     def rank_numbers(self) -> tuple[int, ...]:
-        """The ranks as numbers."""
-        return tuple(parse_ranks(self.ranks))
+        """The ranks as numbers; none where the finals choose the winner."""
+        return () if self.ranks is None else tuple(parse_ranks(self.ranks))
 
     def rules(self) -> list[str]:
-        """Requires ranks that can be read, known families and a device of this machine."""
-        faults = super().rules() + faults_of(lambda: parse_ranks(self.ranks))
-        if "device" in self.model_fields_set:
-            faults += _device_faults(self.device)
+        """Requires ranks that can be read, and known families."""
+        faults = super().rules() + faults_of(lambda: self.rank_numbers)
         if self.families:
             from smash.spaces.plain import PLAIN_FAMILIES
 
@@ -243,10 +225,6 @@ class CompareSettings(ChildSettings):
                 for family in self.families
                 if family not in PLAIN_FAMILIES
             ]
-        if self.ray is not None:
-            from smash.runtime.ray_executor import check_address
-
-            faults += faults_of(lambda: check_address(self.ray))
         if self.init != "scratch":
             faults.append(
                 f"init must be 'scratch' to compare, got {self.init!r}: plain networks have no "

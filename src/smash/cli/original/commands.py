@@ -206,7 +206,7 @@ def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
     except AlreadyExistsError:
         if not flags["resume"]:
             raise
-        identity = baseline or Study(run.study_path).ranked()[settings.rank].id
+        identity = baseline or Study(run.study_path).ranked()[flags["rank"] or 0].id
         name = settings.name or child_name(identity, settings.child)
         child = Child.open(run.child_path(name))
     print_child(child)

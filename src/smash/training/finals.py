@@ -1,0 +1,194 @@
+"""Finals: brief true trainings decide among the best-ranked candidates (successive halving).
+
+A ranking by generated weights is coarse among candidates of nearly the same cost. So the best of it
+are trained for a few epochs each, the better half for twice as many, and so on until one is left
+(Jamieson & Talwalkar 2016). They learn from the training split and are judged on the validation
+split; each is a child of the run, so that finals that were interrupted go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from smash.io.files import write_atomically
+from smash.run.layout import FINALS
+from smash.run.run import Run
+from smash.runtime.executor import Executor
+from smash.runtime.progress import Progress, silent
+from smash.study.candidate import Candidate
+from smash.training.child import ChildJob, network_of, pick
+from smash.training.children import train_children, with_val
+from smash.training.settings import FinalsSettings
+
+MOST_FINALISTS = 16
+
+
+class Finalist(BaseModel):
+    """A candidate after a brief training; `error` is that of the validation split, 0…1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    rank: int
+    error: float
+    loss: float
+
+
+class Rung(BaseModel):
+    """Candidates that were trained for the same number of epochs, best first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epochs: int
+    finalists: tuple[Finalist, ...]
+
+
+class Finals(BaseModel):
+    """The rungs of successive halving; stored in the run folder as ``finals.json``.
+
+    Example:
+        >>> few = Finalist(id="3f2a", rank=4, error=0.02, loss=0.1)
+        >>> Finals(rungs=(Rung(epochs=4, finalists=(few,)),)).winner
+        '3f2a'
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rungs: tuple[Rung, ...]
+
+    @property
+    def winner(self) -> str:
+        """The id of the best of the last rung."""
+        return self.rungs[-1].finalists[0].id
+
+
+def choose_winner(
+    run: Run,
+    ranked: Sequence[Candidate],
+    settings: FinalsSettings,
+    progress: Progress = silent,
+    executor: Executor | None = None,
+) -> tuple[Candidate, Finals | None]:
+    """Holds the finals, and returns the winner with them; without finals, the best-ranked.
+
+    Args and errors are those of `hold_finals`.
+    """
+    finals = hold_finals(run, ranked, settings, progress, executor)
+    if finals is None:
+        return pick(ranked, 0), None
+    return next(each for each in ranked if each.id == finals.winner), finals
+
+
+def describe_finals(finals: Finals) -> list[str]:
+    """Says in a line for each rung which candidates went on."""
+    lines = []
+    for rung in finals.rungs:
+        found = ", ".join(f"rank {each.rank} {each.error:.2%}" for each in rung.finalists)
+        epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
+        lines.append(f"finals, {epochs} each, validation error: {found}")
+    return lines
+
+
+def hold_finals(
+    run: Run,
+    ranked: Sequence[Candidate],
+    settings: FinalsSettings,
+    progress: Progress = silent,
+    executor: Executor | None = None,
+) -> Finals | None:
+    """Trains the best-ranked candidates briefly, the better half for longer, until one is left.
+
+    Args:
+        run: The run that they belong to.
+        ranked: The candidates, best first.
+        settings: How children are trained, and how long the finals may take.
+        progress: Shows how far training is.
+        executor: Trains them; by default this process.
+
+    Returns:
+        The finals; None where the settings allow none, and the first candidate is the winner.
+
+    Raises:
+        DivergedError: A loss is no longer finite.
+        RunStateError: A child is damaged, or another process is training it.
+    """
+    plan = plan_rungs(len(ranked), settings.epochs, settings.finalists, settings.finals_share)
+    rank = {candidate.id: number for number, candidate in enumerate(ranked)}
+    candidates, rungs = list(ranked), list[Rung]()
+    for count, epochs in plan:
+        brief = settings.child.replaced(epochs=epochs)
+        jobs = [ChildJob.of(run, network_of(each), brief) for each in candidates[:count]]
+        children = train_children(run, jobs, with_val, settings.device, progress, executor)
+        found = {child.record.id: child.result["val"] for child in children}
+        # Few validation examples make equal errors; the loss tells those apart.
+        candidates = sorted(
+            candidates[:count], key=lambda each: (found[each.id].error, found[each.id].loss)
+        )
+        finalists = [
+            Finalist(
+                id=each.id, rank=rank[each.id], error=found[each.id].error, loss=found[each.id].loss
+            )
+            for each in candidates
+        ]
+        rungs.append(Rung(epochs=epochs, finalists=tuple(finalists)))
+    if not rungs:
+        return None
+    finals = Finals(rungs=tuple(rungs))
+    write_atomically(run.path / FINALS, (finals.model_dump_json(indent=2) + "\n").encode())
+    return finals
+
+
+def plan_rungs(
+    candidates: int, epochs: int, finalists: int | None = None, share: float = 1.0
+) -> list[tuple[int, int]]:
+    """Plans successive halving within a share of the epochs of the full training.
+
+    Each rung takes about as many epochs in all as the others.
+
+    Args:
+        candidates: Number of ranked candidates.
+        epochs: Epochs of the full training.
+        finalists: Number of candidates of the first rung; by default as many as the share allows,
+            a power of two from 4 to `MOST_FINALISTS`.
+        share: Epochs of all rungs ÷ epochs of the full training.
+
+    Returns:
+        The number of candidates and the epochs of each, rung by rung; none where the share does not
+        allow one epoch for each of 4 candidates.
+
+    Example:
+        >>> plan_rungs(200, epochs=30)
+        [(8, 1), (4, 2), (2, 4)]
+        >>> plan_rungs(200, epochs=5)
+        []
+    """
+    allowed = share * epochs
+    if finalists is None:
+        sizes = [2**power for power in range(2, 12) if 2**power <= min(candidates, MOST_FINALISTS)]
+        finalists = max((size for size in sizes if _cost(size) <= allowed), default=1)
+    counts = _rung_sizes(min(finalists, candidates))
+    first = max(1, int(allowed / _cost(finalists))) if counts else 0
+    return [(count, min(epochs, first * 2**rung)) for rung, count in enumerate(counts)]
+
+
+def _rung_sizes(finalists: int) -> list[int]:
+    """Halves a number of candidates, rounded up, down to 2."""
+    sizes = []
+    while finalists > 1:
+        sizes.append(finalists)
+        finalists = -(-finalists // 2)
+    return sizes
+
+
+def _cost(finalists: int) -> int:
+    """Counts the epochs of all rungs where the first takes one epoch each."""
+    return sum(size * 2**rung for rung, size in enumerate(_rung_sizes(finalists)))
+
+
+def read_finals(path: Path) -> Finals | None:
+    """Reads the finals of a run folder; None where none were held."""
+    file = path / FINALS
+    return Finals.model_validate_json(file.read_bytes()) if file.is_file() else None
