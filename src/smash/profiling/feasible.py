@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from smash.profiling.budget import Budget
-from smash.profiling.cost import measure_cost
+from smash.profiling.cost import Cost, count_macs
 from smash.runtime.rng import generator
 from smash.spaces.base import SearchSpace
+from smash.spaces.parameters import count_parameters
 from smash.spaces.task import Task
 
-_POOL = 128
 _DRAWS_EACH = 4  # by which the pool is filled, if enough of them are within the budget
 _RATE = 0.1
 _THINNING = 8  # steps of the chain from one member of the pool to the next
@@ -34,9 +35,11 @@ class FeasibleSampler:
         task: The task that children are built for.
         budget: Limits on parameters and MACs; the smallest architecture must be within them.
         seed: Seed of the pool.
+        pool: Number of architectures in the pool.
 
     Example:
         >>> from smash import NasBench201Space, Task
+        >>> from smash.profiling.cost import measure_cost
         >>> space, task = NasBench201Space(), Task(channels=3, size=(32, 32), classes=10)
         >>> sampler = FeasibleSampler(space, task, Budget(max_params=200_000), seed=0)
         >>> architecture = sampler.draw(np.random.default_rng(0))
@@ -44,26 +47,28 @@ class FeasibleSampler:
         True
     """
 
-    def __init__(self, space: SearchSpace[Any], task: Task, budget: Budget, seed: int) -> None:
+    def __init__(
+        self, space: SearchSpace[Any], task: Task, budget: Budget, seed: int, pool: int = 128
+    ) -> None:
         self._space, self._task, self._budget = space, task, budget
-        self._pool = self._fill(generator(seed, "pool of feasible architectures", 0))
+        self._pool = self._fill(pool, generator(seed, "pool of feasible architectures", 0))
 
     def draw(self, rng: np.random.Generator) -> Any:
         """Draws an architecture within the limits."""
         return self._step(self._pool[int(rng.integers(len(self._pool)))], rng)
 
-    def _fill(self, rng: np.random.Generator) -> list[Any]:
+    def _fill(self, size: int, rng: np.random.Generator) -> list[Any]:
         pool: list[Any] = []
-        for _ in range(_DRAWS_EACH * _POOL):
+        for _ in range(_DRAWS_EACH * size):
             architecture = self._space.sample(rng)
             if self._allows(architecture):
                 pool.append(architecture)
-                if len(pool) == _POOL:
+                if len(pool) == size:
                     return pool
         state = self._space.smallest()
         for _ in range(_BURN_IN):
             state = self._step(state, rng)
-        while len(pool) < _POOL:
+        while len(pool) < size:
             for _ in range(_THINNING):
                 state = self._step(state, rng)
             pool.append(state)
@@ -74,7 +79,12 @@ class FeasibleSampler:
         return mutant if self._allows(mutant) else architecture
 
     def _allows(self, architecture: Any) -> bool:
-        return self._budget.allows(measure_cost(self._space, architecture, self._task))
+        """Whether an architecture is within the limits; counts MACs only where they decide."""
+        child = self._space.build(architecture, self._task)
+        cost = Cost(count_parameters(child), macs=0)
+        if self._budget.max_macs is not None and self._budget.allows(cost):
+            cost = replace(cost, macs=count_macs(child, self._task))
+        return self._budget.allows(cost)
 
 
 def sampler_within(
