@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import socket
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+import torch
 
 _PRELOADED = [
     "torch._dynamo",
@@ -40,6 +44,27 @@ def ended(process: BaseProcess) -> int | None:
 def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
     """Runs `work` in a process and returns its exit code."""
     return ended(begin(work, *arguments))
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def join_two(rank: int, port: int) -> None:
+    """Sets the variables by which `torchrun` numbers two processes."""
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+
+
+def in_two(work: Callable[..., object], *arguments: Any) -> list[int | None]:
+    """Runs `work` in two processes and returns their exit codes."""
+    port = free_port()
+    processes = [begin(work, rank, port, *arguments) for rank in range(2)]
+    return [ended(process) for process in processes]
 
 
 def without_rights() -> None:

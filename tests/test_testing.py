@@ -36,7 +36,7 @@ SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
 
 
 # One of each class: a new process takes seconds to import torch.
-IN_ANOTHER_PROCESS = ("chain", "memory banks, all variable", "cells, distinct")
+IN_ANOTHER_PROCESS = ("memory banks, all variable", "cells, distinct")
 
 
 @pytest.mark.parametrize(

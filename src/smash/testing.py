@@ -96,8 +96,9 @@ def check_identity(space: Space, task: Task) -> None:
     documents = [space.to_json(architecture) for architecture in here.values()]
     if multiprocessing.parent_process() is not None:
         return  # a spawned process gets here if the caller's module runs checks on import
-    # A spawned process has another hash seed and shares no memory.
-    context = multiprocessing.get_context("spawn")
+    # Neither shares memory with this process, and both have another hash seed.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             there = pool.submit(_identities, space, documents).result()

@@ -29,7 +29,7 @@ def count_module_macs(child: nn.Module, task: Task) -> int:
     return sum(macs)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ["v1", "original", "signal", "voxels", "gates-post"])
 def test_count_macs_of_memory_banks_is_sum_over_layers(name):
     options = OPTIONS[name]
     task = Task(channels=2, size=(8,) * options.dims, classes=3)

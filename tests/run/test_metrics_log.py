@@ -62,9 +62,9 @@ def expected(rows):
     }
 
 
-def test_curves_of_a_run_and_its_children_are_in_tensorboard(digits, tmp_path):
+def test_curves_of_a_run_and_its_children_are_in_tensorboard(few_digits, tmp_path):
     options = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
-    run = smash.train(digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
+    run = smash.train(few_digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
     assert read(run.path / TENSORBOARD / "network") == expected(run.metrics.rows())
     smash.search(run, random=2, perturb=0, markov=0, examples=20)
     child = smash.retrain(run, epochs=2, test=False)

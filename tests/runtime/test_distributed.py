@@ -1,15 +1,13 @@
 """Two processes on the CPU that join a process group as `torchrun` lets them.
 
-`tests.cli.original` tests that `torchrun` itself starts them.
+`tests.cli.original` tests that `torchrun` starts them.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +20,9 @@ from smash.errors import RunStateError
 from smash.io.tensors import load_tensors
 from smash.runtime.distributed import ALONE, Processes, process_group
 from smash.training.smash_network import SmashTraining
-from tests.processes import begin, ended
+from tests.processes import in_two, join_two
 
 TRAIN = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 2 --seed 3"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def join_two(rank: int, port: int) -> None:
-    """Sets the variables by which `torchrun` numbers two processes."""
-    torch.set_num_threads(1)
-    os.environ.update(
-        RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
-
-
-def in_two(work: Callable[..., object], *arguments: Any) -> list[int | None]:
-    """Runs `work` in two processes and returns their exit codes."""
-    port = free_port()
-    processes = [begin(work, rank, port, *arguments) for rank in range(2)]
-    return [ended(process) for process in processes]
 
 
 def exchange(rank: int, port: int, folder: str) -> None:

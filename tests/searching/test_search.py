@@ -227,10 +227,8 @@ def test_search_in_another_precision_is_refused(run):
         smash.search(run, random=2, perturb=0, markov=0, device="cpu")
 
 
-def test_search_takes_over_the_limits_of_the_training(digits, tmp_path):
-    run = smash.train(
-        digits, tmp_path / "run", space="mobile", preset="tiny", max_params=11_000, epochs=1
-    )
+def test_search_takes_over_the_limits_of_the_training(few_digits, tmp_path):
+    run = smash.train(few_digits, tmp_path / "run", max_params=8800, epochs=1, **TINY)
     study = smash.search(run, random=6, perturb=2, markov=0)
-    assert max(one.params for one in study.candidates()) <= 11_000
-    assert study.settings["max_params"] == 11_000
+    assert max(one.params for one in study.candidates()) <= 8800
+    assert study.settings["max_params"] == 8800

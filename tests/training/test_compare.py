@@ -111,8 +111,8 @@ def test_verdict_is_a_plain_sentence(others, sentence):
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory, digits):
-    run = smash.train(digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
+def compared(tmp_path_factory, few_digits):
+    run = smash.train(few_digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
     smash.search(run, random=8, perturb=0, markov=0)
     options = {"epochs": 1, "seeds": 2, "random": 1, "families": ("cnn", "ds-cnn")}
     return run, smash.compare(run, **options), options

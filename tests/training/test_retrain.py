@@ -35,9 +35,10 @@ def searched(trained, digits, tmp_path_factory):
 
 
 @pytest.fixture
-def ranked(searched, digits, tmp_path):
+def ranked(searched, few_digits, tmp_path):
+    """A copy of the searched run, whose children are trained on few examples."""
     run = smash.Run.open(shutil.copytree(searched, tmp_path / "run"))
-    run.data = digits
+    run.data = few_digits
     return run
 
 

@@ -104,7 +104,7 @@ def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
         "--fixed-norms --no-growing --snapshots 2 --weight-decay 0.002 --hypernet none "
         "--schedule constant"
     )
-    train = f"train digits --preset tiny --epochs 1 --device cpu {asked} --out".split()
+    train = f"train digits --preset tiny -o depth=1 --epochs 1 --device cpu {asked} --out".split()
     assert call(*train, out) == 0, capsys.readouterr().err
     run = smash.Run.open(out)
     training = run.settings.training
@@ -168,11 +168,11 @@ def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
 
 
 def test_training_within_limits_draws_only_what_may_be_shipped(digits, tmp_path):
-    run = begin(digits, tmp_path / "run", space="mobile", preset="tiny", max_params=11_000, epochs=1)
+    run = begin(digits, tmp_path / "run", max_params=8800, epochs=1, **TINY)
     sampler = sampler_of(run)
     drawn = [sampler.draw(generator(0, "test", index)) for index in range(12)]
     costs = [measure_cost(run.space, each, digits.task).params for each in drawn]
-    assert max(costs) <= 11_000 < measure_cost(run.space, run.space.largest(), digits.task).params
+    assert max(costs) <= 8800 < measure_cost(run.space, run.space.largest(), digits.task).params
 
 
 def test_training_within_limits_that_nothing_meets_is_refused(digits, tmp_path):

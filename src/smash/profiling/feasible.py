@@ -41,7 +41,7 @@ class FeasibleSampler:
         >>> from smash import NasBench201Space, Task
         >>> from smash.profiling.cost import measure_cost
         >>> space, task = NasBench201Space(), Task(channels=3, size=(32, 32), classes=10)
-        >>> sampler = FeasibleSampler(space, task, Budget(max_params=200_000), seed=0)
+        >>> sampler = FeasibleSampler(space, task, Budget(max_params=200_000), seed=0, pool=8)
         >>> architecture = sampler.draw(np.random.default_rng(0))
         >>> measure_cost(space, architecture, task).params <= 200_000
         True

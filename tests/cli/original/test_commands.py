@@ -6,6 +6,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ import pytest
 import torch
 
 import smash
-from smash.cli.original.commands import relaunch
 from smash.cli.original.flags import DATASETS, FLAGS, flags_of, read
 from smash.cli.original.translate import (
     data_settings,
@@ -32,8 +32,8 @@ from smash.runtime.signals import Interruption
 from smash.spaces import MemoryBankSpace
 from smash.spaces.memory_bank.options import MemoryBankOptions
 from smash.study.study import Study
-from tests.answers import Answer
-from tests.processes import in_process
+from tests.answers import Answer, content
+from tests.processes import in_two, join_two
 
 ROOT = Path(__file__).parents[3]
 
@@ -295,12 +295,22 @@ def call(tmp_path, files, capsys, monkeypatch):
     return run
 
 
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory, files):
+    """A trained and ranked network; never altered, only copied."""
+    folder = tmp_path_factory.mktemp("ranked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SMASH_DATA", str(files))
+        assert start("train.py", *TINY, "--epochs", "1", "--save-weights", "net.pth") == 0
+        assert start("train.py", "--SMASH=net", *FEW) == 0
+    return folder / "weights" / "net"
+
+
 @pytest.fixture
-def net(call):
-    """A trained and ranked network."""
-    assert call("train.py", *TINY, "--epochs", "1", "--save-weights", "net.pth").code == 0
-    assert call("train.py", "--SMASH=net", *FEW).code == 0
-    return Path("weights/net")
+def net(call, ranked):
+    """A copy of the ranked network, where the programs look for it."""
+    return Path(shutil.copytree(ranked, "weights/net"))
 
 
 def candidates_of(path: Path) -> list[Any]:
@@ -378,12 +388,6 @@ def test_validate_test_is_labelled_in_training_and_ranking(call, net):
     assert "test: top-5 error of the best" in answer.out
 
 
-def test_gates_without_effect_are_told_of_once(call):
-    answer = call("train.py", *TINY, "--epochs", "1", "--gates", "--save-weights", "net")
-    assert answer.code == 0
-    assert answer.err.count("--gates has no effect, because it joins two paths") == 1
-
-
 def test_resume_ends_with_the_same_weights(call):
     argv = ("train.py", *TINY, "--batch-size", "9", "--epochs", "1")
     assert call(*argv, "--save-weights", "whole").code == 0
@@ -415,26 +419,54 @@ def test_model_trains_a_reference_network_once(call):
     assert (again.code, again.out) == (0, answer.out)
 
 
-def test_parallel_on_one_device_goes_on(call):
-    answer = call("train.py", *TINY, "--epochs", "1", "--parallel", "--save-weights", "net")
+def test_train_with_flags_without_effect_tells_of_each_once(call):
+    flags = ("--epochs", "1", "--parallel", "--gates", "--save-weights", "net")
+    answer = call("train.py", *TINY, *flags)
     assert answer.code == 0
     line = "--parallel has no effect: it needs several GPUs, and this machine has 0"
     assert line in answer.err.splitlines()
+    assert answer.err.count("--gates has no effect, because it joins two paths") == 1
     assert Run.open("weights/net").trained
 
 
-def _relaunch(folder, data, argv):
+RELAUNCHED = """
+import os, pathlib, sys
+names = ("RANK", "WORLD_SIZE", "MASTER_PORT")
+told = [*(os.environ[name] for name in names), *sys.argv[1:]]
+pathlib.Path("process-" + told[0]).write_text(" ".join(told))
+"""
+
+
+def test_relaunch_runs_the_script_in_several_processes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(RELAUNCHED)
+    code = (
+        "from smash.cli.original.commands import relaunch\n"
+        f"relaunch(2, {str(script)!r}, ['--epochs', '1', '--parallel'])"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+    told = [(tmp_path / f"process-{rank}").read_text().split() for rank in range(2)]
+    assert [words[:2] for words in told] == [["0", "2"], ["1", "2"]]
+    assert told[0][2:] == told[1][2:]
+    assert told[0][3:] == ["--epochs", "1", "--parallel"]
+
+
+def _train_in_two(rank, port, folder, data, argv):
     os.chdir(folder)
-    os.environ.update(SMASH_DATA=str(data), OMP_NUM_THREADS="1")
-    for number, name in ((1, "out"), (2, "err")):
+    os.environ["SMASH_DATA"] = str(data)
+    join_two(rank, port)
+    for number, name in ((1, f"out-{rank}"), (2, f"err-{rank}")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
-    relaunch(2, str(ROOT / "train.py"), argv)
+    sys.argv = ["train.py", *argv]
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
 
 
-def test_relaunch_trains_in_several_processes(files, tmp_path):
+def test_train_in_two_processes_shares_the_batch(files, tmp_path):
     argv = [*TINY, "--epochs", "1", "--batch-size", "10", "--save-weights", "net", "--parallel"]
-    assert in_process(_relaunch, tmp_path, files, argv) == 0, (tmp_path / "err").read_text()
-    assert (tmp_path / "out").read_text().count("the mean over random architectures") == 1
+    assert in_two(_train_in_two, tmp_path, files, argv) == [0, 0], content(tmp_path)
+    out = "".join((tmp_path / f"out-{rank}").read_text() for rank in range(2))
+    assert out.count("the mean over random architectures") == 1
     training = Run.open(tmp_path / "weights" / "net").settings.training
     assert (training.processes, training.batch_size) == (2, 5)
 

@@ -180,15 +180,15 @@ def test_connected_table_rows_at_chance_are_unconnected():
 
 
 def test_measure_cost_table_rows_correlate_as_published():
-    """Kendall's τ is 0.578 over all 15,625; 1,000 of them have it within sampling error."""
+    """Kendall's τ is 0.578 over all 15,625; 334 of them have it within sampling error."""
     space = space_of(channels=4, cells=1)
-    rows = benchmark_rows()
+    rows = benchmark_rows()[::3]
     params = [count_parameters(space.build(space.parse(r["architecture"]), TASK)) for r in rows]
     accuracy = [float(row["cifar10_test_accuracy"]) for row in rows]
     signs = [np.sign(np.subtract.outer(values, values)) for values in (params, accuracy)]
     agreement = (signs[0] * signs[1]).sum()
     tau = agreement / np.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum())
-    assert tau == pytest.approx(0.578, abs=0.04)
+    assert tau == pytest.approx(0.578, abs=0.05)
 
 
 def test_canonical_table_rows_of_one_form_have_similar_accuracy():
