@@ -231,6 +231,9 @@ class DataSettings(LoadSettings):
     fingerprint: str = ""
     """Identifies the examples, so that a run does not continue with others."""
 
+    duplicates: str = ""
+    """Examples whose pixels are in two splits, in words; empty where there are none."""
+
 
 class SpaceSettings(Settings):
     """Which search space."""
@@ -448,7 +451,7 @@ def describe(settings: type[Settings]) -> list[FieldDescription]:
 
     Example:
         >>> [field.name for field in describe(DataSettings)][:3]
-        ['source', 'fingerprint', 'image_size']
+        ['source', 'fingerprint', 'duplicates']
     """
     own = [name for name in settings.__annotations__ if name in settings.model_fields]
     fields = dict.fromkeys([*own, *settings.model_fields])

@@ -53,6 +53,7 @@ def test_load_data_with_duplicates_has_a_note(tripled):
     (note,) = (note for note in data.notes if "same pixels" in note)
     assert f"{shared} of {len(data.test)} test examples are in train" in note
     assert "--drop-duplicates" in note
+    assert data.settings.duplicates == note
     assert not any("same pixels" in note for note in load_data("digits").notes)
 
 

@@ -139,6 +139,16 @@ def test_page_lists_children_finished_or_not(read):
     assert "75.00%" in read.words
 
 
+def test_page_of_data_with_duplicates_across_splits_says_so(contents):
+    data = contents.settings.data.model_copy(update={"duplicates": "2 of 9 <b>test</b> examples"})
+    settings = contents.settings.model_copy(update={"data": data})
+    assert (
+        "Note: 2 of 9 <b>test</b> examples"
+        in Page(page(replace(contents, settings=settings))).words
+    )
+    assert "Note:" not in Page(page(contents)).words
+
+
 def test_page_draws_the_rank_correlation(made, read):
     html = (made[0] / "report.html").read_text()
     trust = html.split('<section id="trust"')[1].split("</section>")[0]

@@ -51,19 +51,19 @@ def count_duplicates(splits: Mapping[str, Split]) -> dict[str, int]:
     }
 
 
-def describe_duplicates(counts: Mapping[str, int], splits: Mapping[str, Split]) -> list[str]:
-    """Words the result of `count_duplicates` in one line; none where there are no duplicates."""
+def describe_duplicates(counts: Mapping[str, int], splits: Mapping[str, Split]) -> str:
+    """Words the result of `count_duplicates` in one line; empty where there are no duplicates."""
     parts = []
     for pair, count in counts.items():
         later, _, earlier = pair.partition(" in ")
         if count:
             parts.append(f"{count:,} of {len(splits[later]):,} {later} examples are in {earlier}")
     if not parts:
-        return []
-    return [
+        return ""
+    return (
         f"the same pixels are in two splits, so errors are too low: {', '.join(parts)}; list them "
         "with 'smash data check', or leave them out with --drop-duplicates"
-    ]
+    )
 
 
 def drop_duplicates(

@@ -107,6 +107,7 @@ def load_data(
         splits, more = drop_duplicates(splits, found.classes)
         notes += more
     facts = _facts(found, splits)
+    duplicates = describe_duplicates(facts["duplicates"], splits)
     return Data(
         name=name,
         **splits,
@@ -114,9 +115,12 @@ def load_data(
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         augmentation=_augmentation(found, settings.augment),
-        notes=(*found.notes, *notes, *describe_duplicates(facts["duplicates"], splits)),
+        notes=(*found.notes, *notes, *([duplicates] if duplicates else ())),
         settings=DataSettings(
-            source=name, fingerprint=str(facts["fingerprint"]), **settings.model_dump()
+            source=name,
+            fingerprint=str(facts["fingerprint"]),
+            duplicates=duplicates,
+            **settings.model_dump(),
         ),
     )
 

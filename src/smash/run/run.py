@@ -113,7 +113,7 @@ class Run:
                     f"run {str(self.path)!r} was made with data in memory, which has no path: set "
                     "run.data = load_data(...) with the same arrays and the same options"
                 )
-            data = load_data(**self.settings.data.model_dump(exclude={"fingerprint"}))
+            data = load_data(**self.settings.data.model_dump(exclude={"fingerprint", "duplicates"}))
             if data.settings.fingerprint != self.settings.data.fingerprint:
                 raise RunStateError(
                     f"data {self.settings.data.source!r} has changed since run "
