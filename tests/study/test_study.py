@@ -37,7 +37,7 @@ def open_with_optuna(path: Path) -> optuna.Study:
 def test_study_is_read_as_it_was_written(path):
     study = Study(path)
     assert study.candidates() == [ONE, DROPPED]
-    assert study.settings == {"seed": 2, "prior": "params"}
+    assert {"seed": 2, "prior": "params"}.items() <= (study.settings or {}).items()
     assert study.prior == "params"
     assert study.readable() == {"one": READABLE, "two": READABLE}
 
@@ -110,6 +110,29 @@ def test_study_with_damaged_settings_is_refused(path):
     )
     with pytest.raises(RunStateError, match="damaged"):
         _ = Study(path).settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("rank_by", "id"), ("rank_by", ["loss"]), ("objectives", 5), ("objectives", ["bogus"])),
+        *(("prior", "bogus"), ("prior", ["params"]), ("prior", 1), ("split", "train")),
+        *(("examples", 10**400), ("examples", 0), ("precision", "fp64")),
+    ],
+)
+def test_study_with_a_foreign_setting_is_refused_by_its_name(tmp_path, name, value):
+    Study(tmp_path / "study.journal", create=True).settings = {"seed": 2, name: value}
+    with pytest.raises(RunStateError, match=rf"study\.journal is damaged \(.*{name}"):
+        _ = Study(tmp_path / "study.journal").settings
+
+
+def test_study_whose_proxies_do_not_suit_its_prior_is_refused(tmp_path):
+    study = Study(tmp_path / "study.journal", create=True)
+    study.settings = {"prior": "params"}
+    study.add(ONE)
+    study.add(make_candidate("three", proxy=()))
+    with pytest.raises(RunStateError, match="damaged"):
+        study.ranking()
 
 
 def test_study_of_another_space_is_refused(path):

@@ -16,21 +16,26 @@ from typing import Any
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from smash.errors import RunStateError
 from smash.io.files import named_errors
+from smash.io.records import faults_in
 from smash.run.layout import check_searched
 from smash.spaces.base import MOST_READABLE, SearchSpace
 from smash.study.candidate import Candidate, from_attributes, to_attributes
 from smash.study.journal import open_journal
 from smash.study.postgres import Server
 from smash.study.ranking import Ranked, rank
+from smash.study.settings import StudySettings
 
 _NAME = "smash"
 _SETTINGS = "settings"
 _READABLE = FloatDistribution(0, float(MOST_READABLE))
 _COST = FloatDistribution(1, 2.0**50, log=True)
 _COSTS = ("params", "macs")
+_DAMAGES = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""Errors that values of another kind lead Optuna, pydantic or a search space to."""
 
 
 class Study:
@@ -122,9 +127,13 @@ class Study:
         """
         with self._reaching():
             settings = self._study.user_attrs.get(_SETTINGS)
-        if settings is not None and not isinstance(settings, dict):
-            raise self._damaged(TypeError(f"its settings are {settings!r:.60}"))
-        return settings
+        if settings is None:
+            return None
+        try:
+            return StudySettings.model_validate(settings).model_dump(mode="json")
+        except ValidationError as error:
+            reason = "; ".join(faults_in(error, StudySettings))
+            raise self._damaged(ValueError(f"settings: {reason}")) from None
 
     @settings.setter
     def settings(self, value: Mapping[str, Any]) -> None:
@@ -170,7 +179,7 @@ class Study:
         try:
             with self._reaching():
                 return self._study.get_trials(deepcopy=False)
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (*_DAMAGES, RecursionError) as error:
             if self._server is not None:
                 raise
             raise self._damaged(error) from None
@@ -188,7 +197,7 @@ class Study:
                     trial.user_attrs, trial.intermediate_values, self._decode
                 )
                 self._candidates.setdefault(candidate.id, candidate)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except _DAMAGES as error:
             raise self._damaged(error) from None
         self._read = len(trials)
         return list(self._candidates.values())
@@ -217,5 +226,5 @@ class Study:
         """
         try:
             return rank(self.candidates(), self.prior)
-        except (KeyError, ValueError) as error:
+        except (LookupError, ValueError) as error:  # the proxy's values do not suit the prior
             raise self._damaged(error) from None
