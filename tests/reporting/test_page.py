@@ -193,6 +193,12 @@ def test_page_with_a_hostile_architecture_escapes_it(tmp_path):
     assert HOSTILE in said(drawing)
 
 
+def test_page_with_a_lone_surrogate_shows_a_question_mark(tmp_path):
+    begin(tmp_path / "new", source="odd")
+    (tmp_path / "new" / "environment.json").write_text('{"gpu": "\\ud800x"}')
+    assert "?x" in Page(smash.report(tmp_path / "new").read_text()).words
+
+
 def test_page_of_a_run_without_a_search_shows_its_training(tmp_path):
     begin(tmp_path / "new")
     read = Page(smash.report(tmp_path / "new").read_text())

@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from smash.reporting.formatting import decimal
+from smash.reporting.formatting import decimal, encoded
 from smash.reporting.svg import element
 from smash.study.candidate import Candidate
 
@@ -117,7 +117,7 @@ _ENTRY = len('"2999": "", ')  # bytes of a drawing's entry on the page, without 
 def pack(html: str) -> str:
     """Compresses text as base64 of ``deflate-raw``, which browsers can decompress."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return base64.b64encode(squeeze.compress(html.encode()) + squeeze.flush()).decode()
+    return base64.b64encode(squeeze.compress(encoded(html)) + squeeze.flush()).decode()
 
 
 def unpack(packed: str) -> str:

@@ -65,6 +65,11 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def encoded(html: str) -> bytes:
+    """Encodes HTML as UTF-8; lone surrogates, which JSON may hold, become question marks."""
+    return html.encode(errors="replace")
+
+
 def several(number: int, singular: str, plural: str | None = None) -> str:
     """Formats a number of things: ``1 op``, ``3 ops``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

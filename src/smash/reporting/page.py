@@ -61,7 +61,7 @@ def report(run: Run | str | Path) -> Path:
     """
     folder = run.path if isinstance(run, Run) else Path(run)
     path = folder / REPORT
-    write_atomically(path, page(read_contents(folder)).encode())
+    write_atomically(path, formatting.encoded(page(read_contents(folder))))
     return path
 
 
@@ -108,7 +108,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         version=__version__,
     )
     data = _data(contents, shown, artist)
-    free = largest - len(render(data=data).encode())
+    free = largest - len(formatting.encoded(render(data=data)))
     return render(data={**data, "drawings": _drawings(contents, shown, artist, free)})
 
 
