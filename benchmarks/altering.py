@@ -15,6 +15,8 @@ import tomli_w
 _ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 10**30, 10**400, 0.5, -0.0, 1e308),
     *(float("nan"), float("inf"), -float("inf"), "", "a", "\0", "é", "../../x", "/etc/passwd"),
+    *("../../../decoys/file", "\x1b[31mred\x1b[0m", "[/]", "[link=file:///]x[/link]", "<script>"),
+    *("\u202egnp", "\ud800", "{x}", "%s"),
     *(
         "a" * 5000,
         [],

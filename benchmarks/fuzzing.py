@@ -104,6 +104,13 @@ def _too_slow(number: int, frame: object) -> None:
     raise TooSlow(f"more than {_SECONDS} seconds")
 
 
+def limit_memory() -> None:
+    """Limits what this process may map to 4 GiB more than it has mapped."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + _BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def fuzz_apart(
     name: str, reader: Reader, folder: Path, inputs: int, seed: int = 0, first: int = 0
 ) -> Tally:
@@ -112,9 +119,7 @@ def fuzz_apart(
     receiving, sending = context.Pipe(duplex=False)
 
     def work(sending: Connection) -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + _BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        limit_memory()
         sending.send(fuzz(name, reader, folder, inputs, seed, first))
 
     process = context.Process(target=work, args=(sending,))
