@@ -236,7 +236,7 @@ class Trial:
     """
 
     def __init__(self, folder: Path, seed: int, good: Path | None = None) -> None:
-        self._folder, self._seed = folder, seed
+        self._seed = seed
         self._decoys, self._home = folder / "decoys", folder / "home"
         self._good, self._run, self._log = folder / "good", folder / "runs" / "run", folder / "log"
         for made in (self._decoys / "folder", self._home / "temporary", folder / "runs"):
@@ -272,7 +272,7 @@ class Trial:
         """Alters run folders and runs commands on them; yields the faults."""
         at = 0
         while at < len(numbers):
-            last = numbers[at]
+            last: int | None = None
             for number, name, outcome in self._in_a_process(numbers[at : at + _BATCH]):
                 tally = self.tallies[name]
                 tally.folders += 1
@@ -282,17 +282,19 @@ class Trial:
                     tally.faults.append(f"folder {number}: {outcome}")
                     yield f"{name}: {tally.faults[-1]}"
                 last = number
+            if last is None:
+                raise RuntimeError(f"the trial failed at folder {numbers[at]}")
             at = numbers.index(last) + 1  # after the folder at which the process died, if it did
 
     def _in_a_process(self, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
-        """Runs `folder` in a forked process; yields numbers, commands and how those ended."""
+        """Tries folders in a forked process; yields numbers, commands and how those ended."""
         receiving, sending = Pipe(duplex=False)
         process = os.fork()
         if process == 0:
             try:
                 limit_memory()
                 for number in numbers:
-                    for name, outcome in self._folder(number):
+                    for name, outcome in self._try(number):
                         sending.send((number, name, outcome))
             except BaseException:
                 traceback.print_exc()  # of the trial itself
@@ -314,7 +316,7 @@ class Trial:
         if begun is not None:
             yield *begun, "it hangs, or its process died"
 
-    def _folder(self, number: int) -> Iterator[tuple[str, str]]:
+    def _try(self, number: int) -> Iterator[tuple[str, str]]:
         """Alters one run folder and runs two commands; yields their names and how they ended."""
         draw = random.Random(f"{self._seed} {number}")  # noqa: S311 # alterations, not secrets
         shutil.rmtree(self._run, ignore_errors=True)

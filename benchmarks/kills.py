@@ -5,7 +5,9 @@
 Each command runs in a process of its own, which is killed (SIGKILL) after a random part of its
 duration. It is repeated until it ends by itself and may be killed again. Its files must be those of
 an undisturbed command, bit by bit, and no score may be missing that was in the journal before the
-kill. All on one thread of the CPU, with scikit-learn's digits.
+kill. A search is also killed while it holds the lock of the journal, and must go on within ten
+seconds. Run folders are named by relative paths, as users name them. All on one thread of the CPU,
+with scikit-learn's digits.
 
 Processes are forked from one that has imported torch, so that a kill hits work and not an import.
 """
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,13 +32,14 @@ from typing import Any
 
 SEARCH = "--random 16 --perturb 4 --markov 2 --keep 3 --device cpu"
 COMMANDS = {
-    "train": "train digits --preset tiny -o depth=1 -o max_width=16 --epochs 4 --device cpu",
+    "train": "train digits --preset tiny -o depth=1 -o max_width=16 --epochs 8 --device cpu",
     "search": f"search RUN {SEARCH}",
-    "retrain": "retrain RUN --epochs 2 --device cpu",
+    "retrain": "retrain RUN --epochs 4 --device cpu",
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",
 }
 _PATIENCE = 300.0  # seconds that a command may take
 _PROMPT = 5.0  # seconds that a command may go on after a signal
+_SOON = 10.0  # seconds by which the lock of a killed search may delay the next one
 _PRELOADED = [
     "torch._dynamo",
     "sklearn.datasets",
@@ -51,18 +55,26 @@ class Outcome:
     Attributes:
         command: Name of the command.
         kills: Number of processes that were killed.
+        late: Those of them that had finished an epoch or scored a candidate.
         identical: Repetitions that ended with the files of the undisturbed command.
         faults: Differences in words.
     """
 
     command: str
     kills: int = 0
+    late: int = 0
     identical: int = 0
     faults: list[str] = field(default_factory=list)
 
 
 def work(arguments: list[str], log: Path) -> None:
-    """Runs one command in this process, which ends with its exit code."""
+    """Runs one command in this process, which ends with its exit code.
+
+    Args:
+        arguments: The arguments; paths are relative to the folder of the log.
+        log: File that takes the output.
+    """
+    os.chdir(log.parent)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -82,7 +94,7 @@ def start(line: str, run: Path, log: Path) -> BaseProcess:
     """Starts a command as a process that is forked from one where torch is imported."""
     context = get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    arguments = [part.replace("RUN", str(run)) for part in line.split()]
+    arguments = [part.replace("RUN", os.path.relpath(run, log.parent)) for part in line.split()]
     process = context.Process(target=work, args=(arguments, log), daemon=True)
     process.start()
     return process
@@ -175,21 +187,93 @@ def strike(
             if not killed:  # from the beginning, also if the last kill came too late
                 shutil.rmtree(run, ignore_errors=True)
                 shutil.copytree(place.folder / name, run)
+            begun = progress(run)
             done = not _kill(name, run, log, draw.uniform(0, place.seconds[name]), sent, outcome)
             killed += not done
+            outcome.late += not done and progress(run) > begun
         outcome.kills += killed
         if not done:
             finish(name, run, log)
-        found = contents(run)
-        if "Traceback" in log.read_text():
-            outcome.faults.append(f"repetition {number}: a traceback: {log.read_text()[-2000:]}")
-        elif found != wanted:
-            odd = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
-            outcome.faults.append(f"repetition {number}: other {', '.join(sorted(odd))}")
-        else:
-            outcome.identical += 1
-        shutil.rmtree(run)
+        _compare(number, run, log, wanted, outcome)
     return outcome
+
+
+def _compare(number: int, run: Path, log: Path, wanted: dict[str, Any], outcome: Outcome) -> None:
+    """Compares a run with that of the undisturbed command, and removes it."""
+    found = contents(run)
+    if "Traceback" in log.read_text():
+        outcome.faults.append(f"repetition {number}: a traceback: {log.read_text()[-2000:]}")
+    elif found != wanted:
+        odd = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
+        outcome.faults.append(f"repetition {number}: other {', '.join(sorted(odd))}")
+    else:
+        outcome.identical += 1
+    shutil.rmtree(run)
+
+
+def strike_lock(place: Place, kills: int, seed: int) -> Outcome:
+    """Kills searches while they hold the lock of the journal.
+
+    Args:
+        place: Folders, after `prepare` of the search.
+        kills: Number of searches.
+        seed: Seed of the instants from which on the lock is waited for.
+    """
+    draw = random.Random(f"lock {seed}")  # noqa: S311 # instants, not secrets
+    wanted = contents(place.whole["search"])
+    outcome = Outcome("search, holding the lock")
+    for number in range(kills):
+        run, log = place.folder / f"lock-{number}", place.folder / f"lock-{number}.log"
+        delay = draw.uniform(0, place.seconds["search"])
+        while True:  # a search may end before it takes the lock again
+            shutil.copytree(place.folder / "search", run)
+            begun = progress(run)
+            if _kill_holding(run, log, delay):
+                break
+            shutil.rmtree(run)
+            delay /= 2
+        outcome.kills += 1
+        outcome.late += progress(run) > begun
+        free = Path(shutil.copytree(run, place.folder / "free", symlinks=True))
+        (free / "study.journal.lock").unlink()
+        usual, waited = (_seconds_to_score(folder, log) for folder in (free, run))
+        shutil.rmtree(free)
+        if waited - usual > _SOON:
+            outcome.faults.append(f"repetition {number}: {waited - usual:.1f} s until it went on")
+        _compare(number, run, log, wanted, outcome)
+    return outcome
+
+
+def _seconds_to_score(run: Path, log: Path) -> float:
+    """Continues a search to its end, and measures the time until its first score."""
+    before, started = scores(run), time.monotonic()
+    process = start(COMMANDS["search"], run, log)
+    while process.exitcode is None and scores(run) == before:
+        process.join(0.02)
+    waited = time.monotonic() - started
+    process.join(_PATIENCE)
+    return waited
+
+
+def _kill_holding(run: Path, log: Path, delay: float) -> bool:
+    """Kills a search while it holds the lock of the journal; tells whether it came to that."""
+    lock = run / "study.journal.lock"
+    process = start(COMMANDS["search"], run, log)
+    process.join(delay)
+    number = int(process.pid or 0)
+    while process.exitcode is None:
+        if not os.path.lexists(lock):
+            time.sleep(0.0005)
+            continue
+        os.kill(number, signal.SIGSTOP)
+        while Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] not in "TZ":
+            time.sleep(0.001)
+        held = os.path.lexists(lock)
+        os.kill(number, signal.SIGKILL if held else signal.SIGCONT)
+        if held:
+            process.join()
+            return True
+    return False
 
 
 def _kill(
@@ -222,6 +306,13 @@ def scores(run: Path) -> int:
     """Counts the whole lines of the journal."""
     path = run / "study.journal"
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def progress(run: Path) -> int:
+    """Counts epochs of all networks and candidates."""
+    epochs = sum(path.read_bytes().count(b"\n") for path in run.rglob("metrics.jsonl"))
+    journal = run / "study.journal"
+    return epochs + (journal.read_bytes().count(b'"op_code":4') if journal.exists() else 0)
 
 
 def contents(run: Path) -> dict[str, Any]:
@@ -259,23 +350,26 @@ def main() -> None:
     parser.add_argument("--command", choices=COMMANDS, action="append")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    outcomes = []
+    outcomes: list[Outcome] = []
     names = options.command or list(COMMANDS)
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         place.prepare(*names)
-        for name in names:
-            sent = signal.Signals[f"SIG{options.signal}"]
-            outcome = strike(name, place, options.kills, options.seed, sent)
+        sent = signal.Signals[f"SIG{options.signal}"]
+        strikes = [partial(strike, name, place, sent=sent) for name in names]
+        strikes += [partial(strike_lock, place)] * ("search" in names)
+        for each in strikes:
+            outcome = each(options.kills, options.seed)
+            outcomes.append(outcome)
             print(
-                f"{name}: {outcome.identical} of {options.kills} identical, {outcome.kills} killed "
-                f"by SIG{options.signal}"
+                f"{outcome.command}: {outcome.identical} of {options.kills} identical, "
+                f"{outcome.kills} killed, {outcome.late} of them after an epoch or a candidate"
             )
             print("".join(f"  {fault}\n" for fault in outcome.faults), end="", flush=True)
-            outcomes.append(asdict(outcome))
-    if options.out:
-        options.out.write_text(json.dumps(outcomes, indent=2) + "\n")
-    sys.exit(any(outcome["faults"] for outcome in outcomes))
+            if options.out:
+                rows = [asdict(outcome) for outcome in outcomes]
+                options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    sys.exit(any(outcome.faults for outcome in outcomes))
 
 
 if __name__ == "__main__":
