@@ -1,5 +1,5 @@
 """``python -m smash``."""
 
-from smash.cli.main import main
+from smash.cli.main import program
 
-main()
+program()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import sys
+import time
 
 import pytest
 from typer.main import get_command
@@ -15,6 +19,23 @@ from tests.processes import in_process
 
 RESUMABLE = ("search", "retrain", "compare", "correlate", "evaluate.py")
 UNCHANGING = ("show", "evaluate", "export", "predict", "report", "data")
+
+
+def _signal_at_the_end(log):
+    """Runs the program and sends it SIGINT while its process ends."""
+    for number in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.argv = ["smash", "--version"]
+    try:
+        cli.program()
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+
+def test_program_interrupted_while_it_ends_prints_no_traceback(tmp_path):
+    assert in_process(_signal_at_the_end, tmp_path / "log") == -signal.SIGINT
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from itertools import pairwise
 from typing import Annotated
@@ -74,6 +75,21 @@ def _options(
     """One-shot neural architecture search through hypernetworks."""
     if space is not None:
         os.environ["SMASH_SPACE"] = space  # for processes that this one starts, too
+
+
+def program() -> None:
+    """Runs `main` as a program of its own.
+
+    Once the command has ended, Ctrl-C ends the process in silence: the interpreter would print a
+    traceback of its own work.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:  # a second one, while the first is answered
+        sys.exit(INTERRUPTED)
+    finally:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # in the background of a shell
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> None:
