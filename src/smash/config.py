@@ -170,6 +170,19 @@ class LoadSettings(Settings):
     ] = None
     """Side that images are resized to, in pixels."""
 
+    features: Literal["log-mel", "raw"] | None = None
+    """Form of recordings: log-mel spectrograms, the default, or raw waveforms."""
+
+    sample_rate: Annotated[
+        int | None, Field(ge=1000, le=400_000), Option(default="that of the files, at most 16,000")
+    ] = None
+    """Rate that recordings are resampled to, in Hz."""
+
+    seconds: Annotated[
+        float | None, Field(gt=0, le=600), Option(default="that of 19 of 20 files, at most 10")
+    ] = None
+    """Length that recordings are cut or padded to, at both ends."""
+
     dims: Annotated[int | None, Field(ge=1, le=3)] = None
     """Number of spatial axes of an .npz: 1, 2 or 3, where the file is ambiguous."""
 

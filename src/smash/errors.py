@@ -10,8 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 _MOST_FAULTS = 10
+_MOST_NAMED = 3
 
 
 class SmashError(Exception):
@@ -118,6 +120,37 @@ def shortened(lines: Iterable[str], most: int = _MOST_FAULTS) -> list[str]:
     lines = list(lines)
     left_out = len(lines) - most
     return lines[:most] + ([f"and {left_out:,} more"] if left_out > 0 else [])
+
+
+class Unusable(NamedTuple):
+    """A file that cannot be used.
+
+    Attributes:
+        name: Names the file.
+        reason: Why it cannot be used, as its reader words it.
+    """
+
+    name: str
+    reason: str
+
+
+def describe_unusable(files: Iterable[Unusable]) -> list[str]:
+    """Words faults of files; many with the same reason are one line with their number."""
+    by_reason: dict[str, list[str]] = {}
+    for file in files:
+        # A reader may name the file itself.
+        reason = file.reason.replace(file.name, "the file")
+        by_reason.setdefault(reason, []).append(file.name)
+    lines = []
+    for reason, names in by_reason.items():
+        if len(names) <= _MOST_NAMED:
+            lines += [f"{name} cannot be used ({reason}): replace or remove it" for name in names]
+        else:
+            lines.append(
+                f"{len(names):,} files cannot be used ({reason}), such as {names[0]}: replace or "
+                "remove them"
+            )
+    return shortened(lines)
 
 
 def listed(names: Iterable[object], most: int = _MOST_FAULTS) -> str:

@@ -5,13 +5,16 @@ import shutil
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import wavfile
 
+from smash.data.sound_format import SoundFormat
 from smash.errors import DataError, InvalidValueError, NotFoundError
 from smash.exporting import Signature
 from smash.exporting.predict import Model, load_model, predict
@@ -190,6 +193,28 @@ def test_predict_reports_all_faults_at_once(write, tmp_path):
     with pytest.raises(DataError) as caught:
         predict(model_for(4, 4), [write("good.npy", np.zeros((4, 4))), *paths])
     assert len(caught.value.faults) == 3
+
+
+def test_predict_resamples_and_cuts_recordings_as_in_training(tmp_path):
+    sound = SoundFormat(features="raw", sample_rate=8000, samples=800)
+    signature = replace(model_for(800, scaled=False).signature, sound=sound)
+    model = Model(signature, lambda images: torch.cat([-images, images], 1).mean(2))
+    for name, level, rate in (("a.wav", 0.5, 8000), ("b.wav", -0.5, 16000), ("c.wav", 0.4, 44100)):
+        wavfile.write(tmp_path / name, rate, np.full(rate, level, dtype=np.float32))
+    found = predict(model, [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")])
+    assert [each.likely[0][0] for each in found] == ["light", "dark", "light"]
+
+
+def test_predict_refuses_recordings_for_other_models(tmp_path):
+    wavfile.write(tmp_path / "a.wav", 8000, np.zeros(8000, dtype=np.int16))
+    with pytest.raises(DataError, match=r"is a recording, and the model takes 1 channel of size"):
+        predict(model_for(8, 8), [tmp_path / "a.wav"])
+
+
+def test_signature_with_recordings_of_another_shape_is_refused():
+    sound = SoundFormat(features="raw", sample_rate=8000, samples=800)
+    with pytest.raises(DataError, match="recordings become inputs of shape 1x800, not of 1x700"):
+        replace(model_for(700).signature, sound=sound)
 
 
 def test_predict_refuses_images_for_models_of_arrays(write):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError
+from smash.exporting import Signature
 from smash.exporting.source import NetworkSource
 from smash.exporting.standalone import find_source, write_code
 from smash.exporting.tracing import trace
@@ -164,6 +167,30 @@ def test_class_names_are_read_back_character_by_character(tmp_path):
     assert module.CLASSES[0] == chr(0x1F4A5)
     assert "'💥'" in code  # Readable, and not as an escape.
     assert "\u202e" not in code
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        SoundFormat(features="log-mel", sample_rate=8000, samples=4000),
+        SoundFormat(features="log-mel", sample_rate=16000, samples=3000, window=512, hop=160),
+        SoundFormat(features="raw", sample_rate=8000, samples=100),
+    ],
+    ids=["8 kHz", "16 kHz", "raw"],
+)
+def test_file_of_a_network_for_recordings_computes_their_features(tmp_path, sound):
+    channels, *size = sound.shape
+    task = Task(channels=channels, size=tuple(size), classes=2)
+    child = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(size), 2)).eval()
+    signature = replace(signature_for(task), sound=sound)
+    _, module = run_code(trace(child), child, signature, tmp_path)
+    waveforms = torch.rand(3, sound.samples) - 0.5
+    images = module.SoundFormat(**module.INPUT["sound"]).inputs(waveforms)
+    assert torch.equal(images, sound.inputs(waveforms))
+    with torch.no_grad():
+        assert_same(module.load()(images), expected(child, signature, images))
+    assert Signature.from_values({**module.INPUT, "classes": module.CLASSES}) == signature
+    assert Signature.from_json(signature.to_json()) == signature
 
 
 def test_names_from_data_cannot_become_code(tmp_path):

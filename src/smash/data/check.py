@@ -17,12 +17,16 @@ from smash.data.dataset import Data, Split
 from smash.data.duplicates import digests, near_duplicates
 from smash.data.load import kind_of, load_data
 from smash.data.sources.folder import Listing, list_folder
-from smash.data.sources.images import ImageInfo, examine, picture_file
-from smash.errors import DataError, listed, shortened
+from smash.data.sources.images import examine, picture_file
+from smash.data.sources.sound import Recording, examine_sounds
+from smash.errors import DataError, Unusable, describe_unusable, listed, shortened
 from smash.io.text import as_size
+from smash.spaces.layers import fitting_stride
 
 FEW = 20
 """Number of training examples of a class below which a check warns."""
+
+_MOST_ODD = 0.05
 
 IMBALANCED = 10.0
 """Ratio of the sizes of the largest and the smallest class above which a check warns."""
@@ -36,8 +40,9 @@ class Report:
         source: The data set.
         splits: Number of examples of each class in each split that a training would use; if the
             data cannot be loaded, in each split that it has.
-        sizes: Number of examples of each size, such as ``32x32``.
-        modes: Number of examples of each kind of pixels, such as ``RGB``.
+        sizes: Number of examples of each size, such as ``32x32`` or ``0.5 s``, as found.
+        modes: Number of examples of each kind of values, such as ``RGB``.
+        learned: The form in which networks get the examples, one property a line.
         imbalance: Training examples of the largest class per one of the smallest; infinite if a
             class has none.
         notes: Decisions that `load_data` made, one line each.
@@ -55,6 +60,7 @@ class Report:
     sizes: Mapping[str, int]
     modes: Mapping[str, int]
     imbalance: float
+    learned: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -80,11 +86,20 @@ class Report:
             if found:
                 common = Counter(found).most_common()
                 lines.append(f"{name}: {listed(f'{key} ({count:,})' for key, count in common)}")
+        lines += [f"learned from: {line}" for line in self.learned]
         if self.splits:
             lines.append(f"imbalance: {self.imbalance:.3g}")
         lines += [f"note: {line}" for line in self.notes]
         lines += [f"warning: {line}" for line in self.warnings]
         return lines + [f"fault: {line}" for line in self.faults]
+
+
+class _File(NamedTuple):
+    """A file of a folder; `digest` is that of its pixels, and empty for a recording."""
+
+    size: str
+    mode: str
+    digest: bytes = b""
 
 
 class _Example(NamedTuple):
@@ -117,7 +132,7 @@ def check_data(source: Any, settings: LoadSettings | None = None, **changes: Any
     """
     settings = LoadSettings.merged(settings, changes)
     listing: Listing | None = None
-    infos: dict[Path, ImageInfo] = {}
+    infos: dict[Path, _File] = {}
     name = str(source) if isinstance(source, str | Path) else type(source).__name__
     try:
         if kind_of(source) == "folder":
@@ -129,50 +144,95 @@ def check_data(source: Any, settings: LoadSettings | None = None, **changes: Any
     except DataError as error:
         return _report_faults(name, listing, infos, error.faults)
     examples = [
-        example
-        for split in data.splits
-        for example in (_files(data, split, listing, infos) if listing else _rows(data, split))
+        example for split in data.splits for example in _examples(data, split, listing, infos)
     ]
     if listing:
-        looks = [(as_size(info.size), info.mode) for info in infos.values()]
+        looks = [(info.size, info.mode) for info in infos.values()]
     else:
         channels, *size = data.train.stored.shape[1:]
         dtype = str(data.train.stored.dtype).removeprefix("torch.")
         looks = [(as_size(size), f"{dtype}, {channels} channels")] * len(examples)
     counts = _counts(data.classes, {name: split.labels for name, split in data.splits.items()})
     imbalance, warnings = _balance(counts["train"])
-    ignored = listing.ignored if listing else []
     return Report(
         source=name,
         splits=counts,
         sizes=dict(Counter(size for size, _ in looks)),
         modes=dict(Counter(mode for _, mode in looks)),
         imbalance=imbalance,
+        learned=_describe_learned(data),
         notes=data.notes,
         warnings=(
             *warnings,
+            *_odd_sizes(data, listing, infos),
             *_duplicates(examples, data.classes),
             *_look_alikes(data, {split: _names(data, split, listing) for split in data.splits}),
-            *shortened(f"{path} is not an image file and is ignored" for path in ignored),
+            *_ignored(listing),
         ),
     )
 
 
-def _examine(listing: Listing) -> tuple[dict[Path, ImageInfo], list[str]]:
-    """Decodes the files of a folder, each at its own size."""
+def _describe_learned(data: Data) -> tuple[str, ...]:
+    """Words the form in which networks get the examples."""
+    task, augmentation = data.task, data.augmentation
+    stride = as_size(fitting_stride(task.size))
+    changes = [f"shifts by up to {augmentation.padding}"] * bool(augmentation.padding)
+    changes += ["mirroring"] * augmentation.flip
+    return (
+        f"size {as_size(task.size)}, {task.channels} channel{'s' * (task.channels > 1)}",
+        f"a first layer of stride {stride}, unless --stem-stride says otherwise",
+        f"random {' and '.join(changes)} in training" if changes else "examples as they are",
+    )
+
+
+def _odd_sizes(data: Data, listing: Listing | None, infos: Mapping[Path, _File]) -> list[str]:
+    """Warns of a few images of other sizes than the others, for which all images are resized."""
+    if not listing or listing.medium != "images":
+        return []
+    ((common, count), *others) = Counter(info.size for info in infos.values()).most_common()
+    odd = sum(number for _, number in others)
+    if not odd or odd > _MOST_ODD * count or as_size(data.task.size) == common:
+        return []
+    names = shortened(
+        (f"{path} ({info.size})" for path, info in infos.items() if info.size != common), 3
+    )
+    return [
+        f"{odd:,} of {len(infos):,} images are not of {common}, so all are resized to "
+        f"{as_size(data.task.size)}: remove {', '.join(names)}, or choose --image-size"
+    ]
+
+
+def _ignored(listing: Listing | None) -> list[str]:
+    """Warns of entries of class folders that are not read; many of a kind are one line."""
+    by_suffix: dict[str, list[Path]] = {}
+    for path in listing.ignored if listing else []:
+        by_suffix.setdefault("" if path.is_dir() else path.suffix.lower(), []).append(path)
+    lines = []
+    for paths in by_suffix.values():
+        others = f" and {len(paths) - 1:,} like it" if len(paths) > 1 else ""
+        lines.append(f"{paths[0]}{others} ignored: no {listing and listing.medium}")
+    return shortened(lines)
+
+
+def _examine(listing: Listing) -> tuple[dict[Path, _File], list[str]]:
+    """Opens the files of a folder, and decodes images, each at its own size."""
     paths = [path for own in listing.paths.values() for path in own]
-    infos: dict[Path, ImageInfo] = {}
-    faults = []
-    for path, info in zip(paths, examine(map(picture_file, paths)), strict=True):
-        if isinstance(info, str):
-            faults.append(info)
+    is_sound = listing.medium == "recordings"
+    infos: dict[Path, _File] = {}
+    unusable: list[Unusable] = []
+    found = examine_sounds(paths) if is_sound else examine(map(picture_file, paths))
+    for path, info in zip(paths, found, strict=True):
+        if isinstance(info, Unusable):
+            unusable.append(info)
+        elif isinstance(info, Recording):
+            infos[path] = _File(f"{info.seconds:.1f} s", info.kind)
         else:
-            infos[path] = info
-    return infos, shortened(faults)
+            infos[path] = _File(as_size(info.size), info.mode, info.digest)
+    return infos, describe_unusable(unusable)
 
 
 def _report_faults(
-    name: str, listing: Listing | None, infos: Mapping[Path, ImageInfo], faults: Iterable[str]
+    name: str, listing: Listing | None, infos: Mapping[Path, _File], faults: Iterable[str]
 ) -> Report:
     """Reports data that cannot be loaded, with the content of a folder in the splits it has."""
     if listing is None:
@@ -183,14 +243,14 @@ def _report_faults(
         _Example(str(path), split, label, infos[path].digest)
         for split, paths in listing.paths.items()
         for path, label in zip(paths, listing.labels[split].tolist(), strict=True)
-        if path in infos
+        if path in infos and infos[path].digest
     ]
     counts = _counts(listing.classes, listing.labels)
     imbalance, warnings = _balance(counts["train"])
     return Report(
         source=name,
         splits=counts,
-        sizes=dict(Counter(as_size(info.size) for info in infos.values())),
+        sizes=dict(Counter(info.size for info in infos.values())),
         modes=dict(Counter(info.mode for info in infos.values())),
         imbalance=imbalance,
         notes=listing.notes,
@@ -198,7 +258,7 @@ def _report_faults(
         warnings=(
             *warnings,
             *_duplicates(examples, listing.classes),
-            *shortened(f"{path} is not an image file and is ignored" for path in listing.ignored),
+            *_ignored(listing),
         ),
     )
 
@@ -218,20 +278,15 @@ def _paths(split: Split, name: str, listing: Listing) -> list[Path]:
     return paths if split.rows is None else [paths[row] for row in split.rows.tolist()]
 
 
-def _files(
-    data: Data, name: str, listing: Listing, infos: Mapping[Path, ImageInfo]
+def _examples(
+    data: Data, name: str, listing: Listing | None, infos: Mapping[Path, _File]
 ) -> list[_Example]:
     split = data.splits[name]
-    return [
-        _Example(str(path), name, label, infos[path].digest)
-        for path, label in zip(_paths(split, name, listing), split.labels.tolist(), strict=True)
-    ]
-
-
-def _rows(data: Data, name: str) -> list[_Example]:
-    split = data.splits[name]
+    known: list[Any] = []
+    if listing and listing.medium == "images":
+        known = [infos[path].digest for path in _paths(split, name, listing)]
     each = zip(
-        _names(data, name, None), split.labels.tolist(), digests(split).tolist(), strict=True
+        _names(data, name, listing), split.labels.tolist(), known or digests(split), strict=True
     )
     return [_Example(example, name, label, digest) for example, label, digest in each]
 
@@ -292,7 +347,9 @@ def _pixels(split: Split, index: int) -> Tensor:
 
 def _look_alikes(data: Data, names: Mapping[str, Sequence[str]]) -> list[str]:
     """Warns of images in two splits that look alike, where they are not the same."""
-    warnings = []
+    warnings: list[str] = []
+    if data.sound is not None:  # spectrograms of the same word look alike
+        return warnings
     for earlier, later in combinations(data.splits, 2):
         first, second = data.splits[later], data.splits[earlier]
         pairs = [

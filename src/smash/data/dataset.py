@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from smash.config import DataSettings
+from smash.data.sound_format import SoundFormat
 from smash.data.transforms import Augmentation, normalise
 from smash.runtime.device import place, send
 from smash.spaces.layers import channels_last
@@ -134,6 +135,7 @@ class Data:
         notes: Decisions made while loading, one sentence each.
         settings: How the data was loaded, and its fingerprint, which is the same in every process
             for the same examples in the same splits.
+        sound: The form of recordings as inputs; None if the examples are no recordings.
 
     Example:
         >>> import smash
@@ -154,6 +156,7 @@ class Data:
     augmentation: Augmentation
     notes: tuple[str, ...]
     settings: DataSettings
+    sound: SoundFormat | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -209,6 +212,7 @@ class Source:
         augmented: Whether examples are augmented by default.
         notes: Decisions made while reading, one sentence each.
         facts: Keeps facts about the examples, or None.
+        sound: The form of recordings as inputs, or None.
 
     Example:
         >>> images, labels = torch.zeros(8, 1, 8, 8), torch.arange(8) % 2
@@ -221,3 +225,4 @@ class Source:
     augmented: bool = False
     notes: tuple[str, ...] = ()
     facts: Facts | None = None
+    sound: SoundFormat | None = None

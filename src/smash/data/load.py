@@ -52,10 +52,13 @@ _READERS: dict[Kind, Callable[[Any, LoadSettings], Source]] = {
 }
 _USES: dict[str, tuple[tuple[Kind, ...], str]] = {
     "image_size": (("folder", "table", "memory"), "folders of images"),
+    "features": (("folder",), "folders of recordings"),
+    "sample_rate": (("folder",), "folders of recordings"),
+    "seconds": (("folder",), "folders of recordings"),
     "dims": (("archive", "memory"), ".npz files"),
     "channels": (("archive", "memory"), ".npz files"),
-    "groups": (("folder", "table"), "folders of images and tables"),
-    "group_pattern": (("folder",), "folders of images"),
+    "groups": (("folder", "table"), "folders and tables"),
+    "group_pattern": (("folder",), "folders"),
     "data_dir": ((), "named data sets that come in files"),
     "fold": ((), "'stl10'"),
 }
@@ -74,11 +77,11 @@ def load_data(
     settings alone, so all runs are judged on the same examples.
 
     Args:
-        source: A name in `DATASETS`; a folder of class folders, with or without ``train``, ``val``
-            and ``test`` above them; an ``.npz`` file (`smash.data.sources.arrays`); a data set that
-            Hugging Face `datasets` saved, or Parquet (`smash.data.sources.parquet`); arrays
-            ``(data, labels)`` or ``{"data": …, "labels": …}``; or a torch `Dataset`
-            (`smash.data.sources.memory`).
+        source: A name in `DATASETS`; a folder of class folders of images or recordings, with or
+            without ``train``, ``val`` and ``test`` above them; an ``.npz`` file
+            (`smash.data.sources.arrays`); a data set that Hugging Face `datasets` saved, or Parquet
+            (`smash.data.sources.parquet`); arrays ``(data, labels)`` or
+            ``{"data": …, "labels": …}``; or a torch `Dataset` (`smash.data.sources.memory`).
         settings: How data is read and cut.
         **changes: Fields of `LoadSettings`.
 
@@ -122,6 +125,7 @@ def load_data(
             duplicates=duplicates,
             **settings.model_dump(),
         ),
+        sound=found.sound,
     )
 
 

@@ -1,4 +1,4 @@
-"""Predicts the classes of files: images, or arrays of volumes and signals.
+"""Predicts the classes of files: images, recordings, or arrays of volumes and signals.
 
 ``.onnx`` and ``.safetensors`` are data and cannot run code; an ``.onnx`` runs in a process of its
 own with a time limit. A ``.py`` is code, and predicting with it runs it.
@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smash.data.sources.images import EXTENSIONS, read_image
+from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
+from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
 from smash.errors import DataError, InvalidValueError, NotFoundError, shortened
 from smash.exporting.export import signature_of
 from smash.exporting.onnx import OnnxNetwork
@@ -108,8 +109,9 @@ def predict(
     Args:
         model: The model or its path; see `load_model`.
         files: Images, which are resized as in training: the shorter side to fit, then cropped at
-            the centre. Or ``.npy`` arrays of one example, channels×spatial, or of several,
-            N×channels×spatial; an axis of one channel may be omitted. Pickled objects are refused.
+            the centre. Recordings, which become what the network was trained on. Or ``.npy`` arrays
+            of one example, channels×spatial, or of several, N×channels×spatial; an axis of one
+            channel may be omitted. Pickled objects are refused.
         top: Number of classes to report.
 
     Raises:
@@ -185,8 +187,10 @@ def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
     """Reads the examples of a file, channels×spatial each."""
     if not path.is_file():
         raise DataError(f"{path} does not exist: check its name and folder")
-    if path.suffix.lower() in EXTENSIONS:
+    if path.suffix.lower() in IMAGE_EXTENSIONS:
         yield str(path), _image(path, signature)
+    elif path.suffix.lower() in SOUND_EXTENSIONS:
+        yield str(path), _recording(path, signature)
     elif path.suffix.lower() == ".npy":
         examples = _array(path, signature)
         for number in range(len(examples)):
@@ -194,8 +198,8 @@ def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
             yield name, _as_input(path, examples[number], signature)
     else:
         raise DataError(
-            f"{path} must be an image ({' '.join(sorted(EXTENSIONS))}) or an array (.npy): "
-            "convert it"
+            f"{path} must be an image ({' '.join(sorted(IMAGE_EXTENSIONS))}), a recording "
+            f"({' '.join(sorted(SOUND_EXTENSIONS))}) or an array (.npy): convert it"
         )
 
 
@@ -206,6 +210,14 @@ def _image(path: Path, signature: Signature) -> Tensor:
             f"{path} is an image, and the model takes {_form(signature)}: save examples as .npy"
         )
     return read_image(path, signature.channels, (size[0], size[1])).float() / 255
+
+
+def _recording(path: Path, signature: Signature) -> Tensor:
+    if signature.sound is None:
+        raise DataError(
+            f"{path} is a recording, and the model takes {_form(signature)}: save examples as .npy"
+        )
+    return signature.sound.inputs(read_waveform(path, signature.sound)[None])[0]
 
 
 def _array(path: Path, signature: Signature) -> NDArray[Any]:

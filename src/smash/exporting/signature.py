@@ -13,7 +13,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from smash.data.sound_format import SoundFormat
 from smash.errors import DataError
+from smash.io.text import as_size
 from smash.spaces.task import Task
 
 _LONGEST = 2**31 - 1
@@ -34,6 +36,7 @@ class Signature:
             units of the training data.
         mean: Mean of each channel, which is subtracted.
         std: Standard deviation of each channel, which the result is divided by.
+        sound: The form of recordings as inputs; None if inputs are no recordings.
 
     Raises:
         DataError: A value is out of range; all faults are reported at once.
@@ -52,6 +55,7 @@ class Signature:
     scaled: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    sound: SoundFormat | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.mean), len(self.std), self.channels}
@@ -66,6 +70,11 @@ class Signature:
             faults.append(
                 f"mean and std must have a number for each of the {self.channels} channels, got "
                 f"{len(self.mean)} and {len(self.std)}"
+            )
+        if self.sound and self.sound.shape != (self.channels, *self.size):
+            faults.append(
+                f"recordings become inputs of shape {as_size(self.sound.shape)}, not of "
+                f"{as_size((self.channels, *self.size))}"
             )
         if not all(map(math.isfinite, (*self.mean, *self.std))) or not all(self.std):
             faults.append("mean and std must be finite, and std not 0")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from string import Template
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.pretty import pretty_repr
 from torch import nn
 
 from smash.config import SpaceSettings
+from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError
 from smash.exporting.signature import Signature
 from smash.exporting.source import ADVICE, NetworkSource, gather, source_of
@@ -35,7 +37,7 @@ It needs torch alone, and its weights, which are beside it in $weights:
     print(CLASSES[probabilities[0].argmax()])
 
 The network takes float32 of shape $shape, $units.
-It normalises its input itself, and does not resize it.
+It normalises its input itself, and does not resize it.$recordings
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ CLASSES = $classes
 
 INPUT = $input
 """What the network takes: whether 8-bit values are divided by 255 (scaled), and the mean and the
-standard deviation of each channel that normalise them."""
+standard deviation of each channel that normalise them; of recordings also the form (sound)."""
 
 
 class NormalisedNetwork(nn.Module):
@@ -95,6 +97,11 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         tensors[name] = tensor.reshape(entry["shape"])
     return tensors
 ''')
+_RECORDINGS = """
+Waveforms in -1…1 of `INPUT["sound"]["samples"]` samples become its input by
+
+    images = SoundFormat(**INPUT["sound"]).inputs(waveforms)  # n×samples
+"""
 _OWN = """
 import json
 import torch
@@ -143,8 +150,12 @@ def write_code(source: NetworkSource, signature: Signature, title: str, weights:
         InvalidValueError: The source needs more than torch and the standard library.
     """
     arguments = _code(dict(source.arguments))
+    modules, code = dict(source.modules), f"{source.network}, {arguments}"
+    if signature.sound:
+        modules[SoundFormat.__module__] = source_of(SoundFormat.__module__)
+        code += f", {SoundFormat.__name__}"
     try:
-        imports, definitions = gather(source.modules, f"{source.network}, {arguments}", own=_OWN)
+        imports, definitions = gather(modules, code, own=_OWN)
     except SyntaxError:  # Some `repr` is no code.
         raise InvalidValueError(
             "arguments of a network must be numbers, strings, tuples and dataclasses, got "
@@ -154,6 +165,7 @@ def write_code(source: NetworkSource, signature: Signature, title: str, weights:
         title=_quoted(title),
         weights=_quoted(weights),
         shape=f"N×{signature.channels}×{as_size(signature.size).replace('x', '×')}",
+        recordings=_RECORDINGS if signature.sound else "",
         units="8-bit values divided by 255"
         if signature.scaled
         else "in the units of the training data",
@@ -162,7 +174,9 @@ def write_code(source: NetworkSource, signature: Signature, title: str, weights:
         network=source.network,
         arguments=arguments,
         classes=_code(signature.classes),
-        input=_code({name: value for name, value in vars(signature).items() if name != "classes"}),
+        input=_code(
+            {name: value for name, value in asdict(signature).items() if name != "classes"}
+        ),
         file=repr(weights),
     )
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from smash.config import ChildSettings, describe
 from smash.data import Data
+from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError, RunStateError
 from smash.evaluation import Evaluation, evaluate
 from smash.io.files import read_json, write_json
@@ -51,6 +52,9 @@ class InputFormat(Record):
     scaled: bool
     """Whether inputs are 8-bit values divided by 255, in 0…1; otherwise they are in the units of
     the data."""
+
+    sound: Annotated[SoundFormat | None, Field(strict=False)] = None
+    """The form of recordings as inputs; None if inputs are no recordings."""
 
 
 class ChildNetwork(Record):
@@ -180,7 +184,9 @@ class Child:
 def describe_input(data: Data) -> InputFormat:
     """Describes the inputs of networks that are trained on data."""
     scaled = data.train.stored.dtype == torch.uint8
-    return InputFormat(channels=data.task.channels, size=list(data.task.size), scaled=scaled)
+    return InputFormat(
+        channels=data.task.channels, size=list(data.task.size), scaled=scaled, sound=data.sound
+    )
 
 
 def describe_child(network: ChildNetwork, settings: ChildSettings, data: Data) -> ChildRecord:

@@ -51,7 +51,9 @@ def test_load_data_with_other_entries_ignores_them(make_folder):
     assert len(source.splits["train"]) == 6
     assert source.notes == (
         "folders beside the splits ignored: docs",
-        "2 entries of class folders ignored: they are no image files",
+        f"1 images are not used, because they are in folders inside class folders, such as "
+        f"{root / 'train' / 'cat' / 'deeper'}: take them with --groups folders, or move them up",
+        "1 entries of class folders ignored, such as notes.txt: they are no images",
     )
 
 
@@ -87,14 +89,41 @@ def test_load_data_with_augment_shifts_by_size(make_folder, side, augment, expec
 
 
 FAULTS = {
-    "empty folder": ({"": 0}, [r"photos must have a folder of images for each class"]),
+    "empty folder": (
+        {"": 0},
+        [r"photos must have a folder of images or recordings for each class"],
+    ),
     "empty train": (
         {"train": 0, "test/a": 1, "test/b": 1},
-        [r"photos.train must have a folder of images for each class"],
+        [r"photos.train must have a folder of images or recordings for each class"],
     ),
     "one class": ({"cat": 4}, [r"classes must be at least 2, found 1 \('cat'\)"]),
     "no images": ({"a": 3, "b": 0}, [r"class 'b' must have at least 3 .* has 0: put images"]),
-    "images too deep": ({"a": 3, "b/more": 3}, [r"class 'b' must have at least 3 .* has 0"]),
+    "images too deep": (
+        {"a": 3, "b/more": 3},
+        [r"class 'b' must have at least 3 .* has 0", r"3 images are not used, .* --groups folders"],
+    ),
+    "one level up": (
+        {"Dataset/0": 3, "Dataset/1": 3, "Examples": 2},
+        [
+            r"class 'Dataset' must have at least 3 .* has 0",
+            r"class 'Examples' must have at least 3 .* has 2",
+            r"6 images are not used",
+            r"photos.Dataset has 2 class folders: did you mean that folder\?",
+        ],
+    ),
+    "two levels up": (
+        {"sign/Dataset/0": 3, "sign/Dataset/1": 3},
+        [
+            r"classes must be at least 2, found 1",
+            r"class 'sign' must have at least 3",
+            r"photos.sign.Dataset has 2 class folders: did you mean that folder\?",
+        ],
+    ),
+    "test alone": (
+        {"Testing/a": 3, "Testing/b": 3},
+        [r"must have a folder 'train', .* has Testing: add"],
+    ),
     "too few images": ({"a": 3, "b": 1}, [r"class 'b' must have at least 3 .* has 1"]),
     "no train": ({"test/a": 2, "test/b": 2}, [r"must have a folder 'train', .* has test: add"]),
     "two vals": (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import smash.data.sources.images
-from smash.data.sources.images import EXTENSIONS, Decoder, picture_file, rgb
+from smash.data.sources.images import IMAGE_EXTENSIONS, Decoder, picture_file, rgb
 from smash.errors import DataError
 
 Pixels = NDArray[Any]
@@ -118,7 +118,7 @@ def test_read_images_of_an_animation_takes_the_first_frame(tmp_path):
     assert (read(tmp_path / "image.gif")[0] == 10).all()
 
 
-@pytest.mark.parametrize("suffix", sorted(EXTENSIONS - {".pgm", ".ppm"}))
+@pytest.mark.parametrize("suffix", sorted(IMAGE_EXTENSIONS - {".pgm", ".ppm"}))
 def test_read_images_of_any_format_gives_nearly_its_pixels(tmp_path, suffix):
     image = Image.new("RGB", (8, 8), (200, 100, 50))
     image.save(tmp_path / f"image{suffix}")
@@ -254,8 +254,8 @@ def test_read_images_of_many_unusable_files_reports_all(tmp_path):
     assert len(caught.value.faults) == 3
     with pytest.raises(DataError) as caught:
         read_images(paths, None)
-    assert len(caught.value.faults) == 11
-    assert caught.value.faults[-1] == "and 4 more"
+    (fault,) = caught.value.faults
+    assert fault.startswith("14 files cannot be used")
 
 
 def test_read_images_of_formats_that_run_programs_is_refused(tmp_path):

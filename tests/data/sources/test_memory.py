@@ -176,7 +176,11 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         [r"labels must be below the number of classes, 1, got 1"],
     ),
     "empty": (Items([], []), {}, [r"the train split has no items"]),
-    "tiny": (Items(photos(size=(3, 9)), LABELS), {}, [r"^item \d.* sides must be at least 4"] * 10),
+    "tiny": (
+        Items(photos(size=(3, 9)), LABELS),
+        {},
+        [r"^20 files cannot be used \(its sides must be at least 4, got 3x9\), such as item 0:"],
+    ),
 }
 
 
@@ -185,10 +189,7 @@ def test_load_data_of_wrong_data_in_memory_reports_all_faults(case):
     source, options, patterns = FAULTS[case]
     with pytest.raises(DataError) as caught:
         load_data(source, **options)
-    if case == "tiny":
-        assert caught.value.faults[10:] == ("and 10 more",)
-    else:
-        assert len(caught.value.faults) == len(patterns)
+    assert len(caught.value.faults) == len(patterns)
     for pattern, fault in zip(patterns, caught.value.faults, strict=False):
         assert re.search(pattern, fault), fault
 

@@ -1,8 +1,8 @@
-"""A folder of class folders of images, with or without ``train``, ``val`` and ``test`` above them.
+"""A folder of class folders, with or without ``train``, ``val`` and ``test`` above them.
 
-Classes are named after their folders, and sorted. Hidden files and folders are ignored. Groups,
-such as patients or videos, come from a table of files, from a pattern in the names of files, or
-from the folders inside class folders.
+Class folders hold images or recordings. Classes are named after their folders, and sorted. Hidden
+files and folders are ignored. Groups, such as patients or speakers, come from a table of files,
+from a pattern in the names of files, or from the folders inside class folders.
 """
 
 from __future__ import annotations
@@ -10,26 +10,46 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from smash.config import LoadSettings
 from smash.data.dataset import Source
 from smash.data.sources.image_cache import ImageCache
-from smash.data.sources.images import EXTENSIONS, Decoder, picture_file
+from smash.data.sources.images import IMAGE_EXTENSIONS, Decoder, picture_file
+from smash.data.sources.sound import SOUND_EXTENSIONS, examine_sounds, read_sounds
 from smash.data.splits import check_classes, number_groups, split_images
-from smash.errors import DataError, InvalidValueError, collecting, listed, shortened
+from smash.errors import (
+    DataError,
+    InvalidValueError,
+    Unusable,
+    collecting,
+    describe_unusable,
+    listed,
+    shortened,
+)
 from smash.io.text import is_utf8, printable
 
 SPLITS = {
-    "train": ("train",),
+    "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
-    "test": ("test",),
+    "test": ("test", "testing"),
 }
-"""The names of the folder of each split."""
+"""The names of the folder of each split, in lower case."""
+
+Medium = Literal["images", "recordings"]
+MEDIA: dict[Medium, frozenset[str]] = {
+    "images": IMAGE_EXTENSIONS,
+    "recordings": SOUND_EXTENSIONS,
+}
+"""Endings of the files of each kind, in lower case."""
+
+_FOR_IMAGES = ("image_size",)
+_FOR_RECORDINGS = ("features", "sample_rate", "seconds")
 
 FOLDERS = "folders"
 """Value of the setting `groups` that makes a group of each folder inside a class folder."""
@@ -43,15 +63,17 @@ class Listing:
     """The files of a folder, none of which has been opened.
 
     Attributes:
+        medium: What the files hold; the kind that there is more of, and the others are ignored.
         classes: Names of the classes, in the order of the labels.
-        paths: Image files of each split, one class after the other.
+        paths: Files of each split, one class after the other.
         labels: Their classes, shape ``(n,)``, int64.
         groups: Names of their groups, if groups are known.
-        ignored: Entries of class folders that are not image files.
+        ignored: Entries of class folders that are no such files.
         notes: Decisions made, one sentence each.
         faults: Faults of the classes and the groups.
     """
 
+    medium: Medium
     classes: tuple[str, ...]
     paths: dict[str, list[Path]]
     labels: dict[str, torch.Tensor]
@@ -62,7 +84,7 @@ class Listing:
 
 
 def list_folder(root: Path, settings: LoadSettings) -> Listing:
-    """Lists a folder of images.
+    """Lists a folder of images or recordings.
 
     Args:
         root: A folder of class folders, or of split folders with class folders in each.
@@ -80,8 +102,9 @@ def list_folder(root: Path, settings: LoadSettings) -> Listing:
     folders, notes = _split_folders(root)
     names = {split: _subfolders(folder) for split, folder in folders.items()}
     faults = [
-        f"{folders[split]} must have a folder of images for each class, but has no folder"
-        for split in folders
+        f"{folder} must have a folder of images or recordings for each class, but has no folder"
+        + _own_files(folder)
+        for split, folder in folders.items()
         if not names[split]
     ]
     if faults:
@@ -89,44 +112,88 @@ def list_folder(root: Path, settings: LoadSettings) -> Listing:
     classes = tuple(sorted(set().union(*names.values())))
     nested = settings.groups == FOLDERS
 
+    entries = {
+        split: [list(_entries(folder / name, nested)) for name in classes]
+        for split, folder in folders.items()
+    }
+    medium = _most_common_medium(file for own in entries.values() for part in own for file in part)
     paths: dict[str, list[Path]] = {}
     labels: dict[str, torch.Tensor] = {}
     ignored: list[Path] = []
-    for split, folder in folders.items():
-        own: list[int] = []
-        paths[split] = []
-        for label, name in enumerate(classes):
-            files, others = _image_files(folder / name, nested)
+    for split, by_class in entries.items():
+        paths[split], own = [], []
+        for label, found in enumerate(by_class):
+            files = [path for path in found if _is_of(medium, path)]
+            ignored += [path for path in found if not _is_of(medium, path)]
             paths[split] += files
             own += [label] * len(files)
-            ignored += others
         labels[split] = torch.tensor(own, dtype=torch.int64)
-    if ignored:
-        notes.append(f"{len(ignored):,} entries of class folders ignored: they are no image files")
+    nested_files = _describe_nested(ignored, medium)
+    notes += nested_files + _describe_ignored(ignored, medium)
     faults += _name_faults(path for own in paths.values() for path in own)
     with collecting(faults):
         check_classes(
-            classes, labels, f"put images ({' '.join(sorted(EXTENSIONS))}) right into its folder"
+            classes,
+            labels,
+            f"put {medium} ({' '.join(sorted(MEDIA[medium]))}) right into its folder",
         )
+    if faults:
+        faults += nested_files + (_likely_meant(root) if folders["train"] == root else [])
     groups = None
     with collecting(faults):
         groups = _find_groups(root, folders, paths, settings)
     if groups is None:
         notes += _sequence_notes(paths)
-    return Listing(classes, paths, labels, groups, ignored, tuple(notes), tuple(faults))
+    return Listing(medium, classes, paths, labels, groups, ignored, tuple(notes), tuple(faults))
 
 
 def read_folder(root: Path, settings: LoadSettings) -> Source:
-    """Reads a folder of images.
+    """Reads a folder of images or recordings.
 
     Args:
         root: See `list_folder`.
-        settings: Size of the images, and how groups are found.
+        settings: Form of the examples, and how groups are found.
 
     Raises:
         DataError: The folder is not laid out so, a class is missing, or files are unusable.
+        InvalidValueError: A setting is for files of another kind.
+        MissingExtraError: A package that reads such files is not installed.
     """
     found = list_folder(root, settings)
+    unsuited = _FOR_IMAGES if found.medium == "recordings" else _FOR_RECORDINGS
+    if given := [name for name in unsuited if getattr(settings, name) is not None]:
+        raise InvalidValueError(
+            *(
+                f"{name} is not for {found.medium}: leave it out for {str(root)!r}, got "
+                f"{getattr(settings, name)}"
+                for name in given
+            )
+        )
+    return (_read_sounds if found.medium == "recordings" else _read_images)(root, found, settings)
+
+
+def _read_sounds(root: Path, found: Listing, settings: LoadSettings) -> Source:
+    paths = [path for own in found.paths.values() for path in own]
+    faults = list(found.faults)
+    with collecting(faults):
+        if faults:  # names unusable files in the same message
+            unusable = [each for each in examine_sounds(paths) if isinstance(each, Unusable)]
+            faults += describe_unusable(unusable)
+        else:
+            inputs, form, sound_notes = read_sounds(paths, settings)
+    if faults:
+        raise DataError(*faults)
+    groups = None if found.groups is None else number_groups(found.groups)
+    return Source(
+        classes=found.classes,
+        splits=split_images(inputs, found.labels, groups),
+        augmented=True,
+        notes=(*found.notes, *sound_notes),
+        sound=form,
+    )
+
+
+def _read_images(root: Path, found: Listing, settings: LoadSettings) -> Source:
     paths = [path for own in found.paths.values() for path in own]
     faults = list(found.faults)
 
@@ -139,13 +206,13 @@ def read_folder(root: Path, settings: LoadSettings) -> Source:
             for _ in decode().chunks():
                 pass
         else:
-            images, image_notes = cache.images(decode)
+            pixels, image_notes = cache.images(decode)
     if faults:
         raise DataError(*faults)
     groups = None if found.groups is None else number_groups(found.groups)
     return Source(
         classes=found.classes,
-        splits=split_images(images, found.labels, groups),
+        splits=split_images(pixels, found.labels, groups),
         flip=True,
         augmented=True,
         notes=(*found.notes, *image_notes),
@@ -156,7 +223,10 @@ def read_folder(root: Path, settings: LoadSettings) -> Source:
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
     """Finds the folder of each split, and notes others; without splits the root is `train`."""
     present = _subfolders(root)
-    found = {split: [name for name in names if name in present] for split, names in SPLITS.items()}
+    found = {
+        split: sorted(name for name in present if name.lower() in names)
+        for split, names in SPLITS.items()
+    }
     found = {split: names for split, names in found.items() if names}
     if not found:
         return {"train": root}, []
@@ -182,26 +252,76 @@ def _subfolders(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry)}
 
 
-def _image_files(folder: Path, nested: bool) -> tuple[list[Path], list[Path]]:
-    """Lists the image files of a class and its other entries, both sorted.
+def _entries(folder: Path, nested: bool) -> Iterator[Path]:
+    """Lists the entries of a class folder, sorted.
 
     Args:
         folder: The folder of the class.
-        nested: Also takes the files of folders inside it.
+        nested: Lists those of folders inside it in their place.
     """
-    images: list[Path] = []
-    others: list[Path] = []
-    if folder.is_dir():
-        entries = (entry for entry in folder.iterdir() if not _is_hidden(entry))
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if nested and entry.is_dir():
-                deeper, more = _image_files(entry, nested=False)
-                images += deeper
-                others += more
-            else:
-                is_image = entry.suffix.lower() in EXTENSIONS and entry.is_file()
-                (images if is_image else others).append(entry)
-    return images, others
+    if not folder.is_dir():
+        return
+    entries = (entry for entry in folder.iterdir() if not _is_hidden(entry))
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if nested and entry.is_dir():
+            yield from _entries(entry, nested=False)
+        else:
+            yield entry
+
+
+def _is_of(medium: Medium, path: Path) -> bool:
+    return path.suffix.lower() in MEDIA[medium] and path.is_file()
+
+
+def _most_common_medium(paths: Iterable[Path]) -> Medium:
+    counts = Counter(medium for path in paths for medium in MEDIA if _is_of(medium, path))
+    return "recordings" if counts["recordings"] > counts["images"] else "images"
+
+
+def _describe_nested(ignored: Sequence[Path], medium: Medium) -> list[str]:
+    """Words how many files lie in folders inside class folders."""
+    folders = [path for path in ignored if path.is_dir()]
+    inside = sum(_is_of(medium, file) for folder in folders for file in _entries(folder, False))
+    if not inside:
+        return []
+    return [
+        f"{inside:,} {medium} are not used, because they are in folders inside class folders, "
+        f"such as {folders[0]}: take them with --groups folders, or move them up"
+    ]
+
+
+def _describe_ignored(ignored: Sequence[Path], medium: Medium) -> list[str]:
+    """Words what else class folders hold."""
+    if not (files := [path for path in ignored if not path.is_dir()]):
+        return []
+    return [
+        f"{len(files):,} entries of class folders ignored, such as {files[0].name}: they are no "
+        f"{medium}"
+    ]
+
+
+def _own_files(folder: Path) -> str:
+    """Words the files that lie beside class folders, or where these should be."""
+    for medium in MEDIA:
+        if count := sum(_is_of(medium, path) for path in _entries(folder, False)):
+            return f", and {count:,} {medium} of its own: sort them into a folder for each class"
+    likely = _likely_meant(folder)
+    return f": {likely[0]}" if likely else ""
+
+
+def _likely_meant(root: Path) -> list[str]:
+    """Suggests a folder inside that has class folders, where the class folders have no files."""
+    for folder in sorted(_subfolders(root)):
+        inner = root / folder
+        for likely in (inner, *(inner / name for name in sorted(_subfolders(inner)))):
+            classes = [name for name in _subfolders(likely) if _holds_files(likely / name)]
+            if len(classes) > 1 and not _holds_files(likely):
+                return [f"{likely} has {len(classes)} class folders: did you mean that folder?"]
+    return []
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(_is_of(medium, path) for path in _entries(folder, False) for medium in MEDIA)
 
 
 def _is_hidden(path: Path) -> bool:

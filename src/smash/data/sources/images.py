@@ -23,11 +23,11 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from smash.data.dataset import MIN_SIDE
-from smash.errors import DataError, shortened
+from smash.errors import DataError, Unusable, describe_unusable
 from smash.io.text import as_size
 from smash.runtime.memory import main_memory
 
-EXTENSIONS = frozenset(
+IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -96,8 +96,8 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
     pixels = np.zeros((channels, *size), np.uint8)
     with _strict():
         outcome = _attempt(_decode)(picture_file(path), pixels)
-    if isinstance(outcome, str):
-        raise DataError(outcome)
+    if isinstance(outcome, Unusable):
+        raise DataError(*describe_unusable([outcome]))
     return torch.from_numpy(pixels)
 
 
@@ -117,8 +117,8 @@ class ImageInfo(NamedTuple):
     digest: bytes = b""
 
 
-def examine(pictures: Iterable[Picture]) -> Iterator[ImageInfo | str]:
-    """Decodes each image, in order, and yields its properties, or a fault."""
+def examine(pictures: Iterable[Picture]) -> Iterator[ImageInfo | Unusable]:
+    """Decodes each image, in order, and yields its properties, or why it cannot be used."""
     remaining = iter(pictures)
     with ThreadPoolExecutor(_THREADS) as pool:
         while some := list(islice(remaining, _EXAMINED)):
@@ -150,10 +150,10 @@ class Decoder:
         self._pictures = pictures
         with _strict():
             found = [_attempt(_inspect)(picture) for picture in pictures]
-        self._faults = {i: fault for i, fault in enumerate(found) if isinstance(fault, str)}
-        usable = [info for info in found if not isinstance(info, str)]
+        self._unusable = {i: each for i, each in enumerate(found) if isinstance(each, Unusable)}
+        usable = [info for info in found if not isinstance(info, Unusable)]
         if not usable:
-            raise DataError(*shortened(self._faults.values()))
+            raise DataError(*describe_unusable(self._unusable.values()))
         sizes = [info.size for info in usable]
         width, height = _common_size(sizes, image_size)
         channels = 1 if all(info.mode in _GREY_MODES for info in usable) else 3
@@ -183,8 +183,8 @@ class Decoder:
         """
         _, channels, height, width = self.shape
         size = max(1, _CHUNK // (channels * height * width))
-        usable = (p for i, p in enumerate(self._pictures) if i not in self._faults)
-        faults = list(self._faults.values())
+        usable = (p for i, p in enumerate(self._pictures) if i not in self._unusable)
+        unusable = list(self._unusable.values())
         self.grey, self._transparent = True, 0
         with ThreadPoolExecutor(_THREADS) as pool:
             apply = pool.map if self._in_threads else map
@@ -192,12 +192,12 @@ class Decoder:
                 pixels = np.zeros((len(some), channels, height, width), np.uint8)
                 with _strict():
                     outcomes = list(apply(_attempt(_decode), some, pixels))
-                faults += [outcome for outcome in outcomes if isinstance(outcome, str)]
+                unusable += [outcome for outcome in outcomes if isinstance(outcome, Unusable)]
                 self._transparent += sum(outcome is True for outcome in outcomes)
                 self.grey = self.grey and bool((pixels == pixels[:, :1]).all())
                 yield pixels
-        if faults:
-            raise DataError(*shortened(faults))
+        if unusable:
+            raise DataError(*describe_unusable(unusable))
 
     def in_memory(self) -> Tensor:
         """Decodes all images into memory, in as many channels as they need.
@@ -264,16 +264,15 @@ def _strict() -> Iterator[None]:
         yield
 
 
-def _attempt(read: Callable[P, T]) -> Callable[P, T | str]:
-    """Turns errors about a picture, the first argument, into a fault."""
+def _attempt(read: Callable[P, T]) -> Callable[P, T | Unusable]:
+    """Turns errors about a picture, the first argument, into a result."""
 
-    def attempt(*args: P.args, **kwargs: P.kwargs) -> T | str:
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> T | Unusable:
         try:
             return read(*args, **kwargs)
         except Exception as error:  # decoders raise anything on a damaged file
             picture: Picture = args[0]  # type: ignore[assignment]
-            reason = " ".join(str(error).split())
-            return f"{picture.name} cannot be used ({reason}): replace or remove it"
+            return Unusable(picture.name, " ".join(str(error).split()))
 
     return attempt
 

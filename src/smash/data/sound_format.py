@@ -1,0 +1,108 @@
+"""The form in which networks take recordings: waveforms, or log-mel spectrograms.
+
+It needs torch alone, because an exported network takes it along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+_LOUDNESS = 1e8  # so that 80 dB below a full-scale tone is near 0, as silence is
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundFormat:
+    """The form of recordings as inputs.
+
+    Attributes:
+        features: ``raw`` for the waveform, or ``log-mel`` for a spectrogram of it.
+        sample_rate: Samples per second.
+        samples: Samples of a recording, after it was cut or padded.
+        window: Samples of a frame of the spectrogram.
+        hop: Samples between the beginnings of frames.
+        mels: Frequency bands of the spectrogram.
+
+    Raises:
+        ValueError: A value is out of range.
+
+    Example:
+        >>> form = SoundFormat(features="log-mel", sample_rate=8000, samples=8000)
+        >>> form.inputs(torch.zeros(2, 8000)).shape
+        torch.Size([2, 1, 40, 61])
+    """
+
+    features: Literal["raw", "log-mel"]
+    sample_rate: int
+    samples: int
+    window: int = 256
+    hop: int = 128
+    mels: int = 40
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sample_rate <= 2**20 or not 1 <= self.samples <= 2**28:
+            raise ValueError(f"a recording cannot have {self.samples} at {self.sample_rate} Hz")
+        if not 2 <= self.window <= 2**20 or not 1 <= self.hop <= 2**20:
+            raise ValueError(f"frames cannot have {self.window} samples every {self.hop}")
+        if self.features == "log-mel" and self.window > self.samples:
+            raise ValueError(f"a window of {self.window} samples exceeds those of a recording")
+        if not 1 <= self.mels <= 2**10:
+            raise ValueError(f"mels must be 1 to 1,024, got {self.mels}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an input: ``(1, samples)``, or ``(1, mels, frames)``."""
+        if self.features == "raw":
+            return 1, self.samples
+        return 1, self.mels, (self.samples - self.window) // self.hop + 1
+
+    def inputs(self, waveforms: Tensor) -> Tensor:
+        """Computes the inputs of a network.
+
+        Args:
+            waveforms: Values in -1…1, shape ``(n, samples)``.
+
+        Returns:
+            Shape ``(n, 1, samples)``, or ``(n, 1, mels, frames)`` for ``log-mel``; float32.
+        """
+        if self.features == "raw":
+            return waveforms[:, None].float()
+        filters = mel_filters(self.mels, self.window, self.sample_rate)
+        return log_mel(waveforms, filters, self.hop)[:, None]
+
+
+def log_mel(waveforms: Tensor, filters: Tensor, hop: int) -> Tensor:
+    """Computes log-mel spectrograms, in which silence is 0.
+
+    In float64, so that processors agree after rounding to float32.
+
+    Args:
+        waveforms: Values in -1…1, shape ``(n, samples)``.
+        filters: See `mel_filters`.
+        hop: Samples between the beginnings of frames.
+
+    Returns:
+        ``log(1 + 10⁸ power)`` of each band, shape ``(n, mels, frames)``, float32.
+    """
+    window = torch.hann_window(2 * len(filters) - 2, dtype=torch.float64)
+    frames = waveforms.double().unfold(-1, len(window), hop) * (window / window.sum())
+    power = torch.fft.rfft(frames).abs().square() @ filters
+    return torch.log1p(_LOUDNESS * power).transpose(1, 2).float()
+
+
+def mel_filters(mels: int, window: int, sample_rate: int) -> Tensor:
+    """Computes triangular filters that are evenly spaced on the mel scale, ``2595 log(1 + f/700)``.
+
+    Returns:
+        Weights of the bins of a spectrum in each band, shape ``(window / 2 + 1, mels)``, float64.
+    """
+    highest = torch.tensor(1 + sample_rate / 2 / 700, dtype=torch.float64).log10()
+    steps = torch.linspace(0, 1, mels + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (highest * steps) - 1)
+    bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    return torch.minimum(rising, falling).clamp(min=0)
