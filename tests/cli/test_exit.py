@@ -58,6 +58,7 @@ def test_program_interrupted_while_it_ends_prints_no_traceback(tmp_path):
             "p: out of memory (CUDA out of memory. T",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: y"), 1, "p: out of memory (Def"),
+        (ImportError("a.so: failed to map segment from x"), 1, "p: out of memory (a.so: failed to"),
         (RuntimeError("could not create a primitive"), 1, "p: out of memory (could not create"),
         (InvalidValueError("x" * 10**7), 2, "p: xxxx"),
     ],

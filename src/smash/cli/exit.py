@@ -15,7 +15,10 @@ from smash.errors import LostProcessError, SmashError
 from smash.io.text import printable
 from smash.runtime.signals import Terminated
 
-HANDLED = (SmashError, OSError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError)
+HANDLED = (
+    *(SmashError, OSError, KeyboardInterrupt, Terminated),
+    *(MemoryError, RuntimeError, ImportError),
+)
 """Errors that `exit_for` explains in one line; any other is a bug and keeps its traceback."""
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -38,6 +41,7 @@ _OUT_OF_MEMORY = (
     "could not create a primitive",
     "could not create a memory object",
 )
+_NO_SPACE = "failed to map segment"  # of a library, by the dynamic linker
 _SAVED = "everything saved before is intact"
 _ADVICE = {
     errno.ENOSPC: f"{_SAVED}; free some disk space and repeat the command",
@@ -91,7 +95,9 @@ def exit_for(program: str, error: BaseException, command: str = "") -> NoReturn:
         reason = str(error).partition("\n")[0][:200]
         shown = f"out of memory ({reason})" if reason else "out of memory"
         fail(program, [f"{shown}: choose a smaller --batch-size or --preset"], 1)
-    if isinstance(error, RuntimeError):
+    if isinstance(error, ImportError) and _NO_SPACE in str(error):
+        fail(program, [f"out of memory ({error}): raise the limit on memory"], 1)
+    if isinstance(error, RuntimeError | ImportError):
         raise error
     left = _AFTER_INTERRUPTION.get(command, "nothing was changed; repeat the command")
     code = error.code if isinstance(error, Terminated) else INTERRUPTED
