@@ -7,7 +7,7 @@ duration. It is repeated until it ends by itself and may be killed again. Its fi
 an undisturbed command, bit by bit, and no score may be missing that was in the journal before the
 kill. A search is also killed while it holds the lock of the journal, and must go on within ten
 seconds. Run folders are named by relative paths, as users name them. All on one thread of the CPU,
-with scikit-learn's digits.
+with 400 of scikit-learn's digits.
 
 Processes are forked from one that has imported torch, so that a kill hits work and not an import.
 """
@@ -30,13 +30,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sklearn.datasets import load_digits
+
 SEARCH = "--random 16 --perturb 4 --markov 2 --keep 3 --device cpu"
 COMMANDS = {
-    "train": "train digits --preset tiny -o depth=1 -o max_width=16 --epochs 8 --device cpu",
+    "train": "train digits.npz --preset tiny -o depth=1 -o max_width=16 --epochs 16 --device cpu",
     "search": f"search RUN {SEARCH}",
     "retrain": "retrain RUN --epochs 4 --device cpu",
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",
 }
+_EXAMPLES = 400
 _PATIENCE = 300.0  # seconds that a command may take
 _PROMPT = 5.0  # seconds that a command may go on after a signal
 _SOON = 10.0  # seconds by which the lock of a killed search may delay the next one
@@ -144,6 +148,12 @@ class Place:
 
     def prepare(self, *names: str) -> None:
         """Runs commands to their end; each begins with the run folder of the one before."""
+        digits = load_digits()
+        np.savez(
+            self.folder / "digits.npz",
+            data=digits.images[:_EXAMPLES].astype(np.uint8),
+            labels=digits.target[:_EXAMPLES],
+        )
         before = self.folder / "train"
         before.mkdir()
         for name in COMMANDS:
