@@ -189,6 +189,18 @@ class LoadSettings(Settings):
     channels: Literal["none", "first", "last"] | None = None
     """Position of the axis of channels in an .npz, where the file is ambiguous."""
 
+    window: Annotated[int | None, Field(ge=4), Option(default="128")] = None
+    """Rows of a window, in a table of time series."""
+
+    stride: Annotated[Count | None, Option(default="half a window")] = None
+    """Rows from the beginning of a window to that of the next."""
+
+    label: Annotated[str | None, Option(metavar="COLUMN", default="label, class, …")] = None
+    """Column of the labels, in a table of time series."""
+
+    columns: Annotated[tuple[str, ...], Option(metavar="A,B,…", default="all of numbers")] = ()
+    """Columns of the channels, in a table of time series."""
+
     val_fraction: Fraction = 0.1
     """Share of the training split that is set apart to validate on and to rank architectures."""
 

@@ -21,6 +21,7 @@ from smash.data.sources.imagenet32 import read_imagenet32
 from smash.data.sources.memory import IN_MEMORY, read_memory
 from smash.data.sources.modelnet import read_modelnet10, read_modelnet40
 from smash.data.sources.parquet import is_table, read_table
+from smash.data.sources.series import SERIES_SUFFIXES, read_series
 from smash.data.sources.torchvision import read_cifar10, read_cifar100, read_digits, read_stl10
 from smash.data.splits import TEST_SEED, VAL_SEED, check_groups, cut, cut_last, describe_groups
 from smash.data.transforms import Augmentation, channel_statistics
@@ -42,12 +43,13 @@ DATASETS: dict[str, Callable[..., Source]] = {
 A reader gets the settings ``data_dir``, ``image_size`` and ``fold`` if it has such parameters.
 """
 
-Kind = Literal["name", "folder", "archive", "table", "memory"]
+Kind = Literal["name", "folder", "archive", "table", "series", "memory"]
 
 _READERS: dict[Kind, Callable[[Any, LoadSettings], Source]] = {
     "memory": read_memory,
     "folder": lambda path, settings: read_folder(Path(path), settings),
     "table": lambda path, settings: read_table(Path(path), settings),
+    "series": lambda path, settings: read_series(Path(path), settings),
     "archive": lambda path, settings: read_archive(Path(path), settings),
 }
 _USES: dict[str, tuple[tuple[Kind, ...], str]] = {
@@ -57,7 +59,11 @@ _USES: dict[str, tuple[tuple[Kind, ...], str]] = {
     "seconds": (("folder",), "folders of recordings"),
     "dims": (("archive", "memory"), ".npz files"),
     "channels": (("archive", "memory"), ".npz files"),
-    "groups": (("folder", "table"), "folders and tables"),
+    "window": (("series", "table"), "tables of time series"),
+    "stride": (("series", "table"), "tables of time series"),
+    "label": (("series", "table"), "tables of time series"),
+    "columns": (("series", "table"), "tables of time series"),
+    "groups": (("folder", "table", "series"), "folders and tables"),
     "group_pattern": (("folder",), "folders"),
     "data_dir": ((), "named data sets that come in files"),
     "fold": ((), "'stl10'"),
@@ -79,7 +85,8 @@ def load_data(
     Args:
         source: A name in `DATASETS`; a folder of class folders of images or recordings, with or
             without ``train``, ``val`` and ``test`` above them; an ``.npz`` file
-            (`smash.data.sources.arrays`); a data set that Hugging Face `datasets` saved, or Parquet
+            (`smash.data.sources.arrays`); a CSV or Parquet file of time series
+            (`smash.data.sources.series`); a data set that Hugging Face `datasets` saved, or Parquet
             (`smash.data.sources.parquet`); arrays ``(data, labels)`` or
             ``{"data": …, "labels": …}``; or a torch `Dataset` (`smash.data.sources.memory`).
         settings: How data is read and cut.
@@ -145,6 +152,8 @@ def kind_of(source: object) -> Kind:
         raise InvalidValueError(f"path {printable(source)} must be UTF-8: rename it")
     if is_table(path):
         return "table"
+    if path.suffix.lower() in SERIES_SUFFIXES and path.is_file():
+        return "series"
     if path.is_dir():
         return "folder"
     if path.exists():
@@ -165,7 +174,7 @@ def _unsuited(name: str, kind: Kind, given: Mapping[str, Any]) -> list[str]:
     return [
         f"{setting} is for {use}: leave it out for {name!r}, got {given[setting]}"
         for setting, (kinds, use) in _USES.items()
-        if given.get(setting) is not None and kind not in kinds and setting not in parameters
+        if given.get(setting) not in (None, ()) and kind not in kinds and setting not in parameters
     ]
 
 

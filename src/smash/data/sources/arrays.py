@@ -20,7 +20,8 @@ N×spatial. Their meaning follows from their number, unless settings say it:
 axes      read as
 ========  ===================================================================
 2         N×L, signals of one channel
-3         N×H×W, grey images; with ``dims=1`` N×C×L
+3         N×H×W, grey images; N×C×L or N×L×C, signals, with ``dims=1`` or where
+          an axis is at least four times as long as the other, which is C
 4         N×C×H×W if the second axis is 1…4, N×H×W×C if the last one is;
           with ``dims=3`` N×D×H×W
 5         N×C×D×H×W
@@ -69,6 +70,7 @@ _LOOKS_LIKE_A_SPLIT = re.compile(
     r"(^[xy]?|_)(train(ing)?|val(id(ation)?)?|test(ing)?|dev|holdout)(_|\d|$)", re.IGNORECASE
 )
 _FEW_CHANNELS = range(1, 5)
+_SIGNAL = 4  # times as long as it has channels, at least
 
 
 def read_archive(path: Path, settings: LoadSettings) -> Source:
@@ -119,7 +121,7 @@ def from_arrays(
     train = images["data"]
     ignored = [*ignored, *unused]
     notes = [f"keys ignored: {listed(ignored)}"] if ignored else []
-    notes.append(describe_axes(plain["data"], train))
+    notes.append(describe_axes(plain["data"], train, settings))
     return Source(
         classes=classes,
         splits={
@@ -232,11 +234,14 @@ def to_images(arrays: Arrays, settings: LoadSettings) -> dict[str, Tensor]:
     return {key: torch.from_numpy(np.ascontiguousarray(a)) for key, a in converted.items()}
 
 
-def describe_axes(data: NDArray[Any], images: Tensor) -> str:
-    """Words how an array was read, for a note."""
+def describe_axes(data: NDArray[Any], images: Tensor, settings: LoadSettings) -> str:
+    """Words how an array was read, for a note, and how to change that where it is ambiguous."""
+    other = ""
+    if data.ndim == 3 and settings.dims is None and settings.channels is None:
+        other = " (--dims 2 reads images)" if images.ndim == 3 else " (--dims 1 reads signals)"
     return (
         f"data of shape {as_size(data.shape)} read as {images.shape[1]} channel(s) of size "
-        f"{as_size(images.shape[2:])}"
+        f"{as_size(images.shape[2:])}{other}"
     )
 
 
@@ -257,7 +262,9 @@ def _channel_axis(shape: tuple[int, ...], dims: int | None, channels: str | None
     """Finds the axis of the channels; None if there is none."""
     axes = len(shape) - 1
     if channels is None:
-        if axes == dims or (dims is None and axes < 3):
+        if axes == 2 and dims != 2 and max(shape[1:]) >= _SIGNAL * min(shape[1:]):
+            channels = "first" if shape[1] < shape[2] else "last"
+        elif axes == dims or (dims is None and axes < 3):
             channels = "none"
         elif axes != 3 or dims == 1 or shape[1] in _FEW_CHANNELS:
             channels = "first"

@@ -139,4 +139,4 @@ def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, tuple[str
         )
     stacked = np.stack(arrays)
     stored = to_images({"data": stacked}, settings)["data"]
-    return stored, (describe_axes(stacked, stored),)
+    return stored, (describe_axes(stacked, stored, settings),)

@@ -27,6 +27,7 @@ from smash.data.sources.arrays import read_labels
 from smash.data.sources.folder import SPLITS
 from smash.data.sources.image_cache import ImageCache
 from smash.data.sources.images import FORMATS, Decoder, Picture
+from smash.data.sources.series import windows_of
 from smash.data.splits import number_groups, split_images
 from smash.errors import (
     DataError,
@@ -38,6 +39,7 @@ from smash.errors import (
     unknown,
 )
 from smash.io.files import read_json
+from smash.runtime.memory import main_memory
 
 _ROWS = 256
 _LABELS = ("label", "labels", "class", "target")
@@ -57,7 +59,8 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
 
     Args:
         path: The folder or file.
-        settings: Size of the images; `groups` names the column of groups.
+        settings: Size of the images; `groups` names the column of groups. Of a file of time
+            series those of `smash.data.sources.series`.
 
     Raises:
         DataError: It cannot be read, or lacks a column of images or of labels.
@@ -66,12 +69,15 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
     try:
         import datasets
         import pyarrow
+        import pyarrow.parquet as pq
     except ImportError:
         raise MissingExtraError(
-            f"{path} is a table of images, which needs the package 'datasets', and it is not "
+            f"{path} is a table, which needs the package 'datasets', and it is not "
             "installed: pip install 'smash-nas[hf]'"
         ) from None
     try:
+        if path.is_file() and not any(map(_holds_images, pq.read_schema(path))):
+            return windows_of(path, _read_columns(path), settings)
         tables = _saved_tables(path) if _is_saved(path) else _parquet_tables(path)
         columns = {_columns(table, datasets) for table in tables.values()}
         if len(columns) > 1:
@@ -99,6 +105,38 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
         notes=notes,
         facts=cache,
     )
+
+
+def _holds_images(field: Any) -> bool:
+    """Whether a column may hold images: bytes, or a structure with them."""
+    import pyarrow as pa
+
+    kind = field.type
+    return pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _read_columns(path: Path) -> dict[str, Any]:
+    """Reads a table of numbers and words; columns of anything else are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as table:
+        size = sum(
+            table.metadata.row_group(number).total_byte_size
+            for number in range(table.metadata.num_row_groups)
+        )
+        if (memory := main_memory()) is not None and size > memory:
+            raise DataError(f"{path} must fit in memory, but takes {size / 2**30:,.1f} GiB")
+        content = table.read()
+    content.validate(full=True)
+    columns: dict[str, Any] = {}
+    for field, column in zip(content.schema, content.columns, strict=True):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            columns[field.name] = column.to_numpy()
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            columns[field.name] = column.to_pylist()
+    return columns
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -1,0 +1,265 @@
+"""Time series in a table, cut into windows: a row for each moment, a column for each channel.
+
+Another column holds the label of each row. Columns such as ``subject`` or ``session`` say which
+rows belong together: no window goes across their borders, nor across a change of the label, and one
+of these columns groups the windows, so that no subject is in two splits.
+"""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from smash.config import LoadSettings
+from smash.data.dataset import Source, Split
+from smash.data.splits import check_classes, number_groups
+from smash.errors import DataError, InvalidValueError, listed, shortened, unknown
+from smash.runtime.memory import main_memory
+
+SERIES_SUFFIXES = (".csv", ".tsv")
+LABELS = ("label", "labels", "class", "target", "activity")
+"""Names of a column of labels, in lower case."""
+
+GROUPS = (
+    *("group", "groups", "subject", "user", "person", "patient", "participant", "speaker"),
+    *("session", "recording", "trial", "file"),
+)
+"""Names of columns of rows that belong together, in lower case; the first one groups windows."""
+
+_NO_CHANNELS = frozenset(
+    {"", "time", "timestamp", "time_s", "time_ms", "date", "datetime", "index", "row", "id", "t"}
+)
+_DELIMITERS = ",;\t"
+_ROWS = 128
+
+Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
+
+
+def read_series(path: Path, settings: LoadSettings) -> Source:
+    """Reads a table of time series: a CSV file.
+
+    Args:
+        path: The file.
+        settings: `window` and `stride` in rows, `label` and `groups` name columns, and `columns`
+            are the channels.
+
+    Raises:
+        DataError: The table cannot be used.
+        InvalidValueError: A column does not exist.
+    """
+    return windows_of(path, _read_csv(path, settings), settings)
+
+
+def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
+    """Cuts the columns of a table into windows.
+
+    Args:
+        path: The file, for messages.
+        table: Columns by name, all of one length: numbers, or words.
+        settings: See `read_series`.
+
+    Raises:
+        DataError: There are no windows of a class, or they do not fit in memory.
+        InvalidValueError: A column does not exist.
+    """
+    label, groups, channels = _choose_columns(path, table, settings)
+    borders = [name for name in table if name.lower() in GROUPS or name in (label, groups)]
+    values = np.stack([_as_numbers(path, name, table[name]) for name in channels], 1)
+    words = [str(word) for word in table[label]]
+    window = settings.window or _ROWS
+    stride = settings.stride or max(1, window // 2)
+    starts = _starts([table[name] for name in borders], window, stride)
+    labelled = [start for start in starts if words[start] not in ("", "None", "nan")]
+    _check_memory(len(labelled), len(channels), window)
+    view = np.lib.stride_tricks.sliding_window_view(values, window, axis=0) if labelled else values
+    finite = [start for start in labelled if np.isfinite(view[start]).all()]
+    classes = tuple(sorted({words[start] for start in finite}, key=_in_order))
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = torch.tensor([numbers[words[start]] for start in finite], dtype=torch.int64)
+    advice = f"add rows, or choose a shorter --window (it is {window}) or --stride ({stride})"
+    try:
+        check_classes(classes, {"train": labels}, advice)
+    except DataError as error:
+        raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
+    unused = [name for name in table if name not in {*borders, *channels}]
+    notes = [
+        f"{len(finite):,} windows of {window} rows every {stride}, each of one label and within "
+        f"one {' and '.join(map(repr, (name for name in borders if name != label)))}: see --window "
+        "and --stride",
+        f"channels: {listed(channels, 20)}; label: {label}; groups: {groups}; not used: "
+        f"{listed(unused)} (--columns, --label, --groups)",
+    ]
+    if left_out := len(starts) - len(finite):
+        notes.append(f"{left_out:,} windows left out, in which numbers or the label are missing")
+    return Source(
+        classes=classes,
+        splits={
+            "train": Split(
+                torch.from_numpy(np.ascontiguousarray(view[finite], dtype=np.float32)),
+                labels,
+                groups=number_groups({"train": [str(table[groups][start]) for start in finite]})[
+                    "train"
+                ],
+            )
+        },
+        notes=tuple(notes),
+    )
+
+
+def _choose_columns(
+    path: Path, table: Iterable[str], settings: LoadSettings
+) -> tuple[str, str, list[str]]:
+    """Finds the columns of labels, groups and channels; words are no channels."""
+    names = list(table)
+    faults = [
+        f"{setting}: {unknown('column', name, names)}"
+        for setting, wanted in (
+            ("label", [settings.label]),
+            ("groups", [settings.groups]),
+            ("columns", settings.columns),
+        )
+        for name in wanted
+        if name is not None and name not in names
+    ]
+    if faults:
+        raise InvalidValueError(*faults)
+    label = settings.label or _first(names, LABELS)
+    groups = settings.groups or _first(names, GROUPS)
+    missing = [
+        f"{path} must have a column of {what}, found {listed(names, 20)}: name it with {option}"
+        for column, what, option in (
+            (label, "labels", "--label"),
+            (groups, "subjects or sessions (which stay in one split)", "--groups"),
+        )
+        if column is None
+    ]
+    if missing or label is None or groups is None:
+        raise DataError(*missing)
+    others = {label, groups}
+    channels = list(settings.columns) or [
+        name
+        for name in names
+        if name not in others
+        and name.lower() not in (_NO_CHANNELS | set(GROUPS))
+        and not name.startswith("Unnamed")
+        and _is_numeric(table[name])  # type: ignore[index]
+    ]
+    if not channels:
+        raise DataError(f"{path} must have a column of numbers, found {listed(names, 20)}")
+    return label, groups, channels
+
+
+def _first(names: Sequence[str], known: Sequence[str]) -> str | None:
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _is_numeric(column: Sequence[Any] | NDArray[Any]) -> bool:
+    if isinstance(column, np.ndarray):
+        return column.dtype.kind in "biuf"
+    return isinstance(column, array)
+
+
+def _as_numbers(path: Path, name: str, column: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    if not _is_numeric(column):
+        raise DataError(
+            f"{path}: column {name!r} must hold numbers, holds words such as {column[0]!r:.60}"
+        )
+    return np.asarray(column, dtype=np.float32)
+
+
+def _starts(borders: Sequence[Sequence[Any]], window: int, stride: int) -> list[int]:
+    """Finds the first row of each window; all rows of one have the same values in `borders`."""
+    rows = len(borders[0])
+    changes = {
+        row
+        for column in borders
+        for row, (before, after) in enumerate(pairwise(column), 1)
+        if before != after and not (before != before and after != after)  # NaN
+    }
+    ends = [0, *sorted(changes), rows]
+    return [
+        start for first, end in pairwise(ends) for start in range(first, end - window + 1, stride)
+    ]
+
+
+def _in_order(name: str) -> tuple[bool, float, str]:
+    """Sorts numbers by their value, before words."""
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name
+
+
+def _check_memory(windows: int, channels: int, window: int) -> None:
+    memory, size = main_memory(), 4 * windows * channels * window
+    if memory is not None and size > memory:
+        raise DataError(
+            f"{windows:,} windows of {window} rows must fit in memory, but take "
+            f"{size / 2**30:,.1f} GiB of {memory / 2**30:,.1f}: choose a longer --stride"
+        )
+
+
+def _read_csv(path: Path, settings: LoadSettings) -> dict[str, Sequence[Any]]:
+    """Reads the columns of a CSV file: those of numbers as floats, NaN where empty."""
+    names: list[str] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            delimiter = max(_DELIMITERS, key=first.count)
+            names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise DataError(
+                    f"{path} must have different names of columns, has twice: {listed(twice)}"
+                )
+            words = {settings.label, settings.groups}
+            words |= {name for name in names if name.lower() in (*LABELS, *GROUPS)}
+            columns: dict[str, Any] = dict.fromkeys(names)
+            faults: list[str] = []
+            for number, row in enumerate(csv.reader(file, delimiter=delimiter), 2):
+                if not row:
+                    continue
+                if len(row) != len(names):
+                    faults.append(
+                        f"{path}: row {number} must have {len(names)} values, has {len(row)}"
+                    )
+                    continue
+                for name, word in zip(names, row, strict=True):
+                    column = columns[name]
+                    if column is None:
+                        is_word = name in words or not _is_number(word)
+                        column = columns[name] = [] if is_word else array("d")
+                    if isinstance(column, list):
+                        column.append(word.strip())
+                    elif _is_number(word):
+                        column.append(float(word.strip() or "nan"))
+                    else:
+                        faults.append(
+                            f"{path}: row {number} must have a number in {name!r}, has {word!r:.60}"
+                        )
+                        column.append(0.0)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} must be CSV in UTF-8 ({error}): save it again") from None
+    if not names or any(column is None for column in columns.values()):
+        raise DataError(f"{path} must have a line of names, and rows below it: add them")
+    if faults:
+        raise DataError(*shortened(faults))
+    return columns
+
+
+def _is_number(word: str) -> bool:
+    if not word.strip():
+        return True
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
