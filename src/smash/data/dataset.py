@@ -136,6 +136,7 @@ class Data:
         settings: How the data was loaded, and its fingerprint, which is the same in every process
             for the same examples in the same splits.
         sound: The form of recordings as inputs; None if the examples are no recordings.
+        white: Value of a pixel of 16-bit images that became 255.
 
     Example:
         >>> import smash
@@ -157,6 +158,7 @@ class Data:
     notes: tuple[str, ...]
     settings: DataSettings
     sound: SoundFormat | None = None
+    white: int = 0xFFFF
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -213,6 +215,7 @@ class Source:
         notes: Decisions made while reading, one sentence each.
         facts: Keeps facts about the examples, or None.
         sound: The form of recordings as inputs, or None.
+        white: Value of a pixel of 16-bit images that became 255.
 
     Example:
         >>> images, labels = torch.zeros(8, 1, 8, 8), torch.arange(8) % 2
@@ -226,3 +229,4 @@ class Source:
     notes: tuple[str, ...] = ()
     facts: Facts | None = None
     sound: SoundFormat | None = None
+    white: int = 0xFFFF

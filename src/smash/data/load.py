@@ -133,6 +133,7 @@ def load_data(
             **settings.model_dump(),
         ),
         sound=found.sound,
+        white=found.white,
     )
 
 

@@ -209,7 +209,8 @@ def _image(path: Path, signature: Signature) -> Tensor:
         raise DataError(
             f"{path} is an image, and the model takes {_form(signature)}: save examples as .npy"
         )
-    return read_image(path, signature.channels, (size[0], size[1])).float() / 255
+    pixels = read_image(path, signature.channels, (size[0], size[1]), signature.white)
+    return pixels.float() / 255
 
 
 def _recording(path: Path, signature: Signature) -> Tensor:

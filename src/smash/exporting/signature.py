@@ -37,6 +37,7 @@ class Signature:
         mean: Mean of each channel, which is subtracted.
         std: Standard deviation of each channel, which the result is divided by.
         sound: The form of recordings as inputs; None if inputs are no recordings.
+        white: Value of a pixel of 16-bit images that counts as 255 where inputs are scaled.
 
     Raises:
         DataError: A value is out of range; all faults are reported at once.
@@ -56,6 +57,7 @@ class Signature:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sound: SoundFormat | None = None
+    white: int = 0xFFFF
 
     def __post_init__(self) -> None:
         lengths = {len(self.mean), len(self.std), self.channels}
@@ -71,6 +73,8 @@ class Signature:
                 f"mean and std must have a number for each of the {self.channels} channels, got "
                 f"{len(self.mean)} and {len(self.std)}"
             )
+        if not 255 <= self.white <= 0xFFFF:
+            faults.append(f"white must be 255 to 65535, got {self.white}")
         if self.sound and self.sound.shape != (self.channels, *self.size):
             faults.append(
                 f"recordings become inputs of shape {as_size(self.sound.shape)}, not of "

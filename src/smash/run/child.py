@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 from torch import nn
 
 from smash.config import ChildSettings, describe
@@ -35,6 +35,11 @@ _WITHOUT_EFFECT = {"validate_every", "validate_on", "keep_every"}  # settings th
 Extent = Annotated[int, Field(ge=1, lt=2**31)]
 
 
+def _read_sound(value: object) -> object:
+    """Makes the form of recordings of the values that a file holds."""
+    return TypeAdapter(SoundFormat).validate_python(value) if isinstance(value, dict) else value
+
+
 class InputFormat(Record):
     """The inputs of a network.
 
@@ -53,7 +58,10 @@ class InputFormat(Record):
     """Whether inputs are 8-bit values divided by 255, in 0…1; otherwise they are in the units of
     the data."""
 
-    sound: Annotated[SoundFormat | None, Field(strict=False)] = None
+    white: Extent = 0xFFFF
+    """Value of a pixel of 16-bit images that counts as 255, as in the training data."""
+
+    sound: Annotated[SoundFormat | None, BeforeValidator(_read_sound)] = None
     """The form of recordings as inputs; None if inputs are no recordings."""
 
 
@@ -185,7 +193,11 @@ def describe_input(data: Data) -> InputFormat:
     """Describes the inputs of networks that are trained on data."""
     scaled = data.train.stored.dtype == torch.uint8
     return InputFormat(
-        channels=data.task.channels, size=list(data.task.size), scaled=scaled, sound=data.sound
+        channels=data.task.channels,
+        size=list(data.task.size),
+        scaled=scaled,
+        white=data.white,
+        sound=data.sound,
     )
 
 

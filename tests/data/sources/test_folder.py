@@ -1,15 +1,28 @@
 import re
+import sys
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from smash.config import LoadSettings
-from smash.data import Augmentation, load_data
+from smash.data import Augmentation, check_data, load_data
 from smash.data.sources.folder import read_folder
-from smash.errors import DataError
+from smash.data.sources.images import read_image
+from smash.errors import DataError, MissingExtraError
 
 FULL = {f"{s}/{c}": n for s, n in (("train", 3), ("val", 1), ("test", 2)) for c in ("cat", "dog")}
+
+
+def deep_images(folder, highest):
+    """Images of 16 bits in two classes, each of one grey, evenly up to the highest value."""
+    for number in range(24):
+        value = round(highest * (number + 1) / 24)
+        path = folder / "deep" / "ab"[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), value, dtype=np.uint16)).save(path)
+    return folder / "deep"
 
 
 def test_load_data_of_class_folders_cuts_three_splits(make_folder):
@@ -60,6 +73,76 @@ def test_load_data_with_other_entries_ignores_them(make_folder):
 def test_load_data_of_grey_images_has_one_channel(make_folder):
     data = load_data(make_folder({"a": 3, "b": 3}, colour=False))
     assert data.task.channels == 1
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"), [(4095, 4095), (3000, 4095), (1023, 1023), (200, 255), (65535, 65535)]
+)
+def test_load_data_of_16_bits_has_one_scale_for_all(tmp_path, highest, white):
+    folder = deep_images(tmp_path, highest)
+    data = load_data(folder)
+    assert data.white == white
+    assert f"are divided by {white:,}, one scale for the whole data set" in " ".join(data.notes)
+    found = torch.cat([split.images for split in data.splits.values()]).flatten(1).max(1).values
+    expected = np.linspace(highest / 24, highest, 24) * 255 / white
+    assert sorted(found.tolist()) == pytest.approx(expected.tolist(), abs=0.51 + 255 / white)
+    assert load_data(folder).white == white  # from the cache
+    assert not [line for line in check_data(folder).warnings if "the same example" in line]
+
+
+def test_load_data_of_8_bits_beside_16_keeps_its_values(tmp_path):
+    folder = deep_images(tmp_path, 4095)
+    for path in list(folder.rglob("*.png"))[::2]:
+        Image.new("L", (8, 8), 77).save(path)
+    found = torch.cat([split.images for split in load_data(folder).splits.values()])
+    assert (found == 77).flatten(1).all(1).sum() == 12
+
+
+@pytest.mark.parametrize("highest", [1023, 4095])
+def test_predict_scales_16_bits_as_the_training_data(tmp_path, highest):
+    folder = deep_images(tmp_path, highest)
+    data = load_data(folder)
+    trained = torch.cat([split.images for split in data.splits.values()])
+    read = [read_image(path, 1, (8, 8), data.white) for path in folder.rglob("*.png")]
+    assert sorted(image.sum() for image in trained) == sorted(image.sum() for image in read)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tiff", ".webp"])
+def test_load_data_of_several_frames_takes_the_first_and_says_so(make_folder, suffix):
+    root = make_folder({"a": 3, "b": 3}, colour=False)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black", "red")]
+    frames[0].save(root / "a" / f"moving{suffix}", save_all=True, append_images=frames[1:])
+    data = load_data(root)
+    assert "1 images have several frames, and the first one counts" in data.notes
+    found = torch.cat([split.images for split in data.splits.values()]).flatten(1).min(1).values
+    assert (found >= 250).sum() == 1
+
+
+def test_load_data_of_avif_is_read_or_says_what_it_needs(make_folder):
+    root = make_folder({"a": 3, "b": 3})
+    if features.check("avif"):
+        Image.new("RGB", (8, 8), "white").save(root / "a" / "x.avif")
+        assert sum(map(len, load_data(root).splits.values())) == 7
+    else:
+        (root / "a" / "x.avif").write_bytes(b"")
+        with pytest.raises(MissingExtraError, match="upgrade pillow"):
+            load_data(root)
+
+
+def test_load_data_of_heif_without_its_package_says_what_to_install(make_folder, monkeypatch):
+    root = make_folder({"a": 3, "b": 3})
+    (root / "a" / "x.heic").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingExtraError, match=r"smash-nas\[heif\]"):
+        load_data(root)
+
+
+def test_load_data_of_heif_is_read(make_folder):
+    heif = pytest.importorskip("pillow_heif")
+    root = make_folder({"a": 3, "b": 3})
+    heif.register_heif_opener()
+    Image.new("RGB", (8, 8), "white").save(root / "a" / "x.heic")
+    assert sum(map(len, load_data(root).splits.values())) == 7
 
 
 def test_load_data_with_image_size_resizes(make_folder):

@@ -291,13 +291,13 @@ def test_read_images_of_large_images_decodes_one_at_a_time(tmp_path, monkeypatch
         Image.fromarray(np.full((600, 600), number, np.uint8)).save(tmp_path / f"{number}.png")
     active, most = 0, {}
 
-    def counting(image):
+    def counting(image, *white):
         nonlocal active
         active += 1
         most[limit] = max(most.get(limit, 0), active)
         time.sleep(0.05)
         active -= 1
-        return rgb(image)
+        return rgb(image, *white)
 
     monkeypatch.setattr(smash.data.sources.images, "rgb", counting)
     for limit in (600 * 600, 600 * 600 - 1):

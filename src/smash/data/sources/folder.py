@@ -206,7 +206,7 @@ def _read_images(root: Path, found: Listing, settings: LoadSettings) -> Source:
             for _ in decode().chunks():
                 pass
         else:
-            pixels, image_notes = cache.images(decode)
+            pixels, white, image_notes = cache.images(decode)
     if faults:
         raise DataError(*faults)
     groups = None if found.groups is None else number_groups(found.groups)
@@ -217,6 +217,7 @@ def _read_images(root: Path, found: Listing, settings: LoadSettings) -> Source:
         augmented=True,
         notes=(*found.notes, *image_notes),
         facts=cache,
+        white=white,
     )
 
 

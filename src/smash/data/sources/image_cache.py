@@ -30,7 +30,7 @@ from smash.errors import DataError
 from smash.io.files import remove_abandoned
 
 VARIABLE = "SMASH_CACHE"
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 2**24
 
 
@@ -62,7 +62,7 @@ class ImageCache:
         self._name = _digest([str(root.resolve()), self._options])[:32]
         self._entry: dict[str, Any] | None = None
 
-    def images(self, decode: Callable[[], Decoder]) -> tuple[Tensor, tuple[str, ...]]:
+    def images(self, decode: Callable[[], Decoder]) -> tuple[Tensor, int, tuple[str, ...]]:
         """Reads the images from the entry, or decodes them and makes the entry.
 
         Args:
@@ -70,7 +70,7 @@ class ImageCache:
 
         Returns:
             Images of shape ``(n, channels, height, width)``, uint8, which must not be written to;
-            and notes on decisions.
+            the value of 16-bit pixels that is white; and notes on decisions.
 
         Raises:
             DataError: Images cannot be used, or changed while they were read.
@@ -86,10 +86,10 @@ class ImageCache:
         except OSError as error:
             decoder = decoder or decode()
             note = f"decoded images are not cached: {error.strerror or error} (see {VARIABLE})"
-            return decoder.in_memory(), (*decoder.notes, note)
+            return decoder.in_memory(), decoder.white, (*decoder.notes, note)
         if images is None or self._entry is None:
             raise DataError(f"{cache_folder()} changed while images were read: read them again")
-        return images, tuple(self._entry["notes"])
+        return images, int(self._entry["white"]), tuple(self._entry["notes"])
 
     def recall(self, name: str) -> Any:
         """Returns the fact about the images under a name, or None."""
@@ -157,8 +157,16 @@ class ImageCache:
                 channels = 1
             if self._key() != key:
                 raise DataError(f"{self._root} changed while it was read: read it again")
-        entry = {"key": key, "shape": [n, channels, *size], "crc32": crc, "notes": decoder.notes}
-        self._write_entry({**entry, "facts": {}})
+        self._write_entry(
+            {
+                "key": key,
+                "shape": [n, channels, *size],
+                "crc32": crc,
+                "white": decoder.white,
+                "notes": decoder.notes,
+                "facts": {},
+            }
+        )
 
     def _write_entry(self, entry: Mapping[str, Any]) -> None:
         with _replacing(self._path(".json")) as file:

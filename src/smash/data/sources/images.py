@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from statistics import median_low
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -19,19 +19,26 @@ from typing import NamedTuple, ParamSpec, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 from torch import Tensor
 
 from smash.data.dataset import MIN_SIDE
-from smash.errors import DataError, Unusable, describe_unusable
+from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable
 from smash.io.text import as_size
 from smash.runtime.memory import main_memory
 
-IMAGE_EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_HEIF = frozenset({".heic", ".heif"})
+_AVIF = frozenset({".avif"})
+IMAGE_EXTENSIONS = (
+    _HEIF
+    | _AVIF
+    | {*(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")}
 )
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """The only formats that Pillow may recognise, because it opens some others with other programs."""
+
+WHITE = 0xFFFF
+"""Value of 16-bit pixels that is white, unless a data set says otherwise."""
 
 MAX_SIDE = 4096
 """The longest side that images are resized to, in pixels."""
@@ -73,19 +80,46 @@ class Picture(NamedTuple):
 
 
 def picture_file(path: Path) -> Picture:
-    """Makes a picture of an image file."""
+    """Makes a picture of an image file.
+
+    Raises:
+        MissingExtraError: A package that reads such a file is not installed.
+    """
+    suffix = path.suffix.lower()
+    formats: tuple[str, ...] = FORMATS
+    if suffix in _HEIF:
+        formats += (_register_heif(path),)
+    elif suffix in _AVIF:
+        if not features.check("avif"):
+            raise MissingExtraError(
+                f"{path} is AVIF, which this Pillow does not read: pip install --upgrade pillow"
+            )
+        formats += ("AVIF",)
     return Picture(
-        str(path), partial(Image.open, path, formats=FORMATS), lambda: path.stat().st_size
+        str(path), partial(Image.open, path, formats=formats), lambda: path.stat().st_size
     )
 
 
-def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
+def _register_heif(path: Path) -> str:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise MissingExtraError(
+            f"{path} is HEIF, and reading it needs the package 'pillow-heif', which is not "
+            "installed: pip install 'smash-nas[heif]'"
+        ) from None
+    pillow_heif.register_heif_opener()
+    return "HEIF"
+
+
+def read_image(path: Path, channels: int, size: tuple[int, int], white: int = WHITE) -> Tensor:
     """Decodes an image file for a network.
 
     Args:
         path: The file.
         channels: 1 for grey, 3 for red, green and blue.
         size: Height and width in pixels; an image of another size is resized as by `Decoder`.
+        white: Value of 16-bit pixels that is white.
 
     Returns:
         Shape ``(channels, *size)``, uint8.
@@ -95,7 +129,7 @@ def read_image(path: Path, channels: int, size: tuple[int, int]) -> Tensor:
     """
     pixels = np.zeros((channels, *size), np.uint8)
     with _strict():
-        outcome = _attempt(_decode)(picture_file(path), pixels)
+        outcome = _attempt(_decode)(picture_file(path), pixels, white)
     if isinstance(outcome, Unusable):
         raise DataError(*describe_unusable([outcome]))
     return torch.from_numpy(pixels)
@@ -109,12 +143,16 @@ class ImageInfo(NamedTuple):
         mode: Pillow's name for its kind of pixels.
         file_size: Size of its file in bytes; None for an image in memory.
         digest: Hash of its pixels; empty where these were not decoded.
+        highest: Largest value of its pixels if they have 16 bits, else 0.
+        animated: Whether it has several frames or pages.
     """
 
     size: tuple[int, int]
     mode: str
     file_size: int | None
     digest: bytes = b""
+    highest: int = 0
+    animated: bool = False
 
 
 def examine(pictures: Iterable[Picture]) -> Iterator[ImageInfo | Unusable]:
@@ -141,6 +179,7 @@ class Decoder:
     Attributes:
         shape: Shape of all images, ``(n, channels, height, width)``.
         grey: Whether all images decoded so far are grey, although `shape` may have 3 channels.
+        white: Value of 16-bit pixels that is white: the largest one of as many bits as they use.
 
     Raises:
         DataError: No image can be used, or they decode to far more than their files hold.
@@ -161,14 +200,21 @@ class Decoder:
         _check_expansion(usable, self.shape)
         self.grey = True
         self._transparent = 0
-        self._resizing = _describe_resizing(set(sizes), (width, height))
+        highest = max(info.highest for info in usable)
+        self.white = max(255, 2 ** highest.bit_length() - 1) if highest else WHITE
+        self._notes = [
+            *_describe_resizing(set(sizes), (width, height)),
+            *_describe_depth([info for info in usable if info.highest], self.white),
+        ]
+        if animated := sum(info.animated for info in usable):
+            self._notes.append(f"{animated:,} images have several frames, and the first one counts")
         pixels = sum(width * height for width, height in sizes)
         self._in_threads = pixels >= _SMALLEST_IN_THREADS * len(sizes)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Decisions made, complete once all images are decoded."""
-        notes = list(self._resizing)
+        notes = list(self._notes)
         if self._transparent:
             notes.append(f"{self._transparent:,} images with transparency were put on white")
         if self.grey:
@@ -191,7 +237,7 @@ class Decoder:
             while some := list(islice(usable, size)):
                 pixels = np.zeros((len(some), channels, height, width), np.uint8)
                 with _strict():
-                    outcomes = list(apply(_attempt(_decode), some, pixels))
+                    outcomes = list(apply(_attempt(_decode), some, pixels, repeat(self.white)))
                 unusable += [outcome for outcome in outcomes if isinstance(outcome, Unusable)]
                 self._transparent += sum(outcome is True for outcome in outcomes)
                 self.grey = self.grey and bool((pixels == pixels[:, :1]).all())
@@ -252,6 +298,16 @@ def _describe_resizing(found: set[tuple[int, int]], size: tuple[int, int]) -> li
     return [f"images resized to {as_size(size)} ({origin})"]
 
 
+def _describe_depth(infos: Sequence[ImageInfo], white: int) -> list[str]:
+    if not infos:
+        return []
+    highest = max(info.highest for info in infos)
+    return [
+        f"{len(infos):,} images of 16 bits use {white.bit_length()} of them (values up to "
+        f"{highest:,}): all are divided by {white:,}, one scale for the whole data set"
+    ]
+
+
 @contextmanager
 def _strict() -> Iterator[None]:
     """Makes an error of Pillow's warning about suspiciously large images.
@@ -294,21 +350,25 @@ def _inspect(picture: Picture, decode: bool = False) -> ImageInfo:
     """Reads the properties of an image, without decoding it unless asked or necessary."""
     file_size = picture.file_size() if picture.file_size else None
     with _upright(picture) as image:
-        size, mode, digest = image.size, image.mode, b""
+        size, mode, digest, highest = image.size, image.mode, b"", 0
         if min(size) < MIN_SIDE:
             raise ValueError(f"its sides must be at least {MIN_SIDE}, got {as_size(size)}")
+        animated = getattr(image, "n_frames", 1) > 1  # which images of one frame lack
+        deep = mode in _MODES_16_BITS
+        if deep:
+            highest = int(_deep_pixels(image).max())
         if decode:
             content = hashlib.blake2b(repr(size).encode(), digest_size=16)
-            content.update(rgb(image).tobytes())
+            content.update(_deep_pixels(image).tobytes() if deep else rgb(image).tobytes())
             digest = content.digest()
-    return ImageInfo(size, mode, file_size, digest)
+    return ImageInfo(size, mode, file_size, digest, highest, animated)
 
 
-def _decode(picture: Picture, pixels: Pixels) -> bool:
+def _decode(picture: Picture, pixels: Pixels, white: int) -> bool:
     """Decodes an image into `pixels`, C×H×W, and says whether it was transparent."""
     with _upright(picture) as image:
         transparent = image.has_transparency_data
-        image = rgb(image)
+        image = rgb(image, white)
         channels, height, width = pixels.shape
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -319,20 +379,32 @@ def _decode(picture: Picture, pixels: Pixels) -> bool:
     return transparent
 
 
-def rgb(image: Image.Image) -> Image.Image:
+def _deep_pixels(image: Image.Image) -> NDArray[np.int32]:
+    """Reads pixels of 16 bits, height×width.
+
+    Raises:
+        ValueError: They have more.
+    """
+    grey = np.asarray(image).astype(np.int32)
+    if grey.min() < 0 or grey.max() > WHITE:
+        raise ValueError(f"its values must fit 16 bits, got {grey.min()}...{grey.max()}")
+    return grey
+
+
+def rgb(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Converts an image to 8 bits of red, green and blue, with white behind transparency.
+
+    Args:
+        image: The image.
+        white: Value of 16-bit pixels that becomes 255; larger ones do too.
 
     Raises:
         ValueError: The range of its pixels is not known.
     """
     if image.mode in _MODES_16_BITS:
-        grey = np.asarray(image).astype(np.int32)
-        if grey.min() < 0 or grey.max() > 0xFFFF:
-            raise ValueError(f"its values must fit 16 bits, got {grey.min()}...{grey.max()}")
-        # 65535 is 255 · 257. Pillow's own conversion clips values above 255.
-        grey += 128
-        grey //= 257
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        # Rounded to the nearest. Pillow's own conversion clips values above 255.
+        grey = (_deep_pixels(image) * 255 + white // 2) // white
+        return Image.fromarray(grey.clip(max=255).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("its pixels are floats of unknown range; save it with 8 bits")
     if image.has_transparency_data:
@@ -340,7 +412,7 @@ def rgb(image: Image.Image) -> Image.Image:
         flat = Image.new("RGB", image.size)
         for top in range(0, height, _BAND):  # in bands, to need no copies of the whole image
             band = image.crop((0, top, width, min(top + _BAND, height))).convert("RGBA")
-            white = Image.new("RGBA", band.size, "white")
-            flat.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+            behind = Image.new("RGBA", band.size, "white")
+            flat.paste(Image.alpha_composite(behind, band).convert("RGB"), (0, top))
         return flat
     return image if image.mode == "RGB" else image.convert("RGB")

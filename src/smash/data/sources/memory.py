@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, IterableDataset
 from smash.config import LoadSettings
 from smash.data.dataset import Source
 from smash.data.sources.arrays import describe_axes, from_arrays, read_labels, to_images
-from smash.data.sources.images import Decoder, Picture
+from smash.data.sources.images import WHITE, Decoder, Picture
 from smash.data.splits import split_images
 from smash.errors import DataError, listed, shortened
 
@@ -101,18 +101,19 @@ def _read_datasets(datasets: Mapping[Any, Any], settings: LoadSettings) -> Sourc
         {name: np.asarray(own) for name, own in labels.items()},
         np.asarray([str(name) for name in named[0]]) if named else None,
     )
-    stored, notes = _stack(images, settings)
+    stored, white, notes = _stack(images, settings)
     return Source(
         classes=classes,
         splits=split_images(stored, numbers),
         flip=stored.ndim == 4,
         augmented=False,  # the data set's own transforms may have augmented them
         notes=notes,
+        white=white,
     )
 
 
-def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, tuple[str, ...]]:
-    """Makes one tensor of all images, and notes on how."""
+def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, int, tuple[str, ...]]:
+    """Makes one tensor of all images, with the value that is white, and notes on how."""
     photos = sum(isinstance(image, Image.Image) for image in images)
     if photos == len(images):
         pictures = [
@@ -120,7 +121,7 @@ def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, tuple[str
             for number, image in enumerate(images)
         ]
         decoder = Decoder(pictures, settings.image_size)
-        return decoder.in_memory(), decoder.notes
+        return decoder.in_memory(), decoder.white, decoder.notes
     if photos:
         raise DataError(
             f"images must be all PIL images or all arrays, got {photos} PIL images of "
@@ -139,4 +140,4 @@ def _stack(images: list[Any], settings: LoadSettings) -> tuple[Tensor, tuple[str
         )
     stacked = np.stack(arrays)
     stored = to_images({"data": stacked}, settings)["data"]
-    return stored, (describe_axes(stacked, stored, settings),)
+    return stored, WHITE, (describe_axes(stacked, stored, settings),)

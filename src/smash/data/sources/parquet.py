@@ -91,7 +91,7 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
             {"image_size": settings.image_size, "column": image, "splits": list(tables)},
         )
         pictures = _Pictures(list(tables.values()), image)
-        images, notes = cache.images(partial(Decoder, pictures, settings.image_size))
+        images, white, notes = cache.images(partial(Decoder, pictures, settings.image_size))
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         # pyarrow raises OSError on damaged files too, but without a number.
         if isinstance(error, DataError | InvalidValueError) or getattr(error, "errno", None):
@@ -104,6 +104,7 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
         augmented=True,
         notes=notes,
         facts=cache,
+        white=white,
     )
 
 
@@ -112,7 +113,8 @@ def _holds_images(field: Any) -> bool:
     import pyarrow as pa
 
     kind = field.type
-    return pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    tests = (pa.types.is_struct, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in tests)
 
 
 def _read_columns(path: Path) -> dict[str, Any]:

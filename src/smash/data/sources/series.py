@@ -76,7 +76,7 @@ def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
     words = [str(word) for word in table[label]]
     window = settings.window or _ROWS
     stride = settings.stride or max(1, window // 2)
-    starts = _starts([table[name] for name in borders], window, stride)
+    starts = _starts([table[name] for name in borders], len(words), window, stride)
     labelled = [start for start in starts if words[start] not in ("", "None", "nan")]
     _check_memory(len(labelled), len(channels), window)
     view = np.lib.stride_tricks.sliding_window_view(values, window, axis=0) if labelled else values
@@ -176,9 +176,8 @@ def _as_numbers(path: Path, name: str, column: Sequence[Any] | NDArray[Any]) -> 
     return np.asarray(column, dtype=np.float32)
 
 
-def _starts(borders: Sequence[Sequence[Any]], window: int, stride: int) -> list[int]:
+def _starts(borders: Sequence[Iterable[Any]], rows: int, window: int, stride: int) -> list[int]:
     """Finds the first row of each window; all rows of one have the same values in `borders`."""
-    rows = len(borders[0])
     changes = {
         row
         for column in borders
