@@ -43,7 +43,7 @@ from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
 from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import joint_score, proxy_score
-from smash.scoring.proxies import PROXY_NAMES
+from smash.scoring.proxy_names import PROXY_NAMES
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.scorer import Scorer
 from smash.spaces import make_space

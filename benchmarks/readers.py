@@ -39,10 +39,10 @@ from smash.data.sources.modelnet import MODELNET10, file_name, read_modelnet10
 from smash.data.sources.parquet import read_table as read_images
 from smash.data.sources.voxelize import voxelise
 from smash.errors import DataError
-from smash.exporting import Signature
 from smash.exporting.onnx import OnnxNetwork, write_onnx
 from smash.exporting.predict import Model, predict
 from smash.exporting.safetensors import read_safetensors, write_safetensors
+from smash.exporting.signature import Signature
 from smash.io.files import read_text
 from smash.io.measurements import MeasurementLog
 from smash.profiling.latency import Stopwatch

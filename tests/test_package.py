@@ -9,15 +9,58 @@ import pytest
 
 import smash
 
+CODE = """
+import sys
+from smash.cli.main import main
+sys.argv[0] = 'smash'
+try:
+    main()
+except SystemExit as end:
+    slow = {'torch', 'optuna', 'scipy', 'sklearn', 'torchvision', 'pandas'} & {*sys.modules}
+    print('code', end.code, *slow, file=sys.stderr)
+"""
 
-@pytest.mark.parametrize("module", ["smash", "smash.cli.main"])
-def test_imports_of_the_help_page_load_neither_torch_nor_optuna(module):
-    code = (
-        f"import sys, {module}\n"
-        "print(*{'torch', 'optuna', 'numpy', 'scipy', 'sklearn'} & {*sys.modules})"
-    )
+
+def test_import_loads_neither_torch_nor_numpy():
+    code = "import sys, smash; print(*{'torch', 'optuna', 'numpy'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("--help", 0),
+        ("show MISSING", 2),
+        ("report MISSING", 2),
+        ("data check digitz", 2),
+        ("train MISSING_FOLDER --out OUT", 2),
+        (
+            "train digits --out OUT --preset smal -o depth=x --hypernet lowrank --device gpu "
+            "--dims 9 --minutes soon",
+            2,
+        ),
+        ("train digits --out OUT --preset tiny -o depth=x", 2),
+        ("train digits --out OUT --space memory-bnk", 2),
+        ("search MISSING --strategy x --prior y --device gpu", 2),
+        ("retrain MISSING --baseline resnat-18 --device gpu", 2),
+        ("compare MISSING --families nosuch", 2),
+        ("correlate MISSING --train 5 --proxy x", 2),
+        ("predict MISSING a.png", 2),
+    ],
+)
+def test_commands_that_do_not_compute_load_nothing_slow(words, code, tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-c", CODE, *words.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert found.stderr.splitlines()[-1] == f"code {code}", found.stderr
+
+
+def test_show_needs_no_torch(finished):
+    found = subprocess.run(
+        [sys.executable, "-c", CODE, "show", str(finished)], capture_output=True, text=True
+    )
+    assert "torch" not in found.stderr.splitlines()[-1].split()
 
 
 def test_public_names_are_importable():

@@ -25,8 +25,9 @@ Names are imported on first use, so that ``import smash`` is quick.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from smash._lazy import importer
 
 if TYPE_CHECKING:
     from smash.correlation.correlate import correlate
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from smash.errors import SmashError
     from smash.estimator import SmashClassifier
     from smash.evaluation import Evaluation
-    from smash.exporting import Export, export
+    from smash.exporting.export import Export, export
     from smash.exporting.predict import Prediction, predict
     from smash.hypernet import SmashNetwork
     from smash.reporting import report
@@ -102,10 +103,12 @@ __all__ = [
 
 _HOMES = {
     "smash.run.child": ("Child", "Evaluation"),
-    "smash.data": ("Data", "check_data", "load_data"),
+    "smash.data.check": ("check_data",),
+    "smash.data.dataset": ("Data",),
+    "smash.data.load": ("load_data",),
     "smash.errors": ("SmashError",),
     "smash.estimator": ("SmashClassifier",),
-    "smash.exporting": ("Export", "export"),
+    "smash.exporting.export": ("Export", "export"),
     "smash.exporting.predict": ("Prediction", "predict"),
     "smash.reporting": ("report",),
     "smash.training.compare": ("Comparison", "compare"),
@@ -131,13 +134,7 @@ _HOMES = {
     "smash.run.trust": ("Trust",),
     "smash.hypernet": ("SmashNetwork",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'smash' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+__getattr__ = importer(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -15,14 +15,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from smash.errors import InvalidValueError, RunStateError, faults_of
 from smash.io.files import read_text
 from smash.io.records import faults_in
+from smash.runtime.names import Precision, check_device
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 PathText = Annotated[
@@ -31,6 +39,19 @@ PathText = Annotated[
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _check_device(name: str) -> str:
+    check_device(name)
+    if name not in ("auto", "cpu"):
+        from smash.runtime.device import choose_device
+
+        choose_device(name)
+    return name
+
+
+Device = Annotated[str, AfterValidator(_check_device)]
+"""A device that this machine has; torch is imported only to look for a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

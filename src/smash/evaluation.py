@@ -11,7 +11,8 @@ from pydantic import Field
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
-from smash.data import Data, Split, batches
+from smash.data import Data, Split
+from smash.data.batches import batches
 from smash.io.records import Amount, Record, Share
 
 SPLITS = {"val": "validation", "test": "TEST"}

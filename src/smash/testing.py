@@ -32,9 +32,9 @@ from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
 from smash.profiling.cost import measure_cost
 from smash.searching.strategies import Strategy
-from smash.spaces.base import MOST_READABLE, SearchSpace, corner
+from smash.spaces.base import SearchSpace, corner
 from smash.spaces.parameters import initialise, without_values
-from smash.spaces.task import Task
+from smash.spaces.task import MOST_READABLE, Task
 from smash.study.candidate import Candidate
 
 Space = SearchSpace[Any]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from smash.data import Split, batches, class_weights, epoch_order, training_batch
+from smash.data import Split, class_weights, epoch_order, training_batch
+from smash.data.batches import batches
 from tests.data.conftest import split_of_views
 
 

@@ -5,7 +5,8 @@ import torch
 
 import smash.data
 import smash.runtime.device
-from smash.data import Split, batches, load_data
+from smash.data import Split, load_data
+from smash.data.batches import batches
 from smash.runtime.device import place
 from tests.data.conftest import split_of_views
 

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from smash.errors import AlreadyExistsError, InvalidValueError, ParityError
-from smash.exporting import export
-from smash.exporting.export import _WRITERS, export_network, signature_of
+from smash.exporting.export import _WRITERS, export, export_network, signature_of
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.parity import run_isolated
 from smash.exporting.safetensors import read_safetensors

@@ -16,8 +16,8 @@ from scipy.io import wavfile
 
 from smash.data.sound_format import SoundFormat
 from smash.errors import DataError, InvalidValueError, NotFoundError
-from smash.exporting import Signature
 from smash.exporting.predict import Model, load_model, predict
+from smash.exporting.signature import Signature
 from smash.run.child import Child
 
 

@@ -7,7 +7,8 @@ import torch
 import smash
 from smash.io.measurements import MeasurementLog
 from smash.scoring.measure import measure_proxy
-from smash.scoring.proxies import PROXY_NAMES, Subject, Synflow
+from smash.scoring.proxies import Subject, Synflow
+from smash.scoring.proxy_names import PROXY_NAMES
 from smash.scoring.scorer import Scorer
 
 CPU = torch.device("cpu")

@@ -10,8 +10,10 @@ from torchvision import models
 from smash.errors import InvalidValueError
 from smash.profiling.cost import count_macs
 from smash.spaces import MemoryBankSpace, Task
-from smash.spaces.baselines import fit_baseline, full_name, make_baseline
+from smash.spaces.baseline_names import _TORCHVISION, PLAIN_NAMES, full_name
+from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
+from smash.spaces.plain import PLAIN_FAMILIES
 
 CIFAR = Task(channels=3, size=(32, 32), classes=10)
 SMALL = Task(channels=1, size=(8, 8), classes=5)
@@ -210,3 +212,13 @@ def test_make_baseline_draws_no_random_numbers():
     make_baseline("densenet121", CIFAR, "cpu")
     make_baseline("vgg11", CIFAR, "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_names_of_torchvision_are_those_of_the_package():
+    families = ("densenet", "resnet", "resnext", "vgg", "wide_resnet")
+    known = [name for name in models.list_models(models) if name.startswith(families)]
+    assert sorted(_TORCHVISION) == sorted(known)
+
+
+def test_names_of_plain_families_are_those_that_can_be_built():
+    assert (*PLAIN_FAMILIES,) == PLAIN_NAMES

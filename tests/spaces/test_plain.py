@@ -8,7 +8,8 @@ import torch
 from smash import Task
 from smash.errors import InvalidValueError
 from smash.profiling.cost import count_macs
-from smash.spaces.baselines import fit_plain_network, full_name, make_baseline
+from smash.spaces.baseline_names import full_name
+from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import PLAIN_FAMILIES, plain_families
 

@@ -11,8 +11,8 @@ import typer
 
 from smash.cli.options import JsonOption, say, settings_options
 from smash.config import LoadSettings
+from smash.data.names import check_source
 from smash.errors import InvalidValueError, unknown
-from smash.io.files import check_exists
 from smash.io.text import printable
 
 _PREPARED = ("modelnet",)
@@ -28,7 +28,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Report the content of a data set and everything that is wrong with it."""
-    check_exists(path)
+    check_source(path)
     from smash.data import check_data
 
     report = check_data(path, settings)

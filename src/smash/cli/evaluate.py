@@ -10,7 +10,7 @@ import typer
 
 from smash.cli.options import DeviceOption, JsonOption
 from smash.io.text import printable
-from smash.run.layout import check_child
+from smash.run.layout import check_child, check_split
 
 
 def evaluate(
@@ -28,6 +28,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained child on one split of its data."""
     check_child(child)
+    check_split(split)
     from smash.run.child import Child
     from smash.runtime.device import choose_device
 

@@ -12,6 +12,7 @@ import typer
 from smash.cli.options import JsonOption
 from smash.cli.tables import print_export
 from smash.errors import InvalidValueError
+from smash.exporting.formats import files_of
 from smash.run.layout import check_child
 
 
@@ -36,8 +37,10 @@ def export(
 ) -> None:
     """Export a trained child as a file that runs without its run folder, and compare the two."""
     check_child(child)
+    if to is not None:
+        files_of(to)
     limit = None if max_loss is None else _share(max_loss)
-    from smash.exporting import export as export_child
+    from smash.exporting.export import export as export_child
 
     exported = export_child(child, to, force=force, max_loss=limit)
     if as_json:

@@ -17,6 +17,7 @@ from smash.cli.options import (
 )
 from smash.cli.tables import print_child, print_export
 from smash.errors import InvalidValueError, faults_of
+from smash.exporting.formats import files_of
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import RetrainSettings, parse_ranks
 
@@ -40,6 +41,7 @@ def retrain(
     """Train a candidate, or a reference network, and evaluate it on the test split."""
     find_run(run)
     if export is not None:
+        files_of(export)
         from smash.exporting.export import check_place
 
         check_place(export)  # now, and not once it is trained
@@ -63,7 +65,7 @@ def retrain(
     child = retrain_run(opened, settings, progress=on_terminal, announce=announce)
     print_child(child)
     if export is not None:
-        from smash.exporting import export as export_child
+        from smash.exporting.export import export as export_child
 
         print_export(export_child(child, export))
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from smash.cli.options import say
 from smash.errors import NotFoundError
 from smash.io.text import printable
+from smash.run.layout import LATENCIES
 
 if TYPE_CHECKING:
-    from smash.exporting import Export
+    from smash.exporting.export import Export
     from smash.exporting.quantisation import Quantisation
     from smash.run.child import Child
     from smash.run.run import Run
@@ -103,6 +104,8 @@ def print_latencies(run: Run, study: Study) -> None:
 
 def print_stored_latencies(run: Path, study: Study) -> None:
     """Prints the times of the best candidates that a run holds; nothing if it holds none."""
+    if not (run / LATENCIES).is_file():
+        return
     from smash.profiling.latency import TIMED
     from smash.reporting.contents import latency_rows
 

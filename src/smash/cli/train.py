@@ -9,8 +9,8 @@ import typer
 
 from smash.cli.options import TensorboardOption, load, say, settings_options
 from smash.config import LoadSettings
+from smash.data.names import check_source
 from smash.errors import InvalidValueError
-from smash.io.files import check_exists
 from smash.run.layout import check_free, find_run
 from smash.run.metrics_log import check_tensorboard
 from smash.training.settings import TrainSettings
@@ -40,7 +40,7 @@ def train(
         if data is None:
             raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     if data is not None:
-        check_exists(data)
+        check_source(data)
     from smash.cli.describe import announce_resumed, announce_run
     from smash.runtime.progress import on_terminal
     from smash.training.train import train as train_network

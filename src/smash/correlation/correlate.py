@@ -35,7 +35,8 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import open_executor
 from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import NO_PRIOR, choose_prior, joint_score, proxy_score
-from smash.scoring.proxies import PROXIES, SIZE_PROXIES
+from smash.scoring.proxies import PROXIES
+from smash.scoring.proxy_names import SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
 from smash.scoring.scorer import CALIBRATION_EXAMPLES, Scorer

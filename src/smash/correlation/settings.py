@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smash.config import ChildSettings, Count, Option
+from smash.config import ChildSettings, Count, Device, Option
 from smash.errors import faults_of, unknown
 
 Half = Literal["first", "second"]
@@ -62,7 +62,7 @@ class CorrelateSettings(ChildSettings):
     init: Literal["scratch"] = "scratch"
     """Weights that training begins with: real accuracies need freshly drawn ones."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
@@ -97,10 +97,6 @@ class CorrelateSettings(ChildSettings):
             ]
         if given & {"proxies", "prior"}:
             faults += self._proxy_faults()
-        if "device" in given:
-            from smash.runtime.device import choose_device
-
-            faults += faults_of(lambda: choose_device(self.device))
         if "ray" in given:
             from smash.runtime.ray_executor import check_address
 
@@ -109,8 +105,12 @@ class CorrelateSettings(ChildSettings):
 
     def _proxy_faults(self) -> list[str]:
         from smash.scoring.priors import NO_PRIOR, check_proxy
-        from smash.scoring.proxies import PROXIES
+        from smash.scoring.proxy_names import COMPUTED_PROXIES
 
-        faults = [unknown("proxy", each, PROXIES) for each in self.proxies if each not in PROXIES]
+        faults = [
+            unknown("proxy", each, COMPUTED_PROXIES)
+            for each in self.proxies
+            if each not in COMPUTED_PROXIES
+        ]
         prior = None if self.prior == NO_PRIOR else self.prior
         return faults + faults_of(lambda: check_proxy("prior", prior))

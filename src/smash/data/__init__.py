@@ -1,12 +1,20 @@
 """Data: sources of examples, the three splits, and the way of examples to a network."""
 
-from smash.data.batches import batches, class_weights, epoch_order, training_batch
-from smash.data.check import Report, check_data
-from smash.data.dataset import Data, Split
-from smash.data.downscale import shrink
-from smash.data.load import DATASETS, load_data
-from smash.data.sources.memory import IN_MEMORY
-from smash.data.transforms import Augmentation, normalise
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smash._lazy import importer
+
+if TYPE_CHECKING:
+    from smash.data.batches import class_weights, epoch_order, training_batch
+    from smash.data.check import Report, check_data
+    from smash.data.dataset import Data, Split
+    from smash.data.downscale import shrink
+    from smash.data.load import load_data
+    from smash.data.names import DATASETS
+    from smash.data.sources.memory import IN_MEMORY
+    from smash.data.transforms import Augmentation, normalise
 
 __all__ = [
     "DATASETS",
@@ -15,7 +23,6 @@ __all__ = [
     "Data",
     "Report",
     "Split",
-    "batches",
     "check_data",
     "class_weights",
     "epoch_order",
@@ -24,3 +31,17 @@ __all__ = [
     "shrink",
     "training_batch",
 ]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "smash.data.batches": ("class_weights", "epoch_order", "training_batch"),
+        "smash.data.check": ("Report", "check_data"),
+        "smash.data.dataset": ("Data", "Split"),
+        "smash.data.downscale": ("shrink",),
+        "smash.data.load": ("load_data",),
+        "smash.data.names": ("DATASETS",),
+        "smash.data.sources.memory": ("IN_MEMORY",),
+        "smash.data.transforms": ("Augmentation", "normalise"),
+    },
+)

@@ -15,33 +15,16 @@ from smash.config import DataSettings, LoadSettings
 from smash.data.batches import batches
 from smash.data.dataset import Data, Source, Split
 from smash.data.duplicates import count_duplicates, describe_duplicates, drop_duplicates
+from smash.data.names import DATASETS, check_source, reader_of
 from smash.data.sources.arrays import read_archive
 from smash.data.sources.folder import read_folder
-from smash.data.sources.imagenet32 import read_imagenet32
 from smash.data.sources.memory import IN_MEMORY, read_memory
-from smash.data.sources.modelnet import read_modelnet10, read_modelnet40
 from smash.data.sources.parquet import is_table, read_table
 from smash.data.sources.series import SERIES_SUFFIXES, read_series
-from smash.data.sources.torchvision import read_cifar10, read_cifar100, read_digits, read_stl10
 from smash.data.splits import TEST_SEED, VAL_SEED, check_groups, cut, cut_last, describe_groups
 from smash.data.transforms import Augmentation, channel_statistics
-from smash.errors import DataError, InvalidValueError, SmashError, collecting, unknown
-from smash.io.files import check_exists
+from smash.errors import DataError, InvalidValueError, SmashError, collecting
 from smash.io.text import is_utf8, printable
-
-DATASETS: dict[str, Callable[..., Source]] = {
-    "digits": read_digits,
-    "cifar10": read_cifar10,
-    "cifar100": read_cifar100,
-    "stl10": read_stl10,
-    "imagenet32": read_imagenet32,
-    "modelnet10": read_modelnet10,
-    "modelnet40": read_modelnet40,
-}
-"""Readers of data sets by name; add your own.
-
-A reader gets the settings ``data_dir``, ``image_size`` and ``fold`` if it has such parameters.
-"""
 
 Kind = Literal["name", "folder", "archive", "table", "series", "memory"]
 
@@ -151,22 +134,17 @@ def kind_of(source: object) -> Kind:
         return "name"
     if not is_utf8(source):
         raise InvalidValueError(f"path {printable(source)} must be UTF-8: rename it")
+    check_source(source)
     if is_table(path):
         return "table"
     if path.suffix.lower() in SERIES_SUFFIXES and path.is_file():
         return "series"
-    if path.is_dir():
-        return "folder"
-    if path.exists():
-        return "archive"
-    check_exists(source)
-    fault = unknown("data set", str(source), DATASETS)
-    raise InvalidValueError(f"{fault} (or give the path of a folder or an .npz file)")
+    return "folder" if path.is_dir() else "archive"
 
 
 def _parameters(name: str, kind: Kind) -> Mapping[str, Any]:
     """Gives the parameters of the reader of a named data set."""
-    return inspect.signature(DATASETS[name]).parameters if kind == "name" else {}
+    return inspect.signature(reader_of(name)).parameters if kind == "name" else {}
 
 
 def _unsuited(name: str, kind: Kind, given: Mapping[str, Any]) -> list[str]:
@@ -183,7 +161,7 @@ def _read(source: Any, kind: Kind, settings: LoadSettings) -> Source:
     try:
         if kind == "name":
             wanted = {name: getattr(settings, name) for name in _parameters(source, kind)}
-            return DATASETS[str(source)](**wanted)
+            return reader_of(str(source))(**wanted)
         return _READERS[kind](source, settings)
     except OSError as error:
         if isinstance(error, SmashError):

@@ -6,8 +6,3 @@
 ``.safetensors``   the weights, with a description of the network in ``architecture.json`` beside it
 =================  ===============================================================================
 """
-
-from smash.exporting.export import FORMATS, Export, export
-from smash.exporting.signature import Signature
-
-__all__ = ["FORMATS", "Export", "Signature", "export"]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from smash.errors import AlreadyExistsError, InvalidValueError
+from smash.exporting.formats import INT8, files_of
 from smash.exporting.onnx import OnnxNetwork, check_packages, write_onnx
 from smash.exporting.parity import Parity, check_parity, run_isolated
 from smash.exporting.quantisation import Quantisation, compare, quantise
@@ -101,24 +102,6 @@ def export(
 def signature_of(child: Child) -> Signature:
     """Gives the signature of a trained child."""
     return Signature.from_json(child.record.model_dump_json())
-
-
-def files_of(path: Path) -> tuple[Path, ...]:
-    """Lists the files of an export, beginning with the one that was asked for.
-
-    Raises:
-        InvalidValueError: The suffix is no format.
-    """
-    others = {
-        ".onnx": (),
-        ".py": (path.with_suffix(".safetensors"),),
-        ".safetensors": (path.with_name(ARCHITECTURE),),
-    }
-    if path.suffix not in others:
-        raise InvalidValueError(
-            f"to must end in a format, {', '.join(FORMATS)}, got {str(path)!r}: add one of these"
-        )
-    return path, *others[path.suffix]
 
 
 def check_place(
@@ -238,7 +221,3 @@ _WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]
     ".py": _write_standalone,
     ".safetensors": _write_safetensors,
 }
-
-INT8 = ".int8.onnx"
-FORMATS = (".onnx", INT8, ".py", ".safetensors")
-"""Endings of exported files."""

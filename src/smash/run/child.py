@@ -24,12 +24,11 @@ from smash.evaluation import Evaluation, evaluate
 from smash.io.files import read_json, write_json
 from smash.io.records import Amount, Record
 from smash.io.tensors import load_tensors
-from smash.run.layout import ARCHITECTURE, MODEL, RESULT, check_child
+from smash.run.layout import ARCHITECTURE, MODEL, RESULT, check_child, check_split
 from smash.run.run import Run
 from smash.spaces import Task, make_space
 from smash.spaces.baselines import make_baseline
 
-_SPLITS = ("train", "val", "test")
 _WITHOUT_EFFECT = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
 
 Extent = Annotated[int, Field(ge=1, lt=2**31)]
@@ -183,8 +182,7 @@ class Child:
         Raises:
             InvalidValueError: There is no such split.
         """
-        if split not in _SPLITS:
-            raise InvalidValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+        check_split(split)
         data = self.run.data.to(device)
         return evaluate(self.model(device), getattr(data, split), data, split)
 

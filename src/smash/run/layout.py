@@ -45,6 +45,8 @@ FOUND = "trust.json"
 MEASUREMENTS = "trust.jsonl"
 PICTURE = "trust.svg"
 
+SPLITS = ("train", "val", "test")
+
 CHILDREN = "children"
 ARCHITECTURE = "architecture.json"
 MODEL = "model.safetensors"
@@ -160,6 +162,16 @@ def check_child(path: str | Path) -> None:
             f"child {path.name!r} has not finished training: repeat the 'smash retrain' "
             "command that began it"
         )
+
+
+def check_split(split: str) -> None:
+    """Checks the name of a split that a child is evaluated on.
+
+    Raises:
+        InvalidValueError: There is no such split.
+    """
+    if split not in SPLITS:
+        raise InvalidValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
 
 
 def child_path(run: Path, name: str) -> Path:

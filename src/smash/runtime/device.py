@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from smash.errors import InvalidValueError, unknown
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-DEVICES = ("auto", "cpu", "cuda", "mps")
+from smash.errors import InvalidValueError
+from smash.runtime.names import Precision, check_device
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -25,9 +22,7 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         InvalidValueError: The name is unknown, or this machine has no such device.
     """
-    kind, colon, index = name.partition(":")
-    if kind not in DEVICES:
-        raise InvalidValueError(unknown("device", name, DEVICES))
+    kind, colon, index = check_device(name).partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and index not in map(str, range(count)):
         raise InvalidValueError(

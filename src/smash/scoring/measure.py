@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from smash.data import batches
+from smash.data.batches import batches
 from smash.hypernet import SmashNetwork
 from smash.io.measurements import MeasurementLog, measurement_kind
 from smash.profiling.cost import measure_cost
@@ -20,7 +20,8 @@ from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.priors import ProxyValues
-from smash.scoring.proxies import PROXIES, SIZE_PROXIES, Subject
+from smash.scoring.proxies import PROXIES, Subject
+from smash.scoring.proxy_names import SIZE_PROXIES
 from smash.spaces.parameters import initialise
 
 _SEED = 0

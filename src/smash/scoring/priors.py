@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxies import PROXIES, PROXY_NAMES
+from smash.scoring.proxy_names import PROXY_NAMES, SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats, log_ranks
 
 DEFAULT_PRIORS = {"nas-bench-201": "generated-synflow"}
@@ -46,7 +46,12 @@ def proxy_score(name: str, values: Sequence[Sequence[float]]) -> Floats:
         Shape (n,).
     """
     columns = list(np.asarray(values, dtype=np.float64).T)
-    return PROXIES[name].join(columns) if name in PROXIES else columns[0]
+    if name in SIZE_PROXIES:
+        return np.asarray(columns[0])
+    from smash.scoring.proxies import PROXIES  # with torch, which a ranking without one needs not
+
+    joined: Floats = PROXIES[name].join(columns)
+    return joined
 
 
 def joint_score(scores: Floats, values: Sequence[Sequence[float]]) -> Floats:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +38,9 @@ def log_ranks(parts: Sequence[ArrayLike], weights: Sequence[float] | None = None
     Returns:
         Shape (n,), at most 0.
     """
-    ranks_Pn = np.stack([stats.rankdata(dense_ranks(part)) for part in parts])
+    from scipy.stats import rankdata  # slow to import
+
+    ranks_Pn = np.stack([rankdata(dense_ranks(part)) for part in parts])
     weights_P = np.asarray([1.0] * len(parts) if weights is None else weights)
     # Not a matrix product, in which equal columns may differ in their last bit.
     joined: Floats = (weights_P[:, None] * np.log(ranks_Pn / ranks_Pn.shape[1])).sum(0)

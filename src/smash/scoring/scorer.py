@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.config import Precision
 from smash.data import Data, Split, normalise
 from smash.evaluation import error_of, misses, predict
 from smash.hypernet import SmashNetwork
 from smash.hypernet.smash_network import State
 from smash.runtime.device import autocast
 from smash.runtime.memory import release_memory
+from smash.runtime.names import Precision
 from smash.runtime.rng import torch_generator
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Score
 

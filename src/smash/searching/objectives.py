@@ -7,7 +7,6 @@ from typing import Any
 
 from smash.errors import InvalidValueError, unknown
 from smash.scoring.score import RankBy
-from smash.searching import pareto
 from smash.study.candidate import Candidate
 
 QUALITY_OBJECTIVES: tuple[RankBy, ...] = ("error", "loss", "top5_error")
@@ -74,9 +73,11 @@ def pareto_front(candidates: Sequence[Candidate], objectives: Sequence[str]) -> 
         candidates: Settled candidates; those that a race dropped are left out.
         objectives: Names of the objectives.
     """
+    from smash.searching.pareto import nondominated_ranks  # with a library that names need not
+
     full = [each for each in candidates if not each.partial]
     points = [objective_values(each, objectives) for each in full]
-    ranks = pareto.nondominated_ranks(points)
+    ranks = nondominated_ranks(points)
     front = [
         (point, each) for point, each, rank in zip(points, full, ranks, strict=True) if not rank
     ]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from smash.config import Count, Option, Precision, Seed, Settings
+from smash.config import Count, Device, Option, Seed, Settings
 from smash.errors import faults_of
+from smash.runtime.names import Precision
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class SearchSettings(Settings):
     batch_size: Count = BATCH_SIZE
     """Examples that are predicted at once. Scores differ by rounding at most."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     storage: Annotated[str | None, Option(metavar="URL")] = None
@@ -181,10 +182,6 @@ class SearchSettings(Settings):
             faults += faults_of(lambda: Prefilter.parse(str(self.prefilter)))
         if self.max_latency is not None:
             faults += faults_of(lambda: self.budget)
-        if "device" in self.model_fields_set:
-            from smash.runtime.device import choose_device
-
-            faults += faults_of(lambda: choose_device(self.device))
         if self.storage is not None:
             from smash.study.postgres import parse_url
 

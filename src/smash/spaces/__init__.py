@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from smash._lazy import importer
 from smash.config import SpaceSettings
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.base import SearchSpace
-from smash.spaces.memory_bank import PRESETS, MemoryBankSpace
-from smash.spaces.mobile import MobileSpace
-from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
+from smash.spaces.memory_bank.options import PRESETS
 from smash.spaces.task import Task
-from smash.spaces.user_code import (
-    check_source,
-    find_user_space,
-    is_user_code,
-    load_space,
-    short_name,
-)
+
+if TYPE_CHECKING:
+    from smash.spaces.base import SearchSpace
+    from smash.spaces.memory_bank import MemoryBankSpace
+    from smash.spaces.mobile import MobileSpace
+    from smash.spaces.nas_bench_201 import NasBench201Space
 
 __all__ = [
     "PRESETS",
@@ -38,7 +35,10 @@ def _memory_banks(settings: SpaceSettings, dims: int) -> MemoryBankSpace:
     preset = settings.preset or "small"
     if preset not in PRESETS:
         raise InvalidValueError(unknown("preset", preset, PRESETS))
-    return MemoryBankSpace(PRESETS[preset].replaced(**settings.options, dims=dims))
+    options = PRESETS[preset].replaced(**settings.options, dims=dims)
+    from smash.spaces.memory_bank.space import MemoryBankSpace
+
+    return MemoryBankSpace(options)
 
 
 def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
@@ -47,19 +47,23 @@ def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
             f"the space {settings.name!r} has no presets, got preset {settings.preset!r}: "
             "leave it out"
         )
+    from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
+
     return NasBench201Space(NasBench201Options(**settings.options))
 
 
 def _mobile(settings: SpaceSettings, dims: int) -> MobileSpace:
+    from smash.spaces.mobile import MobileSpace
+
     return MobileSpace(settings.preset or "small", settings.options)
 
 
-Maker = Callable[[SpaceSettings, int], SearchSpace[Any]]
+Maker = Callable[[SpaceSettings, int], "SearchSpace[Any]"]
 """Makes a space from its settings and the number of spatial axes of the inputs."""
 
 SPACES: dict[str, Maker] = {
-    MemoryBankSpace.name: _memory_banks,
-    NasBench201Space.name: _cells,
+    "memory-bank": _memory_banks,
+    "nas-bench-201": _cells,
     "mobile": _mobile,
 }
 """Search spaces by name; a program that opens runs of its own space adds it here.
@@ -69,6 +73,22 @@ Commands also find spaces that installed packages declare as entry points of `GR
 
 GROUP = "smash.spaces"
 """Group of entry points; each is a `Maker` under the name of its space."""
+
+
+__getattr__ = importer(
+    __name__,
+    {
+        "smash.spaces.base": ("SearchSpace",),
+        "smash.spaces.memory_bank": ("MemoryBankSpace",),
+        "smash.spaces.mobile": ("MobileSpace",),
+        "smash.spaces.nas_bench_201": ("NasBench201Space",),
+    },
+)
+
+
+def is_user_code(name: str) -> bool:
+    """Tells whether a name is one of a function: ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``."""
+    return ":" in name
 
 
 def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
@@ -83,6 +103,8 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
     """
     maker = SPACES.get(settings.name)
     if maker is None and is_user_code(settings.name):
+        from smash.spaces.user_code import check_source, find_user_space
+
         space = find_user_space(settings.name)
         check_source(settings.name, space, settings.source)
         return space
@@ -94,6 +116,8 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
         )
     made = maker(settings, dims)
     if settings.source:
+        from smash.spaces.user_code import check_source
+
         check_source(settings.name, made, settings.source)
     return made
 
@@ -107,6 +131,8 @@ def register_space(space: SearchSpace[Any] | str) -> str:
     if isinstance(space, str):
         if not is_user_code(space):
             return space
+        from smash.spaces.user_code import load_space, short_name
+
         name, made = short_name(space), load_space(space)
     else:
         name, made = space.name, space

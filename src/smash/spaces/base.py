@@ -43,9 +43,6 @@ A = TypeVar("A")
 
 Shape = tuple[int, ...]
 
-MOST_READABLE = 2**20
-"""The largest value that a readable feature may have."""
-
 
 @dataclass(frozen=True)
 class Definition:

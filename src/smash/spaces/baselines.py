@@ -9,36 +9,21 @@ it, whose stride reduces large images to 32².
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
 
-from smash.errors import InvalidValueError, unknown
+from smash.errors import InvalidValueError
 from smash.spaces.base import Definition
+from smash.spaces.baseline_names import PLAIN, RESNET, WRN, full_name
 from smash.spaces.layers import fitting_stride
 from smash.spaces.parameters import count_parameters, without_values
-from smash.spaces.plain import PLAIN_FAMILIES, PlainNetwork
+from smash.spaces.plain import PlainNetwork
 from smash.spaces.resnet import STEM_WIDTH, ResNet, WideResNet
 from smash.spaces.task import Task
 
-ALIASES = {
-    "densenet": "densenet121",
-    "resnet": "resnet18",
-    "vgg": "vgg16_bn",
-    "wrn": "wrn-40-4",  # the network that the published budget is taken from
-}
-"""The network that the bare name of a family stands for."""
-
-FITTED = ("resnet", "wrn")
-"""Families whose members `fit_baseline` compares."""
-
-_FAMILIES = ("densenet", "resnet", "resnext", "vgg", "wide_resnet")
 _PLAIN_SOURCES = ("smash.spaces.mobile.network", "smash.spaces.plain")
-_WRN = re.compile(r"wrn-?(\d{1,6})-(\d{1,6}(?:\.\d{1,4})?)")
-_RESNET = re.compile(r"resnet-?(\d+)-(\d+)")
-_PLAIN = re.compile(rf"({'|'.join(PLAIN_FAMILIES)})-(\d{{1,4}})")
 _FITTED_DEPTH = 20
 _WIDEST = 1024
 
@@ -77,14 +62,14 @@ def define_baseline(name: str, task: Task) -> Definition | None:
     name = full_name(name)
     modules = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.resnet")
     arguments: dict[str, Any]
-    if found := _WRN.fullmatch(name):
+    if found := WRN.fullmatch(name):
         width = float(found[2])
         arguments = {"depth": int(found[1]), "width": int(width) if width.is_integer() else width}
         return Definition(modules, WideResNet, {**arguments, "task": task})
-    if found := _RESNET.fullmatch(name):
+    if found := RESNET.fullmatch(name):
         arguments = {"depth": int(found[1]), "width": int(found[2])}
         return Definition(modules, ResNet, {**arguments, "task": task})
-    if found := _PLAIN.fullmatch(name):
+    if found := PLAIN.fullmatch(name):
         arguments = {"family": found[1], "width": int(found[2]), "task": task}
         return Definition((*modules[:2], *_PLAIN_SOURCES), PlainNetwork, arguments)
     return None
@@ -138,51 +123,6 @@ def _members(family: str) -> Iterator[str]:
     else:
         yield from (f"wrn-10-{channels / STEM_WIDTH}" for channels in range(1, STEM_WIDTH))
         yield from (f"wrn-{depth}-{width}" for depth in range(10, 41, 6) for width in range(1, 13))
-
-
-def full_name(name: str) -> str:
-    """Normalises the name of a network: lower case, torchvision's spelling, no alias.
-
-    Raises:
-        InvalidValueError: The network is unknown.
-    """
-    spelling, name = name, name.lower()
-    name = ALIASES.get(name, name)
-    if found := _WRN.fullmatch(name):
-        depth, wide = int(found[1]), float(found[2])
-        if depth < 10 or (depth - 4) % 6 or not wide or STEM_WIDTH * wide % 1:
-            raise InvalidValueError(
-                f"baseline {spelling!r}: the depth of a wide ResNet must be 6n + 4, such as 16, 28 "
-                "or 40, and its width a whole number, or sixteenths such as 0.5: try wrn-16-2"
-            )
-        return f"wrn-{depth}-{int(wide) if wide.is_integer() else wide}"
-    if found := _PLAIN.fullmatch(name):
-        if not int(found[2]):
-            raise InvalidValueError(
-                f"baseline {spelling!r}: its width must be at least 1: try {found[1]}-16"
-            )
-        return f"{found[1]}-{int(found[2])}"
-    if found := _RESNET.fullmatch(name):
-        depth, width = map(int, found.groups())
-        if depth < 8 or (depth - 2) % 6 or not width:
-            raise InvalidValueError(
-                f"baseline {spelling!r}: the depth of a ResNet must be 6n + 2, such as 20, 32 or "
-                "56, and its width at least 1: try resnet-20-16"
-            )
-        return f"resnet-{depth}-{width}"
-    spellings = {known.replace("_", ""): known for known in _torchvision_names()}
-    plain = re.sub(r"[-_]", "", name)
-    if plain not in spellings:
-        examples = ["wrn-16-2", "resnet-20-16", *(f"{family}-16" for family in PLAIN_FAMILIES)]
-        known = [*ALIASES, *spellings.values(), *examples]
-        raise InvalidValueError(unknown("baseline", spelling, known))
-    return spellings[plain]
-
-
-def _torchvision_names() -> list[str]:
-    from torchvision import models  # slow to import
-
-    return [name for name in models.list_models(models) if name.startswith(_FAMILIES)]
 
 
 def _of_torchvision(name: str, task: Task) -> nn.Module:

@@ -32,10 +32,10 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.base import MOST_READABLE, Definition, SearchSpace, Shape
+from smash.spaces.base import Definition, SearchSpace, Shape
 from smash.spaces.chosen import Chosen
 from smash.spaces.parameters import without_values
-from smash.spaces.task import Task
+from smash.spaces.task import MOST_READABLE, Task
 
 Option = Any
 """A string, number, truth value, None, or a tuple of such."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_READABLE = 2**20
+"""The largest value that a readable feature of an architecture may have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

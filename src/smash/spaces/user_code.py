@@ -25,11 +25,6 @@ SPACE_VARIABLE = "SMASH_SPACE"
 """Environment variable with the space whose code may run, as ``FILE.py:FUNCTION``."""
 
 
-def is_user_code(name: str) -> bool:
-    """Tells whether a name is one of a function: ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``."""
-    return ":" in name
-
-
 def short_name(name: str) -> str:
     """Gives the name as a run folder stores it: without the directories of this machine."""
     place, _, function = name.rpartition(":")

@@ -6,14 +6,18 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
-from torch import Tensor
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from smash.io.files import parse_json
 from smash.io.records import Amount, Share
 from smash.scoring.score import Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    Tensor = Any  # pydantic would need torch, and readers of a study do not
 
 State = Literal["proposed", "running", "settled"]
 
@@ -58,8 +62,6 @@ class Candidate:
         >>> candidate.state
         'proposed'
     """
-
-    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
     id: str
     architecture: Any

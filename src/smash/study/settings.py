@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from smash.config import Precision
 from smash.io.records import Record
+from smash.runtime.names import Precision
 from smash.scoring.priors import check_proxy
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -22,12 +22,15 @@ from smash.errors import RunStateError
 from smash.io.files import named_errors
 from smash.io.records import faults_in
 from smash.run.layout import check_searched
-from smash.spaces.base import MOST_READABLE, SearchSpace
+from smash.spaces.task import MOST_READABLE
 from smash.study.candidate import Candidate, from_attributes, to_attributes
 from smash.study.journal import open_journal
 from smash.study.postgres import Server
 from smash.study.ranking import Ranked, rank
 from smash.study.settings import StudySettings
+
+if TYPE_CHECKING:
+    from smash.spaces.base import SearchSpace
 
 _NAME = "smash"
 _SETTINGS = "settings"

@@ -22,7 +22,8 @@ from smash.run.layout import RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
-from smash.spaces.baselines import FITTED, fit_baseline, full_name, make_baseline
+from smash.spaces.baseline_names import FITTED, full_name
+from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.study.candidate import Candidate
 from smash.study.study import Study

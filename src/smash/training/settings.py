@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from smash.config import (
     ChildSettings,
     Count,
+    Device,
     NotNegative,
     Option,
     Positive,
@@ -51,15 +52,16 @@ class TrainSettings(TrainingSettings):
     )
     """An option of the space that differs from the preset's, such as depth=6; repeatable."""
 
-    hypernet: Annotated[str | None, Option(default="convolutional for memory banks, else none")] = (
-        None
-    )
+    hypernet: Annotated[
+        Literal["convolutional", "low-rank", "none"] | None,
+        Option(default="convolutional for memory banks, else none"),
+    ] = None
     """Source of the weights of children: convolutional, low-rank, or none for shared weights."""
 
     seed: Seed = 0
     """Seed of everything that is drawn."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     @field_validator("space", mode="before")
@@ -77,13 +79,6 @@ class TrainSettings(TrainingSettings):
         if self.epochs is not None and self.minutes is not None:
             faults = [f"epochs ({self.epochs}) and minutes ({self.minutes:g}) exclude each other"]
         given = self.given()
-        if "device" in given:
-            faults += _device_faults(self.device)
-        if "hypernet" in given:
-            from smash.hypernet import HYPERNETS
-
-            if self.hypernet not in HYPERNETS:
-                faults.append(unknown("hypernet", str(self.hypernet), HYPERNETS))
         if given.keys() & {"space", "preset", "options"}:
             faults += self._space_faults()
         return faults
@@ -111,7 +106,7 @@ class FinalsSettings(ChildSettings):
     finals_share: NotNegative = 1.0
     """Epochs of these brief trainings together, as a share of those of the full training."""
 
-    device: str = "auto"
+    device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
@@ -127,8 +122,6 @@ class FinalsSettings(ChildSettings):
     def rules(self) -> list[str]:
         """Requires a device of this machine, and an address of a cluster."""
         faults = super().rules()
-        if "device" in self.model_fields_set:
-            faults += _device_faults(self.device)
         if self.ray is not None:
             from smash.runtime.ray_executor import check_address
 
@@ -161,7 +154,7 @@ class RetrainSettings(FinalsSettings):
         """Requires that settings of a candidate, of several and of a baseline are not mixed."""
         faults = super().rules()
         if self.baseline is not None:
-            from smash.spaces.baselines import FITTED, full_name
+            from smash.spaces.baseline_names import FITTED, full_name
 
             if self.baseline.lower() not in FITTED:
                 faults += faults_of(lambda: full_name(str(self.baseline)))
@@ -218,12 +211,12 @@ class CompareSettings(FinalsSettings):
         """Requires ranks that can be read, and known families."""
         faults = super().rules() + faults_of(lambda: self.rank_numbers)
         if self.families:
-            from smash.spaces.plain import PLAIN_FAMILIES
+            from smash.spaces.baseline_names import PLAIN_NAMES
 
             faults += [
-                unknown("family", family, PLAIN_FAMILIES)
+                unknown("family", family, PLAIN_NAMES)
                 for family in self.families
-                if family not in PLAIN_FAMILIES
+                if family not in PLAIN_NAMES
             ]
         if self.init != "scratch":
             faults.append(
@@ -249,9 +242,3 @@ def parse_ranks(text: str) -> list[int]:
             )
         found += range(int(ends[0]), int(ends[1]) + 1)
     return list(dict.fromkeys(found))
-
-
-def _device_faults(device: str) -> list[str]:
-    from smash.runtime.device import choose_device
-
-    return faults_of(lambda: choose_device(device))

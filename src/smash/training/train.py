@@ -19,8 +19,8 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.distributed import process_group
 from smash.runtime.progress import Progress, silent
-from smash.spaces import make_space
-from smash.spaces.user_code import is_user_code, source_digest
+from smash.spaces import is_user_code, make_space
+from smash.spaces.user_code import source_digest
 from smash.training.defaults import (
     DEFAULTS,
     EPOCHS,

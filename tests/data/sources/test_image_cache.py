@@ -257,7 +257,8 @@ def test_load_data_of_grey_images_in_colour_keeps_one_channel(cache, tmp_path, m
 
 LARGER_THAN_MEMORY = """
 import sys
-from smash.data import batches, epoch_order, load_data
+from smash.data import epoch_order, load_data
+from smash.data.batches import batches
 
 def anonymous():
     status = open("/proc/self/status").read()

@@ -161,7 +161,7 @@ def _check_out(out: Path, resume: bool) -> None:
 def _make_reference_run(flags: Flags) -> Run:
     """Makes or reopens a run for a reference network, without training its SMASH network."""
     from smash.run.run import Run
-    from smash.spaces.baselines import full_name
+    from smash.spaces.baseline_names import full_name
     from smash.training.train import begin
 
     full_name(flags["model"])  # refuses a wrong name before a folder is made for it
@@ -187,7 +187,7 @@ def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
     """Trains a candidate or a reference network; with ``--resume`` a finished one is reported."""
     from smash.run.child import Child, child_name
     from smash.runtime.progress import on_terminal
-    from smash.spaces.baselines import full_name
+    from smash.spaces.baseline_names import full_name
     from smash.study.study import Study
     from smash.training.retrain import retrain
     from smash.training.settings import RetrainSettings

@@ -15,15 +15,8 @@ PROXIES: Mapping[str, Proxy] = {
 }
 """Proxies that look at a child's features, weights or gradients, by name."""
 
-SIZE_PROXIES = ("params", "macs")
-"""Proxies that are counted, not computed: the larger a child, the better it is held to be."""
-
-PROXY_NAMES = (*SIZE_PROXIES, *PROXIES)
-
 __all__ = [
     "PROXIES",
-    "PROXY_NAMES",
-    "SIZE_PROXIES",
     "AzNas",
     "GeneratedSynflow",
     "Naswot",

@@ -1,0 +1,9 @@
+"""Names of the proxies, without the proxies, which import torch."""
+
+SIZE_PROXIES = ("params", "macs")
+"""Proxies that are counted, not computed: the larger a child, the better it is held to be."""
+
+COMPUTED_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")
+"""Proxies that look at a child's features, weights or gradients."""
+
+PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)
