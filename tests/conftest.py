@@ -7,12 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from filelock import FileLock
 
 import smash
 from tests.answers import Answer, call
+
+# A busy machine is no fault; and each run of the tests tries the same examples.
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 TINY: dict[str, Any] = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
 

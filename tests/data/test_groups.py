@@ -56,7 +56,7 @@ def test_cut_of_groups_of_one_class_each_takes_one_of_each_class():
     assert sorted(set(part.labels.tolist())) == sorted(set(rest.labels.tolist())) == [0, 1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_cut_of_any_groups_is_disjoint_and_complete_or_refused(data):
     n_groups = data.draw(st.integers(2, 12))

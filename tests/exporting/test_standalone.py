@@ -61,9 +61,7 @@ def assert_space_agrees(space, settings, architecture, task, folder):
 
 @settings(
     max_examples=8,
-    deadline=None,
     phases=(Phase.generate,),  # Shrinking takes longer than reading an example.
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(name=st.sampled_from(SMALL), seed=st.integers(0, 2**16))

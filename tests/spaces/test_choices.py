@@ -277,7 +277,7 @@ def functions(draw):
     return function
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(functions())
 def test_random_functions_share_every_parameter(function):
     space = space_of(function)

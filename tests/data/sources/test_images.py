@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -290,12 +291,16 @@ def test_read_images_of_large_images_decodes_one_at_a_time(tmp_path, monkeypatch
     for number in range(6):
         Image.fromarray(np.full((600, 600), number, np.uint8)).save(tmp_path / f"{number}.png")
     active, most = 0, {}
+    both = threading.Barrier(2)
 
     def counting(image, *white):
         nonlocal active
         active += 1
+        if limit == 600 * 600:  # two threads decode three images each
+            both.wait(60)
+        else:
+            time.sleep(0.02)  # for another to come in, if it may
         most[limit] = max(most.get(limit, 0), active)
-        time.sleep(0.05)
         active -= 1
         return rgb(image, *white)
 
