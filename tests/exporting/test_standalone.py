@@ -13,7 +13,7 @@ from torch import nn
 
 from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError
-from smash.exporting import Signature
+from smash.exporting.signature import Signature
 from smash.exporting.source import NetworkSource
 from smash.exporting.standalone import find_source, write_code
 from smash.exporting.tracing import trace
