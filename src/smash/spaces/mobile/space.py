@@ -9,7 +9,7 @@ from typing import Any
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.base import Definition
 from smash.spaces.choices import CHOSEN_MODULES, Choices, FunctionSpace
-from smash.spaces.chosen import Chosen
+from smash.spaces.choices.chosen import Chosen
 from smash.spaces.mobile.network import MobileNetwork, build_mobile
 from smash.spaces.task import Task
 
