@@ -72,15 +72,15 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
                     given[name] = _read(fields[name], value)
                 except InvalidValueError as error:
                     faults += error.faults
-        asked = {
+        wanted = {
             name: {field: given[field] for field in model.model_fields if field in given}
             for name, model in models.items()
         }
-        faults += faults_of(*(lambda n=n, m=m: m(**asked[n]) for n, m in models.items()))
+        faults += faults_of(*(lambda n=n, m=m: m(**wanted[n]) for n, m in models.items()))
         if faults:
             raise InvalidValueError(*dict.fromkeys(faults))
         arguments = {name: value for name, value in values.items() if name in plain}
-        command(**arguments, **{name: model(**asked[name]) for name, model in models.items()})
+        command(**arguments, **{name: model(**wanted[name]) for name, model in models.items()})
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     options = [_option(field) for field in fields.values()]

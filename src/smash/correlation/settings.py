@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smash.config import ChildSettings, Count, Device, Option
+from smash.config import ChildSettings, Count, Device, Option, RayAddress
 from smash.errors import faults_of, unknown
 
 Half = Literal["first", "second"]
@@ -17,7 +17,7 @@ FEWEST = 3
 
 
 class CorrelateSettings(ChildSettings):
-    """All that `smash.correlate` can be asked for.
+    """The settings of `smash.correlate`.
 
     Example:
         >>> CorrelateSettings(train=30, epochs=10).child.epochs
@@ -65,15 +65,9 @@ class CorrelateSettings(ChildSettings):
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
-    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    ray: RayAddress = None
     """Train on the machines of a Ray cluster: the one of this machine, a new one of this machine
     alone, or another."""
-
-    @property
-    def child(self) -> ChildSettings:
-        """The settings of the training of candidates."""
-        fields = self.model_fields_set & ChildSettings.model_fields.keys()
-        return ChildSettings(**self.model_dump(include=fields))
 
     def rules(self) -> list[str]:
         """Requires one source of real accuracies, settings that belong to it, and known names."""
@@ -97,10 +91,6 @@ class CorrelateSettings(ChildSettings):
             ]
         if given & {"proxies", "prior"}:
             faults += self._proxy_faults()
-        if "ray" in given:
-            from smash.runtime.ray_executor import check_address
-
-            faults += faults_of(lambda: check_address(self.ray))
         return faults
 
     def _proxy_faults(self) -> list[str]:

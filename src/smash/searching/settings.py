@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from smash.config import Count, Device, Option, Seed, Settings
+from smash.config import Count, Device, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
 from smash.runtime.names import Precision
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
@@ -24,7 +24,7 @@ _FREE = {*_PERTURBING, "batch_size", "device", "storage", "ray"}  # may change w
 
 
 class SearchSettings(Settings):
-    """All that `smash.search` can be asked for.
+    """The settings of `smash.search`.
 
     Example:
         >>> settings = SearchSettings(random=200, max_params=30_000)
@@ -48,9 +48,9 @@ class SearchSettings(Settings):
     """Candidates of evolution."""
 
     strategy: StrategyName = "perturbation"
-    """How mutations are proposed. The gradient strategy draws several and takes the one that the
-    gradient of the loss with respect to the encoding favours; evolution is regularised evolution,
-    and nsga2 evolves for several objectives."""
+    """Strategy that proposes mutations. The gradient strategy draws several and takes the one that
+    the gradient of the loss with respect to the encoding favours; evolution is regularised
+    evolution, and nsga2 evolves for several objectives."""
 
     objectives: Annotated[tuple[str, ...], Option(metavar="NAME,NAME,...")] = ()
     """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs or
@@ -111,7 +111,7 @@ class SearchSettings(Settings):
     at once, in this run folder or in copies of it under the same name. The run remembers the
     server. Passwords belong in ~/.pgpass or PGPASSWORD."""
 
-    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    ray: RayAddress = None
     """Score on the machines of a Ray cluster: the one of this machine, a new one of this machine
     alone, or another. With the same number of threads, results are the same."""
 
@@ -186,10 +186,6 @@ class SearchSettings(Settings):
             from smash.study.postgres import parse_url
 
             faults += faults_of(lambda: parse_url(str(self.storage)))
-        if self.ray is not None:
-            from smash.runtime.ray_executor import check_address
-
-            faults += faults_of(lambda: check_address(self.ray))
         return faults
 
     def _strategy_faults(self) -> list[str]:

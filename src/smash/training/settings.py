@@ -1,4 +1,4 @@
-"""The settings of `smash.train` and `smash.retrain`."""
+"""The settings of the verbs that train: train, retrain and compare."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from smash.config import (
     NotNegative,
     Option,
     Positive,
+    RayAddress,
     Seed,
     SpaceSettings,
     TrainingSettings,
@@ -24,7 +25,7 @@ from smash.training.defaults import SUITABLE
 
 
 class TrainSettings(TrainingSettings):
-    """All that `smash.train` can be asked for.
+    """The settings of `smash.train`.
 
     Example:
         >>> settings = TrainSettings(epochs=20, preset="tiny", options={"depth": 2})
@@ -97,7 +98,7 @@ class TrainSettings(TrainingSettings):
 
 
 class FinalsSettings(ChildSettings):
-    """How children are trained, and which of the ranking is the winner."""
+    """Settings of the training of children, and of the choice of the winner."""
 
     finalists: Annotated[Count | None, Option(default="up to 16, as finals_share allows")] = None
     """Train this many of the best-ranked briefly, the better half for twice as long, and so on
@@ -109,28 +110,13 @@ class FinalsSettings(ChildSettings):
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
-    ray: Annotated[str | None, Option(metavar="auto|local|HOST:PORT")] = None
+    ray: RayAddress = None
     """Train several children on the machines of a Ray cluster: the one of this machine, a new one
     of this machine alone, or another."""
 
-    @property
-    def child(self) -> ChildSettings:
-        """The settings of each training."""
-        fields = self.model_fields_set & ChildSettings.model_fields.keys()
-        return ChildSettings(**self.model_dump(include=fields))
-
-    def rules(self) -> list[str]:
-        """Requires a device of this machine, and an address of a cluster."""
-        faults = super().rules()
-        if self.ray is not None:
-            from smash.runtime.ray_executor import check_address
-
-            faults += faults_of(lambda: check_address(self.ray))
-        return faults
-
 
 class RetrainSettings(FinalsSettings):
-    """All that `smash.retrain` can be asked for.
+    """The settings of `smash.retrain`.
 
     Example:
         >>> RetrainSettings(rank=2, epochs=50).child.epochs
@@ -179,7 +165,7 @@ class RetrainSettings(FinalsSettings):
 
 
 class CompareSettings(FinalsSettings):
-    """All that `smash.compare` can be asked for.
+    """The settings of `smash.compare`.
 
     Example:
         >>> CompareSettings(ranks="0-1", seeds=2).rank_numbers
@@ -193,7 +179,7 @@ class CompareSettings(FinalsSettings):
     """Train the candidate in the middle of the ranking too."""
 
     random: Annotated[int, Field(ge=0)] = 2
-    """How many candidates that were drawn at random are trained too."""
+    """Number of randomly drawn candidates to train too."""
 
     families: tuple[str, ...] = ()
     """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception; all that

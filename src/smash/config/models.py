@@ -1,34 +1,14 @@
-"""Settings: frozen models that are checked when they are made, and read and written as TOML.
-
-One model for each verb holds all that the verb can be asked for. The docstring under a field is the
-help of its option on the command line and its row in the documentation's table of settings.
-"""
+"""The settings of data, spaces, trainings and runs, which several verbs share."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-import types
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from smash.errors import InvalidValueError, RunStateError, faults_of
-from smash.io.files import read_text
-from smash.io.records import faults_in
+from smash.config.settings import Option, Settings
 from smash.runtime.names import Precision, check_device
 
 Count = Annotated[int, Field(ge=1)]
@@ -50,141 +30,30 @@ def _check_device(name: str) -> str:
     return name
 
 
+def _check_address(address: str) -> str:
+    from smash.runtime.ray_executor import check_address
+
+    check_address(address)
+    return address
+
+
 Device = Annotated[str, AfterValidator(_check_device)]
 """A device that this machine has; torch is imported only to look for a GPU."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """Says how a field is shown where its name, type and default alone do not say it.
-
-    Attributes:
-        flags: Flags of its option, instead of ``--field-name``.
-        metavar: Placeholder of its value in the help.
-        default: Words for a default that depends on other settings.
-    """
-
-    flags: tuple[str, ...] = ()
-    metavar: str = ""
-    default: str = ""
-
-
-class Settings(BaseModel):
-    """A group of settings; wrong values raise `InvalidValueError` with all faults at once.
-
-    Example:
-        >>> class Walk(Settings):
-        ...     steps: Count = 10
-        ...
-        ...     seed: Seed = 0
-        >>> Walk(steps=3).replaced(seed=1).given()
-        {'steps': 3, 'seed': 1}
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True
-    )
-
-    def __init__(self, /, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-            faults = faults_in(error, type(self))
-            rest = {name: value for name, value in values.items() if name not in wrong}
-            if wrong and not any(each.is_required() for each in self._fields(wrong)):
-                faults += faults_of(lambda: type(self)(**rest))  # the rules among valid fields
-            raise InvalidValueError(*faults) from None
-
-    @classmethod
-    def _fields(cls, names: Iterable[str | int]) -> list[FieldInfo]:
-        return [cls.model_fields[str(name)] for name in names if name in cls.model_fields]
-
-    def rules(self) -> list[str]:
-        """Returns the faults that only the values together, or a registry, can tell."""
-        return []
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        faults = self.rules()
-        if faults:
-            raise InvalidValueError(*faults)
-        return self
-
-    def replaced(self, /, **changes: Any) -> Self:
-        """Copies the settings with some values changed; the copy is checked like any other."""
-        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
-
-    @classmethod
-    def merged(cls, settings: Self | None, changes: Mapping[str, Any]) -> Self:
-        """Combines the two ways of asking: a settings object, and keyword arguments.
-
-        Args:
-            settings: The settings; the defaults if None.
-            changes: Fields that replace those of `settings`.
-
-        Raises:
-            InvalidValueError: `settings` is something else, or values are wrong.
-        """
-        if settings is None:
-            return cls(**changes)
-        if not isinstance(settings, cls):
-            raise InvalidValueError(
-                f"settings must be {cls.__name__}, got {settings!r:.200}: pass single settings by "
-                "keyword"
-            )
-        return settings.replaced(**changes) if changes else settings
-
-    def given(self) -> dict[str, Any]:
-        """Returns the values that were set explicitly; None counts as not set."""
-        return self.model_dump(exclude_unset=True, exclude_none=True)
-
-    def to_toml(self) -> str:
-        """Formats the settings as TOML; values of None are left out."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-
-    @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Reads what `to_toml` wrote.
-
-        Raises:
-            RunStateError: The file is not TOML or holds other settings.
-        """
-        try:
-            return cls(**tomllib.loads(read_text(path)))
-        except (ValueError, RecursionError, InvalidValueError) as error:
-            lines = str(error).splitlines()
-            raise RunStateError(*(f"{path} is damaged: {line}" for line in lines)) from None
-
-
-def refuse_changes(
-    before: Mapping[str, Any], now: Mapping[str, Any], *, since: str, mend: str
-) -> None:
-    """Refuses to continue work with settings other than those that it began with.
-
-    Args:
-        before: The settings that the work began with.
-        now: The settings that are asked for now.
-        since: The event that fixed the settings, as in "run 'x' was made".
-        mend: Tells the user what to do.
-
-    Raises:
-        RunStateError: A setting differs.
-    """
-    faults = [
-        f"{name} was {before.get(name)} when {since}, got {value}: {mend}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    if faults:
-        raise RunStateError(*faults)
-
+RayAddress = Annotated[
+    Annotated[str, AfterValidator(_check_address)] | None, Option(metavar="auto|local|HOST:PORT")
+]
 
 _MOST_SET_APART = 0.9
 
 
 class LoadSettings(Settings):
-    """How data is read and cut into splits."""
+    """Settings for reading data and cutting it into splits.
+
+    Example:
+        >>> LoadSettings(val_fraction=0.2, dims=2).given()
+        {'dims': 2, 'val_fraction': 0.2}
+    """
 
     image_size: Annotated[
         int | None, Field(ge=4, le=4096), Option(default="the common size, or at most 64")
@@ -269,7 +138,7 @@ class LoadSettings(Settings):
 
 
 class DataSettings(LoadSettings):
-    """Which data, and how it is read and cut."""
+    """Settings that identify the data of a run, and those that read it."""
 
     source: str
     """A registered name, or the path of a folder or a file."""
@@ -282,7 +151,7 @@ class DataSettings(LoadSettings):
 
 
 class SpaceSettings(Settings):
-    """Which search space."""
+    """Settings that define a search space."""
 
     name: str = "memory-bank"
     """Name of the space."""
@@ -290,7 +159,7 @@ class SpaceSettings(Settings):
     preset: str | None = None
     """Name of a preset of its options, where the space has presets."""
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     """Options that differ from the preset's."""
 
     source: str = ""
@@ -298,7 +167,12 @@ class SpaceSettings(Settings):
 
 
 class LoopSettings(Settings):
-    """The settings that all trainings share. Learning rates and decay are per step, as torch's."""
+    """The settings that all trainings share. Learning rates and decay are per step, as torch's.
+
+    Example:
+        >>> LoopSettings(learning_rate=0.1).batch_size
+        50
+    """
 
     batch_size: Annotated[int, Field(ge=2)] = 50
     """Examples per step."""
@@ -332,7 +206,7 @@ _BY_SPACE = Option(default="depends on the space")
 
 
 class TrainingSettings(LoopSettings):
-    """How a SMASH network is trained."""
+    """Settings of the training of a SMASH network."""
 
     batch_size: Annotated[int, Field(ge=2), Option(default="50; 32 for nas-bench-201")] = 50
     """Examples per step, in each process."""
@@ -384,7 +258,7 @@ class TrainingSettings(LoopSettings):
 
 
 class TrainingPlan(TrainingSettings):
-    """How the SMASH network of a run is trained, with its length fixed."""
+    """Training settings of a run, with its length fixed."""
 
     steps: Count
     """Training steps in all."""
@@ -415,17 +289,23 @@ class RunSettings(Settings):
     """Source of the weights of children."""
 
     data: DataSettings
-    """Which data."""
+    """The data."""
 
     space: SpaceSettings
-    """Which search space."""
+    """The search space."""
 
     training: TrainingPlan
-    """How the SMASH network is trained."""
+    """The training of the SMASH network."""
 
 
 class ChildSettings(LoopSettings):
-    """How a child network is trained; the defaults are the published recipe."""
+    """Settings of the training of a child network; the defaults are the published recipe.
+
+    Example:
+        >>> ChildSettings(patience=3, validate_every=0)
+        Traceback (most recent call last):
+        smash.errors.InvalidValueError: patience 3 needs validations, ...
+    """
 
     init: Literal["scratch", "generated"] = "scratch"
     """Initial weights: drawn anew, or generated by the SMASH network."""
@@ -450,6 +330,12 @@ class ChildSettings(LoopSettings):
     seed: Seed = 0
     """Seed of weights, order and augmentation."""
 
+    @property
+    def child(self) -> ChildSettings:
+        """The settings of the training alone, without those that a subclass adds."""
+        fields = self.model_fields_set & ChildSettings.model_fields.keys()
+        return ChildSettings(**self.model_dump(include=fields))
+
     def rules(self) -> list[str]:
         """Requires validations, and not on the test split, for stopping early."""
         faults = []
@@ -464,92 +350,3 @@ class ChildSettings(LoopSettings):
                 "'test': validate on val, or leave patience out"
             )
         return faults
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldDescription:
-    """One setting, as the command line and the documentation show it.
-
-    Attributes:
-        name: Name of the field.
-        kind: The Python type of its value, or of each of its values: bool, int, float, str or
-            dict.
-        many: Whether it takes several values.
-        choices: The values that are allowed, where there are few.
-        type: Its type in words, such as ``int ≥ 1`` or ``adam | sgd``.
-        default: Its default in words; empty if there is none.
-        help: The docstring under it.
-        option: How the command line spells it.
-    """
-
-    name: str
-    kind: type
-    many: bool
-    choices: tuple[str, ...]
-    type: str
-    default: str
-    help: str
-    option: Option
-
-
-def describe(settings: type[Settings]) -> list[FieldDescription]:
-    """Describes the fields of a settings model, inherited ones last.
-
-    Example:
-        >>> [field.name for field in describe(DataSettings)][:3]
-        ['source', 'fingerprint', 'duplicates']
-    """
-    own = [name for name in settings.__annotations__ if name in settings.model_fields]
-    fields = dict.fromkeys([*own, *settings.model_fields])
-    return [_describe(name, settings.model_fields[name]) for name in fields]
-
-
-_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"))
-
-
-def _describe(name: str, field: FieldInfo) -> FieldDescription:
-    option = next((each for each in field.metadata if isinstance(each, Option)), Option())
-    kind, bounds = _unwrap(field.annotation)
-    many = get_origin(kind) in (tuple, list)
-    if many:
-        kind, more = _unwrap(get_args(kind)[0])
-        bounds += more
-    choices: tuple[str, ...] = ()
-    if get_origin(kind) is Literal:
-        choices, kind = get_args(kind), str
-    kind = get_origin(kind) or kind
-    words = " | ".join(choices) or kind.__name__
-    for each in (*field.metadata, *bounds):
-        found = [f" {sign} {getattr(each, of)}" for of, sign in _BOUNDS if hasattr(each, of)]
-        words += "".join(found)
-    return FieldDescription(
-        name=name,
-        kind=kind,
-        many=many,
-        choices=choices,
-        type=words,
-        default=option.default or _default_words(field),
-        help=re.sub(r"\s+", " ", field.description or ""),
-        option=option,
-    )
-
-
-def _unwrap(annotation: Any) -> tuple[Any, list[Any]]:
-    """Takes the type out of ``X | None`` and ``Annotated[X, …]``, and gives the annotations too."""
-    if get_origin(annotation) is Annotated:
-        inner, metadata = _unwrap(annotation.__origin__)
-        for each in annotation.__metadata__:
-            metadata += each.metadata if isinstance(each, FieldInfo) else [each]
-        return inner, metadata
-    if get_origin(annotation) in (Union, types.UnionType):
-        inner = [each for each in get_args(annotation) if each is not types.NoneType]
-        return _unwrap(inner[0]) if len(inner) == 1 else (str, [])
-    return annotation, []
-
-
-def _default_words(field: FieldInfo) -> str:
-    if field.is_required() or field.default in (None, (), {}):
-        return ""
-    if isinstance(field.default, bool):
-        return str(field.default).lower()
-    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

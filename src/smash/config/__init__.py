@@ -1,0 +1,50 @@
+"""Settings: one frozen model for each verb holds all that the verb can be asked for.
+
+The docstring under a field is the help of its option on the command line and its row in the
+documentation's table of settings.
+"""
+
+from smash.config.description import FieldDescription, describe
+from smash.config.models import (
+    ChildSettings,
+    Count,
+    DataSettings,
+    Device,
+    Fraction,
+    LoadSettings,
+    LoopSettings,
+    NotNegative,
+    PathText,
+    Positive,
+    RayAddress,
+    RunSettings,
+    Seed,
+    SpaceSettings,
+    TrainingPlan,
+    TrainingSettings,
+)
+from smash.config.settings import Option, Settings, refuse_changes
+
+__all__ = [
+    "ChildSettings",
+    "Count",
+    "DataSettings",
+    "Device",
+    "FieldDescription",
+    "Fraction",
+    "LoadSettings",
+    "LoopSettings",
+    "NotNegative",
+    "Option",
+    "PathText",
+    "Positive",
+    "RayAddress",
+    "RunSettings",
+    "Seed",
+    "Settings",
+    "SpaceSettings",
+    "TrainingPlan",
+    "TrainingSettings",
+    "describe",
+    "refuse_changes",
+]
