@@ -41,9 +41,9 @@ from smash.io.measurements import MeasurementLog
 from smash.run.layout import MEASUREMENTS
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
-from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import joint_score, proxy_score
 from smash.scoring.proxy_names import PROXY_NAMES
+from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.scorer import Scorer
 from smash.spaces import make_space

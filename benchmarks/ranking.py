@@ -38,8 +38,8 @@ from smash.run.layout import MEASUREMENTS
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import on_terminal
-from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import joint_score
+from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import log_ranks
 from smash.scoring.scorer import Scorer
 

@@ -59,7 +59,7 @@ from smash.run.layout import (
     find_run,
 )
 from smash.run.metrics_log import MetricsLog
-from smash.scoring.measure import measure_proxy
+from smash.scoring.proxy_values import measure_proxy
 from smash.searching.ensemble import Ensemble
 from smash.spaces import NasBench201Space, make_space
 from smash.study.postgres import Server, parse_url

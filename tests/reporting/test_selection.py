@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from markupsafe import Markup
 
 from smash.reporting.drawing import Drawing, pack, pack_drawings, unpack
@@ -11,31 +10,8 @@ from smash.reporting.selection import (
     improvements,
     in_order_of_interest,
     on_the_page,
-    pareto,
 )
-
-
-@pytest.mark.parametrize("cost", ["params", "macs"])
-def test_pareto_holds_what_no_full_score_dominates(some, cost):
-    def beaten(one):
-        return any(
-            other.error <= one.error
-            and getattr(other, cost) <= getattr(one, cost)
-            and (other.error, getattr(other, cost)) != (one.error, getattr(one, cost))
-            for other in some
-            if not other.partial
-        )
-
-    expected = {
-        (getattr(one, cost), one.error) for one in some if not one.partial and not beaten(one)
-    }
-    found = [(getattr(one, cost), one.error) for one in pareto(some, cost)]
-    assert found == sorted(expected)
-    assert [error for _, error in found] == sorted((e for _, e in found), reverse=True)
-
-
-def test_pareto_of_partial_scores_is_empty(some):
-    assert pareto([replace(one, partial=True) for one in some], "params") == []
+from smash.searching.objectives import pareto_front
 
 
 def test_costs_are_those_that_all_candidates_have(some):
@@ -61,7 +37,7 @@ def test_on_the_page_of_many_candidates_keeps_the_best(contents):
     assert len(chosen) == 25
     assert chosen == [one for one in contents.candidates if one in chosen]
     matter = [contents.candidates[number] for number in improvements(contents.candidates)]
-    matter += pareto(contents.candidates, "params")
+    matter += pareto_front(contents.candidates, ("params", "error"))
     assert in_order_of_interest(contents)[: len(matter) // 2] != []
     assert {one.id for one in matter} <= {one.id for one in in_order_of_interest(contents)[:15]}
     assert {one.id for one in in_order_of_interest(contents)[:12]} <= {one.id for one in chosen}

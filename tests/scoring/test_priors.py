@@ -33,9 +33,9 @@ def test_check_proxy_of_an_unknown_name_raises():
         check_proxy("prior", "synflo")
 
 
-def test_prefilter_orders_by_its_proxy_and_keeps_its_share():
+def test_prefilter_sorts_by_its_proxy_and_keeps_its_share():
     prefilter = Prefilter.parse("params:0.4")
-    assert prefilter.order([(1.0,), (3.0,), (2.0,)]) == [1, 2, 0]
+    assert prefilter.sort([(1.0,), (3.0,), (2.0,)]) == [1, 2, 0]
     assert (prefilter.quota(3), prefilter.quota(10), str(prefilter)) == (2, 4, "params:0.4")
     assert Prefilter.parse("macs").share == 0.25
 

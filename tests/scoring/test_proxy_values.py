@@ -6,9 +6,9 @@ import torch
 
 import smash
 from smash.io.measurements import MeasurementLog
-from smash.scoring.measure import measure_proxy
 from smash.scoring.proxies import Subject, Synflow
 from smash.scoring.proxy_names import PROXY_NAMES
+from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
 
 CPU = torch.device("cpu")

@@ -53,8 +53,8 @@ def test_order_is_by_rank_and_then_by_crowding_distance():
     front = [(0, 8), (1, 6), (3, 1), (4, 0)]
     second = [(9, 9)]
     points = [second[0], front[2], front[1], front[0], front[3]]
-    assert pareto.order(points) == [3, 4, 2, 1, 0]
-    assert pareto.order([]) == []
+    assert pareto.nsga2_order(points) == [3, 4, 2, 1, 0]
+    assert pareto.nsga2_order([]) == []
 
 
 def test_hypervolume_is_that_of_the_union_of_boxes():
@@ -71,5 +71,5 @@ def test_hypervolume_is_that_of_the_union_of_boxes():
 def test_values_that_are_not_finite_are_the_worst():
     points = [(math.nan, 1.0), (0.5, 2.0), (math.inf, 3.0), (0.1, 2.5)]
     assert pareto.nondominated_ranks(points).tolist() == [0, 0, 1, 0]
-    assert pareto.order(points)[-1] == 2
+    assert pareto.nsga2_order(points)[-1] == 2
     assert pareto.hypervolume(points, (1, 4)) == pytest.approx(0.5 * 2 + 0.4 * 1.5)

@@ -1,4 +1,4 @@
-"""Compares the ranking of a run with real accuracies, beside the rankings of baselines.
+"""Comparison of a run's ranking with real accuracies, beside the rankings of baselines.
 
 Measurements are kept in ``RUN/trust.jsonl``; the latest result is ``RUN/trust.json``, for the
 report, and ``RUN/trust.svg``, a scatter plot.
@@ -33,10 +33,10 @@ from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, silent
 from smash.runtime.ray_executor import open_executor
-from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import NO_PRIOR, choose_prior, joint_score, proxy_score
 from smash.scoring.proxies import PROXIES
 from smash.scoring.proxy_names import SIZE_PROXIES
+from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
 from smash.scoring.scorer import CALIBRATION_EXAMPLES, Scorer
@@ -79,7 +79,7 @@ def correlate(
 
 
 class _Correlation:
-    """One call of `correlate`: ground truth, scores, rank correlations, record."""
+    """A call of `correlate`: ground truth, scores, rank correlations, record."""
 
     def __init__(self, run: Run, settings: CorrelateSettings, progress: Progress) -> None:
         self._run, self._settings, self._progress = run, settings, progress

@@ -26,8 +26,9 @@ from smash.reporting.charts import (
     point_chart,
 )
 from smash.reporting.contents import Contents, TrainedChild
-from smash.reporting.selection import MOST_POINTS, cost_of, costs, improvements, pareto, spread
+from smash.reporting.selection import MOST_POINTS, cost_of, costs, improvements, spread
 from smash.run.trust import Trust
+from smash.searching.objectives import pareto_front
 from smash.study.candidate import Candidate
 
 _MOST_CURVES = 6  # children whose curves have colours of their own
@@ -201,7 +202,7 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
     split, figures = split_name(contents), []
     errors = {candidate.id: candidate.error for candidate in shown}
     for cost in costs(contents.candidates):
-        front, scale = pareto(contents.candidates, cost), _COST_SCALES[cost]
+        front, scale = pareto_front(contents.candidates, (cost, "error")), _COST_SCALES[cost]
         draw = partial(
             point_chart,
             _points(contents, shown, {each.id: cost_of(each, cost) for each in shown}, errors),

@@ -1,4 +1,4 @@
-"""Selects the candidates that a page shows, where there are more than it can hold."""
+"""Selection of the candidates that a page shows, where there are more than it can hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from smash.reporting.contents import Contents
-from smash.searching.pareto import nondominated_ranks
+from smash.searching.objectives import COST_OBJECTIVES, pareto_front
 from smash.study.candidate import Candidate
 
 T = TypeVar("T")
@@ -15,36 +15,20 @@ T = TypeVar("T")
 MOST_POINTS = 3000
 _BEST = 1000  # of them, the number of best candidates that are shown in any case
 
-COSTS = ("params", "macs", "latency")
-"""Attributes of a candidate that are costs."""
-
 
 def costs(candidates: Iterable[Candidate]) -> list[str]:
     """Names the costs that all candidates have."""
     every = list(candidates)
     return [
         name
-        for name in COSTS
-        if every and all(getattr(candidate, name, None) is not None for candidate in every)
+        for name in COST_OBJECTIVES
+        if every and all(getattr(candidate, name) is not None for candidate in every)
     ]
 
 
 def cost_of(candidate: Candidate, name: str) -> float:
     """Gives a cost of a candidate: parameters, MACs for one input, or seconds."""
     return float(getattr(candidate, name))
-
-
-def pareto(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
-    """Gives the Pareto front of error and a cost among complete scores, cheapest first."""
-    full = [candidate for candidate in candidates if not candidate.partial]
-    points = [(candidate.error, cost_of(candidate, cost)) for candidate in full]
-    ranks = nondominated_ranks(points)
-    front = {
-        point: candidate
-        for candidate, point, rank in zip(full, points, ranks, strict=True)
-        if rank == 0
-    }
-    return sorted(front.values(), key=lambda candidate: cost_of(candidate, cost))
 
 
 def improvements(candidates: Sequence[Candidate]) -> list[int]:
@@ -66,7 +50,7 @@ def in_order_of_interest(contents: Contents) -> list[Candidate]:
     trained = {child.origin for child in contents.children}
     first = [candidates[place] for place in improvements(candidates)]
     for cost in costs(candidates):
-        first += pareto(candidates, cost)
+        first += pareto_front(candidates, (cost, "error"))
     first += [candidate for candidate in candidates if candidate.id in trained]
     partial = [candidate for candidate in candidates if candidate.partial]
     return list({each.id: each for each in [*first, *contents.complete, *partial]}.values())

@@ -135,10 +135,10 @@ class Prefilter:
         return f"{self.proxy}:{self.share:g}"
 
     def quota(self, count: int) -> int:
-        """The number of architectures that are scored out of `count`."""
+        """Computes the number of architectures that are scored out of `count`."""
         return math.ceil(self.share * count)
 
-    def order(self, values: Sequence[ProxyValues]) -> list[int]:
+    def sort(self, values: Sequence[ProxyValues]) -> list[int]:
         """Sorts architectures by the proxy: their positions, best first."""
         positions: list[int] = np.argsort(-proxy_score(self.proxy, values), kind="stable").tolist()
         return positions

@@ -1,4 +1,4 @@
-"""Measuring proxies; the log of measurements of a run holds the values.
+"""Values of proxies, measured once and kept in the log of measurements of a run.
 
 So `smash search` and `smash correlate` measure each architecture once.
 """

@@ -1,4 +1,4 @@
-"""A score: how well an architecture does with generated weights."""
+"""The score of an architecture with generated weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH_SIZE = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well an architecture does with generated weights; lower is better in all three.
+    """Error and loss of an architecture with generated weights; lower is better.
 
     Attributes:
         error: Share of examples classified wrongly, 0…1.
@@ -45,5 +45,5 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The one that ranks."""
+        """The value that ranks."""
         return float(getattr(self, self.rank_by))

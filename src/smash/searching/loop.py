@@ -26,8 +26,8 @@ from smash.run.run import Run
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Advance, Progress
 from smash.runtime.signals import Interruption
-from smash.scoring.measure import measure_proxy
 from smash.scoring.priors import Prefilter, ProxyValues, joint_score
+from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
 from smash.searching.ensemble import Ensemble
 from smash.searching.history import History
@@ -174,7 +174,7 @@ class SearchLoop:
         # Settled candidates are ranked too: a proxy's ranks depend on who is ranked.
         ranked = sorted([*settled, *proposed], key=lambda each: each.index)
         values = self._measure(self._prefilter.proxy, ranked)
-        best = {ranked[at].id for at in self._prefilter.order(values)[: cohort.quota]}
+        best = {ranked[at].id for at in self._prefilter.sort(values)[: cohort.quota]}
         return [candidate for candidate in proposed if candidate.id in best]
 
     def _measure_prior(self, candidates: Sequence[Candidate]) -> None:
@@ -207,9 +207,10 @@ class SearchLoop:
         """Scores the candidates of a cohort; each is committed when its race ends."""
         # A Markov chain asks of each step whether it is better than its position, the best.
         keep = 1 if cohort.strategy.cohort == 1 else self._keep
-        order = by_score if self._prior is None else joint_score
+        ranking_keys = by_score if self._prior is None else joint_score
         if self._races:
-            race, predict = Race(self._scorer.rungs, keep, order=order), self._predictor.predict
+            race = Race(self._scorer.rungs, keep, ranking_keys=ranking_keys)
+            predict = self._predictor.predict
             with self._interruption.at_once():
                 leaders = self._leaders(before, race)
         else:
@@ -221,7 +222,7 @@ class SearchLoop:
         """Returns the best few candidates of earlier cohorts, with their ranking values."""
         full = [candidate for candidate in before if not candidate.partial]
         scores = np.array([candidate.value for candidate in full])
-        keys = race.order(scores, [candidate.proxy for candidate in full])
+        keys = race.ranking_keys(scores, [candidate.proxy for candidate in full])
         places = np.argsort(keys, kind="stable")
         for at in places[race.keep :]:
             full[at].values = None

@@ -56,7 +56,7 @@ def crowding_distances(points: Points) -> NDArray[np.float64]:
     return distances_P
 
 
-def order(points: Points) -> list[int]:
+def nsga2_order(points: Points) -> list[int]:
     """Sorts points as NSGA-II does: by rank, and within a rank by falling crowding distance.
 
     Args:

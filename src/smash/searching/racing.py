@@ -46,8 +46,8 @@ from smash.study.candidate import Candidate
 CONFIDENCE = 0.95
 REDUCTION_FACTOR = 3.0
 
-Order = Callable[[Floats, Sequence[Sequence[float]]], Floats]
-"""Computes what ranks, lower is better, from the scores of candidates and their proxy values."""
+RankingKeys = Callable[[Floats, Sequence[Sequence[float]]], Floats]
+"""Computes the keys that rank candidates, lower is better, from their scores and proxy values."""
 
 Predict = Callable[[Sequence[Candidate], int], Iterable[Tensor]]
 """Predicts the examples of a rung, (examples, classes), for one candidate after the other."""
@@ -69,8 +69,8 @@ class Race:
         keep: The number of best candidates that the race must tell apart.
         confidence: Probability, 0…1, that one of the best few is not dropped as surely worse.
         reduction_factor: At most one candidate in this many goes on after a rung.
-        order: Computes what ranks. With a prior the score alone does not rank, and no candidate is
-            surely worse.
+        ranking_keys: Computes the keys that rank. With a prior the score alone does not rank, and
+            no candidate is surely worse.
 
     Example:
         >>> race = Race([100, 400], keep=1, reduction_factor=2)
@@ -91,12 +91,12 @@ class Race:
         keep: int,
         confidence: float = CONFIDENCE,
         reduction_factor: float = REDUCTION_FACTOR,
-        order: Order = by_score,
+        ranking_keys: RankingKeys = by_score,
     ) -> None:
         self.rungs, self.keep = list(rungs), keep
         looks = max(1, len(rungs) - 1)  # after the last rung nothing is left to save
         self._error_probability = (1 - confidence) / looks
-        self._reduction_factor, self.order = reduction_factor, order
+        self._reduction_factor, self.ranking_keys = reduction_factor, ranking_keys
 
     def run(
         self,
@@ -156,7 +156,7 @@ class Race:
         """
         of_leaders = [_values(leader)[:end].mean().item() for leader in leaders]
         scores = np.array([each.trace[end] for each in seen] + of_leaders)
-        keys = self.order(scores, [each.proxy for each in (*seen, *leaders)])
+        keys = self.ranking_keys(scores, [each.proxy for each in (*seen, *leaders)])
         keys = np.where(np.isnan(keys), np.inf, keys)
         own = keys[: len(seen)]
         places = np.argsort(np.argsort(own, kind="stable"), kind="stable")
@@ -172,7 +172,7 @@ class Race:
             values: The ranking quantity of each example seen, (examples,).
             leaders: The best few of earlier cohorts; fewer than `keep` spare everyone.
         """
-        if values is None or len(leaders) < self.keep or self.order is not by_score:
+        if values is None or len(leaders) < self.keep or self.ranking_keys is not by_score:
             return False
         leaders_LE = torch.stack([_values(leader) for leader in leaders]).to(values.device)
         count, total = len(values), leaders_LE.shape[1]

@@ -36,13 +36,13 @@ _NAME = "smash"
 _SETTINGS = "settings"
 _READABLE = FloatDistribution(0, float(MOST_READABLE))
 _COST = FloatDistribution(1, 2.0**50, log=True)
-_COSTS = ("params", "macs")
+_SIZES = ("params", "macs")
 _DAMAGES = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 """Errors that values of another kind lead Optuna, pydantic or a search space to."""
 
 
 class Study:
-    """All candidates of a run.
+    """The candidates of a run.
 
     Args:
         path: The journal in the run folder; the folder may name a server in its place.
@@ -163,7 +163,7 @@ class Study:
         if readable is None:
             readable = {} if self._space is None else self._space.readable(architecture)
         # The distribution is logarithmic, and a child without weights or products costs 0.
-        costs = {name: max(1.0, float(getattr(candidate, name))) for name in _COSTS}
+        costs = {name: max(1.0, float(getattr(candidate, name))) for name in _SIZES}
         trial = optuna.trial.create_trial(
             state=TrialState.PRUNED if candidate.partial else TrialState.COMPLETE,
             value=candidate.value,
@@ -188,7 +188,7 @@ class Study:
             raise self._damaged(error) from None
 
     def candidates(self) -> list[Candidate]:
-        """All candidates in the order of their commits, each architecture once.
+        """Returns all candidates in the order of their commits, each architecture once.
 
         Raises:
             RunStateError: A candidate is damaged.
@@ -209,20 +209,20 @@ class Study:
         return document if self._space is None else self._space.from_json(document)
 
     def readable(self) -> dict[str, dict[str, float]]:
-        """The readable features of each candidate, by its id."""
+        """Returns the readable features of each candidate, by its id."""
         return {
             trial.user_attrs["id"]: {
-                name: value for name, value in trial.params.items() if name not in _COSTS
+                name: value for name, value in trial.params.items() if name not in _SIZES
             }
             for trial in self._trials()
         }
 
     def ranked(self) -> list[Candidate]:
-        """All candidates, best first: by the score, or with a prior by both together."""
+        """Returns all candidates, best first: by the score, or with a prior by both together."""
         return [each.candidate for each in self.ranking()]
 
     def ranking(self) -> list[Ranked]:
-        """All candidates in the order of `ranked`, with their ranks.
+        """Returns all candidates in the order of `ranked`, with their ranks.
 
         Raises:
             RunStateError: A candidate is damaged.

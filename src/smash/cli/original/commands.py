@@ -15,8 +15,8 @@ from smash.cli.original.translate import (
     WEIGHTS,
     check_unchanged,
     data_settings,
-    find_run,
     is_smash,
+    open_named_run,
     retrain_settings,
     run_path,
     saved_name,
@@ -70,7 +70,7 @@ def _train(arguments: Sequence[str]) -> None:
     baseline = None if is_smash(flags["model"]) else flags["model"]
     ranked = flags["rank"] is not None or flags["init"] == "generated"
     if flags["network"] is not None:
-        run = find_run(flags["network"])
+        run = open_named_run(flags["network"])
         check_unchanged(run, flags, given)
     elif ranked:
         raise InvalidValueError(
@@ -92,7 +92,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
     flags, given = read("evaluate.py", arguments)
     if flags["network"] is None:
         raise InvalidValueError("--SMASH is missing: add --SMASH=NAME, a trained SMASH network")
-    run = find_run(flags["network"])
+    run = open_named_run(flags["network"])
     check_unchanged(run, flags, given)
     _refuse_parallel(flags)
     _search(run, flags)

@@ -25,7 +25,7 @@ _BOTH = f"{_TRAIN} {_EVALUATE}"
 
 
 class Flag(NamedTuple):
-    """One flag of the original.
+    """A flag of the original.
 
     Attributes:
         names: Its spellings, separated by spaces.

@@ -114,7 +114,7 @@ def name_of(flags: Mapping[str, Any]) -> str:
     return "_".join(always + differing)
 
 
-def find_run(name: str) -> Run:
+def open_named_run(name: str) -> Run:
     """Opens the run that ``--SMASH`` names: in ``weights``, or by its path.
 
     Raises:

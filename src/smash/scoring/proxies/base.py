@@ -37,7 +37,18 @@ class Subject:
 
 
 class Proxy(ABC):
-    """A score of a child network that takes a few images and no training of the child."""
+    """A score of a child network that takes a few images and no training of the child.
+
+    Example:
+        >>> class ParameterCount(Proxy):
+        ...     name, examples = "parameter-count", 1
+        ...
+        ...     def __call__(self, subject, images, generator):
+        ...         return (float(sum(each.numel() for each in subject.child.parameters())),)
+        >>> subject = Subject(child=nn.Linear(3, 2), stages=[], macs=6)
+        >>> ParameterCount()(subject, torch.empty(1, 3), torch.Generator())
+        (8.0,)
+    """
 
     name: str
     examples: int

@@ -47,7 +47,7 @@ class Nsga2(Strategy[A]):
 
     def parents(self, history: Sequence[Candidate]) -> list[Candidate]:
         """Returns the candidates that may be mutated, the best first."""
-        order = pareto.order([objective_values(each, self._objectives) for each in history])
+        order = pareto.nsga2_order([objective_values(each, self._objectives) for each in history])
         return [history[index] for index in order[: self._population]]
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
