@@ -147,7 +147,7 @@ def part_of(
     """
 
     def position(row: GroundTruth) -> float:
-        """A pseudorandom number in 0…1."""
+        """Computes a pseudorandom number in 0…1."""
         # Not of the id, which depends on the options of the space.
         text = json.dumps(space.to_json(row.architecture), sort_keys=True)
         return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
@@ -231,12 +231,10 @@ def train_sample(
         executor: Trains them on several machines; None trains them here.
     """
     jobs = [
-        ChildJob(
-            run.child_path(f"{child_name(candidate.id, settings)}-{AUDIT}"),
-            network_of(candidate),
-            settings,
+        ChildJob.of(
+            run, network_of(each), settings, name=f"{child_name(each.id, settings)}-{AUDIT}"
         )
-        for candidate in sample
+        for each in sample
     ]
     children = train_children(run, jobs, _with_audit, device, progress, executor)
     return [

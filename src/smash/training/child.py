@@ -1,4 +1,4 @@
-"""Trains one child network."""
+"""The training of a child network."""
 
 from __future__ import annotations
 
@@ -124,9 +124,11 @@ class ChildJob:
     settings: ChildSettings
 
     @classmethod
-    def of(cls, run: Run, network: ChildNetwork, settings: ChildSettings) -> ChildJob:
-        """Plans the training of a network in the folder of its default name."""
-        return cls(run.child_path(child_name(network.id, settings)), network, settings)
+    def of(
+        cls, run: Run, network: ChildNetwork, settings: ChildSettings, name: str | None = None
+    ) -> ChildJob:
+        """Plans the training of a network; id and settings name its folder by default."""
+        return cls(run.child_path(name or child_name(network.id, settings)), network, settings)
 
 
 def network_of(candidate: Candidate) -> ChildNetwork:

@@ -1,4 +1,4 @@
-"""Trains several children of a run, here or on the machines of a cluster.
+"""The training of several children of a run, here or on the machines of a cluster.
 
 A machine of a cluster is sent the data and the files of a child's folder. It trains in a temporary
 folder and returns the files: only this process writes to the run folder.
@@ -158,7 +158,7 @@ def _train_remotely(
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """All that another machine needs to train children of a run.
+    """A run, as another machine needs it to train children.
 
     Attributes:
         settings: The settings of the run.

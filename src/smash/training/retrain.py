@@ -14,7 +14,6 @@ from smash.profiling.cost import count_macs
 from smash.run.child import (
     Child,
     ChildNetwork,
-    child_name,
     read_record,
     write_result,
 )
@@ -129,15 +128,14 @@ def _retrain(
     kept_is_fine: bool = False,
 ) -> Child:
     check_start(run, settings.child)
-    name = settings.name or child_name(network.id, settings.child)
-    job = ChildJob(run.child_path(name), network, settings.child)
+    job = ChildJob.of(run, network, settings.child, settings.name)
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
     if finished and kept_is_fine:
         return _with_test(Child(job.path, run, read_record(job.path)), settings)
     if finished:
         raise AlreadyExistsError(
-            f"child {name!r} was trained already and is kept: see it with "
+            f"child {job.path.name!r} was trained already and is kept: see it with "
             f"'smash evaluate {job.path}', or choose other --epochs or another --seed"
         )
     device = choose_device(settings.device)
