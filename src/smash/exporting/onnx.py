@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from smash.errors import DataError, InvalidValueError, MissingExtraError
-from smash.exporting.onnx_session import End, IsolatedSession, Session
+from smash.exporting.onnx_session import End, IsolatedSession, Session, messages_in
 from smash.exporting.parity import example_images
 from smash.exporting.signature import ShippedNetwork, Signature
 from smash.io.text import as_size
@@ -76,12 +76,11 @@ def write_onnx(
 
 def strip_metadata(message: Any) -> None:
     """Removes comments and metadata: the exporter writes its stack traces and paths into them."""
-    for described, value in message.ListFields():
+    for described, _ in message.ListFields():
         if described.name in ("doc_string", "metadata_props"):
             message.ClearField(described.name)
-        elif described.message_type is not None:
-            for each in [value] if hasattr(value, "ListFields") else value:
-                strip_metadata(each)
+    for each in messages_in(message):
+        strip_metadata(each)
 
 
 class OnnxNetwork:
@@ -168,7 +167,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fits(end: End, name: str, expected: Sequence[int]) -> bool:
-    """Whether an end of a graph has this name and shape, for any number of examples."""
+    """Tells whether an end of a graph has this name and shape, for any number of examples."""
     found, kind, shape = end
     return (
         (found, kind, len(shape)) == (name, "tensor(float)", 1 + len(expected))

@@ -153,10 +153,17 @@ def _tensors(message: Any, kind: type) -> Iterator[Any]:
     if isinstance(message, kind):
         yield message
         return
+    for each in messages_in(message):
+        yield from _tensors(each, kind)
+
+
+def messages_in(message: Any) -> Iterator[Any]:
+    """Gives the messages in the fields of a message."""
+    from google.protobuf.message import Message
+
     for described, value in message.ListFields():
         if described.message_type is not None:
-            for each in [value] if hasattr(value, "ListFields") else value:
-                yield from _tensors(each, kind)
+            yield from [value] if isinstance(value, Message) else value
 
 
 def _send(stream: IO[bytes], header: dict[str, Any], content: bytes = b"") -> None:

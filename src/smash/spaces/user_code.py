@@ -45,9 +45,9 @@ def load_space(name: str) -> SearchSpace[Any]:
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     found: Any = module
     for part in function.split("."):
-        if not hasattr(found, part):
+        found = getattr(found, part, None)
+        if found is None:
             raise NotFoundError(f"space {name!r}: {place!r} has no {function!r}: check the name")
-        found = getattr(found, part)
     if isinstance(found, FunctionSpace):
         found = found.function
     if isinstance(found, SearchSpace):

@@ -8,7 +8,7 @@ is read once, so random transforms are drawn once, and all of it is copied into 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,7 @@ def _read_datasets(datasets: Mapping[Any, Any], settings: LoadSettings) -> Sourc
         f"the {name} split must be a map-style Dataset, with a length and items by number, got "
         f"{type(dataset).__name__}"
         for name, dataset in datasets.items()
-        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__")
+        if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized)
     ]
     if faults:
         raise DataError(*faults)
