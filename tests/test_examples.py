@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
 
 import smash
+from smash.config import ChildSettings, LoadSettings, LoopSettings
+from smash.scoring.proxies import Proxy
+from smash.training.loop import Trainable, TrainingLoop
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -21,6 +25,32 @@ NAMES = [
     for path in MODULES
     if path != ROOT / "__init__.py"
 ]
+
+
+# Packages whose names are public, and bases of classes of one's own.
+PACKAGES = (
+    "smash",
+    "smash.data",
+    "smash.exporting",
+    "smash.hypernet",
+    "smash.searching.strategies",
+    "smash.spaces",
+    "smash.spaces.choices",
+)
+BASES = (ChildSettings, LoadSettings, LoopSettings, Proxy, Trainable, TrainingLoop)
+
+
+def public_classes():
+    modules = [importlib.import_module(name) for name in PACKAGES]
+    public = [getattr(module, name) for module in modules for name in module.__all__]
+    classes = {each for each in public if inspect.isclass(each)}
+    return sorted({*classes, *BASES}, key=lambda each: each.__name__)
+
+
+@pytest.mark.parametrize("public", public_classes(), ids=lambda each: each.__name__)
+def test_public_class_has_an_example(public):
+    assert "Example:" in inspect.getdoc(public)
+    assert ">>>" in inspect.getdoc(public)
 
 
 @pytest.mark.parametrize("name", NAMES)

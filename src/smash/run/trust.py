@@ -43,7 +43,7 @@ class Interval(Record):
 
 
 class RankCorrelation(Record):
-    """How well one ranking agrees with real accuracies.
+    """Agreement of a ranking with real accuracies.
 
     Attributes:
         kendall_tau: Kendall's τ-b.
@@ -92,6 +92,15 @@ class Trust(RankCorrelation):
         together: The score joined with each proxy, by the proxy's name.
         prior: The proxy that serves as a prior; None without.
         points: The architectures.
+
+    Example:
+        >>> tau = Interval(value=0.6, low=0.4, high=0.8)
+        >>> trust = Trust(
+        ...     kendall_tau=tau, spearman=tau, top_tenth_tau=tau, regret={1: 0.0}, n=3,
+        ...     truth="trained", score="loss on 153 examples", baselines={}, together={}, points=[],
+        ... )
+        >>> trust.kendall_tau.low > 0  # the ranking is better than chance
+        True
     """
 
     n: Amount

@@ -1,4 +1,4 @@
-"""Does the search pay off? The winner beside other candidates and plain networks of equal cost.
+"""Comparison of the winner with other candidates and with plain networks of equal cost.
 
 All are trained with the same settings and the same seeds. Candidates are chosen by their rank, and
 the recommendation by validation error; the test split only reports.
@@ -60,7 +60,7 @@ class Interval(BaseModel):
 
 
 class Contestant(BaseModel):
-    """One network of a comparison; errors are fractions, 0…1.
+    """A network of a comparison; errors are fractions, 0…1.
 
     Attributes:
         role: ``winner``, ``rank N``, ``median-ranked``, ``random`` or ``plain``.
@@ -95,6 +95,19 @@ class Comparison(BaseModel):
         test_examples: Number of test examples.
         contestants: The networks, the winner first.
         verdict: The answer in one sentence.
+
+    Example:
+        >>> same = Interval(mean=0.1, low=0.08, high=0.12)
+        >>> winner = Contestant(
+        ...     role="winner", name="f796694c174f", params=17_354, macs=346_624, minutes=2.0,
+        ...     val=same, test=same, behind=Interval(mean=0, low=0, high=0),
+        ... )
+        >>> comparison = Comparison(
+        ...     epochs=30, seeds=3, val_examples=153, test_examples=269, contestants=(winner,),
+        ...     verdict="nothing to compare with",
+        ... )
+        >>> comparison.contestants[0].test.mean
+        0.1
     """
 
     model_config = ConfigDict(frozen=True)
@@ -303,7 +316,7 @@ def misclassified(model: nn.Module, examples: Split, data: Data) -> Tensor:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How much the error of one training deviates by its seed, pooled over all networks.
+    """Deviation of the error of a training by its seed, pooled over all networks.
 
     Attributes:
         deviation: Standard deviation of one training's error.
@@ -322,7 +335,7 @@ class SeedSpread:
         return cls(float(np.sqrt(squares / freedom)) if freedom else 0.0, freedom)
 
     def half_width(self, trainings: int, means: int = 1) -> float:
-        """Half of Student's interval of a mean over trainings, or of the difference of two."""
+        """Computes half of Student's interval of a mean, or of the difference of two."""
         if not self.freedom:
             return 0.0
         t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, self.freedom))

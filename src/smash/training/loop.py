@@ -78,6 +78,24 @@ class Trainable(ABC):
         trained: The networks, all that a checkpoint holds of them.
         optimizer: Their optimiser.
         processes: The processes that train together; each calls `step` with batches of its own.
+
+    Example:
+        >>> class LinearTraining(Trainable):
+        ...     def step(self, step):
+        ...         images, labels = self.draw_batch(step)
+        ...         loss = nn.functional.cross_entropy(self.trained(images.flatten(1)), labels)
+        ...         self.learn(loss, learning_rate=0.1)
+        ...         return loss.detach()
+        ...
+        ...     def validate(self, epoch):
+        ...         return Validation(loss=0.0, error=0.0, top5_error=0.0)
+        >>> from smash import load_data
+        >>> model = nn.Linear(64, 10)
+        >>> optimizer = torch.optim.SGD(model.parameters())
+        >>> settings = LoopSettings(learning_rate=0.1)
+        >>> training = LinearTraining("linear", settings, load_data("digits"), 0, model, optimizer)
+        >>> training.step(0).shape
+        torch.Size([])
     """
 
     def __init__(
@@ -189,6 +207,18 @@ class TrainingLoop:
         snapshot_steps: Steps after which a copy is kept as a snapshot.
         patience: Epochs without a lower validation error after which training stops and the best
             weights are restored; None trains to the end.
+
+    Example:
+        >>> from smash import load_data
+        >>> from smash.config import ChildSettings
+        >>> from smash.runtime.progress import silent
+        >>> from smash.training.child import ChildTraining
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        >>> training = ChildTraining("linear", model, load_data("digits"), ChildSettings(epochs=1))
+        >>> log = MetricsLog(Path("metrics.jsonl"))
+        >>> TrainingLoop(training, training.steps, Path("."), log).run(silent)
+        >>> len(Path("metrics.jsonl").read_text().splitlines())
+        1
     """
 
     def __init__(

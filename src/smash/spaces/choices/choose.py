@@ -29,7 +29,14 @@ MOST_REJECTED = 1000
 
 
 class Choose(Protocol):
-    """Asks for the choices of an architecture; the network function is called with it."""
+    """Asks for the choices of an architecture; the network function is called with it.
+
+    Example:
+        >>> def network(choose: Choose, task: Task) -> nn.Module:
+        ...     width = choose("width", (4, 8), weights=(3, 1))
+        ...     choose.require(width * task.classes < 100)
+        ...     return nn.Linear(width, task.classes)
+    """
 
     def __call__(
         self, name: str, options: Sequence[Option], weights: Sequence[float] | None = None

@@ -1,4 +1,4 @@
-"""The answers of one architecture, by which a network function builds its child.
+"""The answers of an architecture, by which a network function builds its child.
 
 This module needs the standard library alone, so that it stands in exported files.
 """
