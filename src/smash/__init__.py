@@ -11,7 +11,7 @@ Example:
 To read the method, take nine files in this order:
 
 1. `smash.spaces.memory_bank.architecture`: an architecture and its id.
-2. `smash.spaces.memory_bank.sampling`: how an architecture is drawn and mutated.
+2. `smash.spaces.memory_bank.sampling`: sampling and mutation of architectures.
 3. `smash.spaces.memory_bank.network`: the child network of an architecture.
 4. `smash.hypernet.encoding`: the tensor that describes an architecture to the hypernetwork.
 5. `smash.hypernet.convolutional`: the hypernetwork, which turns an encoding into weights.

@@ -89,7 +89,7 @@ def check_json(space: Space, task: Task) -> None:
 
 
 def check_identity(space: Space, task: Task) -> None:
-    """Different architectures have different ids, which are the same in another process."""
+    """Checks that different architectures have different ids, the same in each process."""
     drawn = set(_architectures(space))
     here = {space.identify(architecture): architecture for architecture in drawn}
     _require(len(here) == len(drawn), "different architectures must have different ids:", *drawn)
@@ -134,7 +134,7 @@ def check_randomness(space: Space, task: Task) -> None:
 
 
 def check_mutation(space: Space, task: Task) -> None:
-    """Mutation returns another, valid architecture, and leaves its argument as it is."""
+    """Checks that mutation returns another, valid architecture and keeps its argument."""
     rng = np.random.default_rng(6)
     for rate in _RATES:
         architecture = space.sample(rng)
@@ -152,7 +152,7 @@ def check_mutation(space: Space, task: Task) -> None:
 
 
 def check_children(space: Space, task: Task) -> None:
-    """A child has the same shapes on the meta device, and computes finite logits."""
+    """Checks that a child has the same shapes on the meta device and computes finite logits."""
     generator = torch.Generator().manual_seed(7)
     images = torch.randn(4, task.channels, *task.size, generator=generator)
     for architecture in _architectures(space, count=3):
@@ -185,7 +185,7 @@ def check_children(space: Space, task: Task) -> None:
 
 
 def check_sharing(space: Space, task: Task) -> None:
-    """Each parameter of a child fits the shared tensor that `shared_name` names."""
+    """Checks that each parameter of a child fits the shared tensor of `shared_name`."""
     shapes = space.shared_shapes(task)
     for architecture in (*_architectures(space), space.largest(), space.smallest()):
         for name, parameter in space.build(architecture, task).named_parameters():
@@ -225,7 +225,7 @@ def check_features(space: Space, task: Task) -> None:
 
 
 def check_extremes(space: Space, task: Task) -> None:
-    """The smallest and the largest are in the space, and nothing is cheaper than the smallest.
+    """Checks that the extremes are in the space, and nothing is cheaper than the smallest.
 
     Whether the largest is large enough shows in `check_sharing`.
     """
@@ -240,7 +240,7 @@ def check_extremes(space: Space, task: Task) -> None:
 
 
 def check_definition(space: Space, task: Task) -> None:
-    """The definition that is exported, if there is one, builds the same child."""
+    """Checks that the definition that is exported, if there is one, builds the same child."""
     for architecture in _architectures(space, count=3):
         definition = space.definition(architecture, task)
         if definition is None:
@@ -253,7 +253,7 @@ def check_definition(space: Space, task: Task) -> None:
 def check_generated_state(
     space: Space, task: Task, hypernets: Sequence[str] = ("none", "low-rank")
 ) -> None:
-    """A generated state loads into the child, which computes the scored logits exactly."""
+    """Checks that a child with the generated state computes the scored logits exactly."""
     generator = torch.Generator().manual_seed(8)
     batches = torch.randn(2, 6, task.channels, *task.size, generator=generator)
     for hypernet in hypernets:

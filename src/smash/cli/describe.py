@@ -22,7 +22,7 @@ _SAMPLES = 50  # architectures that say what the median one of a space is
 
 @dataclass(frozen=True)
 class Size:
-    """How large an architecture of a space is.
+    """Size of an architecture of a space.
 
     Attributes:
         name: ``smallest``, ``median`` or ``largest``.
@@ -36,7 +36,7 @@ class Size:
 
 
 def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[Size]:
-    """The smallest, the median and the largest architecture of a space.
+    """Measures the smallest, the median and the largest architecture of a space.
 
     The median is that of a sample, by parameters; always the same.
     """

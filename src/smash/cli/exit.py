@@ -31,7 +31,7 @@ _AFTER_INTERRUPTION = {
     "train.py": f"{_RESUMABLE}, with --resume if it trained a SMASH network",
     "demo": "its run folder keeps what was finished; the same command starts another run",
 }
-"""What an interruption leaves behind, by command; other commands change nothing until they end."""
+"""Advice after an interruption, by command; other commands change nothing until they end."""
 
 _OUT_OF_MEMORY = (
     "out of memory",

@@ -1,4 +1,4 @@
-"""Computes how well a ranking agrees with real accuracies: Kendall's τ-b, Spearman's ρ and regret.
+"""Agreement of a ranking with real accuracies: Kendall's τ-b, Spearman's ρ and regret.
 
 Higher is better everywhere, and values that are not finite rank last. Intervals are 95% percentile
 intervals of a bootstrap over architectures (Efron 1979), which all rankings share, so that they can

@@ -1,4 +1,4 @@
-"""Finds examples that are in two splits, which makes errors look lower than they are."""
+"""Examples that are in two splits, which makes errors look lower than they are."""
 
 from __future__ import annotations
 

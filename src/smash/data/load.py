@@ -1,4 +1,4 @@
-"""Loads a data set: from a name, a path or arrays to examples in three splits."""
+"""Loading of data sets: from a name, a path or arrays to examples in three splits."""
 
 from __future__ import annotations
 

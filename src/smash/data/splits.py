@@ -1,4 +1,4 @@
-"""Cuts the splits that a source lacks, stratified by class and in whole groups.
+"""Splits that a source lacks, cut stratified by class and in whole groups.
 
 A cut depends on labels, groups and a fixed seed of its own, never on the seed of a run, so runs
 with different seeds are judged on the same examples.

@@ -1,4 +1,4 @@
-"""Exports trained children as files that run without this package, each compared with the child.
+"""Export of trained children to files that run without this package.
 
 =================  ===============================================================================
 ``.onnx``          for ONNX Runtime; the signature is in its metadata

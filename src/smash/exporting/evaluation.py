@@ -16,7 +16,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def as_exported(data: Data) -> Data:
-    """The same data for an exported network, which normalises its input itself."""
+    """Gives the same data for an exported network, which normalises its input itself."""
     channels = data.task.channels
     return replace(data, mean=(0.0,) * channels, std=(1.0,) * channels)
 

@@ -1,4 +1,4 @@
-"""Exports a trained child: writes it to a temporary name, runs it, compares it, then moves it."""
+"""Export of a trained child: written to a temporary name, run, compared, then moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicts the classes of files: images, recordings, or arrays of volumes and signals.
+"""Prediction of the classes of files: images, recordings, or arrays of volumes and signals.
 
 ``.onnx`` and ``.safetensors`` are data and cannot run code; an ``.onnx`` runs in a process of its
 own with a time limit. A ``.py`` is code, and predicting with it runs it.

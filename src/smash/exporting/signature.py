@@ -91,7 +91,7 @@ class Signature:
         return Task(channels=self.channels, size=self.size, classes=len(self.classes))
 
     def to_json(self) -> str:
-        """The signature as one line of JSON, in ASCII."""
+        """Gives the signature as one line of JSON, in ASCII."""
         return json.dumps(asdict(self))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Where the weights of a child network come from."""
+"""Sources of weights for child networks: generated, low-rank or shared."""
 
 from smash.hypernet.smash_network import HYPERNETS, SmashNetwork
 from smash.hypernet.source import WeightSource

@@ -29,7 +29,7 @@ from smash.spaces.memory_bank.options import MemoryBankOptions
 
 @dataclass(frozen=True)
 class OpPlace:
-    """Where an op lies in the grid.
+    """Place of an op in the grid.
 
     Attributes:
         parameter: Name of the op's 1×1 convolution weight in the child.

@@ -1,4 +1,4 @@
-"""The SMASH network: gives weights and BatchNorm statistics for any architecture of a space."""
+"""The SMASH network, which gives weights and BatchNorm statistics for any architecture."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ HYPERNETS: dict[str, Callable[[SearchSpace[Any], Task, torch.Generator], WeightS
 
 
 class SmashNetwork(nn.Module):
-    """One network for all architectures of a space.
+    """A network that gives weights to all architectures of a space.
 
     A child is a plain module that is built on the meta device for one use, and computes with the
     tensors of the weight source. So the module that is scored is the one that is trained and

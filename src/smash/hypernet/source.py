@@ -1,4 +1,4 @@
-"""What a source of weights is."""
+"""Base classes of weight sources and of the encodings that they read."""
 
 from __future__ import annotations
 

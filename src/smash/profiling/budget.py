@@ -67,13 +67,13 @@ class Budget(Settings):
     max_latency: LatencyLimit | None = None
 
     def allows(self, cost: Cost) -> bool:
-        """Whether a child with these parameters and MACs is within the budget."""
+        """Tells whether a child with these parameters and MACs is within the budget."""
         return (self.max_params is None or cost.params <= self.max_params) and (
             self.max_macs is None or cost.macs <= self.max_macs
         )
 
     def allows_latency(self, seconds: float) -> bool:
-        """Whether a child that takes this time for one input is within the budget."""
+        """Tells whether a child that takes this time for one input is within the budget."""
         return self.max_latency is None or seconds <= self.max_latency
 
     def check_feasible(

@@ -1,4 +1,4 @@
-"""Counts the parameters and multiply-accumulates (MACs) of a child network, both exactly.
+"""Exact counts of the parameters and multiply-accumulates (MACs) of a child network.
 
 Nothing is computed: the child runs on the meta device, and each convolution and matrix product that
 it calls is counted by the formulas of `torch.utils.flop_counter`.

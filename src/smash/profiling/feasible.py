@@ -1,4 +1,4 @@
-"""Architectures within a budget, drawn quickly where few architectures are."""
+"""Sampling of architectures within a budget, quick where few of them are."""
 
 from __future__ import annotations
 

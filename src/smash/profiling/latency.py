@@ -1,4 +1,4 @@
-"""Measures how long a child network takes for one input on this machine, and keeps the times."""
+"""Latency of child networks for one input on this machine, measured and stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws the charts of a report: line charts, scatter plots, histograms, intervals and bars.
+"""Charts of a report: line charts, scatter plots, histograms, intervals and bars.
 
 The point of a candidate carries the candidate's number as ``data-i``, by which the page's script
 looks up its details. Series that differ in colour also differ in shape.

@@ -1,4 +1,4 @@
-"""Reads what a report shows of a run folder: no data and no weights."""
+"""Contents of a run folder that a report shows: no data and no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws a cell of NAS-Bench-201: four nodes in a row, and an arc for each edge between them."""
+"""Drawing of a cell of NAS-Bench-201: four nodes in a row, and an arc for each edge."""
 
 from __future__ import annotations
 

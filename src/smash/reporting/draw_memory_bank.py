@@ -1,4 +1,4 @@
-"""Draws memory-bank architectures: the banks that each op reads and writes, and its convolutions.
+"""Drawing of memory-bank architectures: the banks of each op, and its convolutions.
 
 Each block is a picture. A bank is a vertical line that begins where the bank is first written; an
 op is a row across the lines. Hollow dots are banks that it reads, filled dots banks that it writes:
@@ -106,7 +106,7 @@ def _convolutions(block: Block) -> Iterator[tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Chip:
-    """A convolution as a small labelled box; the larger its `extent`, the darker it is."""
+    """Draws a convolution as a small labelled box; the larger its `extent`, the darker it is."""
 
     words: str
     extent: int
@@ -126,7 +126,7 @@ class _Chip:
 
 
 class _Picture:
-    """The picture of a block, and its ops as sentences."""
+    """Draws a block, and describes its ops in sentences."""
 
     def __init__(self, options: MemoryBankOptions, index: int, block: Block, inputs: int) -> None:
         self._options, self._index, self._block, self._inputs = options, index, block, inputs

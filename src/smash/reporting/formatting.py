@@ -1,4 +1,4 @@
-"""Formats numbers and settings for people."""
+"""Numbers and settings as text for people."""
 
 from __future__ import annotations
 

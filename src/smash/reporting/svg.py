@@ -1,4 +1,4 @@
-"""Builds SVG and HTML elements with all text escaped, and the axes of charts."""
+"""SVG and HTML elements with all text escaped, and the axes of charts."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class ChildRecord(ChildNetwork, InputFormat):
     """A child's ``architecture.json``: its network, and all that using it needs."""
 
     settings: ChildSettings
-    """How it is trained."""
+    """The settings of its training."""
 
     classes: list[str]
     """Names of the classes."""

@@ -67,7 +67,7 @@ class Curves:
 
 
 class _Row(BaseModel):
-    """What a line must be; a reader then takes its values as they are."""
+    """The rules of a line; a reader then takes its values as they are."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
 

@@ -1,1 +1,1 @@
-"""Where and how work runs: device, random numbers, processes, executors, signals, progress."""
+"""The runtime: devices, random numbers, processes, executors, signals and progress."""

@@ -1,4 +1,4 @@
-"""What a search space is.
+"""The base of search spaces.
 
 A search space says which architectures exist and builds the child network of each: a plain
 `torch.nn.Module`. The rest of the package never looks inside an architecture. The calls, in order:
@@ -81,7 +81,7 @@ class SearchSpace(ABC, Generic[A]):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> A:
-        """Draws an architecture.
+        """Samples an architecture.
 
         Args:
             rng: Source of randomness.
@@ -90,7 +90,7 @@ class SearchSpace(ABC, Generic[A]):
         """
 
     def sample_for_training(self, rng: np.random.Generator, progress: float) -> A:
-        """Draws an architecture to train a SMASH network with; by default like `sample`."""
+        """Samples an architecture to train a SMASH network with; by default like `sample`."""
         return self.sample(rng, progress)
 
     @abstractmethod

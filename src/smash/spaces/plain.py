@@ -39,19 +39,19 @@ class PlainNetwork(nn.Module):
 
 
 def _mlperf_resnet(width: int, task: Task) -> tuple[nn.Sequential, int]:
-    """ResNet-8 of MLPerf Tiny (Banbury et al. 2021), which has the width 16."""
+    """Builds ResNet-8 of MLPerf Tiny (Banbury et al. 2021), which has the width 16."""
     kinds = [("residual", 1)] * 3
     return _staged(task, width, [width, 2 * width, 4 * width], [1, 1, 1], kinds)
 
 
 def _mobilenet(width: int, task: Task) -> tuple[nn.Sequential, int]:
-    """Inverted residuals at falling resolution (MobileNetV2, Sandler et al. 2018)."""
+    """Builds inverted residuals at falling resolution (MobileNetV2, Sandler et al. 2018)."""
     kinds = [("inverted", 1), ("inverted", 6), ("inverted", 6)]
     return _staged(task, 2 * width, [width, 2 * width, 4 * width], [1, 2, 2], kinds)
 
 
 def _ds_cnn(width: int, task: Task) -> tuple[nn.Sequential, int]:
-    """A convolution and four depthwise separable ones (DS-CNN, Zhang et al. 2018)."""
+    """Builds a convolution and four depthwise separable ones (DS-CNN, Zhang et al. 2018)."""
     body = nn.Sequential(_stem(task, width), ConvNormAct(task.dims, (width, width), 3, 2))
     for _ in range(4):
         body.append(_block(task, "separable", (width, width)))
@@ -59,7 +59,7 @@ def _ds_cnn(width: int, task: Task) -> tuple[nn.Sequential, int]:
 
 
 def _cnn(width: int, task: Task) -> tuple[nn.Sequential, int]:
-    """Three 3×3 convolutions, the second and third of stride 2."""
+    """Builds three 3×3 convolutions, the second and third of stride 2."""
     body = nn.Sequential(
         _stem(task, width),
         ConvNormAct(task.dims, (width, 2 * width), 3, 2),
@@ -69,7 +69,7 @@ def _cnn(width: int, task: Task) -> tuple[nn.Sequential, int]:
 
 
 def _inception(width: int, task: Task) -> tuple[nn.Sequential, int]:
-    """Three modules of parallel long kernels (InceptionTime, Ismail Fawaz et al. 2020)."""
+    """Builds three modules of parallel long kernels (InceptionTime, Ismail Fawaz et al. 2020)."""
     outputs = 4 * width
     body = nn.Sequential(_stem(task, width), _Inception(task.dims, width, width))
     body.append(_Inception(task.dims, outputs, width))

@@ -1,4 +1,4 @@
-"""Trains the SMASH network: draw an architecture and a batch, generate weights, learn.
+"""The training of the SMASH network: draw an architecture and a batch, generate weights, learn.
 
 (Brock et al. 2017, algorithm 1.)
 """

@@ -1,4 +1,4 @@
-"""Times training steps, to find how many fit into the minutes that were asked for."""
+"""Timing of training steps, to find how many fit into the minutes of a budget."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings
 
 
 def _defaults_key(space: str, preset: str | None) -> str:
-    """The name that defaults are listed under: presets of memory banks have their own."""
+    """Names the row of defaults: presets of memory banks have their own."""
     return preset if space == "memory-bank" and preset else space
 
 

@@ -1,4 +1,4 @@
-"""Keeps decoded images in a file, so that they are decoded once and need not fit in memory.
+"""A cache of decoded images in a file: they are decoded once and need not fit in memory.
 
 An entry belongs to a folder or file of images and to the options that it is read with. It consists
 of two files: ``NAME.u8`` with the pixels, and ``NAME.json`` with their shape, checksum, and the

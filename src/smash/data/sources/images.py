@@ -1,4 +1,4 @@
-"""Decodes image files to 8-bit images of one size, a chunk at a time."""
+"""Decoding of image files to 8-bit images of one size, a chunk at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts the published meshes of ModelNet to voxels for `smash.data.sources.modelnet`.
+"""Conversion of the published meshes of ModelNet to voxels for `smash.data.sources.modelnet`.
 
 A voxel is set where the surface of the object passes through it, except for corners of voxels that
 the surface only clips; the inside stays empty. As in the published voxels, an object is rotated

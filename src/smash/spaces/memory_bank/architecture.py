@@ -31,7 +31,7 @@ STYLES = ("multiply", "split")
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution of an op's grid; `kernel` and `dilation` have one number per axis."""
+    """A convolution of an op's grid; `kernel` and `dilation` have one number per axis."""
 
     kernel: tuple[int, ...]
     dilation: tuple[int, ...]
@@ -101,7 +101,7 @@ class MemoryBankArchitecture:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What all networks of a space have in common.
+    """Sizes that all networks of a space have in common.
 
     Attributes:
         inputs: Channels of each block's input; the first are those of the stem.

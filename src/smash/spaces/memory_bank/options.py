@@ -181,7 +181,7 @@ class MemoryBankOptions(Settings):
 
     @cached_property
     def layout(self) -> Layout:
-        """What the networks of the space have in common."""
+        """The sizes that all networks of the space have in common."""
         return Layout(
             inputs=tuple(budget.inputs for budget in self.budgets),
             bank_width=self.bank_width,

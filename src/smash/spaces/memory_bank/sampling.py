@@ -30,7 +30,7 @@ T = TypeVar("T")
 def sample(
     options: MemoryBankOptions, rng: np.random.Generator, progress: float = 1.0
 ) -> MemoryBankArchitecture:
-    """Draws an architecture.
+    """Samples an architecture.
 
     Args:
         options: Options of the space.

@@ -76,7 +76,7 @@ class MemoryBankSpace(SearchSpace[MemoryBankArchitecture]):
         self.options = options
 
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> MemoryBankArchitecture:
-        """Draws an architecture; budget and kernels grow over the first half of training."""
+        """Samples an architecture; budget and kernels grow over the first half of training."""
         return sampling.sample(self.options, rng, progress)
 
     def mutate(

@@ -1,4 +1,4 @@
-"""Which architectures a memory-bank space contains: reading from JSON, and the rules."""
+"""Validation of memory-bank architectures: reading them from JSON, and the rules of a space."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class BlockShape:
 
 
 class Block(nn.Module):
-    """One block: convolutions of its kind, and the input added where the shape is kept.
+    """A block: convolutions of its kind, and the input added where the shape is kept.
 
     - residual: k×k, k×k (He et al. 2016); its shortcut is a 1×1 convolution where shapes differ
     - fused: expanding k×k, projecting 1×1 (Gupta & Tan 2019)

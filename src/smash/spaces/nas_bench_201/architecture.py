@@ -39,7 +39,7 @@ class CellArchitecture:
     operations: tuple[str, ...]
 
     def __str__(self) -> str:
-        """The published text form: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        """Formats the cell in the published form: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
         nodes = []
         for target in range(1, NODES):
             edges = (f"{op}~{source}" for source, end, op in self.edges() if end == target)
@@ -91,7 +91,7 @@ class CellArchitecture:
 
     @property
     def live(self) -> tuple[bool, ...]:
-        """Which edges lie on a path from the input to the output."""
+        """The edges that lie on a path from the input to the output."""
         edges = [(source, target) for source, target, op in self.edges() if op != "none"]
         reached, reaching = {0}, {NODES - 1}
         for source, target in edges:  # ordered by target

@@ -52,11 +52,11 @@ class NasBench201Space(SearchSpace[CellArchitecture]):
         self.options = options
 
     def sample(self, rng: np.random.Generator, progress: float = 1.0) -> CellArchitecture:
-        """Draws a cell uniformly from those that the options allow."""
+        """Samples a cell uniformly from those that the options allow."""
         return self._draw(rng, None)
 
     def sample_for_training(self, rng: np.random.Generator, progress: float) -> CellArchitecture:
-        """Draws a cell with more convolutions than `sample` does, since only they have weights.
+        """Samples a cell with more convolutions than `sample` does, since only they have weights.
 
         With uniform draws, a convolution trains in a fifth of the steps, seldom after another one,
         and cells with many convolutions in sequence rank too low.
