@@ -1,4 +1,4 @@
-"""The figures of a report: each function gathers the numbers of one, and `charts` draws it."""
+"""The figures of a report: one function gathers the numbers of each, another draws it."""
 
 from __future__ import annotations
 
@@ -94,27 +94,31 @@ def score_text(contents: Contents, candidate: Candidate) -> str:
     return f"{score_name(contents)} {number(candidate.value)}"
 
 
+def training_curves(contents: Contents) -> dict[str, list[Line]]:
+    """Gathers the curves of loss and error of the SMASH network; those without any are left out."""
+    rows = contents.curves
+    split = SPLITS["test" if any(row.get("split") == "test" for row in rows) else "val"]
+    columns = {
+        "loss": {"train_loss": "training", "val_loss": split},
+        "error": {"val_error": split, "val_top5_error": f"{split}, top 5"},
+    }
+    curves = {
+        score: [
+            Line(name=name, points=_column(rows, "step", column), shape=shape)
+            for shape, (column, name) in enumerate(names.items())
+            if any(column in row for row in rows)
+        ]
+        for score, names in columns.items()
+    }
+    return {score: lines for score, lines in curves.items() if lines}
+
+
 def training(contents: Contents) -> list[Figure]:
     """Shows loss and error of the SMASH network over its training."""
-    curves = contents.curves
-    if not curves:
-        return []
     steps = Scale(name="training steps", format=formatting.short_count)
-    split = SPLITS["test" if any(row.get("split") == "test" for row in curves) else "val"]
-    kinds = (
-        ("Loss", "loss", {"train_loss": "training", "val_loss": split}),
-        ("Error", "error", {"val_error": split, "val_top5_error": f"{split}, top 5"}),
-    )
     figures = []
-    for title, score, columns in kinds:
-        lines = [
-            Line(name=name, points=_column(curves, "step", column), shape=shape)
-            for shape, (column, name) in enumerate(columns.items())
-            if any(column in row for row in curves)
-        ]
-        if not lines:
-            continue
-        length = formatting.count(curves[-1]["step"])
+    for score, lines in training_curves(contents).items():
+        title, length = score.capitalize(), formatting.count(contents.curves[-1]["step"])
         label = f"{title} of the SMASH network over {length} steps."
         figures.append(
             Figure(
@@ -175,10 +179,9 @@ def progress(contents: Contents, shown: Sequence[Candidate]) -> Figure:
     )
 
 
-def distribution(contents: Contents) -> Figure:
-    """Shows the distribution of scores in each phase of the search."""
-    groups, dropped = [], sum(candidate.partial for candidate in contents.candidates)
-    scale = score_scale(contents)
+def score_groups(contents: Contents) -> list[Group]:
+    """Gathers the full scores of each phase of the search."""
+    groups, scale = [], score_scale(contents)
     for name, shape in phases(contents.candidates).items():
         phase = [candidate for candidate in contents.candidates if candidate.strategy == name]
         values = [candidate.value for candidate in phase if not candidate.partial]
@@ -186,13 +189,20 @@ def distribution(contents: Contents) -> Figure:
         if values:
             note += f", best {scale.format(min(values))}"
         groups.append(Group(name=name, values=values, shape=shape, note=note))
+    return groups
+
+
+def distribution(contents: Contents) -> Figure:
+    """Shows the distribution of scores in each phase of the search."""
+    scale = score_scale(contents)
+    label = f"Distribution of {scale.name} in each phase."
     note = "Full line: the best of a phase; dashed: its median."
-    if dropped:
+    if dropped := sum(candidate.partial for candidate in contents.candidates):
         note += f" {formatting.several(dropped, 'candidate')} dropped early, with partial scores, "
         note += "left out."
     return Figure(
         title="Scores by phase of the search",
-        picture=histograms(groups, scale, f"Distribution of {scale.name} in each phase."),
+        picture=histograms(score_groups(contents), scale, label),
         note=note,
     )
 
@@ -232,31 +242,40 @@ def rank_correlation(contents: Contents, shown: Sequence[Candidate]) -> list[Fig
     return [_correlations(contents.trust), *([scatter] if scatter else [])]
 
 
-def _correlations(trust: Trust) -> Figure:
+def correlation_estimates(trust: Trust) -> list[Estimate]:
+    """Gathers Kendall's τ of each ranking, the score first; undefined ones are left out."""
     rankings = {"SMASH score": trust, **trust.baselines}
     rankings |= {f"score with {name}": each for name, each in trust.together.items()}
-    estimates = [
+    return [
         Estimate(name=name, main=each is trust, **dict(each.kendall_tau))
         for name, each in rankings.items()
         if each.kendall_tau.is_defined
     ]
+
+
+def _correlations(trust: Trust) -> Figure:
     tau = Scale(name="Kendall τ with real accuracies", format=formatting.coefficient)
-    label = f"Kendall τ of {formatting.several(len(rankings), 'ranking')}."
+    rankings = formatting.several(1 + len(trust.baselines) + len(trust.together), "ranking")
     return Figure(
         title="Agreement of rankings",
-        picture=intervals(estimates, tau, label),
+        picture=intervals(correlation_estimates(trust), tau, f"Kendall τ of {rankings}."),
         note=f"{formatting.several(trust.n, 'architecture')}; bars are 95% intervals "
         "(bootstrap). 1 is the same order, 0 none in common.",
     )
 
 
-def _score_against_truth(trust: Trust, shown: Sequence[Candidate]) -> Figure | None:
+def accuracy_points(trust: Trust, shown: Sequence[Candidate]) -> list[Point]:
+    """Gathers the score and the real accuracy of each architecture with a finite score."""
     numbers = {candidate.id: number for number, candidate in enumerate(shown)}
-    points = [
+    return [
         Point(x=each.score, y=each.accuracy, number=numbers.get(each.id), title=each.id)
         for each in trust.points
         if each.has_score
     ]
+
+
+def _score_against_truth(trust: Trust, shown: Sequence[Candidate]) -> Figure | None:
+    points = accuracy_points(trust, shown)
     if not points:
         return None
     drawn = spread(points, MOST_POINTS)
@@ -273,11 +292,11 @@ def _score_against_truth(trust: Trust, shown: Sequence[Candidate]) -> Figure | N
     )
 
 
-def retraining(contents: Contents) -> Figure | None:
-    """Shows the validation error of children over their training."""
-    kept = [child for child in contents.kept if child.epochs]
-    shapes = {child.name: shape for shape, child in enumerate(kept[:_MOST_CURVES])}
-    lines = [
+def child_curves(contents: Contents) -> list[Line]:
+    """Gathers the validation error of each child by epoch; children of the trust check are grey."""
+    kept = [child.name for child in contents.kept if child.epochs][:_MOST_CURVES]
+    shapes = {name: shape for shape, name in enumerate(kept)}
+    return [
         Line(
             name=child.name,
             points=_column(child.epochs, "epoch", "val_error"),
@@ -286,11 +305,17 @@ def retraining(contents: Contents) -> Figure | None:
         for child in contents.children
         if child.epochs
     ]
+
+
+def retraining(contents: Contents) -> Figure | None:
+    """Shows the validation error of children over their training."""
+    lines = child_curves(contents)
     if not lines:
         return None
     audited = sum(child.audited for child in contents.children)
     of_trust = f"Grey: {formatting.several(audited, 'child', 'children')} of the trust check."
     children = formatting.several(len(lines), "child", "children")
+    shown = {line.shape: line.name for line in lines if line.shape is not None}
     return Figure(
         title="Training of children",
         picture=line_chart(
@@ -300,20 +325,28 @@ def retraining(contents: Contents) -> Figure | None:
             f"Validation error of {children} over epochs.",
         ),
         note=of_trust if audited else "",
-        legend=legend({shape: name for name, shape in shapes.items()}),
+        legend=legend(dict(sorted(shown.items()))),
     )
+
+
+def hardest_classes(child: TrainedChild, split: str) -> list[Bar]:
+    """Gathers the recall of the classes that a child recognises least often, the lowest first."""
+    classes = child.record.classes
+    shares = child.result[split].recall if split in child.result else []
+    if len(shares) != len(classes):
+        return []
+    worst = sorted(zip(shares, classes, strict=True), key=lambda pair: pair[0])[:_MOST_CLASSES]
+    return [Bar(name=str(name), value=share) for share, name in worst]
 
 
 def recall(child: TrainedChild) -> Figure | None:
     """Shows the classes that a child recognises least often."""
     split = "test" if "test" in child.result else "val"
-    classes = child.record.classes
-    shares = child.result[split].recall if split in child.result else []
-    if len(shares) != len(classes):
+    bars = hardest_classes(child, split)
+    if not bars:
         return None
-    worst = sorted(zip(shares, classes, strict=True), key=lambda pair: pair[0])[:_MOST_CLASSES]
-    bars = [Bar(name=str(name), value=share) for share, name in worst]
-    which = "all classes" if len(bars) == len(classes) else f"the {len(bars)} hardest classes"
+    is_all = len(bars) == len(child.record.classes)
+    which = "all classes" if is_all else f"the {len(bars)} hardest classes"
     return Figure(
         title="Recall by class",
         picture=bar_list(bars, formatting.percent),

@@ -15,6 +15,6 @@ of which children share their parts.
 """
 
 from smash.spaces.choices.choose import Choices, Choose, NetworkFunction
-from smash.spaces.choices.space import CHOSEN_MODULES, FunctionSpace, space
+from smash.spaces.choices.function_space import CHOSEN_MODULES, FunctionSpace, space
 
 __all__ = ["CHOSEN_MODULES", "Choices", "Choose", "FunctionSpace", "NetworkFunction", "space"]

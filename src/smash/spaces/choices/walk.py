@@ -126,7 +126,9 @@ class _Walker:
                     return
                 continue
             quiet = 0
-            for name, value in architecture.items if architecture else ():
+            if architecture is None:
+                continue
+            for name, value in architecture.items:
                 options = self._options[name]
                 if are_numbers(options) and value != max(options):
                     self._visit(Forcing({**architecture.values, name: max(options)}))

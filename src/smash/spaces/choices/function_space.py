@@ -230,22 +230,6 @@ class FunctionSpace(SearchSpace[Choices]):
         """Gives the largest shape of each parameter, axis by axis, over the walk."""
         return self.bind(task)._walk.shapes
 
-    def check_fits(self, architecture: Choices, child: nn.Module) -> None:
-        """Makes sure that each parameter of a child is a part of a shared tensor.
-
-        Raises:
-            InvalidValueError: One is not; it and the choices are named.
-        """
-        shapes = self._walk.shapes
-        for name, parameter in child.named_parameters():
-            shape, whole = tuple(parameter.shape), shapes.get(name)
-            if whole is None or len(whole) != len(shape) or any(map(int.__gt__, shape, whole)):
-                raise InvalidValueError(
-                    f"space {self.name!r}: parameter {name!r} has the shape {shape} with "
-                    f"{architecture}, larger than the {whole} that the walk over single choices "
-                    "found: give alternatives modules of different names"
-                )
-
 
 def space(network: NetworkFunction | None = None, *, name: str | None = None) -> Any:
     """Makes a search space of a function that builds the network: ``smash.space(network)``.
