@@ -56,11 +56,12 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         val_error_: Its error on the validation examples, 0…1.
 
     Example:
-        from sklearn.datasets import load_digits
-        images, labels = load_digits(return_X_y=True)
-        classifier = SmashClassifier(max_params=30_000, minutes=2, random_state=0)
-        classifier.fit(images[:1500].reshape(-1, 8, 8), labels[:1500])
-        print(classifier.score(images[1500:].reshape(-1, 8, 8), labels[1500:]))
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> images, labels = digits.images[:300], digits.target[:300]
+        >>> classifier = SmashClassifier(epochs=1, candidates=5, retrain_epochs=1, preset="tiny")
+        >>> classifier.fit(images, labels).predict(images[:2]).shape
+        (2,)
     """
 
     def __init__(

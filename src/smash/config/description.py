@@ -7,7 +7,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from smash.config.settings import Option, Settings
@@ -43,6 +43,7 @@ def describe(settings: type[Settings]) -> list[FieldDescription]:
     """Describes the fields of a settings model, inherited ones last.
 
     Example:
+        >>> from smash.config import DataSettings
         >>> [field.name for field in describe(DataSettings)][:3]
         ['source', 'fingerprint', 'duplicates']
     """
@@ -84,6 +85,8 @@ def _bound(constraint: Any) -> str:
             return f" > {least}"
         case Le(le=most):
             return f" ≤ {most}"
+        case Lt(lt=most):
+            return f" < {most}"
     return ""
 
 

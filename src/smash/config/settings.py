@@ -37,9 +37,8 @@ class Settings(BaseModel):
 
     Example:
         >>> class Walk(Settings):
-        ...     steps: Count = 10
-        ...
-        ...     seed: Seed = 0
+        ...     steps: int = 10
+        ...     seed: int = 0
         >>> Walk(steps=3).replaced(seed=1).given()
         {'steps': 3, 'seed': 1}
     """

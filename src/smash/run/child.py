@@ -120,9 +120,10 @@ class Child:
         record: Its ``architecture.json``.
 
     Example:
-        child = Child.open("runs/digits/children/3f2a-e30")
-        print(child.record.params, child.result["test"].error)
-        model = child.model(torch.device("cpu"))
+        >>> child = Child.open(next(Path("runs/digits/children").iterdir()))
+        >>> model = child.model(torch.device("cpu"))
+        >>> 0 <= child.result["test"].error <= 1
+        True
     """
 
     path: Path

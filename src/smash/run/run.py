@@ -52,9 +52,10 @@ class Run:
         metrics: The training curves of the SMASH network.
 
     Example:
-        run = smash.Run.open("runs/digits")
-        network = run.network(torch.device("cpu"))
-        print(run.settings.training.steps, run.metrics.rows()[-1]["val_error"])
+        >>> run = Run.open("runs/digits")
+        >>> network = run.network(torch.device("cpu"))
+        >>> 0 <= run.metrics.rows()[-1]["val_error"] <= 1
+        True
     """
 
     def __init__(self, path: Path, settings: RunSettings) -> None:
