@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from smash.cli.original.flags import FLAGS
-from smash.config import LoadSettings, Settings, describe
+from smash.config import ChildSettings, LoadSettings, Settings, describe
 from smash.correlation.settings import CorrelateSettings
 from smash.searching.settings import SearchSettings
 from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
@@ -125,10 +125,13 @@ def flags() -> str:
     return markdown_table(("flag", "setting", "default", "does"), rows)
 
 
-def settings(model: type[Settings]) -> str:
-    """The settings of a verb."""
+def settings(model: type[Settings], base: type[Settings] | None = None) -> str:
+    """The settings of a verb, without those that it shares with others, which `base` has."""
+    shared = [] if base is None else describe(base)
     rows = []
     for field in describe(model):
+        if field in shared:
+            continue
         option = ", ".join(field.option.flags) or "--" + field.name.replace("_", "-")
         name = f"`{field.name}`" if field.option.flags else ""
         does = field.help.replace("``", "`").replace("|", "\\|")
@@ -148,9 +151,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "flags": flags,
     "settings of train": partial(settings, TrainSettings),
     "settings of search": partial(settings, SearchSettings),
-    "settings of retrain": partial(settings, RetrainSettings),
-    "settings of compare": partial(settings, CompareSettings),
-    "settings of correlate": partial(settings, CorrelateSettings),
+    "settings of retrain": partial(settings, RetrainSettings, ChildSettings),
+    "settings of compare": partial(settings, CompareSettings, ChildSettings),
+    "settings of correlate": partial(settings, CorrelateSettings, ChildSettings),
+    "settings of children": partial(settings, ChildSettings),
     "settings of data": partial(settings, LoadSettings),
 }
 

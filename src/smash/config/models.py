@@ -224,27 +224,25 @@ class TrainingSettings(LoopSettings):
     """Weight decay of the shared weights. The hypernetwork has none."""
 
     fixed_norms: Annotated[bool, _BY_SPACE] = False
-    """Keep the BatchNorms of the shared weights at the identity. Learned ones compensate for what
-    an architecture lacks, and hide it."""
+    """Keep the BatchNorms of the shared weights at the identity."""
 
     snapshots: Annotated[Count, Option(default="4 for nas-bench-201, else 1")] = 1
     """Number of networks that rank together: the last, and earlier ones from the second half of
-    training. At a constant rate each network wobbles, and their mean does not."""
+    training."""
 
     proxy_size: Annotated[int | None, Field(ge=4), _BY_SPACE] = None
     """Longest side of the images that the SMASH network learns and ranks from. Children are trained
     at the size of the data."""
 
     proxy_space: Annotated[bool, _BY_SPACE] = False
-    """Learn and rank with the smaller children of the space's proxy. Children are trained as the
-    space builds them."""
+    """Learn and rank with the smaller children of the space's proxy."""
 
     growing: Annotated[bool, _BY_SPACE] = True
     """Begin with small architectures that grow over the first half of training, where the space
-    supports it. Otherwise all sizes are drawn from the start."""
+    supports it."""
 
     augment: Annotated[bool, Option(default="what suits the data")] = True
-    """Shift and flip training images. They are augmented as the data says."""
+    """Shift and flip training images."""
 
     same_architecture: bool = False
     """With several processes, draw the same architecture in all of them at each step."""
@@ -312,7 +310,7 @@ class ChildSettings(LoopSettings):
 
     recipe: Literal["published", "modern"] = "published"
     """The training recipe. The modern one adds smoothed labels, mixup, averaged weights and a
-    warm-up, and does not decay norms and biases."""
+    warm-up."""
 
     epochs: Count = 30
     """Passes over the training split."""

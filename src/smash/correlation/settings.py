@@ -66,8 +66,7 @@ class CorrelateSettings(ChildSettings):
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: RayAddress = None
-    """Train on the machines of a Ray cluster: the one of this machine, a new one of this machine
-    alone, or another."""
+    """Train on a Ray cluster: this machine's, a new one of this machine alone, or another."""
 
     def rules(self) -> list[str]:
         """Requires one source of real accuracies, settings that belong to it, and known names."""

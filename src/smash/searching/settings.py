@@ -54,8 +54,7 @@ class SearchSettings(Settings):
 
     objectives: Annotated[tuple[str, ...], Option(metavar="NAME,NAME,...")] = ()
     """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs or
-    latency. The first three rank. All candidates are scored in full then: one that is not among the
-    best may be the best of its size."""
+    latency. All candidates are scored in full then."""
 
     max_params: Count | None = None
     """Most parameters of a child."""
@@ -73,8 +72,7 @@ class SearchSettings(Settings):
     """Validation examples to score on; a fixed sample if there are more."""
 
     full: bool = False
-    """Score all candidates on all examples. Otherwise a race drops early who is surely worse than
-    the best few, and after each part of the examples all but a third of a cohort."""
+    """Score all candidates on all examples, without a race that drops the worse ones early."""
 
     keep: Count = 10
     """Number of best candidates that a race tells apart."""
@@ -108,12 +106,10 @@ class SearchSettings(Settings):
 
     storage: Annotated[str | None, Option(metavar="URL")] = None
     """Keep the study on a PostgreSQL server, postgresql://USER@HOST/DATABASE, for several searches
-    at once, in this run folder or in copies of it under the same name. The run remembers the
-    server. Passwords belong in ~/.pgpass or PGPASSWORD."""
+    at once. Passwords belong in ~/.pgpass or PGPASSWORD."""
 
     ray: RayAddress = None
-    """Score on the machines of a Ray cluster: the one of this machine, a new one of this machine
-    alone, or another. With the same number of threads, results are the same."""
+    """Score on a Ray cluster: this machine's, a new one of this machine alone, or another."""
 
     @property
     def budget(self) -> Budget:

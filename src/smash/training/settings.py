@@ -37,8 +37,7 @@ class TrainSettings(TrainingSettings):
     """Passes over the training split."""
 
     minutes: Positive | None = None
-    """Time to train for, instead of epochs. A few steps are timed first, and their number is then
-    fixed, so that the run can be repeated and resumed."""
+    """Time to train for, instead of epochs. A few steps are timed, which fixes their number."""
 
     space: str = "memory-bank"
     """The search space: memory-bank, nas-bench-201, mobile, or a function of your own, as
@@ -111,8 +110,8 @@ class FinalsSettings(ChildSettings):
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: RayAddress = None
-    """Train several children on the machines of a Ray cluster: the one of this machine, a new one
-    of this machine alone, or another."""
+    """Train several children on a Ray cluster: this machine's, a new one of this machine alone, or
+    another."""
 
 
 class RetrainSettings(FinalsSettings):
