@@ -31,7 +31,6 @@ NAMES = [
 PACKAGES = (
     "smash",
     "smash.data",
-    "smash.exporting",
     "smash.hypernet",
     "smash.searching.strategies",
     "smash.spaces",
