@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from smash.data import Data, Split, load_data
+from smash.data import Data, Split, check_data, load_data
 from smash.data.splits import check_groups, cut
 from smash.errors import DataError, InvalidValueError
 
@@ -112,6 +112,58 @@ def test_load_data_with_a_group_in_two_splits_has_a_note():
     test["test_groups"] = np.array(["speaker 0", "speaker 0", "new", "new"])
     data = load_data({**arrays(), **test})
     assert any("1 in " in note and "in two splits" in note for note in data.notes)
+
+
+def photos_of(root: Path, groups: str, classes: str = "ab", split: str = ".") -> Path:
+    """Two smooth photographs of each group in each class, named after the group."""
+    for group in groups:
+        for name in classes:
+            folder = root / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(2):
+                small = RNG.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                image = Image.fromarray(small).resize((48, 48), Image.Resampling.BICUBIC)
+                image.save(folder / f"{group}-{number}.png")
+    return root
+
+
+def leaks_in(root: Path) -> list[str]:
+    report = check_data(root, group_pattern="([a-z])-")
+    return [
+        line
+        for line in (*report.notes, *report.warnings)
+        if "two splits" in line or "same example" in line or "look like one in" in line
+    ]
+
+
+def test_check_data_of_a_split_by_group_without_a_leak_finds_none(tmp_path):
+    assert leaks_in(photos_of(tmp_path, "klmnop")) == []
+
+
+@pytest.mark.parametrize("leak", ["copy", "shift", "recompressed"])
+def test_check_data_of_a_split_by_group_finds_a_planted_leak(tmp_path, leak):
+    root = photos_of(tmp_path, "klmnop")
+    data = load_data(root, group_pattern="([a-z])-")
+    assert data.test.groups is not None
+    assert data.train.groups is not None
+    tested, trained = ("klmnop"[int(split.groups[0])] for split in (data.test, data.train))
+    image = Image.open(root / "a" / f"{tested}-0.png")
+    path = root / "a" / f"{trained}-1.png"  # the cut stays, as no example is added
+    if leak == "copy":
+        image.save(path)
+    elif leak == "shift":
+        Image.fromarray(np.roll(np.asarray(image), 2, 1)).save(path)
+    else:
+        image.save(path, "JPEG", quality=80)
+    assert any(f"{trained}-1.png" in line for line in leaks_in(root))
+
+
+@pytest.mark.parametrize("shared", ["k", "kl", "klmn"])
+def test_check_data_of_given_splits_finds_groups_in_two(tmp_path, shared):
+    photos_of(tmp_path, "klmn", split="train")
+    photos_of(tmp_path, shared + "x", split="test")
+    lines = leaks_in(tmp_path)
+    assert any("groups are in two splits, which flatters the error" in line for line in lines)
 
 
 def test_fingerprint_with_groups_that_move_examples_changes():

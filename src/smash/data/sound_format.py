@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-_LOUDNESS = 1e8  # so that 80 dB below a full-scale tone is near 0, as silence is
+_LOUDNESS = 1e6  # so that 60 dB below a full-scale tone is near 0, as silence is
+_QUIETEST = 1e-3  # a peak that is brought to 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,9 @@ class SoundFormat:
     def inputs(self, waveforms: Tensor) -> Tensor:
         """Computes the inputs of a network.
 
+        For spectrograms each recording is brought to full scale, because speakers and microphones
+        differ in loudness: with that, networks erred less on speakers that they had never heard.
+
         Args:
             waveforms: Values in -1…1, shape ``(n, samples)``.
 
@@ -70,8 +74,9 @@ class SoundFormat:
         """
         if self.features == "raw":
             return waveforms[:, None].float()
+        peaks = waveforms.abs().amax(1, keepdim=True).clamp(min=_QUIETEST)
         filters = mel_filters(self.mels, self.window, self.sample_rate)
-        return log_mel(waveforms, filters, self.hop)[:, None]
+        return log_mel(waveforms / peaks, filters, self.hop)[:, None]
 
 
 def log_mel(waveforms: Tensor, filters: Tensor, hop: int) -> Tensor:
@@ -85,7 +90,7 @@ def log_mel(waveforms: Tensor, filters: Tensor, hop: int) -> Tensor:
         hop: Samples between the beginnings of frames.
 
     Returns:
-        ``log(1 + 10⁸ power)`` of each band, shape ``(n, mels, frames)``, float32.
+        ``log(1 + 10⁶ power)`` of each band, shape ``(n, mels, frames)``, float32.
     """
     window = torch.hann_window(2 * len(filters) - 2, dtype=torch.float64)
     frames = waveforms.double().unfold(-1, len(window), hop) * (window / window.sum())

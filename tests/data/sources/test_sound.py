@@ -98,10 +98,19 @@ def test_log_mel_of_silence_is_0_and_of_a_full_tone_as_computed_by_hand():
     assert not form.inputs(torch.zeros(1, 256)).any()
     # The Hann window gives half the amplitude to the bin of the tone, and a quarter to each side.
     power = torch.tensor([1 / 16, 1 / 4, 1 / 16], dtype=torch.float64)
-    by_hand = torch.log1p(1e8 * power @ mel_filters(40, 256, RATE)[31:34])
+    by_hand = torch.log1p(1e6 * power @ mel_filters(40, 256, RATE)[31:34])
     found = form.inputs(torch.from_numpy(tone(1000, 256 / RATE))[None])[0, 0, :, 0]
     loud = by_hand > 5
     assert found[loud].tolist() == pytest.approx(by_hand[loud].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.3, 3.0])
+def test_log_mel_of_a_louder_recording_is_the_same(factor):
+    form = SoundFormat(features="log-mel", sample_rate=RATE, samples=4000)
+    waves = torch.from_numpy(tone(440))[None]
+    assert form.inputs(factor * waves).flatten().tolist() == pytest.approx(
+        form.inputs(waves).flatten().tolist(), rel=1e-5, abs=1e-5
+    )
 
 
 def test_load_data_of_recordings_says_how_they_are_read(tones):

@@ -22,7 +22,7 @@ from smash.io.text import as_size
 from smash.runtime.memory import main_memory
 
 WAV = frozenset({".wav"})
-SOUND_EXTENSIONS = WAV | {".flac", ".ogg", ".mp3"}
+SOUND_EXTENSIONS = WAV | {".flac", ".ogg"}
 
 _RATES = range(1000, 400_001)  # Hz
 _HIGHEST_DEFAULT_RATE = 16_000
