@@ -1,0 +1,191 @@
+"""Records the operations that a network calls for one input, without computing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry
+
+from smash.spaces.task import Task
+
+CONVOLUTION = torch.ops.aten.convolution.default
+NORM = F.batch_norm
+_UNARY = frozenset({F.batch_norm, F.relu, F.hardswish, torch.relu, torch.tanh, torch.sigmoid})
+_ADD = frozenset({Tensor.add, Tensor.__add__, torch.add})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of a network.
+
+    Attributes:
+        kind: The operator, or the function of torch.
+        reads: Numbers of the buffers that it reads; 0 is the input of the network.
+        writes: Numbers of the buffers that it writes.
+        weights: Shapes of the parameters that it reads.
+        macs: Its multiply-accumulates.
+        is_elementwise: Whether each element that it writes depends on the same one of its operands.
+    """
+
+    kind: Any
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    weights: tuple[torch.Size, ...]
+    macs: int
+    is_elementwise: bool
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it writes nothing, but gives a buffer another shape."""
+        return set(self.writes) <= set(self.reads) and not self.is_elementwise
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The operations of a network in the order of execution.
+
+    Attributes:
+        operations: The operations; views are none.
+        sizes: Elements of each buffer.
+        outputs: Buffers that hold what the network returns.
+    """
+
+    operations: Sequence[Operation]
+    sizes: Sequence[int]
+    outputs: Sequence[int]
+
+
+def record_operations(child: nn.Module, task: Task) -> Trace:
+    """Records the operations of a network in eval mode.
+
+    Args:
+        child: A module on the meta device.
+        task: Gives the shape of the input.
+    """
+    images = torch.empty(1, task.channels, *task.size, device="meta")
+    recorder = _Recorder(images, (*child.parameters(), *child.buffers()))
+    training = child.training
+    try:
+        with torch.no_grad(), _Shortcuts(recorder), recorder:
+            outputs = child.eval()(images)
+    finally:
+        child.train(training)
+    return Trace(
+        operations=[each for each in recorder.operations if not each.is_view],
+        sizes=recorder.sizes,
+        outputs=recorder.buffers(_tensors(outputs)),
+    )
+
+
+class _Recorder(TorchDispatchMode):
+    """Records each operator that is called within it, and the buffers that it uses.
+
+    `torch.utils.flop_counter.FlopCounterMode` gives the same MACs, but takes ten times as long
+    because it also decomposes operators and keeps counts by module.
+    """
+
+    def __init__(self, images: Tensor, weights: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[Operation] = []
+        self.sizes: list[int] = []
+        self._weights = {_storage(weight) for weight in weights}
+        self._numbers: dict[int, int] = {}
+        self._kept: list[Tensor] = []  # so that no later buffer takes the address of one
+        self.buffers([images])
+
+    def buffers(self, tensors: Iterable[Tensor]) -> tuple[int, ...]:
+        """Numbers the buffers of tensors other than weights; views share that of their base."""
+        found = []
+        for tensor in tensors:
+            key = _storage(tensor)
+            if key in self._weights or not tensor.numel():
+                continue
+            if key not in self._numbers:
+                self._numbers[key] = len(self.sizes)
+                self.sizes.append(tensor.untyped_storage().nbytes() // tensor.element_size())
+                self._kept.append(tensor)
+            found.append(self._numbers[key])
+        return tuple(found)
+
+    def record(self, kind: Any, inputs: Any, output: Any, macs: int, is_elementwise: bool) -> None:
+        """Records an operation with its arguments and what it returned."""
+        read = list(_tensors(inputs))
+        self.operations.append(
+            Operation(
+                kind=kind,
+                reads=self.buffers(read),
+                writes=self.buffers(_tensors(output)),
+                weights=tuple(each.shape for each in read if _storage(each) in self._weights),
+                macs=macs,
+                is_elementwise=is_elementwise,
+            )
+        )
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if func is CONVOLUTION:  # directly: the registry's wrapper costs as much as the call
+            flops = conv_flop_count(args[0].shape, args[1].shape, output.shape, args[6])
+        else:
+            formula = flop_registry.get(func._overloadpacket)
+            flops = formula(*args, **kwargs, out_val=output) if formula else 0
+        # A multiply-accumulate is two floating-point operations.
+        self.record(func, (args, kwargs), output, flops // 2, torch.Tag.pointwise in func.tags)
+        return output
+
+
+class _Shortcuts(TorchFunctionMode):
+    """Records functions whose output shape is evident, and does not call them.
+
+    On the meta device they would take most of the time.
+    """
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        is_add = func in _ADD and getattr(args[1], "shape", None) == args[0].shape
+        if is_add or func in _UNARY:
+            shape, is_elementwise = args[0].shape, True
+        elif func is torch.cat and kwargs.keys() <= {"tensors", "dim"}:
+            shape, is_elementwise = _shape_of_cat(*args, **kwargs), False
+        else:
+            return func(*args, **kwargs)
+        with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+            output = torch.empty(shape, device="meta")
+        self._recorder.record(func, (args, kwargs), output, 0, is_elementwise)
+        return output
+
+
+def _shape_of_cat(tensors: Sequence[Tensor], dim: int = 0) -> list[int]:
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return shape
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """Finds the tensors in arguments or results; faster than `torch.utils._pytree`."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for branch in tree:
+            yield from _tensors(branch)
+    elif isinstance(tree, dict):
+        yield from _tensors(list(tree.values()))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata

@@ -1,0 +1,109 @@
+"""RAM and flash of networks, compared with counts by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from smash import Task
+from smash.config import SpaceSettings
+from smash.profiling.cost import cost_of
+from smash.spaces import make_space
+from smash.spaces.baselines import make_baseline
+
+TASK = Task(channels=3, size=(8, 8), classes=2)
+
+
+class Chain(nn.Module):
+    """Two convolutions, one with a norm and an activation, then a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 4, 3, padding=1)
+        self.classifier = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = self.second(torch.relu(self.norm(self.first(x))))
+        return self.classifier(x.mean((2, 3)))
+
+
+class Residual(nn.Module):
+    """A stem and a residual block; `before` puts the norm before the convolution."""
+
+    def __init__(self, *, before: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.first, self.second = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.norm, self.before = nn.BatchNorm2d(4), before
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = self.stem(x)
+        y = self.first(self.norm(x)) if self.before else self.norm(self.first(x))
+        return (self.second(y) + x).flatten(1)
+
+
+class Dense(nn.Module):
+    """Three convolutions whose outputs are concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Conv2d(3, 2, 1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return torch.cat([part(x) for part in self.parts], 1)
+
+
+# 8×8 places are 64 bytes a channel.
+@pytest.mark.parametrize(
+    ("network", "peak"),
+    [
+        (Chain, 64 * (8 + 4)),  # the input of 3 channels is dead when the second runs
+        (lambda: Residual(before=False), 64 * (4 + 4 + 4)),  # the shortcut, y, second(y)
+        (lambda: Residual(before=True), 64 * (4 + 4 + 4)),  # the shortcut, norm(x), first(…)
+        (Dense, 64 * (6 + 6)),  # the parts and their concatenation
+    ],
+    ids=["chain", "residual", "norm before convolution", "dense"],
+)
+def test_memory_of_small_graphs_equals_the_count_by_hand(network, peak):
+    with torch.device("meta"):
+        assert cost_of(network(), TASK).memory == peak
+
+
+def test_flash_folds_the_norm_behind_a_convolution():
+    with torch.device("meta"):
+        found = cost_of(Chain(), TASK).flash
+    weights = 3 * 8 * 9 + 8 * 4 * 9 + 4 * 2
+    operations = 5  # two convolutions, relu, mean, classifier
+    assert found == weights + 8 * (8 + 4 + 2) + 128 * operations
+
+
+def test_flash_of_a_norm_that_cannot_be_folded_counts_its_channels():
+    with torch.device("meta"):
+        folded = cost_of(Residual(before=False), TASK).flash
+        kept = cost_of(Residual(before=True), TASK).flash
+    assert kept - folded == 8 * 4 + 128
+
+
+def test_memory_of_resnet8_is_that_of_three_tensors_of_its_first_stage():
+    network = make_baseline("mlperf-resnet-16", Task(channels=3, size=(32, 32), classes=10))
+    with torch.device("meta"):
+        found = cost_of(network.to("meta"), Task(channels=3, size=(32, 32), classes=10))
+    assert found.memory == 3 * 16 * 32 * 32
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [("memory-bank", "tiny"), ("nas-bench-201", None), ("mobile", "tiny")]
+)
+def test_footprint_of_children_grows_from_smallest_to_largest(name, preset):
+    space = make_space(SpaceSettings(name=name, preset=preset, options={}), dims=2)
+    smallest, largest = (
+        cost_of(space.build(architecture, TASK), TASK)
+        for architecture in (space.smallest(), space.largest())
+    )
+    assert 0 < smallest.memory <= largest.memory
+    assert 0 < smallest.flash < largest.flash
