@@ -29,6 +29,15 @@ def test_draws_stay_within_both_limits_where_one_in_a_hundred_is_feasible():
     assert len(set(drawn)) > 8
 
 
+def test_draws_stay_within_limits_of_memory_and_flash():
+    space = MobileSpace("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}, TASK)
+    budget = Budget(max_memory=1024, max_flash="5KB")
+    sampler = FeasibleSampler(space, TASK, budget, seed=0, pool=16)
+    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(25)]
+    assert all(budget.allows(measure_cost(space, each, TASK)) for each in drawn)
+    assert len(set(drawn)) > 8
+
+
 def test_draws_depend_on_the_seed_and_the_generator_alone():
     budget = Budget(max_params=12_000)
     one, other = (FeasibleSampler(CELLS, TASK, budget, seed=3, pool=16) for _ in range(2))

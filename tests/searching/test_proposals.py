@@ -4,7 +4,7 @@ import pytest
 
 from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
-from smash.profiling.cost import measure_cost, survey
+from smash.profiling.cost import COUNTED, Cost, measure_cost, survey
 from smash.searching.proposals import Proposer
 from smash.searching.strategies import RandomSampling
 from smash.spaces import MemoryBankSpace, Task
@@ -33,11 +33,22 @@ def test_proposals_are_within_the_latency_limit():
     assert len(timed) > len(proposals)  # some were refused
 
 
+@pytest.mark.parametrize("cost", ["memory", "flash"])
+def test_proposals_come_close_to_a_limit_and_stay_within(cost):
+    costs = [getattr(each, cost) for each, _ in survey(SPACE, TASK, 40)]
+    limit = sorted(costs)[20]
+    proposer = Proposer(SPACE, TASK, Budget(**{f"max_{cost}": limit}), 0)
+    strategy = RandomSampling(SPACE)
+    found = [getattr(proposer.propose(strategy, [], index, set()), cost) for index in range(30)]
+    assert 0.9 * limit <= max(found) <= limit
+
+
 def test_propose_without_a_stopwatch_measures_the_cost_alone():
     proposal = Proposer(SPACE, TASK, Budget(), 0).propose(RandomSampling(SPACE), [], 3, set())
     assert proposal is not None
     cost = measure_cost(SPACE, proposal.architecture, TASK)
-    assert (proposal.params, proposal.macs, proposal.latency) == (cost.params, cost.macs, None)
+    assert Cost(**{name: getattr(proposal, name) for name in COUNTED}) == cost
+    assert proposal.latency is None
     assert (proposal.id, proposal.index) == (SPACE.identify(proposal.architecture), 3)
     assert proposal.state == "proposed"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,11 @@ from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import Latency, measure_latency
 from smash.run.run import Run
 from smash.runtime.device import choose_device
+from smash.searching.settings import SearchSettings
 from smash.spaces.base import SearchSpace
 from smash.spaces.task import Task
 from smash.training.loop import steps_per_epoch
+from smash.training.smash_network import budget_of
 
 _SAMPLES = 50  # architectures that say what the median one of a space is
 
@@ -52,15 +53,15 @@ def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[
     ]
 
 
-def announce_sizes(run: Run, device: str, limits: Mapping[str, int | None]) -> None:
+def announce_sizes(run: Run, settings: SearchSettings) -> None:
     """Tells the user the sizes of a space, and which limits are looser than those of training."""
-    lines = describe_sizes(sizes_of(run.space, run.data.task, choose_device(device)))
-    for name, limit in limits.items():
-        trained = getattr(run.settings.training, name)
-        if trained is not None and limit is not None and limit > trained:
+    lines = describe_sizes(sizes_of(run.space, run.data.task, choose_device(settings.device)))
+    trained = budget_of(run).counted
+    for name, limit in settings.budget.counted.items():
+        if limit > trained.get(name, limit):
             lines.append(
-                f"{name} {limit:,} is more than the {trained:,} of the training: larger children "
-                "have weights that were never learned, and are ranked less well"
+                f"max_{name} {limit:,} is more than the {trained[name]:,} of the training: larger "
+                "children have weights that were never learned, and are ranked less well"
             )
     announce(lines)
 
@@ -70,7 +71,7 @@ def describe_sizes(sizes: list[Size]) -> list[str]:
     timed = sizes[0].latency
     return [
         f"{one.name + ' architecture':>21}: {one.cost.params:,} parameters, {one.cost.macs:,} "
-        f"MACs, {one.latency}"
+        f"MACs, {one.cost.memory:,} bytes of RAM, {one.cost.flash:,} of flash, {one.latency}"
         for one in sizes
     ] + [
         f"times are for {timed.batch} input on {timed.device}, threads: {timed.threads}, median ± "

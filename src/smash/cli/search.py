@@ -18,12 +18,11 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
     from smash.searching.search import search as search_run
 
     opened = open_run(run)
-    limits = {"max_params": settings.max_params, "max_macs": settings.max_macs}
     study = search_run(
         opened,
         settings,
         progress=on_terminal,
-        announce=lambda run: announce_sizes(run, settings.device, limits),
+        announce=lambda run: announce_sizes(run, settings),
     )
     print_candidates(study, 5)
     if settings.objectives:

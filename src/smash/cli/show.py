@@ -19,6 +19,8 @@ _FIELDS = (
     "loss",
     "params",
     "macs",
+    "memory",
+    "flash",
     "strategy",
     "partial",
     "examples",

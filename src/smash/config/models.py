@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from smash.config.settings import Option, Settings
+from smash.io.units import Bytes
 from smash.runtime.names import Precision, check_device
 
 Count = Annotated[int, Field(ge=1)]
@@ -253,6 +254,12 @@ class TrainingSettings(LoopSettings):
 
     max_macs: Count | None = None
     """Most multiply-accumulates of these children for one input; the search takes it over."""
+
+    max_memory: Annotated[Bytes | None, Option(metavar="SIZE")] = None
+    """Most RAM for their activations in int8, such as 64KiB; the search takes it over."""
+
+    max_flash: Annotated[Bytes | None, Option(metavar="SIZE")] = None
+    """Most flash for their weights and graph in int8, such as 100KB; the search takes it over."""
 
 
 class TrainingPlan(TrainingSettings):

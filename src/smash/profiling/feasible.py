@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from smash.profiling.budget import Budget
-from smash.profiling.cost import Cost, count_macs
+from smash.profiling.cost import cost_of
 from smash.runtime.rng import generator
 from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import count_parameters
@@ -21,7 +20,7 @@ _BURN_IN = 64
 
 
 class FeasibleSampler:
-    """Draws architectures of a space that are within limits on parameters and MACs.
+    """Draws architectures of a space that are within limits on what is counted.
 
     A pool of feasible architectures is drawn once. Each draw takes a member and mutates it; the
     mutant counts if it is feasible, and the member otherwise. Where enough architectures are
@@ -33,7 +32,7 @@ class FeasibleSampler:
     Args:
         space: The search space.
         task: The task that children are built for.
-        budget: Limits on parameters and MACs; the smallest architecture must be within them.
+        budget: Limits on costs that are counted; the smallest architecture must be within them.
         seed: Seed of the pool.
         pool: Number of architectures in the pool.
 
@@ -79,18 +78,18 @@ class FeasibleSampler:
         return mutant if self._allows(mutant) else architecture
 
     def _allows(self, architecture: Any) -> bool:
-        """Whether an architecture is within the limits; counts MACs only where they decide."""
+        """Whether an architecture is within the limits; parameters are counted first and fast."""
         child = self._space.build(architecture, self._task)
-        cost = Cost(count_parameters(child), macs=0)
-        if self._budget.max_macs is not None and self._budget.allows(cost):
-            cost = replace(cost, macs=count_macs(child, self._task))
-        return self._budget.allows(cost)
+        limit = self._budget.max_params
+        if limit is not None and count_parameters(child) > limit:
+            return False
+        return self._budget.counted.keys() <= {"params"} or self._budget.allows(
+            cost_of(child, self._task)
+        )
 
 
 def sampler_within(
     space: SearchSpace[Any], task: Task, budget: Budget, seed: int
 ) -> FeasibleSampler | None:
     """Makes the sampler of a budget; None where it has no limit."""
-    if budget.max_params is None and budget.max_macs is None:
-        return None
-    return FeasibleSampler(space, task, budget, seed)
+    return FeasibleSampler(space, task, budget, seed) if budget.counted else None

@@ -164,7 +164,7 @@ class _Shortcuts(TorchFunctionMode):
             shape, is_elementwise = _shape_of_cat(*args, **kwargs), False
         else:
             return func(*args, **kwargs)
-        with torch._C._DisableTorchDispatch():  # type: ignore[attr-defined]
+        with torch._C._DisableTorchDispatch():
             output = torch.empty(shape, device="meta")
         self._recorder.record(func, (args, kwargs), output, 0, is_elementwise)
         return output
@@ -188,4 +188,5 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    identity: int = tensor.untyped_storage()._cdata
+    return identity

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
+from smash.profiling.cost import COUNTED
 from smash.scoring.score import RankBy
 from smash.study.candidate import Candidate
 
 QUALITY_OBJECTIVES: tuple[RankBy, ...] = ("error", "loss", "top5_error")
-COST_OBJECTIVES = ("params", "macs", "latency")
-"""Parameters, multiply-accumulates for one input, and seconds for one input on this machine."""
+COST_OBJECTIVES = (*COUNTED, "latency")
 
 
 def objective_faults(objectives: Sequence[str]) -> list[str]:

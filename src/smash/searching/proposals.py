@@ -95,8 +95,7 @@ class Proposer:
                         architecture=architecture,
                         strategy=strategy.name,
                         index=index,
-                        params=cost.params,
-                        macs=cost.macs,
+                        **vars(cost),
                         latency=latency,
                     )
                 fastest = min(fastest, latency)
@@ -107,5 +106,6 @@ class Proposer:
         timed = f"; the fastest takes {1000 * fastest:.3g} ms" if fastest < math.inf else ""
         raise InvalidValueError(
             f"none of {_DRAWS} sampled architectures is within the limits; the smallest has "
-            f"{cheapest.params:,} parameters and {cheapest.macs:,} MACs{timed}: raise the limit"
+            f"{cheapest.params:,} parameters, {cheapest.macs:,} MACs, {cheapest.memory:,} bytes of "
+            f"activations and {cheapest.flash:,} bytes of flash{timed}: raise the limit"
         )

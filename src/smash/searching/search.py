@@ -9,6 +9,7 @@ from typing import Any
 from smash.config import refuse_changes
 from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
+from smash.profiling.cost import COUNTED
 from smash.profiling.latency import Stopwatch
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
@@ -103,9 +104,10 @@ def inherit_limits(settings: SearchSettings, run: Run) -> SearchSettings:
     """Takes over the limits of the training, where the search has none of its own."""
     plan = run.settings.training
     inherited = {
-        name: getattr(plan, name)
-        for name in ("max_params", "max_macs")
-        if getattr(settings, name) is None and getattr(plan, name) is not None
+        f"max_{name}": limit
+        for name in COUNTED
+        if (limit := getattr(plan, f"max_{name}")) is not None
+        and getattr(settings, f"max_{name}") is None
     }
     return settings.replaced(**inherited) if inherited else settings
 

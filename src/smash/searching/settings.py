@@ -8,6 +8,7 @@ from pydantic import Field
 
 from smash.config import Count, Device, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
+from smash.io.units import Bytes, Seconds
 from smash.runtime.names import Precision
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
 
@@ -53,8 +54,8 @@ class SearchSettings(Settings):
     evolution, and nsga2 evolves for several objectives."""
 
     objectives: Annotated[tuple[str, ...], Option(metavar="NAME,NAME,...")] = ()
-    """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs or
-    latency. All candidates are scored in full then."""
+    """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs, memory,
+    flash or latency. All candidates are scored in full then."""
 
     max_params: Count | None = None
     """Most parameters of a child."""
@@ -62,7 +63,13 @@ class SearchSettings(Settings):
     max_macs: Count | None = None
     """Most multiply-accumulates of a child for one input."""
 
-    max_latency: Annotated[float | str | None, Option(metavar="TIME")] = None
+    max_memory: Annotated[Bytes | None, Option(metavar="SIZE")] = None
+    """Most RAM for the activations of one input in int8, such as 64KiB."""
+
+    max_flash: Annotated[Bytes | None, Option(metavar="SIZE")] = None
+    """Most flash for the weights and the graph of a child in int8, such as 100KB."""
+
+    max_latency: Annotated[Seconds | None, Option(metavar="TIME")] = None
     """Most time of a child for one input, such as 5ms, measured on this machine."""
 
     rank_by: RankBy = "loss"
@@ -116,8 +123,7 @@ class SearchSettings(Settings):
         """The limits on what a child may cost."""
         from smash.profiling.budget import Budget
 
-        limits = ("max_params", "max_macs", "max_latency")
-        return Budget(**{name: getattr(self, name) for name in limits})
+        return Budget(**{name: getattr(self, name) for name in Budget.model_fields})
 
     @property
     def times_children(self) -> bool:
@@ -152,7 +158,6 @@ class SearchSettings(Settings):
         return self.model_dump(mode="json", exclude=_FREE) | {
             "prior": None if self.prior == NO_PRIOR else self.prior,
             "prefilter": self.prefilter and str(Prefilter.parse(self.prefilter)),
-            "max_latency": self.budget.max_latency,
         }
 
     @property
@@ -176,8 +181,6 @@ class SearchSettings(Settings):
             from smash.scoring.priors import Prefilter
 
             faults += faults_of(lambda: Prefilter.parse(str(self.prefilter)))
-        if self.max_latency is not None:
-            faults += faults_of(lambda: self.budget)
         if self.storage is not None:
             from smash.study.postgres import parse_url
 

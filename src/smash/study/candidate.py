@@ -44,6 +44,8 @@ class Candidate:
         index: Number of the proposal among those of the strategy.
         params: Parameters of the child.
         macs: Multiply-accumulates of the child for one input.
+        memory: Bytes of RAM for the activations of one input in int8.
+        flash: Bytes of the weights and the graph in int8.
         latency: Seconds of the child for one input, if the search limits or minimises it.
         proxy: Values of the search's prior, higher is better; empty without a prior.
         trace: Mean of the ranking quantity by the number of examples seen.
@@ -69,6 +71,8 @@ class Candidate:
     index: Amount
     params: Amount
     macs: Amount
+    memory: Amount = 0
+    flash: Amount = 0
     latency: float | None = None
     proxy: tuple[_Finite, ...] = ()
     trace: dict[int, float] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from smash.data import Data, epoch_order
 from smash.evaluation import error_of, predict
 from smash.hypernet import SmashNetwork
 from smash.profiling.budget import Budget
+from smash.profiling.cost import COUNTED
 from smash.profiling.feasible import FeasibleSampler, sampler_within
 from smash.run.run import Run
 from smash.runtime.device import autocast
@@ -107,7 +108,7 @@ class SmashTraining(Trainable):
 def budget_of(run: Run) -> Budget:
     """Gives the limits that the SMASH network of a run learns within."""
     plan = run.settings.training
-    return Budget(max_params=plan.max_params, max_macs=plan.max_macs)
+    return Budget(**{f"max_{name}": getattr(plan, f"max_{name}") for name in COUNTED})
 
 
 def sampler_of(run: Run) -> FeasibleSampler | None:
