@@ -337,8 +337,8 @@ def test_show_json_is_a_list_of_ranked_candidates(smash, run):
 
     assert answer.code == 0
     shown = json.loads(answer.out)
-    keys = {"id", "rank", "error", "loss", "params", "macs", "strategy", "partial"}
-    keys |= {"top5_error", "ensemble_error", "examples", "latency"}
+    keys = {"id", "rank", "error", "loss", "params", "macs", "memory", "flash", "strategy"}
+    keys |= {"partial", "top5_error", "ensemble_error", "examples", "latency"}
     keys |= {"score_rank", "proxy_rank", "pareto", "child_time", "graph_time"}
     assert shown
     assert all(one.keys() == keys for one in shown)

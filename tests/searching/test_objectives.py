@@ -26,7 +26,7 @@ from tests.study.candidates import make_candidate
 @pytest.mark.parametrize(
     ("objectives", "words"),
     [
-        (["error"], "at least one of params, macs, latency"),
+        (["error"], "at least one of params, macs, memory, flash, latency"),
         (["params", "macs"], "one of error, loss, top5_error"),
         (["error", "loss", "params"], "one of error, loss, top5_error"),
         (["error", "params", "params"], "must differ"),

@@ -32,7 +32,7 @@ from smash.searching.settings import SearchSettings
         ({"evolve": 5}, "evolve must be 0 with strategy 'perturbation'"),
         ({"strategy": "nsga2"}, "needs objectives, got none"),
         ({"objectives": ("error", "params"), "rank_by": "top5_error"}, "rank_by must be among"),
-        ({"objectives": ("error",)}, "at least one of params, macs, latency"),
+        ({"objectives": ("error",)}, "at least one of params, macs, memory, flash, latency"),
         ({"candidates": 3}, "candidates"),
     ],
 )
