@@ -40,3 +40,9 @@ def test_command_killed_and_repeated_ends_with_the_same_run(place, command, sent
     outcome = kills.strike(command, place, 1, seed=0, sent=sent, again=0)
     assert outcome.faults == []
     assert (outcome.kills, outcome.identical) == (1, 1)
+
+
+def test_search_killed_with_the_lock_of_the_journal_goes_on(place):
+    outcome = kills.strike_lock(place, 1, seed=0)
+    assert outcome.faults == []
+    assert (outcome.kills, outcome.identical) == (1, 1)
