@@ -6,7 +6,7 @@ Example:
     >>> run = smash.train(data, "runs/digits", epochs=20)
     >>> study = smash.search(run, random=200)
     >>> child = smash.retrain(run, rank=0)
-    >>> print(child.result["test"].error)
+    >>> print(child.result["val"].error)
 
 To read the method, take nine files in this order:
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import NormalDist, fmean, stdev
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from scipy import stats
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from smash.data import Data, Split
 from smash.data.batches import batches
 from smash.io.records import Amount, Record, Share
+
+_Z = NormalDist().inv_cdf(0.975)  # of a 95% interval
 
 SPLITS = {"val": "validation", "test": "TEST"}
 """The words for a split that is validated on: a look at the test split is told in capitals."""
@@ -56,6 +60,11 @@ class Evaluation(Record):
 
     confusion: list[list[Amount]] = Field(default=[])
     """For each class, how many of its examples are taken for each class; empty if not stored."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the error over examples (Wilson 1927), 0…1."""
+        return error_interval(self.error, self.examples)
 
     def stored(self) -> Evaluation:
         """Returns the part that a file holds: not the confusion of many classes."""
@@ -149,6 +158,40 @@ def over_views(logits: Tensor, views: int) -> Tensor:
         return logits
     log_probabilities: Tensor = logits.log_softmax(1).unflatten(0, (-1, views))
     return log_probabilities.logsumexp(1) - math.log(views)
+
+
+def error_interval(error: float, examples: int, of_seeds: float = 0.0) -> tuple[float, float]:
+    """Computes the 95% interval of an error, or of the mean error of several trainings.
+
+    The examples contribute Wilson's interval, written out because SciPy's takes a whole number of
+    errors, and a mean over seeds is none; the two widths add up as independent deviations do.
+
+    Args:
+        error: The error, 0…1.
+        examples: The number of examples.
+        of_seeds: Half of the interval over seeds.
+    """
+    share = _Z * _Z / examples
+    centre = (error + share / 2) / (1 + share)
+    half = _Z / (1 + share)
+    half *= math.sqrt(error * (1 - error) / examples + share / (4 * examples))
+    low = error - math.hypot(error - max(0.0, centre - half), of_seeds)
+    high = error + math.hypot(centre + half - error, of_seeds)
+    return max(0.0, low), min(1.0, high)
+
+
+def mean_error(evaluations: Sequence[Evaluation]) -> tuple[float, float, float]:
+    """Computes the mean error of trainings that differ in their seed, on the same examples.
+
+    Returns:
+        The mean, and its 95% interval over seeds (Student) and examples (Wilson), 0…1.
+    """
+    errors = [each.error for each in evaluations]
+    mean, of_seeds = fmean(errors), 0.0
+    if len(errors) > 1:
+        t = float(stats.t.ppf(0.975, len(errors) - 1))
+        of_seeds = t * stdev(errors) / math.sqrt(len(errors))
+    return mean, *error_interval(mean, evaluations[0].examples, of_seeds)
 
 
 def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:

@@ -109,6 +109,22 @@ def test_predict_reads_arrays_of_one_or_several_examples(write, array, classes):
         assert found[-1].file.endswith(f"a.npy[{len(classes) - 1}]")
 
 
+def test_predict_takes_folders_and_archives(write, tmp_path):
+    dark, light = np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)
+    (tmp_path / "ünï 日本" / "deep").mkdir(parents=True)
+    write("ünï 日本/deep/b.npy", light)
+    write("ünï 日本/notes.txt", b"")
+    archive = tmp_path / "ünï 日本" / "a.npz"
+    np.savez(archive, data=np.stack([light, dark]), labels=[1, 0])
+    found = predict(model_for(2, 2), [tmp_path / "ünï 日本"])
+    assert [(Path(each.file).name, each.likely[0][0]) for each in found] == [
+        ("a.npz[0]", "light"), ("a.npz[1]", "dark"), ("b.npy", "light"),
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="has no images and no arrays: name another"):
+        predict(model_for(2, 2), [tmp_path / "empty"])
+
+
 def test_predict_keeps_the_units_of_signals_and_volumes(write):
     signals = predict(
         model_for(6, channels=2, scaled=False), [write("s.npy", np.full((2, 6), 40.0))]

@@ -26,7 +26,7 @@ def test_lines_show_the_time_left(monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     # One line every ten seconds, which is every seventh step, and one at the end.
     assert lines[0].startswith("training 7/40, ")
-    assert lines[-1] == "training 40/40, 0:00 left  word 40"
+    assert lines[-1] == "training 40/40  word 40"
     assert len(lines) == 6
     # 33 steps are left after 7 of 1.5 s: 33 × 10.5 s / 6, since the first step is the start.
     assert "0:58 left" in lines[0]
@@ -75,3 +75,21 @@ def test_silent_prints_nothing(capsys):
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3723, "62:03")])
 def test_duration_is_minutes_and_seconds(seconds, text):
     assert progress._duration(seconds) == text
+
+
+def test_lines_tell_no_time_after_one_unit_and_the_end_once(monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    with progress.on_terminal("search", 3) as advance:
+        clock.now += 20
+        advance(1, "random")
+        clock.now += 20
+        advance(3, "")
+        advance(3, "markov, best 0.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["search 1/3  random", "search 3/3  markov, best 0.5"]
+
+
+def test_automatic_progress_prints_nothing_into_a_pipe(capsys):
+    with progress.automatic("training", 3) as advance:
+        advance(3, "x")
+    assert capsys.readouterr() == ("", "")

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -15,6 +18,7 @@ from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
 from smash.run.child import write_result
+from smash.run.mistakes import Mistakes
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
@@ -45,6 +49,12 @@ def ranked(searched, few_digits, tmp_path):
 def test_a_child_is_trained_kept_and_evaluated(ranked):
     child = smash.retrain(ranked, epochs=2, device="cpu")
     assert child.path.name == f"{child.record.id}-e2"
+    assert child.result.keys() == {"train", "val"}
+    assert [each.path for each in ranked.children] == [child.path]
+    mistakes = Mistakes.of_child(child.path)
+    assert all(each.label != each.predicted for each in mistakes)
+    picture = Image.open(io.BytesIO(base64.b64decode(mistakes[0].picture)))
+    assert picture.size == (8, 8)
     found = smash.Child.open(child.path)
     again = found.evaluate("test", torch.device("cpu"))
     assert again.error == child.result["test"].error
@@ -81,7 +91,9 @@ def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
 
 def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
     said = []
-    child = smash.retrain(ranked, finalists=3, epochs=2, device="cpu", announce=said.extend)
+    child = smash.retrain(
+        ranked, finalists=3, epochs=2, test=True, device="cpu", announce=said.extend
+    )
     finals = read_finals(ranked.path)
     assert child.record.id == finals.winner
     assert [(rung.epochs, len(rung.finalists)) for rung in finals.rungs] == [(1, 3), (2, 2)]
@@ -100,14 +112,14 @@ def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
 
 def test_retrain_after_interrupted_finals_trains_nothing_twice(ranked, monkeypatch):
     settings = {"finalists": 2, "epochs": 2, "device": "cpu"}
-    child = smash.retrain(ranked, **settings)
+    child = smash.retrain(ranked, test=True, **settings)
     monkeypatch.setattr(ChildTraining, "step", None)
-    assert smash.retrain(ranked, **settings).result == child.result
+    assert smash.retrain(ranked, test=True, **settings).result == child.result
     # One that was trained to choose by, for as long, has not seen the test split yet.
     whole = child.result
-    write_result(child.path, {"val": whole["val"]})
-    assert "test" not in smash.retrain(ranked, test=False, **settings).result
-    assert smash.retrain(ranked, **settings).result == whole
+    write_result(child.path, {name: whole[name] for name in ("train", "val")})
+    assert "test" not in smash.retrain(ranked, **settings).result
+    assert smash.retrain(ranked, test=True, **settings).result == whole
 
 
 @pytest.mark.parametrize(
@@ -150,7 +162,7 @@ def same(first, second):
 
 
 def test_a_reference_network_needs_no_candidates(untrained):
-    child = smash.retrain(untrained, baseline="WRN-10-1", epochs=1, device="cpu")
+    child = smash.retrain(untrained, baseline="WRN-10-1", epochs=1, test=True, device="cpu")
     assert child.path.name == "wrn-10-1-e1"
     kept = json.loads((child.path / "architecture.json").read_text())
     assert kept["baseline"] == kept["id"] == "wrn-10-1"
@@ -192,7 +204,9 @@ def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked, few_digit
     (never.path / "result.json").unlink()
     (never.path / "state.safetensors").unlink()
     (never.path / "metrics.jsonl").unlink()
-    each = smash.retrain(ranked, epochs=3, validate_every=2, validate_on="test", device="cpu")
+    each = smash.retrain(
+        ranked, epochs=3, validate_every=2, validate_on="test", test=True, device="cpu"
+    )
     assert each.path == never.path
     assert ["val_error" in row for row in rows_of(each)] == [False, True, True]
     last = rows_of(each)[-1]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smash.cli.options import JsonOption, RunArgument, announce, open_run, say, settings_options
+from smash.cli.options import (
+    JsonOption,
+    RunArgument,
+    announce,
+    open_run,
+    quoted,
+    say,
+    settings_options,
+)
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import CompareSettings
 
@@ -25,7 +33,7 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
         print(comparison.model_dump_json(indent=2))
         return
     print_comparison(comparison)
-    say(f"Next: smash report {run}")
+    say(f"Next: smash report {quoted(run)}")
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import DeviceOption, load, say
-from smash.cli.tables import print_candidates
+from smash.cli.options import DeviceOption, load, quoted, say
+from smash.cli.tables import print_candidates, with_interval
 from smash.run.layout import check_free
 from smash.training.settings import RetrainSettings, TrainSettings
 
@@ -37,17 +37,17 @@ def demo(
     )
     ranked = study.ranked()
     print_candidates(study, 5)
-    retraining = RetrainSettings(epochs=15, seed=seed, device=device)
+    retraining = RetrainSettings(epochs=15, seed=seed, device=device, test=True)
     best = retrain_run(run, retraining, progress=on_terminal)
     median = retrain_run(run, retraining, rank=len(ranked) // 2, progress=on_terminal)
     for name, child in (("best", best), ("median", median)):
         test = child.result["test"]
         print(
-            f"{name + '-ranked':>13} retrained: test accuracy {1 - test.error:.2%} "
+            f"{name + '-ranked':>13} retrained: test error {with_interval(test)} "
             f"({child.record.params:,} parameters, {test.examples} test examples)"
         )
     page = write_report(run)
-    say(f"All of it is in {out}: open {page} in a browser, or try 'smash show {out}'")
+    say(f"All of it is in {out}: open {page} in a browser, or try: smash show {quoted(out)}")
 
 
 def _next_free(folder: Path, name: str) -> Path:

@@ -110,10 +110,7 @@ def describe_space(run: Run) -> list[str]:
     costs = [cost for cost, _ in survey(run.space, run.data.task)]
     smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
     sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
-    line = f"nominal budget: children of {sizes} parameters (smallest / median / largest of 200)"
-    if (reference := run.space.reference()) is not None:
-        line += f", {reference[0]} without classifier {reference[1]:,}"
-    return [line]
+    return [f"networks of {sizes} parameters (smallest / median / largest of 200 drawn)"]
 
 
 def announce_run(run: Run) -> None:

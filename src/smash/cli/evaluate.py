@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import DeviceOption, JsonOption
+from smash.cli.options import DeviceOption, JsonOption, say
+from smash.cli.tables import looks_at_test, with_interval
 from smash.io.text import printable
 from smash.run.layout import check_child, check_split
 
@@ -41,12 +42,14 @@ def evaluate(
 
         result = evaluate_exported(load_model(model).run, trained.run.data, split)
     if as_json:
-        print(json.dumps(result.model_dump()))
+        print(json.dumps({**result.model_dump(), "error_interval": result.interval}))
         return
     print(
-        f"{result.split}: error {result.error:.2%}, top-5 error {result.top5_error:.2%}, "
+        f"{result.split}: error {with_interval(result)}, top-5 error {result.top5_error:.2%}, "
         f"macro-F1 {result.macro_f1:.4f}, loss {result.loss:.4f} on {result.examples:,} examples"
     )
     worst = sorted(zip(result.recall, trained.run.data.classes, strict=True))[:5]
     shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
     print(f"  lowest recall: {shares}")
+    if split == "test" and model is None:
+        say(looks_at_test(trained.run))

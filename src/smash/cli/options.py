@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,11 @@ def say(words: str) -> None:
     """Prints a message to standard error, in the first process only."""
     if is_first_process():
         print(printable(words), file=sys.stderr)
+
+
+def quoted(path: Path) -> str:
+    """Quotes a path for a shell, where it must be."""
+    return shlex.quote(str(path))
 
 
 def announce(lines: list[str]) -> None:

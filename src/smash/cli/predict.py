@@ -22,7 +22,8 @@ def predict(
         ),
     ],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Images, or arrays as .npy.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Images, sounds, arrays (.npy, .npz), or folders."),
     ],
     top: Annotated[int, typer.Option(help="Number of classes to show for each file.")] = 1,
     as_json: JsonOption = False,

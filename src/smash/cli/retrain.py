@@ -13,6 +13,8 @@ from smash.cli.options import (
     TensorboardOption,
     announce,
     open_run,
+    quoted,
+    say,
     settings_options,
 )
 from smash.cli.tables import print_child, print_export
@@ -37,19 +39,24 @@ def retrain(
         Path | None,
         typer.Option(help="Then export it: a .onnx, .int8.onnx, .safetensors or .py."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite existing files of the export.")
+    ] = False,
 ) -> None:
-    """Train a candidate, or a reference network, and evaluate it on the test split."""
+    """Train a candidate, or a reference network, and evaluate it on the validation split."""
     find_run(run)
     if export is not None:
         files_of(export)
         from smash.exporting.export import check_place
 
-        check_place(export)  # now, and not once it is trained
+        check_place(export, force=force)  # now, and not once it is trained
     if settings.baseline is None:
         check_searched(run / STUDY)
     for_one = settings.model_dump(include=_FOR_ONE & settings.given().keys())
     several = _ranks(
-        ranks, settings.ray, {**for_one, "export": export, "tensorboard": tensorboard or None}
+        ranks,
+        settings.ray,
+        {**for_one, "export": export, "tensorboard": tensorboard or None, "force": force or None},
     )
     from smash.runtime.progress import on_terminal
     from smash.training.children import retrain_several
@@ -61,13 +68,15 @@ def retrain(
     if several:
         for child in retrain_several(opened, several, settings, progress=on_terminal):
             print_child(child)
+        say(f"Next: smash compare {quoted(run)}")
         return
     child = retrain_run(opened, settings, progress=on_terminal, announce=announce)
     print_child(child)
     if export is not None:
         from smash.exporting.export import export as export_child
 
-        print_export(export_child(child, export))
+        print_export(export_child(child, export, force=force))
+    say(f"Next: smash compare {quoted(run)}, which tells whether the search pays off")
 
 
 def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> list[int]:

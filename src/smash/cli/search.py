@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smash.cli.options import RunArgument, open_run, say, settings_options
-from smash.cli.tables import print_candidates, print_latencies, print_pareto_front
+from smash.cli.options import RunArgument, open_run, quoted, say, settings_options
+from smash.cli.tables import print_candidates, print_latencies, print_pareto_front, trust_of
 from smash.run.layout import check_trained, find_run
 from smash.searching.settings import SearchSettings
 
@@ -31,10 +31,4 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         print_latencies(opened, study)
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
-    else:
-        candidates = study.candidates()
-        last, members = candidates[-1], sum(not each.partial for each in candidates)
-        say(
-            f"the ensemble of {members} full scores: error {last.ensemble_error:.2%} ({last.split})"
-        )
-    say(f"Next: smash retrain {run}")
+    say(f"{trust_of(opened.path)}\nNext: smash retrain {quoted(run)}")

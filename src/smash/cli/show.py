@@ -7,9 +7,16 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import JsonOption, RunArgument, open_study
-from smash.cli.tables import print_candidates, print_pareto_front, print_stored_latencies
+from smash.cli.options import JsonOption, RunArgument, open_run, open_study, say
+from smash.cli.tables import (
+    print_candidates,
+    print_children,
+    print_pareto_front,
+    print_stored_latencies,
+    trust_of,
+)
 from smash.errors import InvalidValueError
+from smash.run.layout import CHILDREN
 
 _FIELDS = (
     "id",
@@ -40,7 +47,7 @@ def show(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the best candidates, and the Pareto front of a search by several objectives."""
+    """Show the best candidates, the Pareto front of several objectives, and trained children."""
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
     study = open_study(run)
@@ -51,6 +58,9 @@ def show(
             print_pareto_front(study)
         if not front:
             print_stored_latencies(run, study)
+            if (run / CHILDREN).is_dir():
+                print_children(open_run(run))
+            say(trust_of(run))
         return
     from dataclasses import asdict
 

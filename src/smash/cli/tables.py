@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smash.cli.options import say
+from smash.cli.options import quoted, say
 from smash.errors import NotFoundError
 from smash.io.text import printable
 from smash.run.layout import LATENCIES
 
 if TYPE_CHECKING:
+    from smash.evaluation import Evaluation
     from smash.exporting.export import Export
     from smash.exporting.quantisation import Quantisation
     from smash.run.child import Child
     from smash.run.run import Run
     from smash.study.study import Study
 
-_TEXT_COLUMNS = ("id", "device", "strategy")  # aligned left; the others hold numbers
+_NOTABLE_GAP = 0.05  # between the training and the validation error
+_SHOWN = ("val", "test")
+_TEXT_COLUMNS = ("id", "device", "strategy", "child")  # aligned left; the others hold numbers
 
 
 def print_candidates(study: Study, top: int) -> None:
@@ -37,8 +39,8 @@ def print_candidates(study: Study, top: int) -> None:
     ranked_by = f"ranked by score and {prior}, " if prior else ""
     ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
     _print_table(
-        f"{len(best)} best of {len(ranking)} candidates ({ranked_by}{first.examples:,} "
-        f"{first.split} examples, generated weights)",
+        f"{len(best)} best of {len(ranking):,} candidates ({ranked_by}{first.examples:,} "
+        f"{first.split} examples, weights of the SMASH network)",
         (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"),
         (
             (
@@ -57,6 +59,23 @@ def print_candidates(study: Study, top: int) -> None:
         # so that the table fits into 80 columns
         padding=(0, 1, 0, 0),
         show_edge=False,
+    )
+
+
+def trust_of(run: Path) -> str:
+    """Says how far the ranking of a run can be trusted."""
+    from smash.run.trust import Trust
+
+    trust = Trust.of_run(run)
+    if trust is None or not trust.kendall_tau.is_defined:
+        return (
+            "how far this ranking agrees with trained networks was not checked: "
+            f"smash correlate {quoted(run)} --train 30"
+        )
+    tau = trust.kendall_tau
+    return (
+        f"this ranking agrees with {printable(trust.truth)} by a Kendall τ of {tau.value:.2f} "
+        f"(95%: {tau.low:.2f}…{tau.high:.2f}; 1 is the same order, 0 chance)"
     )
 
 
@@ -136,13 +155,85 @@ def _print_table(
 
 
 def print_child(child: Child) -> None:
-    """Prints how good a trained child is."""
-    for split, found in child.result.items():
-        print(
-            f"{split}: error {found.error:.2%}, loss {found.loss:.4f} on {found.examples:,} "
-            "examples"
-        )
+    """Prints how good a trained child is, and the mean over seeds where there are several."""
+    from smash.evaluation import mean_error
+    from smash.run.child import same_but_seed
+
+    result = child.result
+    for split, found in result.items():
+        if split != "train":
+            print(
+                f"{split}: error {with_interval(found)}, loss {found.loss:.4f} on "
+                f"{found.examples:,} examples"
+            )
+    groups = same_but_seed(child.run.children)
+    (seeds,) = (group for group in groups if child.path in [each.path for each in group])
+    if len(seeds) > 1:
+        mean, *interval = mean_error([each.result["val"] for each in seeds])
+        print(f"val: mean error of {len(seeds)} seeds {_percent_of(mean, interval)}")
     say(f"{child.path}: {child.record.params:,} parameters, {child.record.macs:,} MACs")
+    if overfits(result):
+        say(
+            f"the error on training examples is {result['train'].error:.2%}, far below that of "
+            "validation: more data, more augmentation or a smaller network may do better"
+        )
+    if "test" in result:
+        say(looks_at_test(child.run))
+
+
+def overfits(result: Mapping[str, Evaluation]) -> bool:
+    """Tells whether the training error is far below the validation error, beyond chance."""
+    if "train" not in result or "val" not in result:
+        return False
+    train, val = result["train"], result["val"]
+    return val.interval[0] > train.interval[1] and val.error - train.error > _NOTABLE_GAP
+
+
+def looks_at_test(run: Run) -> str:
+    """Says how often the test split of a run has been looked at."""
+    looks = sum("test" in child.result for child in run.children)
+    return (
+        f"the test split has been looked at for {looks} trained network{'s' * (looks != 1)} of "
+        "this run; choose by validation, or the error of the chosen one is too low"
+    )
+
+
+def with_interval(found: Evaluation) -> str:
+    """Words an error with its 95% interval over examples."""
+    return _percent_of(found.error, found.interval)
+
+
+def _percent_of(error: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{error:.2%} (95%: {100 * low:.1f}…{100 * high:.1f})"
+
+
+def print_children(run: Run) -> None:
+    """Prints the trained children of a run with their errors, best validated first."""
+    from smash.evaluation import mean_error
+    from smash.run.child import same_but_seed
+
+    children = run.children
+    if not children:
+        return
+
+    def cells(name: str, found: Mapping[str, Evaluation], child: Child) -> tuple[str, ...]:
+        errors = [with_interval(found[split]) if split in found else "" for split in _SHOWN]
+        return (name, f"{child.record.params:,}", *errors)
+
+    rows = []
+    for group in same_but_seed(children):
+        rows += [cells(child.path.name, child.result, child) for child in group]
+        if len(group) > 1:
+            mean, *interval = mean_error([child.result["val"] for child in group])
+            rows.append((f"mean of {len(group)} seeds", "", _percent_of(mean, interval), ""))
+    _print_table(
+        "Trained children; errors with their 95% intervals",
+        ("child", "parameters", "validation error", "test error"),
+        rows,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
 
 
 def print_export(export: Export) -> None:
@@ -157,7 +248,7 @@ def print_export(export: Export) -> None:
     )
     if export.quantisation is not None:
         print_quantisation(export.quantisation)
-    say(f"Next: smash predict {shlex.quote(str(export.files[0]))} FILES")
+    say(f"Next: smash predict {quoted(export.files[0])} FILES")
 
 
 def print_quantisation(quantisation: Quantisation) -> None:

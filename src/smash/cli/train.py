@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import TensorboardOption, load, say, settings_options
+from smash.cli.options import TensorboardOption, load, quoted, say, settings_options
 from smash.config import LoadSettings
 from smash.data.names import check_source
 from smash.errors import InvalidValueError
@@ -58,8 +58,8 @@ def train(
         progress=on_terminal,
         announce=announce_resumed if resume else announce_run,
     )
-    rows = run.metrics.rows()
-    found = (
-        f": validation error {rows[-1]['val_error']:.1%} over random architectures" if rows else ""
-    )
-    say(f"trained {run.settings.training.steps:,} steps{found}. Next: smash search {out}")
+    words = f"trained {run.settings.training.steps:,} steps"
+    if rows := run.metrics.rows():
+        error = f"{rows[-1]['val_error']:.1%}"
+        words += f": with its weights, architectures drawn at random have {error} validation error"
+    say(f"{words}\nNext: smash search {quoted(out)}")

@@ -31,7 +31,7 @@ from smash.run.layout import AUDIT, FOUND, MEASUREMENTS, PICTURE, network_digest
 from smash.run.run import Run
 from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.scoring.priors import NO_PRIOR, choose_prior, joint_score, proxy_score
 from smash.scoring.proxies import PROXIES
@@ -48,7 +48,7 @@ def correlate(
     run: Run,
     settings: CorrelateSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     **changes: Any,
 ) -> Trust:
     """Computes the rank correlation of a run's scores with real accuracies.

@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smash.data.sources.files import read_array
 from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
+from smash.data.sources.npz import member_names
 from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
-from smash.errors import DataError, InvalidValueError, NotFoundError, shortened
+from smash.errors import DataError, InvalidValueError, NotFoundError, listed, shortened
 from smash.exporting.export import signature_of
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.safetensors import read_safetensors
@@ -30,6 +32,9 @@ from smash.io.text import as_size
 from smash.run.child import Child
 
 _BATCH = 64
+_ARRAYS = (".npy", ".npz")
+_READABLE = {*IMAGE_EXTENSIONS, *SOUND_EXTENSIONS, *_ARRAYS}
+_EXAMPLES = ("test_data", "data")  # names of the array of examples in an .npz
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def predict(
         files: Images, which are resized as in training: the shorter side to fit, then cropped at
             the centre. Recordings, which become what the network was trained on. Or ``.npy`` arrays
             of one example, channels×spatial, or of several, N×channels×spatial; an axis of one
-            channel may be omitted. Pickled objects are refused.
+            channel may be omitted; an ``.npz`` with such an array alone, or under ``test_data`` or
+            ``data``. Pickled objects are refused. Or folders, of which all such files are taken.
         top: Number of classes to report.
 
     Raises:
@@ -126,7 +132,7 @@ def predict(
         model = load_model(model)
     found: list[Prediction] = []
     faults: list[str] = []
-    for names, images in _batches([Path(file) for file in files], model.signature, faults):
+    for names, images in _batches(_within(files, faults), model.signature, faults):
         probabilities = model.run(images).softmax(1)
         values, indices = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
         classes = model.signature.classes
@@ -163,6 +169,21 @@ def _run_module(path: Path) -> Model:
     return Model(signature, torch.no_grad()(network))
 
 
+def _within(files: Sequence[str | Path], faults: list[str]) -> list[Path]:
+    """Replaces folders by the images and arrays below them, sorted; adds empty ones to `faults`."""
+    found: list[Path] = []
+    for path in map(Path, files):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _READABLE]
+        inside = [file for file in inside if file.is_file() and not file.name.startswith(".")]
+        found += inside
+        if not inside:
+            faults.append(f"folder {path} has no images and no arrays: name another")
+    return found
+
+
 def _batches(
     files: Sequence[Path], signature: Signature, faults: list[str]
 ) -> Iterator[tuple[list[str], Tensor]]:
@@ -191,7 +212,7 @@ def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
         yield str(path), _image(path, signature)
     elif path.suffix.lower() in SOUND_EXTENSIONS:
         yield str(path), _recording(path, signature)
-    elif path.suffix.lower() == ".npy":
+    elif path.suffix.lower() in _ARRAYS:
         examples = _array(path, signature)
         for number in range(len(examples)):
             name = f"{path}[{number}]" if len(examples) > 1 else str(path)
@@ -199,7 +220,7 @@ def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
     else:
         raise DataError(
             f"{path} must be an image ({' '.join(sorted(IMAGE_EXTENSIONS))}), a recording "
-            f"({' '.join(sorted(SOUND_EXTENSIONS))}) or an array (.npy): convert it"
+            f"({' '.join(sorted(SOUND_EXTENSIONS))}) or an array (.npy, .npz): convert it"
         )
 
 
@@ -227,7 +248,12 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
         # Memory-mapped: the file must be as large as its header says, and cannot be a pickle.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns of headers that are old or damaged.
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if path.suffix.lower() == ".npz":
+                array = _member(path)
+            else:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except DataError:
+        raise
     except Exception as error:  # A damaged header can raise anything.
         reason = " ".join(str(error).split())[:200]
         raise DataError(
@@ -249,6 +275,18 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
         f"{path} must hold {_form(signature)}, got shape {as_size(array.shape)}: resize its "
         "examples, with the channels first"
     )
+
+
+def _member(path: Path) -> NDArray[Any]:
+    """Reads the array of examples of an ``.npz``."""
+    names = member_names(path)
+    keys = [key for key in (*_EXAMPLES, *names[: len(names) == 1]) if key in names]
+    if not keys:
+        raise DataError(
+            f"{path} must have one array, or {' or '.join(_EXAMPLES)}, found "
+            f"{listed(names)}: save the examples under one of these"
+        )
+    return read_array(path, keys[0])
 
 
 def _as_input(path: Path, example: NDArray[Any], signature: Signature) -> Tensor:

@@ -368,3 +368,23 @@ def bar_list(bars: Sequence[Bar], format_: Format) -> Markup:
         for bar in bars
     ]
     return element("ul", *items, class_="bar-list")
+
+
+def count_table(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+    """Draws a confusion matrix as a table, darker where a class is often taken for another."""
+    columns = [element("th", name, scope="col") for name in names]
+    head = element("tr", element("th", "class", scope="col"), *columns)
+    rows = []
+    for place, (name, row) in enumerate(zip(names, counts, strict=True)):
+        whole = max(1, sum(row))
+        cells = [
+            element(
+                "td",
+                str(count or "·"),
+                class_="right" if place == column else "wrong",
+                style=f"--share:{100 * count / whole:.0f}%",
+            )
+            for column, count in enumerate(row)
+        ]
+        rows.append(element("tr", element("th", name, scope="row"), *cells))
+    return element("table", element("thead", head), element("tbody", *rows), class_="confusion")

@@ -14,6 +14,7 @@ from smash.evaluation import Evaluation
 from smash.io.files import read_json
 from smash.profiling.latency import CHILD, GRAPH, TIMED, read_latencies
 from smash.run.child import ChildRecord, read_record, read_result
+from smash.run.data_facts import DataFacts
 from smash.run.layout import (
     ARCHITECTURE,
     AUDIT,
@@ -24,10 +25,12 @@ from smash.run.layout import (
     STUDY,
 )
 from smash.run.metrics_log import MetricsLog
+from smash.run.mistakes import Mistake, Mistakes
 from smash.run.run import Run
 from smash.run.trust import Trust
 from smash.study.candidate import Candidate
 from smash.study.study import Study
+from smash.training.compare import Comparison, read_comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,14 @@ class TrainedChild:
         record: Its ``architecture.json``.
         epochs: Its training curves, a row for each epoch.
         result: Its final evaluation by split; empty while it is being trained.
+        mistakes: Images that it takes for another class, the worst first.
     """
 
     name: str
     record: ChildRecord
     epochs: Sequence[Mapping[str, Any]]
     result: Mapping[str, Evaluation]
+    mistakes: Sequence[Mistake] = ()
 
     @property
     def audited(self) -> bool:
@@ -71,6 +76,8 @@ class Contents:
         ranked: The same, best first.
         readable: A few features of each candidate by name, by the candidate's id.
         children: Trained children, sorted by validation error.
+        data: The data in numbers; None where they are missing.
+        comparison: The latest comparison with plain networks; None before the first.
         trust: The latest check of the ranking; None before the first.
         times: Latencies of the best candidates, as `latency_rows` gives them.
     """
@@ -85,6 +92,8 @@ class Contents:
     readable: Mapping[str, Mapping[str, float]]
     children: Sequence[TrainedChild]
     trust: Trust | None
+    data: DataFacts | None = None
+    comparison: Comparison | None = None
     times: Sequence[tuple[str, ...]]
 
     @property
@@ -136,6 +145,8 @@ def read_contents(path: Path) -> Contents:
         readable=study.readable() if study else {},
         children=_children(path / CHILDREN),
         trust=Trust.of_run(path),
+        data=DataFacts.of_run(path),
+        comparison=read_comparison(path),
         times=latency_rows(path, ranked[:TIMED]),
     )
 
@@ -172,6 +183,7 @@ def _children(folder: Path) -> list[TrainedChild]:
             record=read_record(path),
             epochs=MetricsLog(path / METRICS).rows(),
             result=read_result(path) if (path / RESULT).is_file() else {},
+            mistakes=Mistakes.of_child(path),
         )
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
         if (path / ARCHITECTURE).is_file()

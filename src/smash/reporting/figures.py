@@ -18,6 +18,7 @@ from smash.reporting.charts import (
     Point,
     Scale,
     bar_list,
+    count_table,
     histograms,
     in_two_sizes,
     intervals,
@@ -337,6 +338,21 @@ def hardest_classes(child: TrainedChild, split: str) -> list[Bar]:
         return []
     worst = sorted(zip(shares, classes, strict=True), key=lambda pair: pair[0])[:_MOST_CLASSES]
     return [Bar(name=str(name), value=share) for share, name in worst]
+
+
+def confusion(child: TrainedChild) -> Figure | None:
+    """Shows which classes a child takes for which, where they are few."""
+    split = "test" if "test" in child.result else "val"
+    counts = child.result[split].confusion if split in child.result else []
+    classes = child.record.classes
+    if not 0 < len(counts) == len(classes) <= _MOST_CLASSES:
+        return None
+    return Figure(
+        title="Confusion matrix",
+        picture=count_table(counts, classes),
+        note=f"A row for each class, a column for each prediction of {child.name}, on the {split} "
+        "split.",
+    )
 
 
 def recall(child: TrainedChild) -> Figure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -11,6 +12,12 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 def percent(value: float) -> str:
     """Formats a share 0…1: ``3.27%``."""
     return f"{100 * value:.2f}%" if math.isfinite(value) else "–"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Formats the two ends of an interval of shares, such as ``1.3…5.3%``."""
+    low, high = ends
+    return f"{100 * low:.1f}…{100 * high:.1f}%"
 
 
 def short_percent(value: float) -> str:

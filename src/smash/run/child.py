@@ -7,7 +7,7 @@ finished, its evaluations (``result.json``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,7 +24,7 @@ from smash.evaluation import Evaluation, evaluate
 from smash.io.files import read_json, write_json
 from smash.io.records import Amount, Record
 from smash.io.tensors import load_tensors
-from smash.run.layout import ARCHITECTURE, MODEL, RESULT, check_child, check_split
+from smash.run.layout import ARCHITECTURE, CHILDREN, MODEL, RESULT, check_child, check_split
 from smash.run.run import Run
 from smash.spaces import Task, make_space
 from smash.spaces.baselines import make_baseline
@@ -122,7 +122,7 @@ class Child:
     Example:
         >>> child = Child.open(next(Path("runs/digits/children").iterdir()))
         >>> model = child.model(torch.device("cpu"))
-        >>> 0 <= child.result["test"].error <= 1
+        >>> 0 <= child.result["val"].error <= 1
         True
     """
 
@@ -144,7 +144,7 @@ class Child:
 
     @property
     def result(self) -> dict[str, Evaluation]:
-        """The evaluations at the end of its training: ``val`` and usually ``test``.
+        """Its evaluations by split: ``val``, part of ``train``, and ``test`` once it was asked for.
 
         Raises:
             RunStateError: The file is damaged.
@@ -178,14 +178,34 @@ class Child:
         return model.eval()
 
     def evaluate(self, split: str, device: torch.device) -> Evaluation:
-        """Evaluates the trained network.
+        """Evaluates the trained network; an evaluation on the test split is kept in its result.
 
         Raises:
             InvalidValueError: There is no such split.
         """
         check_split(split)
         data = self.run.data.to(device)
-        return evaluate(self.model(device), getattr(data, split), data, split)
+        found = evaluate(self.model(device), getattr(data, split), data, split)
+        if split == "test" and split not in self.result:
+            write_result(self.path, {**self.result, split: found})
+        return found
+
+
+def trained_children(run: Run) -> list[Child]:
+    """Lists the trained children of a run, but for those of `correlate`, best validated first."""
+    paths = sorted((run.path / CHILDREN).glob(f"*/{RESULT}"))
+    children = [Child(path.parent, run, read_record(path.parent)) for path in paths]
+    kept = [child for child in children if "val" in child.result]
+    return sorted(kept, key=lambda child: child.error("val"))
+
+
+def same_but_seed(children: Iterable[Child]) -> list[list[Child]]:
+    """Groups children whose trainings differ in the seed alone."""
+    groups: dict[str, list[Child]] = {}
+    for child in children:
+        settings = settings_of_weights(child.record.settings) | {"seed": 0}
+        groups.setdefault(f"{child.record.id} {settings}", []).append(child)
+    return list(groups.values())
 
 
 def describe_input(data: Data) -> InputFormat:

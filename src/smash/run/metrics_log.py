@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,12 @@ class MetricsLog:
                     f"{self.path} is damaged in line {number} ({fields:.100}): {_REMEDY}"
                 ) from None
         return rows
+
+    def table(self) -> Any:
+        """Returns the lines as a pandas DataFrame where pandas is installed, else as `rows` do."""
+        if find_spec("pandas") is None:
+            return self.rows()
+        return import_module("pandas").DataFrame(self.rows())
 
     def truncate(self, step: int) -> None:
         """Removes the lines of steps after `step`, which a resumed training writes again."""

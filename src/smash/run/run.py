@@ -10,7 +10,7 @@ import os
 import platform
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,8 +26,10 @@ from smash.io.files import (
     write_json,
 )
 from smash.io.tensors import load_tensors, save_tensors
+from smash.run.data_facts import DataFacts
 from smash.run.layout import (
     CONFIG,
+    DATA,
     ENVIRONMENT,
     METRICS,
     NETWORK,
@@ -41,6 +43,9 @@ from smash.run.layout import (
 )
 from smash.run.metrics_log import Curves, MetricsLog
 from smash.spaces import SearchSpace, make_space
+
+if TYPE_CHECKING:
+    from smash.run.child import Child
 
 
 class Run:
@@ -89,6 +94,7 @@ class Run:
         check_free(self.path)
         make_folder(self.path)
         write_json(self.path / ENVIRONMENT, environment())
+        DataFacts.of(self.data).write(self.path / DATA)
         write_atomically(self.path / CONFIG, self.settings.to_toml().encode())
 
     @classmethod
@@ -202,6 +208,17 @@ class Run:
             reason = str(error).splitlines()[0]
             raise RunStateError(f"{path} does not fit this run: {reason}") from None
         return network.to(device)
+
+    @property
+    def children(self) -> list[Child]:
+        """The trained children, but for those of `correlate`, sorted by validation error.
+
+        Raises:
+            RunStateError: A child is damaged.
+        """
+        from smash.run.child import trained_children
+
+        return trained_children(self)
 
     def child_path(self, name: str) -> Path:
         """Returns the folder of a trained child.

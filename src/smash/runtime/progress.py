@@ -15,6 +15,7 @@ Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a label and the total; the context gives an `Advance`."""
 
 _SECONDS_BETWEEN_LINES = 10.0
+_FEWEST = 2  # units of work that tell the time left
 
 
 @contextmanager
@@ -32,6 +33,20 @@ def on_terminal(label: str, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def automatic(label: str, total: int) -> Iterator[Advance]:
+    """Shows a bar in a terminal or a notebook, and nothing where standard error is piped."""
+    show = _bar if sys.stderr.isatty() or _in_notebook() else silent
+    with show(label, total) as advance:
+        yield advance
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
 def _bar(label: str, total: int) -> Iterator[Advance]:
     from rich import progress as rich
     from rich.console import Console
@@ -43,7 +58,9 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
         rich.TimeRemainingColumn(),
         rich.TextColumn("{task.fields[remark]}", markup=False),
     )
-    console = Console(file=cast("IO[str]", _Unbreakable(sys.stderr)))
+    notebook = _in_notebook()
+    stream = None if notebook else cast("IO[str]", _Unbreakable(sys.stderr))
+    console = Console(file=stream, force_jupyter=notebook or None)
     with rich.Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total, remark="")
         yield lambda done, remark: bar.update(task, completed=done, remark=remark)
@@ -53,19 +70,30 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
 def _lines(label: str, total: int) -> Iterator[Advance]:
     start = shown = time.monotonic()
     first: int | None = None
+    last = ""
+
+    def show(line: str) -> None:
+        _Unbreakable(sys.stderr).write(line + "\n")
 
     def advance(done: int, remark: str) -> None:
-        nonlocal shown, first
+        nonlocal shown, first, last
         now = time.monotonic()
         first = done if first is None else first
-        if done < total and now - shown < _SECONDS_BETWEEN_LINES:
-            return
-        shown = now
-        left = (now - start) * (total - done) / max(1, done - first)
-        line = f"{label} {done}/{total}, {_duration(left)} left  {remark}\n"
-        _Unbreakable(sys.stderr).write(line)
+        left = ""
+        if done < total and done - first >= _FEWEST:
+            left = f", {_duration((now - start) * (total - done) / (done - first))} left"
+        line = f"{label} {done}/{total}{left}" + f"  {remark}" * bool(remark)
+        if done >= total:
+            last = line  # the end may be told again, with a better remark
+        elif now - shown >= _SECONDS_BETWEEN_LINES:
+            shown = now
+            show(line)
 
-    yield advance
+    try:
+        yield advance
+    finally:
+        if last:
+            show(last)
 
 
 class _Unbreakable:

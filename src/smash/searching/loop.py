@@ -12,6 +12,7 @@ then depends on timing, so it is not repeatable.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -254,7 +255,8 @@ class SearchLoop:
         self._history.commit(candidate)
         self._ensemble.save_sometimes()
         count, best = len(self._history.candidates), self._history.best
-        self._advance(count, f"{candidate.strategy}, best {best:.4f}")
+        found = f", best {best:.4f}" if math.isfinite(best) else ""
+        self._advance(count, f"{candidate.strategy}{found}")
 
     def _restore_ensemble(self) -> Ensemble:
         """Restores the ensemble of all candidates with full scores; others' are left out."""

@@ -14,7 +14,7 @@ from smash.profiling.latency import Stopwatch
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.scoring.scorer import Scorer
@@ -38,7 +38,7 @@ def search(
     run: Run,
     settings: SearchSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Study:

@@ -28,6 +28,7 @@ from smash.run.child import (
     write_result,
 )
 from smash.run.layout import ARCHITECTURE, MODEL, RESULT
+from smash.run.mistakes import keep_mistakes
 from smash.run.run import Run
 from smash.runtime.device import autocast
 from smash.runtime.progress import Progress, silent
@@ -192,6 +193,12 @@ def check_begun(job: ChildJob, *, of_that_name: bool = False) -> None:
     )
 
 
+def _sample(examples: Split, count: int) -> Split:
+    """Takes examples that lie evenly in a split, at most `count`."""
+    count = max(1, min(count, len(examples)))
+    return examples.part(torch.arange(count) * len(examples) // count)
+
+
 def train_child(
     run: Run,
     job: ChildJob,
@@ -233,8 +240,11 @@ def train_child(
             progress
         )
         model = training.kept.eval()
-        result = {name: evaluate(model, split, data, name) for name, split in splits.items()}
+        judged = {"train": _sample(data.train, len(data.val)), **splits}
+        result = {name: evaluate(model, split, data, name) for name, split in judged.items()}
         metadata = record.model_dump(include={"id", "classes", "mean", "std"})
         save_tensors(path / MODEL, model.state_dict(), metadata)
+        if "val" in splits:
+            keep_mistakes(model, splits["val"], data, path)
         write_result(path, result)  # last, because it marks the child as finished
         return Child(path, run, record)

@@ -24,7 +24,7 @@ from smash.run.layout import NETWORK, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor, SerialExecutor
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic, silent
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.study.study import Study
@@ -57,12 +57,18 @@ def with_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Spli
     return data, {"val": data.val, "test": data.test}
 
 
+def without_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
+    """Trains on the training split, and evaluates on validation."""
+    data = data.to(device)
+    return data, {"val": data.val}
+
+
 def retrain_several(
     run: Run,
     ranks: Sequence[int],
     settings: RetrainSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     **changes: Any,
 ) -> list[Child]:
     """Trains candidates of several ranks; those that were trained already are kept.
@@ -88,7 +94,8 @@ def retrain_several(
     networks = [network_of(pick(ranked, rank)) for rank in dict.fromkeys(ranks)]
     jobs = [ChildJob.of(run, network, settings.child) for network in networks]
     with open_executor(settings.ray, settings.device) as executor:
-        return train_children(run, jobs, with_test, settings.device, progress, executor)
+        split_data = with_test if settings.test else without_test
+        return train_children(run, jobs, split_data, settings.device, progress, executor)
 
 
 def train_children(

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy import stats
 from torch import Tensor, nn
 
+from smash import evaluation
 from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
@@ -28,7 +29,7 @@ from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
@@ -130,7 +131,7 @@ def compare(
     run: Run,
     settings: CompareSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Announce | None = None,
     **changes: Any,
 ) -> Comparison:
@@ -354,15 +355,8 @@ def error_interval(wrong: Wrong, spread: SeedSpread) -> Interval:
     """
     trainings, examples = wrong.shape
     mean = float(wrong.mean())
-    z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
-    # Written out, because SciPy's takes a whole number of errors, and a mean over seeds is none.
-    centre = (mean + z * z / (2 * examples)) / (1 + z * z / examples)
-    half = z / (1 + z * z / examples)
-    half *= float(np.sqrt(mean * (1 - mean) / examples + z * z / (4 * examples**2)))
-    of_seeds = spread.half_width(trainings)
-    low = mean - float(np.hypot(mean - max(0.0, centre - half), of_seeds))
-    high = mean + float(np.hypot(centre + half - mean, of_seeds))
-    return Interval(mean=mean, low=max(0.0, low), high=min(1.0, high))
+    low, high = evaluation.error_interval(mean, examples, spread.half_width(trainings))
+    return Interval(mean=mean, low=low, high=high)
 
 
 def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> Interval:

@@ -20,7 +20,7 @@ from smash.run.child import (
 from smash.run.layout import RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic
 from smash.spaces.baseline_names import FITTED, full_name
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters
@@ -44,7 +44,7 @@ def retrain(
     run: Run,
     settings: RetrainSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Callable[[list[str]], None] | None = None,
     **changes: Any,
 ) -> Child:

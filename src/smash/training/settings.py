@@ -132,8 +132,8 @@ class RetrainSettings(FinalsSettings):
     name: Annotated[str | None, Option(default="id and settings that differ")] = None
     """Name of the child's folder."""
 
-    test: bool = True
-    """Evaluate on the test split at the end."""
+    test: bool = False
+    """Evaluate on the test split at the end, which 'smash evaluate --split test' does otherwise."""
 
     def rules(self) -> list[str]:
         """Requires that settings of a candidate, of several and of a baseline are not mixed."""

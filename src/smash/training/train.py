@@ -18,7 +18,7 @@ from smash.run.metrics_log import check_tensorboard
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.distributed import process_group
-from smash.runtime.progress import Progress, silent
+from smash.runtime.progress import Progress, automatic, silent
 from smash.spaces import is_user_code, make_space
 from smash.spaces.user_code import source_digest
 from smash.training.defaults import (
@@ -43,7 +43,7 @@ def train(
     *,
     resume: bool = False,
     tensorboard: bool = False,
-    progress: Progress = silent,
+    progress: Progress = automatic,
     announce: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Run:

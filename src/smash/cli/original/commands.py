@@ -200,6 +200,7 @@ def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
         name=saved_name(flags) if flags["network"] is not None else None,
         device=flags["device"],
         **retrain_settings(flags),
+        test=True,
     )
     try:
         child = retrain(run, settings, progress=on_terminal)
