@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from smash.cli.options import JsonOption
-from smash.errors import NotFoundError, shortened
+from smash.errors import NotFoundError
 from smash.io.text import printable
 
 
@@ -31,11 +31,6 @@ def predict(
     """Predict the class of each file."""
     if not model.exists():
         raise NotFoundError(f"model {str(model)!r} does not exist; create it with 'smash export'")
-    faults = [
-        f"{file} does not exist: check its name and folder" for file in files if not file.exists()
-    ]
-    if faults:
-        raise NotFoundError(*shortened(faults))
     from smash.exporting.predict import predict as predict_files
 
     predictions = predict_files(model, files, top)

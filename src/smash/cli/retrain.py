@@ -63,6 +63,7 @@ def retrain(
     from smash.training.retrain import retrain as retrain_run
 
     opened = open_run(run)
+    _ = opened.children  # a damaged one is told now, and not once this one is trained
     if tensorboard:
         opened.show_in_tensorboard()
     if several:
