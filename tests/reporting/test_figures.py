@@ -7,10 +7,12 @@ from dataclasses import replace
 from smash.reporting.figures import (
     accuracy_points,
     correlation_estimates,
+    error_against_cost,
     score_groups,
     training_curves,
 )
 from smash.run.trust import Interval
+from smash.searching.objectives import COST_OBJECTIVES
 from tests.reporting.made import trust
 
 NAN = float("nan")
@@ -52,3 +54,16 @@ def test_accuracy_points_number_the_candidates_on_the_page(some):
         (1, 0.5, 0.9),
         (None, 0.7, 0.8),
     ]
+
+
+def test_error_against_cost_draws_each_cost_that_all_candidates_have(contents):
+    measured = {"memory": 46_080, "flash": 40_000, "latency": 0.002}
+    candidates = [replace(each, **measured) for each in contents.candidates]
+    figures = error_against_cost(replace(contents, candidates=candidates), candidates)
+    assert len(figures) == len(COST_OBJECTIVES)
+    titles = [figure.title for figure in figures]
+    assert titles[2:4] == [
+        "Error against RAM of activations in int8",
+        "Error against flash in int8",
+    ]
+    assert len(error_against_cost(contents, contents.candidates)) < len(COST_OBJECTIVES)

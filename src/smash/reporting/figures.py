@@ -38,6 +38,8 @@ _MOST_CLASSES = 20  # classes whose recall is shown
 _COST_SCALES: Mapping[str, Scale] = {
     "params": Scale(name="parameters", format=formatting.short_count, log=True),
     "macs": Scale(name="MACs for one input", format=formatting.short_count, log=True),
+    "memory": Scale(name="RAM of activations in int8", format=formatting.size, log=True),
+    "flash": Scale(name="flash in int8", format=formatting.size, log=True),
     "latency": Scale(name="latency of the child", format=formatting.seconds, log=True),
 }
 _SCORE_SCALES: Mapping[str, Scale] = {

@@ -48,6 +48,12 @@ def short_count(value: float) -> str:
     return f"{value:.4g}"
 
 
+def size(value: float) -> str:
+    """Formats a number of bytes: ``640 B``, ``46.1 kB``, ``1.2 MB``."""
+    text = short_count(value)
+    return f"{text[:-1]} {text[-1]}B" if text[-1].isalpha() else f"{text} B"
+
+
 def seconds(value: float) -> str:
     """Formats a time in seconds: ``3.2 ms``, ``41 s``, ``12 min``."""
     if value < 1e-3:

@@ -225,11 +225,16 @@ def _frames(contents: Contents) -> list[Candidate]:
 
 def _tooltip(candidate: Candidate, known: Sequence[str]) -> list[str]:
     partial_score = f" (partial: {candidate.examples:,} examples)" if candidate.partial else ""
-    latency = f", {formatting.seconds(cost_of(candidate, 'latency'))}" if "latency" in known else ""
+    costs = {
+        "memory": lambda bytes_: f"{formatting.size(bytes_)} of RAM",
+        "flash": lambda bytes_: f"{formatting.size(bytes_)} of flash",
+        "latency": formatting.seconds,
+    }
+    others = [form(cost_of(candidate, name)) for name, form in costs.items() if name in known]
     return [
         f"error {formatting.percent(candidate.error)}, loss {formatting.decimal(candidate.loss)}"
         f"{partial_score}",
-        f"{candidate.params:,} parameters, {candidate.macs:,} MACs{latency}",
+        ", ".join([f"{candidate.params:,} parameters", f"{candidate.macs:,} MACs", *others]),
         f"{candidate.strategy} {candidate.index}",
     ]
 
