@@ -45,7 +45,7 @@ from smash.exporting.safetensors import read_safetensors, write_safetensors
 from smash.exporting.signature import Signature
 from smash.io.files import read_text
 from smash.io.measurements import MeasurementLog
-from smash.profiling.latency import Stopwatch
+from smash.profiling.latency import ChildTimer, Stopwatch
 from smash.reporting.contents import read_contents
 from smash.run.checkpoint import Checkpoint
 from smash.run.child import Child, build
@@ -135,7 +135,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     candidates = Study(run.study_path, run.space).candidates()
     architectures = [(one.id, one.architecture) for one in candidates]
     stopwatch = MeasurementLog(folder / "measurements.jsonl")
-    Stopwatch(run.space, run.data.task, _CPU, stopwatch)(architectures[0][1])
+    Stopwatch(run.space, ChildTimer(run.space, run.data.task, _CPU), stopwatch)(architectures[0][1])
 
     def settings() -> None:
         make_space(find_run(other).space, 2)

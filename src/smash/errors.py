@@ -89,6 +89,12 @@ class ServerError(SmashError, ConnectionError):
     exit_code = 1
 
 
+class CommandError(SmashError, RuntimeError):
+    """A command of the user that measures children fails or prints something else."""
+
+    exit_code = 1
+
+
 @contextmanager
 def collecting(faults: list[str]) -> Iterator[None]:
     """Adds the faults of a check to a list, so that the next check runs as well.

@@ -13,6 +13,7 @@ from smash.profiling.budget import Budget
 from smash.profiling.latency import (
     CHILD,
     GRAPH,
+    ChildTimer,
     Latency,
     Stopwatch,
     measure_latency,
@@ -75,10 +76,14 @@ def test_measure_latency_times_the_child_of_the_architecture(monkeypatch):
 
 def test_stopwatch_reopened_gives_kept_times(tmp_path):
     space = MemoryBankSpace(OPTIONS["tiny"])
-    first = Stopwatch(space, TASK, CPU, MeasurementLog(tmp_path / "latency.jsonl"))
+    first = Stopwatch(
+        space, ChildTimer(space, TASK, CPU), MeasurementLog(tmp_path / "latency.jsonl")
+    )
     seconds = first(space.smallest())
     assert seconds > 0
-    again = Stopwatch(space, TASK, CPU, MeasurementLog(tmp_path / "latency.jsonl"))
+    again = Stopwatch(
+        space, ChildTimer(space, TASK, CPU), MeasurementLog(tmp_path / "latency.jsonl")
+    )
     assert again(space.smallest()) == seconds == first(space.smallest())
     assert len((tmp_path / "latency.jsonl").read_text().splitlines()) == 1
 
@@ -96,10 +101,10 @@ def test_stopwatch_on_another_machine_measures_again(tmp_path, monkeypatch):
     smallest = space.smallest()
     set_times(monkeypatch, 0.001, 0.004)
     monkeypatch.setattr("smash.profiling.latency.machine_name", lambda device: "A fast  CPU=1")
-    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.001
-    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.001
+    assert Stopwatch(space, ChildTimer(space, TASK, CPU), MeasurementLog(path))(smallest) == 0.001
+    assert Stopwatch(space, ChildTimer(space, TASK, CPU), MeasurementLog(path))(smallest) == 0.001
     monkeypatch.setattr("smash.profiling.latency.machine_name", lambda device: "Another")
-    assert Stopwatch(space, TASK, CPU, MeasurementLog(path))(smallest) == 0.004
+    assert Stopwatch(space, ChildTimer(space, TASK, CPU), MeasurementLog(path))(smallest) == 0.004
     (found,) = read_latencies(tmp_path, CHILD).values()
     assert (found.seconds, found.device) == (0.004, "cpu")
 
@@ -111,7 +116,9 @@ def test_time_above_the_limit_is_not_kept(tmp_path, monkeypatch):
     budget = Budget(max_latency=0.005)
 
     def check() -> None:
-        budget.check_feasible(space, TASK, Stopwatch(space, TASK, CPU, MeasurementLog(path)))
+        budget.check_feasible(
+            space, TASK, Stopwatch(space, ChildTimer(space, TASK, CPU), MeasurementLog(path))
+        )
 
     with pytest.raises(InvalidValueError, match=r"takes 9 ms .* search while nothing else runs"):
         check()

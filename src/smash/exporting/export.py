@@ -152,9 +152,19 @@ def export_network(
     files = check_place(path, kept, force=force)
     with _place(tuple(file for file in files if file not in kept)) as folder:
         written = folder / path.name
-        run = _WRITERS[path.suffix](child, signature, description, written)
+        run = write_network(child, signature, description, written)
         parity = check_parity(run, child, signature, path.name)
     return Export(files, parity)
+
+
+def write_network(
+    child: nn.Module, signature: Signature, description: Description, path: Path
+) -> Network:
+    """Writes a network in the format of the file's name, and gives what runs the file.
+
+    The arguments are those of `export_network`; nothing is compared.
+    """
+    return _WRITERS[path.suffix](child, signature, description, path)
 
 
 def _export_int8(

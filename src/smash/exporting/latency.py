@@ -1,19 +1,23 @@
-"""Latency of candidates as exported ONNX graphs, beside that of the child in the search."""
+"""Latency of candidates as exported files: in ONNX Runtime, or by a command of the user."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
-from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.exporting.export import write_network
+from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
-from smash.io.measurements import MeasurementLog
-from smash.profiling.latency import GRAPH, Latency, kind_of_time, time_call
+from smash.io.measurements import MeasurementLog, Numbers
+from smash.profiling.command import measure_by_command
+from smash.profiling.latency import CHILD, GRAPH, Latency, Timer, kind_of_time, time_call
 from smash.run.child import describe_input
 from smash.run.layout import LATENCIES
 from smash.run.run import Run
@@ -40,16 +44,49 @@ def time_graphs(
     """
     threads = torch.get_num_threads()
     pairs = [(candidate.id, candidate.architecture) for candidate in candidates]
+
+    def measure(architecture: Any) -> Numbers:
+        with _exported(run, architecture, "onnx") as path:
+            network = OnnxNetwork(path, threads)
+        image = example_images(network.signature, 1)
+        seconds, spread = time_call(lambda: network(image))
+        return {"seconds": seconds, "spread": spread}
+
     found = MeasurementLog(run.path / LATENCIES).measure(
-        kind_of_time(GRAPH, torch.device("cpu")),
-        pairs,
-        lambda architecture: _measure(run, architecture, threads),
-        progress,
+        kind_of_time(GRAPH, torch.device("cpu")), pairs, measure, progress
     )
     return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
 
 
-def _measure(run: Run, architecture: Any, threads: int) -> dict[str, float]:
+class CommandTimer(Timer):
+    """Times exported children by a command of the user.
+
+    Args:
+        run: The run.
+        command: The command; see `measure_by_command`.
+        file_format: Ending of the exported file, such as ``onnx``.
+        timeout: Seconds that a try may take.
+    """
+
+    def __init__(self, run: Run, command: str, file_format: str, timeout: float) -> None:
+        self._run, self._command = run, command
+        self._format, self._timeout = file_format, timeout
+        kind = {"command": quote(command), "format": file_format}
+        self.kind = kind_of_time(CHILD, torch.device("cpu"), device="command", **kind)
+
+    def __call__(self, architecture: Any) -> Numbers:
+        """Exports the child of an architecture with initial weights, and runs the command.
+
+        Raises:
+            CommandError: The command failed twice, or cannot be started.
+        """
+        with _exported(self._run, architecture, self._format) as path:
+            return {"spread": 0.0, **measure_by_command(self._command, path, self._timeout)}
+
+
+@contextmanager
+def _exported(run: Run, architecture: Any, file_format: str) -> Iterator[Path]:
+    """Gives the child of an architecture as a file, with initial weights."""
     data, space = run.data, run.space
     inputs = describe_input(data)
     signature = Signature(
@@ -60,12 +97,13 @@ def _measure(run: Run, architecture: Any, threads: int) -> dict[str, float]:
         mean=data.mean,
         std=data.std,
     )
+    description = {
+        "architecture": space.to_json(architecture),
+        "space": run.settings.space.model_dump(exclude_none=True),
+    }
     child = space.build(architecture, data.task, "cpu")
     initialise(child, torch_generator(0, "latency"))
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(child.eval(), signature, {}, path)
-        network = OnnxNetwork(path, threads)
-    image = example_images(signature, 1)
-    seconds, spread = time_call(lambda: network(image))
-    return {"seconds": seconds, "spread": spread}
+        path = Path(folder) / f"model.{file_format}"
+        write_network(child.eval(), signature, description, path)
+        yield path

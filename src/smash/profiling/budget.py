@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -24,8 +25,7 @@ class Budget(Settings):
         max_memory: Bytes of RAM for the activations of one input in int8; also as text such as
             ``64KiB``.
         max_flash: Bytes of the weights and the graph in int8; also as text such as ``100KB``.
-        max_latency: Seconds for one input, measured on this machine's device; also as text such as
-            ``5ms``.
+        max_latency: Seconds for one input, measured; also as text such as ``5ms``.
 
     Example:
         >>> budget = Budget(max_params=30_000, max_memory="64KiB", max_latency="5ms")
@@ -52,8 +52,11 @@ class Budget(Settings):
         return all(getattr(cost, name) <= limit for name, limit in self.counted.items())
 
     def allows_latency(self, seconds: float) -> bool:
-        """Tells whether a child that takes this time for one input is within the budget."""
-        return self.max_latency is None or seconds <= self.max_latency
+        """Tells whether a child that takes this time for one input is within the budget.
+
+        A time that is infinite, that of a child that does not run, never is.
+        """
+        return seconds < math.inf and (self.max_latency is None or seconds <= self.max_latency)
 
     def check_feasible(
         self,
@@ -88,9 +91,9 @@ class Budget(Settings):
             return
         seconds = latency(smallest, self.max_latency)
         if not self.allows_latency(seconds):
+            takes = f"takes {1000 * seconds:.3g} ms" if seconds < math.inf else "does not run"
             raise InvalidValueError(
                 f"max_latency {1000 * self.max_latency:g} ms cannot be met: the smallest "
-                f"architecture of this space takes {1000 * seconds:.3g} ms on this machine; raise "
-                "the limit, search while nothing else runs, or choose a smaller space or another "
-                "--device"
+                f"architecture of this space {takes} there; raise the limit, search while nothing "
+                "else runs, or choose a smaller space or another device"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from smash.errors import RunStateError
-from smash.io.measurements import MeasurementLog, measurement_kind
+from smash.io.measurements import MeasurementLog, Numbers, measurement_kind
 from smash.run.layout import LATENCIES
 from smash.runtime.device import machine_name
 from smash.runtime.rng import torch_generator
@@ -127,6 +128,44 @@ def kind_of_time(what: str, device: torch.device, /, **settings: Any) -> str:
     return measurement_kind(what, machine=machine, threads=torch.get_num_threads(), **settings)
 
 
+class Timer(ABC):
+    """Measures the latency of architectures.
+
+    Attributes:
+        kind: Names the measurement and its conditions, from `kind_of_time`.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def __call__(self, architecture: Any) -> Numbers:
+        """Measures an architecture.
+
+        Returns:
+            ``seconds`` for one input, infinite where the child does not run, and their ``spread``;
+            ``memory_bytes`` and ``flash_bytes`` if they are measured as well.
+        """
+
+
+class ChildTimer(Timer):
+    """Times children on a device of this machine.
+
+    Args:
+        space: The search space.
+        task: The task that children are built for.
+        device: The device that is timed.
+    """
+
+    def __init__(self, space: SearchSpace[Any], task: Task, device: torch.device) -> None:
+        self._space, self._task, self._device = space, task, device
+        self.kind = kind_of_time(CHILD, device, device=device)
+
+    def __call__(self, architecture: Any) -> Numbers:
+        """Times the child of an architecture."""
+        found = measure_latency(self._space, architecture, self._task, self._device)
+        return {"seconds": found.seconds, "spread": found.spread}
+
+
 class Stopwatch:
     """Measures the latency of architectures, each once, and keeps the times.
 
@@ -135,28 +174,29 @@ class Stopwatch:
 
     Args:
         space: The search space.
-        task: The task that children are built for.
-        device: The device that is timed.
+        timer: Measures what is not kept.
         measurements: Keeps the times.
+        max_memory: Most ``memory_bytes``, if the timer measures them.
+        max_flash: Most ``flash_bytes``, if the timer measures them.
     """
 
     def __init__(
         self,
         space: SearchSpace[Any],
-        task: Task,
-        device: torch.device,
+        timer: Timer,
         measurements: MeasurementLog,
+        *,
+        max_memory: int | None = None,
+        max_flash: int | None = None,
     ) -> None:
-        self._space, self._task, self._device, self._measurements = (
-            space,
-            task,
-            device,
-            measurements,
-        )
-        self._kind = kind_of_time(CHILD, device, device=device)
+        self._space, self._timer, self._measurements = space, timer, measurements
+        limits = {"memory_bytes": max_memory, "flash_bytes": max_flash}
+        self._limits = {name: limit for name, limit in limits.items() if limit is not None}
 
     def __call__(self, architecture: Any, within: float = math.inf) -> float:
         """Returns the seconds that the architecture's child takes for one input.
+
+        They are infinite where it does not run, or needs more memory or flash than the limits.
 
         Args:
             architecture: The architecture.
@@ -164,15 +204,16 @@ class Stopwatch:
                 because the load that caused it may be gone.
         """
         identity = self._space.identify(architecture)
-        known = self._measurements.get(self._kind, identity)
+        known = self._measurements.get(self._timer.kind, identity)
         if known is None or known["seconds"] > within:
-            found = measure_latency(self._space, architecture, self._task, self._device)
-            known = {"seconds": found.seconds, "spread": found.spread}
-            if found.seconds <= within:
-                self._measurements.add(self._kind, identity, known)
+            known = self._timer(architecture)
+            if known["seconds"] <= within:
+                self._measurements.add(self._timer.kind, identity, known)
                 # At once: the time of a refused architecture is kept nowhere else.
                 self._measurements.flush()
-        return known["seconds"]
+        fits = all(known.get(name, 0) <= limit for name, limit in self._limits.items())
+        # A log holds NaN for what is not finite.
+        return known["seconds"] if fits and math.isfinite(known["seconds"]) else math.inf
 
 
 def read_latencies(run: Path, what: str) -> dict[str, Latency]:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import torch
+
 from smash.config import refuse_changes
+from smash.exporting.latency import CommandTimer
 from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
 from smash.profiling.cost import COUNTED
-from smash.profiling.latency import Stopwatch
+from smash.profiling.latency import ChildTimer, Stopwatch
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -63,6 +66,7 @@ def search(
         RunStateError: Training has not finished, the study was made with other settings or
             elsewhere, or another process searches this run.
         ServerError: The server of the study fails.
+        CommandError: The command that measures latency failed twice.
     """
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)
     settings = inherit_limits(settings, run)
@@ -73,7 +77,7 @@ def search(
     space, task = run.space, run.data.task
     if announce:
         announce(run)
-    stopwatch = Stopwatch(space, task, device, MeasurementLog(run.path / LATENCIES))
+    stopwatch = _stopwatch(run, settings, device)
     settings.budget.check_feasible(space, task, stopwatch)
     if settings.strategy == "gradient":
         network.check_slope()  # now, and not after all random architectures were scored
@@ -98,6 +102,17 @@ def search(
             loop = SearchLoop(run, study, scorer, proposer, settings, executor, interruption)
             loop.run(_phases(run, settings, scorer), progress)
         return study
+
+
+def _stopwatch(run: Run, settings: SearchSettings, device: torch.device) -> Stopwatch:
+    """Makes the stopwatch of a search: of this machine, or by a command of the user."""
+    space, log = run.space, MeasurementLog(run.path / LATENCIES)
+    if settings.latency_command is None:
+        return Stopwatch(space, ChildTimer(space, run.data.task, device), log)
+    command, timeout = settings.latency_command, settings.latency_timeout
+    timer = CommandTimer(run, command, settings.latency_format, timeout)
+    limits = {"max_memory": settings.max_memory, "max_flash": settings.max_flash}
+    return Stopwatch(space, timer, log, **limits)
 
 
 def inherit_limits(settings: SearchSettings, run: Run) -> SearchSettings:

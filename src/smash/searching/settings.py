@@ -9,19 +9,28 @@ from pydantic import Field
 from smash.config import Count, Device, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
 from smash.io.units import Bytes, Seconds
+from smash.profiling.command import split_command
 from smash.runtime.names import Precision
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
 
 if TYPE_CHECKING:
     from smash.profiling.budget import Budget
 
+LatencyFormat = Literal["onnx", "py"]
 StrategyName = Literal["perturbation", "gradient", "evolution", "nsga2"]
 
 _NotNegative = Annotated[int, Field(ge=0)]
 _EVOLVING = ("evolution", "nsga2")
 _PERTURBING = {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
 _EVOLUTION = {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
-_FREE = {*_PERTURBING, "batch_size", "device", "storage", "ray"}  # may change when it is resumed
+_FREE = {
+    *_PERTURBING,
+    "batch_size",
+    "latency_timeout",
+    "device",
+    "storage",
+    "ray",
+}  # may change when it is resumed
 
 
 class SearchSettings(Settings):
@@ -70,7 +79,18 @@ class SearchSettings(Settings):
     """Most flash for the weights and the graph of a child in int8, such as 100KB."""
 
     max_latency: Annotated[Seconds | None, Option(metavar="TIME")] = None
-    """Most time of a child for one input, such as 5ms, measured on this machine."""
+    """Most time of a child for one input, such as 5ms, measured on this machine or by
+    latency_command."""
+
+    latency_command: Annotated[str | None, Option(metavar="'COMMAND {model}'")] = None
+    """Time candidates by a command, which is run for each exported one without a shell and prints
+    seconds, or JSON with seconds and, if known, memory_bytes and flash_bytes."""
+
+    latency_format: LatencyFormat = "onnx"
+    """Format of the file that the command gets in place of {model}."""
+
+    latency_timeout: Annotated[Seconds, Option(metavar="TIME")] = 60
+    """Time after which the command is stopped. It is tried twice."""
 
     rank_by: RankBy = "loss"
     """The part of the score that ranks."""
@@ -172,6 +192,13 @@ class SearchSettings(Settings):
 
             faults = objective_faults(self.objectives)
         faults += self._strategy_faults()
+        if self.latency_command is not None:
+            faults += faults_of(lambda: split_command(str(self.latency_command)))
+            if not self.times_children:
+                faults.append(
+                    "latency_command needs max_latency or the objective latency, got neither: add "
+                    "one"
+                )
         if self.prior is not None:
             from smash.scoring.priors import NO_PRIOR, check_proxy
 
