@@ -21,7 +21,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Evaluate this file of 'smash export' instead, on the CPU (a .py is run).",
+            help="Evaluate this file of 'smash export' instead, on the CPU (a .py or .pt2 can run "
+            "code).",
         ),
     ] = None,
     device: DeviceOption = "auto",

@@ -21,7 +21,7 @@ def export(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="A file that ends in .onnx, .int8.onnx, .safetensors or .py; by default "
+            help="A file that ends in .onnx, .int8.onnx, .pt2, .safetensors or .py; by default "
             "CHILD/model.onnx."
         ),
     ] = None,

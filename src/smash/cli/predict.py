@@ -18,7 +18,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .onnx, .safetensors or .py of 'smash export' (a .py is run), or CHILD.",
+            help="A .onnx, .safetensors, .pt2 or .py of 'smash export' (a .pt2 or .py can run "
+            "code), or CHILD.",
         ),
     ],
     files: Annotated[

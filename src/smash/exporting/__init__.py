@@ -2,6 +2,7 @@
 
 =================  ===============================================================================
 ``.onnx``          for ONNX Runtime; the signature is in its metadata
+``.pt2``           a program of `torch.export`, which torch and ExecuTorch run
 ``.py``            Python that needs torch alone; the weights are in a ``.safetensors`` beside it
 ``.safetensors``   the weights, with a description of the network in ``architecture.json`` beside it
 =================  ===============================================================================

@@ -17,6 +17,7 @@ from smash.errors import AlreadyExistsError, InvalidValueError
 from smash.exporting.formats import INT8, files_of
 from smash.exporting.onnx import OnnxNetwork, check_packages, write_onnx
 from smash.exporting.parity import Parity, check_parity, run_isolated
+from smash.exporting.program import read_program, write_program
 from smash.exporting.quantisation import Quantisation, compare, quantise
 from smash.exporting.safetensors import read_safetensors, write_safetensors, write_weights
 from smash.exporting.signature import Signature
@@ -64,7 +65,7 @@ def export(
 
     Args:
         child: The child, or its folder.
-        to: The file: ``.onnx``, ``.int8.onnx``, ``.safetensors`` or ``.py``; by default
+        to: The file: ``.onnx``, ``.int8.onnx``, ``.pt2``, ``.safetensors`` or ``.py``; by default
             ``model.onnx`` in the child's folder.
         force: Whether to overwrite existing files.
         max_loss: Largest increase of the validation error by int8, 0…1; None for any.
@@ -207,6 +208,14 @@ def _write_onnx(
     return OnnxNetwork(path)
 
 
+def _write_program(
+    child: nn.Module, signature: Signature, description: Description, path: Path
+) -> Network:
+    write_program(child, signature, description, path)
+    network, _ = read_program(path)
+    return network
+
+
 def _write_safetensors(
     child: nn.Module, signature: Signature, description: Description, path: Path
 ) -> Network:
@@ -228,6 +237,7 @@ def _write_standalone(
 
 _WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]] = {
     ".onnx": _write_onnx,
+    ".pt2": _write_program,
     ".py": _write_standalone,
     ".safetensors": _write_safetensors,
 }

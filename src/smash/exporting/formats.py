@@ -8,7 +8,7 @@ from smash.errors import InvalidValueError
 from smash.run.layout import ARCHITECTURE
 
 INT8 = ".int8.onnx"
-FORMATS = (".onnx", INT8, ".py", ".safetensors")
+FORMATS = (".onnx", INT8, ".pt2", ".py", ".safetensors")
 """Endings of exported files."""
 
 
@@ -20,6 +20,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """
     others = {
         ".onnx": (),
+        ".pt2": (),
         ".py": (path.with_suffix(".safetensors"),),
         ".safetensors": (path.with_name(ARCHITECTURE),),
     }

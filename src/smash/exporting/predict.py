@@ -1,7 +1,8 @@
 """Prediction of the classes of files: images, recordings, or arrays of volumes and signals.
 
 ``.onnx`` and ``.safetensors`` are data and cannot run code; an ``.onnx`` runs in a process of its
-own with a time limit. A ``.py`` is code, and predicting with it runs it.
+own with a time limit. A ``.py`` is code, and predicting with it runs it; torch may
+unpickle parts of a ``.pt2``, which can run code as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
 from smash.errors import DataError, InvalidValueError, NotFoundError, listed, shortened
 from smash.exporting.export import signature_of
 from smash.exporting.onnx import OnnxNetwork
+from smash.exporting.program import read_program
 from smash.exporting.safetensors import read_safetensors
 from smash.exporting.signature import ShippedNetwork, Signature
 from smash.io.text import as_size
@@ -77,7 +79,9 @@ class Prediction:
 
 
 def load_model(path: str | Path) -> Model:
-    """Loads a file that `smash export` wrote, or the folder of a trained child. A ``.py`` is run.
+    """Loads a file that `smash export` wrote, or the folder of a trained child.
+
+    A ``.py`` is run, and a ``.pt2`` may run code while it is loaded.
 
     Raises:
         NotFoundError: The path does not exist.
@@ -98,10 +102,13 @@ def load_model(path: str | Path) -> Model:
     if path.suffix == ".safetensors":
         network, signature = read_safetensors(path)
         return Model(signature, torch.no_grad()(network))
+    if path.suffix == ".pt2":
+        program, signature = read_program(path)
+        return Model(signature, program)
     if path.suffix == ".py":
         return _run_module(path)
     raise InvalidValueError(
-        "model must be a .onnx, .safetensors or .py that 'smash export' wrote, or a folder "
+        "model must be a .onnx, .pt2, .safetensors or .py that 'smash export' wrote, or a folder "
         f"RUN/children/NAME, got {str(path)!r}"
     )
 

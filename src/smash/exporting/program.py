@@ -1,0 +1,72 @@
+"""A network as a program of `torch.export`, which torch and ExecuTorch run without its source."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from smash.errors import DataError, InvalidValueError
+from smash.exporting.parity import example_images
+from smash.exporting.signature import ShippedNetwork, Signature
+
+_SIGNATURE, _DESCRIPTION = "smash.signature", "smash.description"
+_SOURCES = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn")
+
+
+def write_program(
+    child: nn.Module, signature: Signature, description: Mapping[str, Any], path: Path
+) -> None:
+    """Writes a network as a ``.pt2``, for any number of examples at once.
+
+    Args:
+        child: Maps normalised images to logits; in eval mode, on the CPU.
+        signature: Its input and its classes.
+        description: Its description as JSON.
+        path: The file.
+
+    Raises:
+        InvalidValueError: Torch cannot write it as a program.
+    """
+    try:
+        program = torch.export.export(
+            ShippedNetwork(child, signature).eval(),
+            (example_images(signature, 2),),  # A single example would become a constant.
+            dynamic_shapes=({0: torch.export.Dim("examples")},),
+        )
+    except Exception as error:  # The network may be a user's own and raise anything.
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise InvalidValueError(
+            f"{type(child).__name__} cannot be written as .pt2 ({reason}): export it as "
+            ".safetensors or .py"
+        ) from None
+    for module in program.graph_module.modules():
+        if isinstance(module, fx.GraphModule):
+            for node in module.graph.nodes:
+                for name in _SOURCES:  # They hold paths and lines of this machine.
+                    node.meta.pop(name, None)
+    extra = {_SIGNATURE: signature.to_json(), _DESCRIPTION: json.dumps(dict(description))}
+    torch.export.save(program, path, extra_files=extra)
+
+
+def read_program(path: Path) -> tuple[Callable[[Tensor], Tensor], Signature]:
+    """Reads what `write_program` wrote. Torch may unpickle parts of it, which can run code.
+
+    Raises:
+        DataError: `write_program` has not written the file, or it is damaged.
+    """
+    extra = {_SIGNATURE: ""}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = torch.export.load(path, extra_files=extra).module()
+        signature = Signature.from_json(extra[_SIGNATURE])
+    except Exception as error:  # A damaged file can raise anything.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be run as .pt2 ({reason}): export it again") from None
+    return torch.no_grad()(network), signature
