@@ -212,7 +212,7 @@ def test_train_sample_judges_on_audit_split_and_trains_once(run, sample):
         found = evaluate(child.model(torch.device("cpu")), audit, run.data, "audit")
         assert one.id == drawn.id
         assert one.accuracy == 1 - found.error
-        assert set(child.result) == {"val", "audit"}
+        assert set(child.result) == {"train", "val", "audit"}
     kept = child.path / "model.safetensors"
     before = kept.stat().st_mtime_ns
     assert train_sample(run, sample, settings, "cpu") == known

@@ -15,7 +15,7 @@ from smash.searching.objectives import pareto_front
 
 
 def test_costs_are_those_that_all_candidates_have(some):
-    assert costs(some) == ["params", "macs"]
+    assert costs(some) == ["params", "macs", "memory", "flash"]
     assert costs([]) == []
 
 

@@ -167,7 +167,7 @@ def print_child(child: Child) -> None:
                 f"{found.examples:,} examples"
             )
     groups = same_but_seed(child.run.children)
-    (seeds,) = (group for group in groups if child.path in [each.path for each in group])
+    (seeds,) = (group for group in groups if child.path.name in [each.path.name for each in group])
     if len(seeds) > 1:
         mean, *interval = mean_error([each.result["val"] for each in seeds])
         print(f"val: mean error of {len(seeds)} seeds {_percent_of(mean, interval)}")
