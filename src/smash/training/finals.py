@@ -23,8 +23,6 @@ from smash.training.child import ChildJob, network_of, pick
 from smash.training.children import train_children, with_val
 from smash.training.settings import FinalsSettings
 
-MOST_FINALISTS = 16
-
 
 class Finalist(BaseModel):
     """A candidate after a brief training; `error` is that of the validation split, 0…1."""
@@ -141,51 +139,31 @@ def hold_finals(
     return finals
 
 
-def plan_rungs(
-    candidates: int, epochs: int, finalists: int | None = None, share: float = 1.0
-) -> list[tuple[int, int]]:
+def plan_rungs(candidates: int, epochs: int, finalists: int, share: float) -> list[tuple[int, int]]:
     """Plans successive halving within a share of the epochs of the full training.
 
-    Each rung takes about as many epochs in all as the others.
+    Each rung takes about as many epochs in all as the others, and each candidate at least one.
 
     Args:
         candidates: Number of ranked candidates.
         epochs: Epochs of the full training.
-        finalists: Number of candidates of the first rung; by default as many as the share allows,
-            a power of two from 4 to `MOST_FINALISTS`.
+        finalists: Number of candidates of the first rung.
         share: Epochs of all rungs ÷ epochs of the full training.
 
     Returns:
-        The number of candidates and the epochs of each, rung by rung; none where the share does not
-        allow one epoch for each of 4 candidates.
+        The number of candidates and the epochs of each, rung by rung; none for a single candidate.
 
     Example:
-        >>> plan_rungs(200, epochs=30)
-        [(8, 1), (4, 2), (2, 4)]
-        >>> plan_rungs(200, epochs=5)
-        []
+        >>> plan_rungs(200, epochs=30, finalists=8, share=2.0)
+        [(8, 2), (4, 4), (2, 8)]
     """
-    allowed = share * epochs
-    if finalists is None:
-        sizes = [2**power for power in range(2, 12) if 2**power <= min(candidates, MOST_FINALISTS)]
-        finalists = max((size for size in sizes if _cost(size) <= allowed), default=1)
-    counts = _rung_sizes(min(finalists, candidates))
-    first = max(1, int(allowed / _cost(finalists))) if counts else 0
+    counts, left = [], min(finalists, candidates)
+    while left > 1:
+        counts.append(left)
+        left = -(-left // 2)
+    cost = sum(count * 2**rung for rung, count in enumerate(counts))
+    first = max(1, int(share * epochs / cost)) if counts else 0
     return [(count, min(epochs, first * 2**rung)) for rung, count in enumerate(counts)]
-
-
-def _rung_sizes(finalists: int) -> list[int]:
-    """Halves a number of candidates, rounded up, down to 2."""
-    sizes = []
-    while finalists > 1:
-        sizes.append(finalists)
-        finalists = -(-finalists // 2)
-    return sizes
-
-
-def _cost(finalists: int) -> int:
-    """Counts the epochs of all rungs where the first takes one epoch each."""
-    return sum(size * 2**rung for rung, size in enumerate(_rung_sizes(finalists)))
 
 
 def read_finals(path: Path) -> Finals | None:

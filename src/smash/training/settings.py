@@ -99,9 +99,9 @@ class TrainSettings(TrainingSettings):
 class FinalsSettings(ChildSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
-    finalists: Annotated[Count | None, Option(default="up to 16, as finals_share allows")] = None
+    finalists: Count = 1
     """Train this many of the best-ranked briefly, the better half for twice as long, and so on
-    until one is left, the winner. 1 takes the best-ranked."""
+    until one is left, the winner."""
 
     finals_share: NotNegative = 1.0
     """Epochs of these brief trainings together, as a share of those of the full training."""
@@ -145,7 +145,7 @@ class RetrainSettings(FinalsSettings):
                 faults += faults_of(lambda: full_name(str(self.baseline)))
         if self.name is not None:
             faults += faults_of(lambda: child_path(Path(), str(self.name)))
-        if self.finalists is not None and self.rank is not None:
+        if self.finalists > 1 and self.rank is not None:
             faults.append(
                 f"finalists choose the candidate, got {self.finalists} with rank {self.rank}: "
                 "leave one of them out"
@@ -155,7 +155,7 @@ class RetrainSettings(FinalsSettings):
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "
                 f"{self.init!r}: weights are generated for candidates only"
             )
-        if self.baseline is not None and self.finalists is not None:
+        if self.baseline is not None and self.finalists > 1:
             faults.append(
                 f"finalists are candidates, got {self.finalists} with baseline "
                 f"{self.baseline!r}: leave one of them out"
