@@ -150,7 +150,7 @@ def _watch(allowed: Callable[[str], bool], touched: list[str]) -> None:
         )
         if changes and isinstance(arguments[0], str | bytes | os.PathLike):
             path = os.fsdecode(arguments[0])
-            if not allowed(path):
+            if not allowed(path) and "__pycache__" not in path:
                 touched.append(f"{event} {path}")
 
     sys.addaudithook(hook)

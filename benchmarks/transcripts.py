@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parents[1]
 TRANSCRIPT = re.compile(r"(?<=<!-- transcript -->\n```console\n).*?(?=^```$)", re.DOTALL | re.M)
-_PROGRESS = re.compile(r"[\w .,:-]+ \d+/\d+, ")
+_PROGRESS = re.compile(r"[\w .,:-]+ \d+/\d+(, |  )")
 CLASSES = ("zero", "one", "two")
 
 

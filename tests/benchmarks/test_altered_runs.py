@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import time
 
 import pytest
@@ -66,5 +67,9 @@ def test_run_command_of_work_without_end_is_interrupted(tmp_path, monkeypatch):
         time.sleep(60)
 
     monkeypatch.setattr(altered_runs.cli, "main", work)
-    assert run_command(["show"], tmp_path / "log") == (0, False)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_command(["show"], tmp_path / "log") == (0, False)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "KeyboardInterrupt" in (tmp_path / "log").read_text()

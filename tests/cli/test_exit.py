@@ -25,6 +25,7 @@ def _signal_at_the_end(log):
     """Runs the program and sends it SIGINT while its process ends."""
     for number in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     sys.argv = ["smash", "--version"]
     try:
         cli.program()

@@ -39,7 +39,9 @@ def fresh(trained, tmp_path):
 
     def copy():
         path = tmp_path / f"copy-{len(made)}"
-        shutil.copytree(trained.path, path, ignore=shutil.ignore_patterns("study*", "ensemble*"))
+        shutil.copytree(
+            trained.path, path, ignore=shutil.ignore_patterns("study*", "ensemble*", "trust*")
+        )
         made.append(smash.Run.open(path))
         made[-1].data = trained.data
         return made[-1]
@@ -301,7 +303,9 @@ def test_search_command_races_by_default_and_takes_all_options(fresh, capsys):
     options = ["--random", "10", "--perturb", "0", "--markov", "0", "--device", "cpu"]
     more = ["--keep", "2", "--prior", "macs", "--prefilter", "params:0.8", "--batch-size", "100"]
     assert call("search", str(run.path), *options, *more, "--precision", "bf16") == 0
-    assert "not checked" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert "not checked" in said[-2]
+    assert said[-1] == f"Next: smash retrain {run.path}"
     study = Study(run.study_path)
     assert len(study.candidates()) == 8
     assert any(one.partial for one in study.candidates())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smash.cli.options import RunArgument, open_run, quoted, say, settings_options
+from smash.cli.options import RunArgument, announce, open_run, quoted, say, settings_options
 from smash.cli.tables import print_candidates, print_latencies, print_pareto_front, trust_of
 from smash.run.layout import check_trained, find_run
 from smash.searching.settings import SearchSettings
@@ -31,4 +31,4 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         print_latencies(opened, study)
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
-    say(f"{trust_of(opened.path)}\nNext: smash retrain {quoted(run)}")
+    announce([trust_of(opened.path), f"Next: smash retrain {quoted(run)}"])

@@ -40,7 +40,7 @@ def print_candidates(study: Study, top: int) -> None:
     ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
     _print_table(
         f"{len(best)} best of {len(ranking):,} candidates ({ranked_by}{first.examples:,} "
-        f"{first.split} examples, weights of the SMASH network)",
+        f"{first.split} examples, SMASH weights)",
         (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"),
         (
             (

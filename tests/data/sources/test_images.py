@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
 
 import smash.data.sources.images
 from smash.data.sources.images import IMAGE_EXTENSIONS, Decoder, picture_file, rgb
@@ -121,6 +122,7 @@ def test_read_images_of_an_animation_takes_the_first_frame(tmp_path):
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_EXTENSIONS - {".pgm", ".ppm"}))
 def test_read_images_of_any_format_gives_nearly_its_pixels(tmp_path, suffix):
+    register_heif_opener()
     image = Image.new("RGB", (8, 8), (200, 100, 50))
     image.save(tmp_path / f"image{suffix}")
     assert np.abs(read(tmp_path / f"image{suffix}")[0] - np.array([200, 100, 50])).max() <= 4
