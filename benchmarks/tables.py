@@ -113,6 +113,18 @@ def fuzzing() -> str:
     return markdown_table(("reader", "inputs", "read", "refused", "crashes"), rows)
 
 
+def altered_runs() -> str:
+    """Commands on altered run folders."""
+    rows = [
+        (f"`smash {row['command']}`",
+         *(f"{row[name]:,}" for name in ("folders", "done", "refused", "interrupted")),
+         f"{len(row['faults'])}")
+        for row in read_result("altered-runs")
+    ]  # fmt: skip
+    header = ("command", "altered folders", "done", "refused", "interrupted", "faults")
+    return markdown_table(header, rows)
+
+
 def flags() -> str:
     """The flags of the original's commands."""
     rows = []
@@ -148,6 +160,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed on an H200": partial(speed, "speed-h200"),
     "kills": kills,
     "fuzzing": fuzzing,
+    "altered runs": altered_runs,
     "flags": flags,
     "settings of train": partial(settings, TrainSettings),
     "settings of search": partial(settings, SearchSettings),
