@@ -84,9 +84,11 @@ def exit_for(program: str, error: BaseException, command: str = "") -> NoReturn:
         # All processes of a training find the same fault, but only some find that one is lost.
         prints = is_first_process() or isinstance(error, LostProcessError)
         fail(program, error.faults if prints else [], error.exit_code)
-    if isinstance(error, BrokenPipeError):
-        # The reader of a pipe, such as `head`, closed it. The interpreter would try to flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, OSError) and error.filename is None:
+        # Standard output takes no more: the interpreter would try to flush it again.
+        with suppress(OSError):  # it may be no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # by its reader, such as `head`
         sys.exit(1)
     if isinstance(error, OSError):
         advice = f": {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
