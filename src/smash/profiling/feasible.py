@@ -78,7 +78,7 @@ class FeasibleSampler:
         return mutant if self._allows(mutant) else architecture
 
     def _allows(self, architecture: Any) -> bool:
-        """Whether an architecture is within the limits; parameters are counted first and fast."""
+        """Tells whether an architecture is within the limits; counts its parameters first."""
         child = self._space.build(architecture, self._task)
         limit = self._budget.max_params
         if limit is not None and count_parameters(child) > limit:

@@ -28,7 +28,7 @@ class DataFacts(Record):
     """Number of examples by split."""
 
     notes: list[str] = Field(default=[])
-    """What was decided while the data was read."""
+    """Decisions made while the data was read."""
 
     @classmethod
     def of(cls, data: Data) -> DataFacts:

@@ -15,7 +15,8 @@ from smash.runtime.signals import Interruption
 from smash.scoring.scorer import GeneratedChild, Scorer
 from smash.study.candidate import Candidate
 
-# Of children that wait for the next rung; the share is that of the memory of the process.
+# Limits on the predictions kept for children that wait for the next rung: in bytes, and as a share
+# of the memory that the process may use.
 _MOST_BYTES = 2**30
 _MOST_SHARE = 1 / 16
 _BYTES = 4  # of a parameter

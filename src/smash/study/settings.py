@@ -13,7 +13,7 @@ from smash.scoring.score import SCORED_EXAMPLES, RankBy
 
 
 class StudySettings(Record):
-    """What readers of a study use of the settings of its search; others are kept as they are.
+    """Settings of a search that readers of its study use; others are kept as they are.
 
     Example:
         >>> StudySettings.model_validate({"rank_by": "error", "seed": 3}).rank_by

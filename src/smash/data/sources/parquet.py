@@ -109,7 +109,7 @@ def read_table(path: Path, settings: LoadSettings) -> Source:
 
 
 def _holds_images(field: Any) -> bool:
-    """Whether a column may hold images: bytes, or a structure with them."""
+    """Tells whether a column may hold images: bytes, or a structure with them."""
     import pyarrow as pa
 
     kind = field.type
