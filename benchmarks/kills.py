@@ -2,8 +2,9 @@
 
     python -m benchmarks.kills --kills 25 --out kills.json
 
-Each command runs in a process of its own, which is killed (SIGKILL) after a random part of its
-duration. It is repeated until it ends by itself and may be killed again. Its files must be those of
+Each command runs in a process of its own, which is killed (SIGKILL) at a random instant: in one of
+three repetitions of its whole duration, in the others of what follows the first epoch or candidate.
+It is repeated until it ends by itself and may be killed again. Its files must be those of
 an undisturbed command, bit by bit, and no score may be missing that was in the journal before the
 kill. A search is also killed while it holds the lock of the journal, and must go on within ten
 seconds. Run folders are named by relative paths, as users name them. All on one thread of the CPU,
@@ -197,8 +198,12 @@ def strike(
             if not killed:  # from the beginning, also if the last kill came too late
                 shutil.rmtree(run, ignore_errors=True)
                 shutil.copytree(place.folder / name, run)
-            begun = progress(run)
-            done = not _kill(name, run, log, draw.uniform(0, place.seconds[name]), sent, outcome)
+            begun, seconds = progress(run), place.seconds[name]
+            process = start(command(name, run), run, log)
+            if number % 3 and not killed:
+                seconds -= _seconds_to_progress(process, run, begun)
+            process.join(draw.uniform(0, max(seconds, 0)))
+            done = not _kill(process, run, log, sent, outcome)
             killed += not done
             outcome.late += not done and progress(run) > begun
         outcome.kills += killed
@@ -286,12 +291,18 @@ def _kill_holding(run: Path, log: Path, delay: float) -> bool:
     return False
 
 
+def _seconds_to_progress(process: BaseProcess, run: Path, begun: int) -> float:
+    """Waits for the first epoch or candidate of a command, or for its end."""
+    started = time.monotonic()
+    while process.exitcode is None and progress(run) == begun:
+        process.join(0.02)
+    return time.monotonic() - started
+
+
 def _kill(
-    name: str, run: Path, log: Path, delay: float, sent: signal.Signals, outcome: Outcome
+    process: BaseProcess, run: Path, log: Path, sent: signal.Signals, outcome: Outcome
 ) -> bool:
-    """Kills a command after a delay; tells whether it was still running."""
-    process = start(command(name, run), run, log)
-    process.join(delay)
+    """Kills a command; tells whether it was still running."""
     before = scores(run)
     if process.exitcode is not None:
         return False
