@@ -275,7 +275,8 @@ def _candidate(number: int) -> Candidate:
     ops = [{"reads": [0, 1], "writes": [2], "outputs": 4, "grid": [None] * 4}] * 30
     return Candidate(
         id=f"{number:012x}", architecture={"blocks": [{"bank_size": 2, "ops": ops}]},
-        strategy="random", index=number, params=10**6, macs=10**8, ensemble_error=0.4,
+        strategy="random", index=number, params=10**6, macs=10**8, memory=10**5,
+        flash=10**6, ensemble_error=0.4,
         score=Score(
             error=0.5, top5_error=0.1, loss=number % 977 / 977, rank_by="loss", split="val",
             examples=2000,

@@ -14,8 +14,9 @@ import smash
 from smash.correlation.correlate import draw
 from smash.errors import InvalidValueError, RunStateError
 from smash.io.measurements import MeasurementLog
+from smash.io.records import Interval
 from smash.run.layout import FOUND, MEASUREMENTS, PICTURE
-from smash.run.trust import Interval, Trust
+from smash.run.trust import Trust
 from smash.scoring.priors import choose_prior
 from smash.scoring.scorer import Scorer
 from tests.answers import call

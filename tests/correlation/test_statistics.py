@@ -22,7 +22,7 @@ from smash.correlation.statistics import (
     spearman,
     spearman_at_random,
 )
-from smash.run.trust import Interval
+from smash.io.records import Interval
 from smash.runtime.rng import generator
 
 

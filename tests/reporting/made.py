@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingPlan
+from smash.io.records import Interval
 from smash.reporting.contents import Contents
 from smash.run.layout import (
     ARCHITECTURE,
@@ -22,7 +23,7 @@ from smash.run.layout import (
     RESULT,
     STUDY,
 )
-from smash.run.trust import Interval, RankCorrelation, ScoredAccuracy, Trust
+from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.scoring.score import Score
 from smash.spaces import make_space
 from smash.study.candidate import Candidate
@@ -67,6 +68,8 @@ def candidates(
             ensemble_error=0.2,
             params=int(1000 * rng.integers(5, 50)),
             macs=int(10_000 * rng.integers(5, 50)),
+            memory=int(1024 * rng.integers(2, 50)),
+            flash=int(1000 * rng.integers(5, 50)),
             partial=index % 7 == 3,
         )
     return list(found.values()), readable

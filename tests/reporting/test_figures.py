@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from smash.io.records import Interval
 from smash.reporting.figures import (
     accuracy_points,
     correlation_estimates,
@@ -11,7 +12,6 @@ from smash.reporting.figures import (
     score_groups,
     training_curves,
 )
-from smash.run.trust import Interval
 from smash.searching.objectives import COST_OBJECTIVES
 from tests.reporting.made import trust
 

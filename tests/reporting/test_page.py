@@ -12,10 +12,10 @@ import pytest
 import smash
 from smash.config import SpaceSettings
 from smash.errors import NotFoundError, RunStateError
+from smash.io.records import Interval
 from smash.reporting.drawing import unpack
 from smash.reporting.page import page
 from smash.run.layout import CHILDREN, METRICS, RESULT, STUDY
-from smash.run.trust import Interval
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write
 

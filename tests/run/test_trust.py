@@ -6,8 +6,9 @@ import math
 import pytest
 
 from smash.errors import RunStateError
+from smash.io.records import Interval
 from smash.run.layout import FOUND
-from smash.run.trust import Interval, Trust
+from smash.run.trust import Trust
 from tests.reporting.made import trust
 
 TAU = Interval(value=0.5, low=0.25, high=math.nan)

@@ -16,5 +16,6 @@ def make_candidate(identity: str = "a", loss: float = 0.5, **fields: Any) -> Can
     score |= {name: fields.pop(name) for name in score.keys() & fields.keys()}
     values: dict[str, Any] = {
         "architecture": {}, "strategy": "random", "index": 0, "params": 100, "macs": 1000,
+        "memory": 64, "flash": 100,
     }  # fmt: skip
     return Candidate(**{"id": identity, "score": Score(loss=loss, **score), **values, **fields})

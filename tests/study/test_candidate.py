@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from smash.study.candidate import Candidate, from_attributes, to_attributes
+from smash.study.candidate import from_attributes, to_attributes
 from tests.study.candidates import make_candidate
 
 
 def test_state_goes_from_proposed_over_running_to_settled():
-    candidate = Candidate(id="a", architecture={}, strategy="random", index=0, params=10, macs=100)
+    candidate = make_candidate(score=None)
     assert candidate.state == "proposed"
     with pytest.raises(ValueError, match="candidate a has no score yet: it is proposed"):
         _ = candidate.error

@@ -10,12 +10,12 @@ from scipy import stats
 
 import smash
 from smash.errors import InvalidValueError
+from smash.io.records import Interval
 from smash.run.layout import COMPARISON
 from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.training.compare import (
     Contestant,
-    Interval,
     SeedSpread,
     difference_interval,
     error_interval,
@@ -63,7 +63,7 @@ def test_seed_spread_pools_the_variance_of_all_networks():
 def test_difference_interval_of_a_network_with_itself_is_zero():
     wrong = np.random.default_rng(0).random((3, 50)) < 0.3
     found = difference_interval(wrong, wrong, SeedSpread.of([wrong]))
-    assert (found.mean, found.low, found.high) == (0, 0, 0)
+    assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
 def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
@@ -76,10 +76,10 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
 
 
 def contestant(role, name, val, behind, low, high):
-    interval = Interval(mean=val, low=val, high=val)
+    interval = Interval(value=val, low=val, high=val)
     return Contestant(
         role=role, name=name, params=1, macs=1, minutes=1, val=interval, test=interval,
-        behind=Interval(mean=behind, low=low, high=high),
+        behind=Interval(value=behind, low=low, high=high),
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_compare_trains_winner_median_random_and_plain_networks(compared):
     run, comparison, _ = compared
     roles = [each.role for each in comparison.contestants]
     assert roles == ["winner", "median-ranked", "random", "plain", "plain"]
-    assert comparison.contestants[0].behind.mean == 0
+    assert comparison.contestants[0].behind.value == 0
     for each in comparison.contestants:
         names = [path.name for path in (run.path / "children").iterdir()]
         assert sum(name.startswith(each.name) for name in names) == 2  # two seeds
@@ -146,7 +146,7 @@ def test_compare_errors_are_those_of_the_children(compared):
             for path in (run.path / "children").iterdir()
             if path.name.startswith(each.name)
         ]
-        assert each.test.mean == pytest.approx(np.mean(errors))
+        assert each.test.value == pytest.approx(np.mean(errors))
 
 
 def test_compare_again_trains_nothing_and_says_the_same(compared):

@@ -17,14 +17,14 @@ import smash
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
-from smash.run.child import write_result
+from smash.run.child import Child, write_result
 from smash.run.mistakes import Mistakes
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters, initialise
 from smash.training.child import ChildTraining
 from smash.training.children import retrain_several
-from smash.training.finals import read_finals
+from smash.training.finals import Finals
 from smash.training.train import begin
 from tests.conftest import TINY
 
@@ -50,7 +50,7 @@ def test_a_child_is_trained_kept_and_evaluated(ranked):
     child = smash.retrain(ranked, epochs=2, device="cpu")
     assert child.path.name == f"{child.record.id}-e2"
     assert child.result.keys() == {"train", "val"}
-    assert [each.path for each in ranked.children] == [child.path]
+    assert [each.path for each in Child.of_run(ranked)] == [child.path]
     mistakes = Mistakes.of_child(child.path)
     assert all(each.label != each.predicted for each in mistakes)
     picture = Image.open(io.BytesIO(base64.b64decode(mistakes[0].picture)))
@@ -94,7 +94,7 @@ def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
     child = smash.retrain(
         ranked, finalists=3, epochs=2, test=True, device="cpu", announce=said.extend
     )
-    finals = read_finals(ranked.path)
+    finals = Finals.read(ranked.path / "finals.json")
     assert child.record.id == finals.winner
     assert [(rung.epochs, len(rung.finalists)) for rung in finals.rungs] == [(1, 3), (2, 2)]
     for rung in finals.rungs:

@@ -17,7 +17,8 @@ from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import CompareSettings
 
 if TYPE_CHECKING:
-    from smash.training.compare import Comparison, Interval
+    from smash.io.records import Interval
+    from smash.training.compare import Comparison
 
 
 @settings_options
@@ -60,9 +61,9 @@ def print_comparison(comparison: Comparison) -> None:
             f"{each.params:,}",
             f"{each.macs:,}",
             f"{each.minutes:.1f}",
-            f"{each.val.mean:.2%}",
-            f"{each.test.mean:.2%}\n{_range(each.test)}",
-            f"{100 * each.behind.mean:+.2f}\n{_range(each.behind, sign=True)}" if index else "",
+            f"{each.val.value:.2%}",
+            f"{each.test.value:.2%}\n{_range(each.test)}",
+            f"{100 * each.behind.value:+.2f}\n{_range(each.behind, sign=True)}" if index else "",
         )
     Console().print(table)
     print(comparison.verdict)

@@ -12,7 +12,8 @@ from smash.io.text import printable
 from smash.run.layout import PICTURE, find_run
 
 if TYPE_CHECKING:
-    from smash.run.trust import Interval, RankCorrelation, Trust
+    from smash.io.records import Interval
+    from smash.run.trust import RankCorrelation, Trust
 
 _WIDTH = 110  # columns where standard output is not a terminal
 

@@ -58,12 +58,13 @@ def retrain(
         settings.ray,
         {**for_one, "export": export, "tensorboard": tensorboard or None, "force": force or None},
     )
+    from smash.run.child import Child
     from smash.runtime.progress import on_terminal
     from smash.training.children import retrain_several
     from smash.training.retrain import retrain as retrain_run
 
     opened = open_run(run)
-    _ = opened.children  # a damaged one is told now, and not once this one is trained
+    Child.of_run(opened)  # a damaged one is told now, and not once this one is trained
     if tensorboard:
         opened.show_in_tensorboard()
     if several:

@@ -157,7 +157,7 @@ def _print_table(
 def print_child(child: Child) -> None:
     """Prints how good a trained child is, and the mean over seeds where there are several."""
     from smash.evaluation import mean_error
-    from smash.run.child import same_but_seed
+    from smash.run.child import Child, same_but_seed
 
     result = child.result
     for split, found in result.items():
@@ -166,7 +166,7 @@ def print_child(child: Child) -> None:
                 f"{split}: error {with_interval(found)}, loss {found.loss:.4f} on "
                 f"{found.examples:,} examples"
             )
-    groups = same_but_seed(child.run.children)
+    groups = same_but_seed(Child.of_run(child.run))
     (seeds,) = (group for group in groups if child.path.name in [each.path.name for each in group])
     if len(seeds) > 1:
         mean, *interval = mean_error([each.result["val"] for each in seeds])
@@ -191,7 +191,9 @@ def overfits(result: Mapping[str, Evaluation]) -> bool:
 
 def looks_at_test(run: Run) -> str:
     """Says how often the test split of a run has been looked at."""
-    looks = sum("test" in child.result for child in run.children)
+    from smash.run.child import Child
+
+    looks = sum("test" in child.result for child in Child.of_run(run))
     return (
         f"the test split has been looked at for {looks} trained network{'s' * (looks != 1)} of "
         "this run; choose by validation, or the error of the chosen one is too low"
@@ -211,9 +213,9 @@ def _percent_of(error: float, interval: Sequence[float]) -> str:
 def print_children(run: Run) -> None:
     """Prints the trained children of a run with their errors, best validated first."""
     from smash.evaluation import mean_error
-    from smash.run.child import same_but_seed
+    from smash.run.child import Child, same_but_seed
 
-    children = run.children
+    children = Child.of_run(run)
     if not children:
         return
 

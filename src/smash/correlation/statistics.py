@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from smash.run.trust import Interval, RankCorrelation
+from smash.io.records import Interval
+from smash.run.trust import RankCorrelation
 from smash.runtime.rng import generator
 from smash.scoring.rank_aggregation import Floats, Ints, dense_ranks
 

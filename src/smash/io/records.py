@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from smash.errors import InvalidValueError, RunStateError, unknown
@@ -18,6 +26,12 @@ _MOST_FAULTS = 10
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[int, Field(ge=0, lt=2**63)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None),
+]
+"""A float that may be undefined: NaN in memory, null in JSON."""
 
 
 class Record(BaseModel):
@@ -69,6 +83,25 @@ class Record(BaseModel):
     def write(self, path: Path) -> None:
         """Writes the record as a JSON file; values of None are left out."""
         write_json(path, self.model_dump(exclude_none=True))
+
+
+class Interval(Record):
+    """A statistic with its 95% confidence interval.
+
+    Attributes:
+        value: The statistic.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
+
+    value: Number
+    low: Number
+    high: Number
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the statistic has a value."""
+        return math.isfinite(self.value)
 
 
 _RULES = {

@@ -131,7 +131,7 @@ class Child:
     record: ChildRecord
 
     @classmethod
-    def open(cls, path: str | Path) -> Child:
+    def open(cls, path: str | Path) -> Self:
         """Opens a trained child.
 
         Raises:
@@ -141,6 +141,21 @@ class Child:
         path = Path(path)
         check_child(path)
         return cls(path, Run.open(path.absolute().parent.parent), read_record(path))
+
+    @classmethod
+    def of_run(cls, run: Run) -> list[Self]:
+        """Opens the trained children of a run, but for those of `correlate`.
+
+        Returns:
+            The children, sorted by validation error.
+
+        Raises:
+            RunStateError: A child is damaged.
+        """
+        paths = sorted((run.path / CHILDREN).glob(f"*/{RESULT}"))
+        children = [cls(path.parent, run, read_record(path.parent)) for path in paths]
+        kept = [child for child in children if "val" in child.result]
+        return sorted(kept, key=lambda child: child.error("val"))
 
     @property
     def result(self) -> dict[str, Evaluation]:
@@ -189,14 +204,6 @@ class Child:
         if split == "test" and split not in self.result:
             write_result(self.path, {**self.result, split: found})
         return found
-
-
-def trained_children(run: Run) -> list[Child]:
-    """Lists the trained children of a run, but for those of `correlate`, best validated first."""
-    paths = sorted((run.path / CHILDREN).glob(f"*/{RESULT}"))
-    children = [Child(path.parent, run, read_record(path.parent)) for path in paths]
-    kept = [child for child in children if "val" in child.result]
-    return sorted(kept, key=lambda child: child.error("val"))
 
 
 def same_but_seed(children: Iterable[Child]) -> list[list[Child]]:

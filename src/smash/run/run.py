@@ -10,7 +10,7 @@ import os
 import platform
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,9 +43,6 @@ from smash.run.layout import (
 )
 from smash.run.metrics_log import Curves, MetricsLog
 from smash.spaces import SearchSpace, make_space
-
-if TYPE_CHECKING:
-    from smash.run.child import Child
 
 
 class Run:
@@ -208,17 +205,6 @@ class Run:
             reason = str(error).splitlines()[0]
             raise RunStateError(f"{path} does not fit this run: {reason}") from None
         return network.to(device)
-
-    @property
-    def children(self) -> list[Child]:
-        """The trained children, but for those of `correlate`, sorted by validation error.
-
-        Raises:
-            RunStateError: A child is damaged.
-        """
-        from smash.run.child import trained_children
-
-        return trained_children(self)
 
     def child_path(self, name: str) -> Path:
         """Returns the folder of a trained child.

@@ -9,37 +9,11 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import Field
 
 from smash.errors import RunStateError
-from smash.io.records import Amount, Finite, Record
+from smash.io.records import Amount, Finite, Interval, Number, Record
 from smash.run.layout import FOUND
-
-Number = Annotated[
-    float,
-    BeforeValidator(lambda value: math.nan if value is None else value),
-    PlainSerializer(lambda value: value if math.isfinite(value) else None),
-]
-"""A float that may be undefined: NaN in memory, null in JSON."""
-
-
-class Interval(Record):
-    """A statistic with its 95% confidence interval.
-
-    Attributes:
-        value: The statistic.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    value: Number
-    low: Number
-    high: Number
-
-    @property
-    def is_defined(self) -> bool:
-        """Whether the statistic has a value."""
-        return math.isfinite(self.value)
 
 
 class RankCorrelation(Record):

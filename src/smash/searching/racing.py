@@ -77,7 +77,7 @@ class Race:
         >>> cohort = [
         ...     Candidate(
         ...         id=name, architecture=None, strategy="random", index=0, params=1, macs=1,
-        ...         trace={100: loss},
+        ...         memory=1, flash=1, trace={100: loss},
         ...     )
         ...     for name, loss in (("a", 0.3), ("b", 0.5), ("c", 0.1), ("d", 0.4))
         ... ]

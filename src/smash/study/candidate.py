@@ -59,7 +59,8 @@ class Candidate:
 
     Example:
         >>> candidate = Candidate(
-        ...     id="a", architecture={}, strategy="random", index=0, params=10, macs=100
+        ...     id="a", architecture={}, strategy="random", index=0, params=10, macs=100, memory=64,
+        ...     flash=10,
         ... )
         >>> candidate.state
         'proposed'
@@ -71,8 +72,8 @@ class Candidate:
     index: Amount
     params: Amount
     macs: Amount
-    memory: Amount = 0
-    flash: Amount = 0
+    memory: Amount
+    flash: Amount
     latency: float | None = None
     proxy: tuple[_Finite, ...] = ()
     trace: dict[int, float] = field(default_factory=dict)

@@ -67,7 +67,8 @@ class Study:
         ...     study.add(
         ...         Candidate(
         ...             id=f"c{number}", architecture={"layers": number + 1}, strategy="random",
-        ...             index=number, params=params, macs=100, score=score,
+        ...             index=number, params=params, macs=100, memory=64, flash=params,
+        ...             score=score,
         ...         )
         ...     )
         >>> [candidate.id for candidate in study.ranked()]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from smash import evaluation
 from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
-from smash.io.files import write_atomically
+from smash.io.records import Interval, Record
 from smash.profiling.cost import count_macs
 from smash.run.child import Child, ChildNetwork
 from smash.run.layout import COMPARISON
@@ -50,18 +49,8 @@ Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""
 
 
-class Interval(BaseModel):
-    """A mean with its 95% confidence interval over training seeds and examples."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mean: float
-    low: float
-    high: float
-
-
-class Contestant(BaseModel):
-    """A network of a comparison; errors are fractions, 0…1.
+class Contestant(Record):
+    """A network of a comparison; errors are fractions, 0…1, with intervals over seeds and examples.
 
     Attributes:
         role: ``winner``, ``rank N``, ``median-ranked``, ``random`` or ``plain``.
@@ -74,8 +63,6 @@ class Contestant(BaseModel):
         behind: Test error minus that of the winner, paired by example.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     role: str
     name: str
     params: int
@@ -86,7 +73,7 @@ class Contestant(BaseModel):
     behind: Interval
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """The result of `compare`; stored in the run folder as ``comparison.json``.
 
     Attributes:
@@ -98,26 +85,24 @@ class Comparison(BaseModel):
         verdict: The answer in one sentence.
 
     Example:
-        >>> same = Interval(mean=0.1, low=0.08, high=0.12)
+        >>> same = Interval(value=0.1, low=0.08, high=0.12)
         >>> winner = Contestant(
         ...     role="winner", name="f796694c174f", params=17_354, macs=346_624, minutes=2.0,
-        ...     val=same, test=same, behind=Interval(mean=0, low=0, high=0),
+        ...     val=same, test=same, behind=Interval(value=0, low=0, high=0),
         ... )
         >>> comparison = Comparison(
-        ...     epochs=30, seeds=3, val_examples=153, test_examples=269, contestants=(winner,),
+        ...     epochs=30, seeds=3, val_examples=153, test_examples=269, contestants=[winner],
         ...     verdict="nothing to compare with",
         ... )
-        >>> comparison.contestants[0].test.mean
+        >>> comparison.contestants[0].test.value
         0.1
     """
-
-    model_config = ConfigDict(frozen=True)
 
     epochs: int
     seeds: int
     val_examples: int
     test_examples: int
-    contestants: tuple[Contestant, ...]
+    contestants: list[Contestant]
     verdict: str
 
 
@@ -202,15 +187,14 @@ def _compare(
         for start in range(0, len(jobs), len(seeds))
     ]
     comparison = _judge(run.data.to(device), networks, of_network, settings, device)
-    text = comparison.model_dump_json(indent=2) + "\n"
-    write_atomically(run.path / COMPARISON, text.encode())
+    comparison.write(run.path / COMPARISON)
     return comparison
 
 
 def read_comparison(path: Path) -> Comparison | None:
     """Reads the comparison of a run folder; None where there is none."""
     file = path / COMPARISON
-    return Comparison.model_validate_json(file.read_bytes()) if file.is_file() else None
+    return Comparison.read(file) if file.is_file() else None
 
 
 def _candidates(
@@ -304,7 +288,7 @@ def _judge(
         seeds=settings.seeds,
         val_examples=len(data.val),
         test_examples=len(data.test),
-        contestants=tuple(contestants),
+        contestants=contestants,
         verdict=verdict(contestants),
     )
 
@@ -356,7 +340,7 @@ def error_interval(wrong: Wrong, spread: SeedSpread) -> Interval:
     trainings, examples = wrong.shape
     mean = float(wrong.mean())
     low, high = evaluation.error_interval(mean, examples, spread.half_width(trainings))
-    return Interval(mean=mean, low=low, high=high)
+    return Interval(value=mean, low=low, high=high)
 
 
 def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> Interval:
@@ -377,7 +361,7 @@ def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> I
     of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(examples))
     of_seeds = 0.0 if wrong is reference else spread.half_width(trainings, means=2)
     half = float(np.hypot(of_examples, of_seeds))
-    return Interval(mean=mean, low=mean - half, high=mean + half)
+    return Interval(value=mean, low=mean - half, high=mean + half)
 
 
 def verdict(contestants: Sequence[Contestant]) -> str:
@@ -389,23 +373,23 @@ def verdict(contestants: Sequence[Contestant]) -> str:
     plain = [each for each in others if each.role == "plain"]
     if not plain:
         return "No plain network is as small as the winner, so there is none to compare it with."
-    best = min(plain, key=lambda each: each.val.mean)
-    if best.val.mean < winner.val.mean:
+    best = min(plain, key=lambda each: each.val.value)
+    if best.val.value < winner.val.value:
         chance = "" if best.behind.high < 0 else ", which may be chance"
-        points = -100 * best.behind.mean
+        points = -100 * best.behind.value
         compared = f"better by {points:.1f}" if points >= 0 else f"worse by {-points:.1f}"
         return (
             f"Take {best.name}: no candidate that was trained has a lower validation error; on "
             f"the test split it is {compared} points than the winner{chance}."
         )
-    gaps = [100 * each.behind.mean for each in plain]
+    gaps = [100 * each.behind.value for each in plain]
     unclear = [each.name for each in plain if each.behind.low <= 0]
     if not unclear:
         ends = f"{min(gaps):.1f}" if len(gaps) == 1 else f"{min(gaps):.1f} to {max(gaps):.1f}"
         return f"The winner is better than each plain network by {ends} points, beyond chance."
-    nearest = min(plain, key=lambda each: each.behind.mean)
+    nearest = min(plain, key=lambda each: each.behind.value)
     return (
         "No plain network has a lower validation error than the winner, but on the test split its "
-        f"distance to {nearest.name} ({100 * nearest.behind.mean:+.1f} points, "
+        f"distance to {nearest.name} ({100 * nearest.behind.value:+.1f} points, "
         f"{100 * nearest.behind.low:+.1f} to {100 * nearest.behind.high:+.1f}) may be chance."
     )

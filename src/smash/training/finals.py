@@ -9,11 +9,8 @@ split; each is a child of the run, so that finals that were interrupted go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from smash.io.files import write_atomically
+from smash.io.records import Record
 from smash.run.layout import FINALS
 from smash.run.run import Run
 from smash.runtime.executor import Executor
@@ -24,10 +21,8 @@ from smash.training.children import train_children, with_val
 from smash.training.settings import FinalsSettings
 
 
-class Finalist(BaseModel):
+class Finalist(Record):
     """A candidate after a brief training; `error` is that of the validation split, 0…1."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     rank: int
@@ -35,27 +30,23 @@ class Finalist(BaseModel):
     loss: float
 
 
-class Rung(BaseModel):
+class Rung(Record):
     """Candidates that were trained for the same number of epochs, best first."""
 
-    model_config = ConfigDict(frozen=True)
-
     epochs: int
-    finalists: tuple[Finalist, ...]
+    finalists: list[Finalist]
 
 
-class Finals(BaseModel):
+class Finals(Record):
     """The rungs of successive halving; stored in the run folder as ``finals.json``.
 
     Example:
         >>> few = Finalist(id="3f2a", rank=4, error=0.02, loss=0.1)
-        >>> Finals(rungs=(Rung(epochs=4, finalists=(few,)),)).winner
+        >>> Finals(rungs=[Rung(epochs=4, finalists=[few])]).winner
         '3f2a'
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    rungs: tuple[Rung, ...]
+    rungs: list[Rung]
 
     @property
     def winner(self) -> str:
@@ -131,11 +122,11 @@ def hold_finals(
             )
             for each in candidates
         ]
-        rungs.append(Rung(epochs=epochs, finalists=tuple(finalists)))
+        rungs.append(Rung(epochs=epochs, finalists=finalists))
     if not rungs:
         return None
-    finals = Finals(rungs=tuple(rungs))
-    write_atomically(run.path / FINALS, (finals.model_dump_json(indent=2) + "\n").encode())
+    finals = Finals(rungs=rungs)
+    finals.write(run.path / FINALS)
     return finals
 
 
@@ -164,9 +155,3 @@ def plan_rungs(candidates: int, epochs: int, finalists: int, share: float) -> li
     cost = sum(count * 2**rung for rung, count in enumerate(counts))
     first = max(1, int(share * epochs / cost)) if counts else 0
     return [(count, min(epochs, first * 2**rung)) for rung, count in enumerate(counts)]
-
-
-def read_finals(path: Path) -> Finals | None:
-    """Reads the finals of a run folder; None where none were held."""
-    file = path / FINALS
-    return Finals.model_validate_json(file.read_bytes()) if file.is_file() else None

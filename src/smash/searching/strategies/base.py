@@ -44,7 +44,7 @@ class Strategy(ABC, Generic[A]):
         ... )
         >>> base = Candidate(
         ...     id="a", architecture=space.smallest(), strategy="random", index=0, params=10,
-        ...     macs=100, score=score,
+        ...     macs=100, memory=64, flash=10, score=score,
         ... )
         >>> len(MutateTheBest(space).propose([base], np.random.default_rng(0), n=3))
         3
