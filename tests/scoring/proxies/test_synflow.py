@@ -55,6 +55,16 @@ def test_synflow_skips_normalisations_and_tanh():
     assert score(Dressed(), 2, (1,)) == pytest.approx(34.25)
 
 
+@pytest.mark.parametrize("activation", [F.relu6, F.hardtanh, F.hardswish, F.silu, F.gelu, F.elu])
+def test_synflow_does_not_bound_or_bend_paths_by_an_activation(activation):
+    class Bent(Linears):
+        def forward(self, x):
+            return self.second(activation(self.first(100 * x.flatten(1))))
+
+    # As by hand above, where every path begins with an input of 100, and only the bias's does not.
+    assert score(Bent(), 2, (1,)) == pytest.approx(1700 + 1700 + 0.25)
+
+
 def test_synflow_of_a_gate_is_a_factor_by_hand():
     class Gated(nn.Module):
         def __init__(self):

@@ -24,6 +24,12 @@ _SKIPPED = frozenset(
         torch.tanh,
         torch.Tensor.tanh,
         F.tanh,
+        F.relu6,  # these would bound or bend positive values
+        F.hardtanh,
+        F.hardswish,
+        F.silu,
+        F.gelu,
+        F.elu,
     }
 )
 
@@ -31,9 +37,9 @@ _SKIPPED = frozenset(
 class Synflow(Proxy):
     """Computes Σ |θ| · ∂R/∂|θ|, where R sums the outputs for an input of ones with weights |θ|.
 
-    Normalisations and tanh are skipped, so that R is a sum over paths. Sigmoids stay: gates
-    multiply by them, and products of several gates would overflow. So would the products of deep
-    children in single precision; hence double.
+    Normalisations, and activations that are not the identity on positive values, are skipped, so
+    that R is a sum over paths. Sigmoids stay: gates multiply by them, and products of several gates
+    would overflow. So would the products of deep children in single precision; hence double.
     """
 
     name = "synflow"
