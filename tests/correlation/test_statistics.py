@@ -16,11 +16,14 @@ from smash.correlation.statistics import (
     interval,
     kendall_at_random,
     kendall_tau,
+    ndcg,
     regret,
     resampled_kendall_tau,
     resampled_spearman,
     spearman,
     spearman_at_random,
+    tau_at_equal_size,
+    top_precision,
 )
 from smash.io.records import Interval
 from smash.runtime.rng import generator
@@ -172,7 +175,9 @@ def test_kendall_tau_of_two_values_is_defined():
 
 def test_comparison_of_four_is_as_worked_out_by_hand():
     compare = RankComparison(
-        truth=np.array([1.0, 2.0, 3.0, 4.0]), scores=np.array([1.0, 3.0, 2.0, 4.0])
+        truth=np.array([1.0, 2.0, 3.0, 4.0]),
+        scores=np.array([1.0, 3.0, 2.0, 4.0]),
+        params=np.array([1.0, 1.0, 2.0, 2.0]),
     )
     other = compare.with_score(np.array([4.0, 1.0, 2.0, 3.0]))
     # One pair of six is turned around, and three.
@@ -181,7 +186,8 @@ def test_comparison_of_four_is_as_worked_out_by_hand():
     assert other.tau_difference is not None
     assert other.tau_difference.value == pytest.approx(4 / 6)
     assert compare.score.tau_difference is None
-    assert compare.score.regret == {1: 0, 10: None, 100: None}
+    assert compare.score.regret == {1: 0, 5: None, 10: None}
+    assert compare.score.equal_size_tau == 1
     assert other.regret[1] == 3
     assert compare.at_random().regret[1] == pytest.approx(4 - 2.5)
 
@@ -190,16 +196,59 @@ def test_comparison_of_score_with_itself_has_no_difference():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=40)
     scores = truth + rng.normal(size=40)
-    same = RankComparison(truth, scores).with_score(3 * scores + 1)
+    same = RankComparison(truth, scores, np.ones(len(truth))).with_score(3 * scores + 1)
     assert same.tau_difference is not None
     assert (same.tau_difference.low, same.tau_difference.high) == (0, 0)
 
 
 def test_undefined_statistics_are_null_in_json():
-    compare = RankComparison(truth=np.array([1.0, 2.0, 3.0, 4.0]), scores=np.zeros(4))
+    compare = RankComparison(
+        truth=np.array([1.0, 2.0, 3.0, 4.0]), scores=np.zeros(4), params=np.ones(4)
+    )
     document = compare.score.model_dump(mode="json")
     json.dumps(document, allow_nan=False)
     assert document["kendall_tau"] == {"value": None, "low": None, "high": None}
     assert document["top_tenth_tau"]["value"] is None  # of one architecture
-    assert document["regret"] == {"1": 1.5, "10": None, "100": None}
+    assert document["regret"] == {"1": 1.5, "5": None, "10": None}
     assert document["tau_difference"] is None
+
+
+def test_top_precision_is_the_share_of_the_top_twentieth_that_is_truly_there():
+    truth = np.arange(40.0)
+    scores = truth.copy()
+    assert top_precision(scores, truth) == 1
+    scores[39] = -1  # the best comes last: 38 and 37 are taken, of which 38 belongs to the top two
+    assert top_precision(scores, truth) == 0.5
+    assert top_precision(-truth, truth) == 0
+
+
+def test_top_precision_of_a_constant_score_is_that_of_chance():
+    assert top_precision(np.zeros(40), np.arange(40.0)) == pytest.approx(2 / 40)
+
+
+def test_ndcg_is_as_worked_out_by_hand():
+    # Gains 0, ½ and 1 at the places 1, 3 and 2.
+    by_hand = (1 / math.log2(3) + 0.5 / 2) / (1 + 0.5 / math.log2(3))
+    assert ndcg([3, 1, 2], [80.0, 85.0, 90.0]) == pytest.approx(by_hand)
+    assert ndcg([1, 2, 3], [80.0, 85.0, 90.0]) == pytest.approx(1)
+    assert math.isnan(ndcg([1, 2, 3], [5, 5, 5]))
+
+
+def test_tau_at_equal_size_is_as_counted_pair_by_pair():
+    rng = np.random.default_rng(2)
+    scores, truth = rng.integers(6, size=(2, 40))
+    params = rng.choice([100, 104, 110, 500], size=40)
+    agree = differs = true_differs = 0
+    for i, j in itertools.combinations(range(40), 2):
+        if max(params[i], params[j]) * 0.95 <= min(params[i], params[j]):
+            agree += int(np.sign(scores[i] - scores[j]) * np.sign(truth[i] - truth[j]))
+            differs += scores[i] != scores[j]
+            true_differs += truth[i] != truth[j]
+    by_hand = agree / math.sqrt(differs * true_differs)
+    assert tau_at_equal_size(scores, truth, params) == pytest.approx(by_hand)
+
+
+def test_tau_at_equal_size_of_a_ranking_by_size_is_undefined():
+    params = [1, 1, 2, 2]
+    assert math.isnan(tau_at_equal_size(params, [1, 2, 3, 4], params))
+    assert math.isnan(tau_at_equal_size([1, 2, 3], [1, 2, 3], [1, 2, 3]))

@@ -151,7 +151,8 @@ def trust(
 
 
 def _correlation(tau: Interval) -> dict[str, Any]:
-    return {"kendall_tau": tau, "spearman": tau, "top_tenth_tau": tau, "regret": {}}
+    taus = {"kendall_tau": tau, "spearman": tau, "top_tenth_tau": tau}
+    return {**taus, "equal_size_tau": tau.value, "ndcg": 1.0, "top_precision": 1.0, "regret": {}}
 
 
 def child(

@@ -48,13 +48,14 @@ def test_trust_of_run_before_the_first_check_is_none(tmp_path):
         ("kendall_tau", {"value": "0.5", "low": 0.0, "high": 1.0}),
         ("regret", {"first": 0.5}),
         ("regret", {"1": "0.5"}),
+        ("top_precision", 10**400),
         ("baselines", [1]),
         ("points", [{"id": "a", "score": 10**400, "accuracy": 1.0}]),
         ("points", [["a", 1.0, 0.5]]),
         ("truth", ["words"]),
         ("unheard-of", 1),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_trust_of_run_with_other_values_is_damaged(kept, field, value):
     folder, _ = kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,10 @@ def _print(trust: Trust) -> None:
     # As Text, because Rich would read brackets in a file name as markup.
     table = Table(title=Text(title), box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("ranked by", min_width=max(map(len, trust.baselines)))
-    for name in ("Kendall τ", "Spearman ρ", "τ within best tenth", "τ of score minus τ"):
+    for name in ("Kendall τ", "τ of score minus τ", "τ within best tenth"):
         table.add_column(name, justify="right", min_width=len("-1.00…-0.50"))
+    for name in ("τ at equal size", "best 5% found", "nDCG"):
+        table.add_column(name, justify="right", max_width=8)
     for among in trust.regret:
         table.add_column(f"regret\n{among}", justify="right")
     table.add_row("SMASH score", *_cells(trust), style="bold")
@@ -60,11 +63,13 @@ def _print(trust: Trust) -> None:
 
 
 def _cells(correlation: RankCorrelation) -> list[str]:
-    statistics = (correlation.kendall_tau, correlation.spearman, correlation.top_tenth_tau)
     difference = correlation.tau_difference
+    numbers = (correlation.equal_size_tau, correlation.top_precision, correlation.ndcg)
     return [
-        *map(_in_words, statistics),
+        _in_words(correlation.kendall_tau),
         _in_words(difference) if difference else "",
+        _in_words(correlation.top_tenth_tau),
+        *("–" if math.isnan(number) else f"{number:.3f}" for number in numbers),
         *("" if lost is None else f"{lost:.4g}" for lost in correlation.regret.values()),
     ]
 

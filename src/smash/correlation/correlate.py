@@ -214,7 +214,8 @@ class _Correlation:
             )
             for name in names
         }
-        comparison = RankComparison(truth, -scores)
+        params = proxy_score("params", values["params"])
+        comparison = RankComparison(truth, -scores, params)
         alone = {name: comparison.with_score(proxy_score(name, values[name])) for name in names}
         together = {
             name: comparison.with_score(-joint_score(scores, values[name]))

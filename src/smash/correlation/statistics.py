@@ -1,4 +1,4 @@
-"""Agreement of a ranking with real accuracies: Kendall's τ-b, Spearman's ρ and regret.
+"""Agreement of a ranking with real accuracies: Kendall's τ-b, Spearman's ρ, nDCG and regret.
 
 Higher is better everywhere, and values that are not finite rank last. Intervals are 95% percentile
 intervals of a bootstrap over architectures (Efron 1979), which all rankings share, so that they can
@@ -26,8 +26,14 @@ from smash.scoring.rank_aggregation import Floats, Ints, dense_ranks
 
 RESAMPLES = 1000
 
-REGRET_AMONG = (1, 10, 100)
+REGRET_AMONG = (1, 5, 10)
 """Numbers of best-scored architectures whose regret is computed."""
+
+TOP = 0.05
+"""Share of architectures at the top, whose precision is computed."""
+
+EQUAL_SIZE = 0.05
+"""Difference in parameters, relative to the larger of two, up to which they count as equal."""
 
 _LEVEL = 0.95
 _BATCH = 100  # resamples at a time
@@ -186,6 +192,76 @@ def regret(scores: ArrayLike, truth: ArrayLike, among: int) -> float:
     return float(np.dot(chances, lost))
 
 
+def top_precision(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Computes the precision of the top twentieth by score: its share in the true top twentieth.
+
+    The number of the top is rounded up. Of equal scores at its edge all count in part, as if they
+    were chosen at random; of equal truths at its edge all belong to it.
+
+    Args:
+        scores: Shape (n,), higher is better.
+        truth: Shape (n,), higher is better.
+
+    Returns:
+        0…1.
+    """
+    ranks, true_ranks = dense_ranks(scores), dense_ranks(truth)
+    size = math.ceil(TOP * len(ranks))
+    last, true_last = (np.sort(each)[::-1][size - 1] for each in (ranks, true_ranks))
+    good, certain, tied = true_ranks >= true_last, ranks > last, ranks == last
+    chosen = (size - certain.sum()) / tied.sum()  # of the tied
+    return float((good[certain].sum() + chosen * good[tied].sum()) / size)
+
+
+def ndcg(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Computes the normalised discounted cumulative gain of a ranking (Järvelin & Kekäläinen 2002).
+
+    The gain of an architecture is its truth, from 0 for the worst to 1 for the best of the n, and
+    the discount of place i is log₂(1 + i). Places of equal scores are averaged.
+
+    Args:
+        scores: Shape (n,), higher is better.
+        truth: Shape (n,), higher is better.
+
+    Returns:
+        0…1; NaN where all truths are equal.
+    """
+    from sklearn.metrics import ndcg_score  # which takes seconds to import
+
+    values = np.asarray(truth, dtype=np.float64)
+    spread = float(np.ptp(values)) if values.size > 1 else 0.0
+    if not spread:
+        return math.nan
+    return float(ndcg_score([(values - values.min()) / spread], [dense_ranks(scores)]))
+
+
+def tau_at_equal_size(scores: ArrayLike, truth: ArrayLike, params: ArrayLike) -> float:
+    """Computes Kendall's τ-b over the pairs of architectures of about equal size.
+
+    What a search under a limit of the size lives on: a ranking by size alone has 0. Sizes are about
+    equal if they differ by at most `EQUAL_SIZE`.
+
+    Args:
+        scores: Shape (n,), higher is better.
+        truth: Shape (n,), higher is better.
+        params: Parameter counts, shape (n,).
+
+    Returns:
+        −1…1; NaN where no pair of equal size differs in both score and truth.
+    """
+    ranks, true_ranks = dense_ranks(scores), dense_ranks(truth)
+    sizes = np.asarray(params, dtype=np.float64)
+    agreement = untied = true_untied = 0.0
+    for i in range(1, len(ranks)):  # row by row: all pairs of a large table are too many at once
+        equal = np.abs(sizes[:i] - sizes[i]) <= EQUAL_SIZE * np.maximum(sizes[:i], sizes[i])
+        sign = np.sign(ranks[:i] - ranks[i])[equal]
+        true_sign = np.sign(true_ranks[:i] - true_ranks[i])[equal]
+        agreement += float((sign * true_sign).sum())
+        untied += float(np.abs(sign).sum())
+        true_untied += float(np.abs(true_sign).sum())
+    return agreement / math.sqrt(untied * true_untied) if untied and true_untied else math.nan
+
+
 def kendall_at_random(truth: ArrayLike) -> Interval:
     """Gives the mean of Kendall's τ-b of random orders, 0, and the interval of 95% of them.
 
@@ -227,21 +303,22 @@ class RankComparison:
     Args:
         truth: Real accuracies, shape (n,), higher is better.
         scores: SMASH scores, shape (n,), higher is better.
+        params: Parameter counts, shape (n,).
 
     Attributes:
         score: Rank correlation of the SMASH scores.
 
     Example:
         >>> truth, scores = np.array([1.0, 2, 3, 4]), np.array([1.0, 3, 2, 4])
-        >>> comparison = RankComparison(truth, scores)
+        >>> comparison = RankComparison(truth, scores, params=np.ones(4))
         >>> round(comparison.score.kendall_tau.value, 3)
         0.667
         >>> comparison.with_score(truth).tau_difference.value < 0
         True
     """
 
-    def __init__(self, truth: Floats, scores: Floats) -> None:
-        self._truth, self._best = truth, best_tenth(truth)
+    def __init__(self, truth: Floats, scores: Floats, params: Floats) -> None:
+        self._truth, self._best, self._params = truth, best_tenth(truth), params
         self._score_tau = kendall_tau(scores, truth)
         self._score_taus = resampled_kendall_tau(scores, truth)
         self.score = self._correlation(scores, self._score_taus)
@@ -254,11 +331,15 @@ class RankComparison:
 
     def at_random(self) -> RankCorrelation:
         """Computes the mean rank correlation of random orders."""
+        constant = np.zeros_like(self._truth)
         return RankCorrelation(
             kendall_tau=kendall_at_random(self._truth),
             spearman=spearman_at_random(self._truth),
             top_tenth_tau=kendall_at_random(self._truth[self._best]),
-            regret=self._regret(np.zeros_like(self._truth)),
+            equal_size_tau=0.0,
+            ndcg=ndcg(constant, self._truth),
+            top_precision=top_precision(constant, self._truth),
+            regret=self._regret(constant),
         )
 
     def _correlation(
@@ -269,6 +350,9 @@ class RankComparison:
             kendall_tau=interval(kendall_tau(values, truth), taus),
             spearman=interval(spearman(values, truth), resampled_spearman(values, truth)),
             top_tenth_tau=interval(kendall_tau(*best), resampled_kendall_tau(*best)),
+            equal_size_tau=tau_at_equal_size(values, truth, self._params),
+            ndcg=ndcg(values, truth),
+            top_precision=top_precision(values, truth),
             regret=self._regret(values),
             tau_difference=difference,
         )

@@ -23,7 +23,10 @@ class RankCorrelation(Record):
         kendall_tau: Kendall's τ-b.
         spearman: Spearman's ρ.
         top_tenth_tau: Kendall's τ-b among the best tenth by real accuracy.
-        regret: Loss of real accuracy from training the top 1, 10 and 100 alone, in the unit of the
+        equal_size_tau: Kendall's τ-b among pairs of about equal parameter count; NaN without any.
+        ndcg: Normalised discounted cumulative gain, 0…1; NaN where all accuracies are equal.
+        top_precision: Share of the top twentieth that is truly in it, 0…1.
+        regret: Loss of real accuracy from training the top 1, 5 and 10 alone, in the unit of the
             accuracies; None where there are fewer.
         tau_difference: τ of the SMASH score minus this τ, on the same resamples; None for the score
             itself and for random order.
@@ -32,6 +35,9 @@ class RankCorrelation(Record):
     kendall_tau: Interval
     spearman: Interval
     top_tenth_tau: Interval
+    equal_size_tau: Number
+    ndcg: Number
+    top_precision: Finite
     regret: dict[Annotated[int, Field(strict=False)], Finite | None]
     tau_difference: Interval | None = None
 
@@ -70,7 +76,8 @@ class Trust(RankCorrelation):
     Example:
         >>> tau = Interval(value=0.6, low=0.4, high=0.8)
         >>> trust = Trust(
-        ...     kendall_tau=tau, spearman=tau, top_tenth_tau=tau, regret={1: 0.0}, n=3,
+        ...     kendall_tau=tau, spearman=tau, top_tenth_tau=tau, equal_size_tau=0.5, ndcg=0.9,
+        ...     top_precision=1.0, regret={1: 0.0}, n=3,
         ...     truth="trained", score="loss on 153 examples", baselines={}, together={}, points=[],
         ... )
         >>> trust.kendall_tau.low > 0  # the ranking is better than chance
