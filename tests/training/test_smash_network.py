@@ -61,6 +61,23 @@ def test_validation_is_as_often_as_asked_and_at_the_end(few_digits, tmp_path):
     assert 0 <= last["val_top5_error"] < last["val_error"]
 
 
+@pytest.mark.parametrize("clip_norm", [0.01, 1e6])
+def test_clip_norm_shortens_a_step_to_the_norm_that_is_set(few_digits, tmp_path, clip_norm):
+    lengths = {}
+    for norm in (None, clip_norm):
+        settings = {**TINY, "optimizer": "sgd", "learning_rate": 0.5, "weight_decay": 0.0}
+        run = begin(few_digits, tmp_path / str(norm), epochs=1, clip_norm=norm, **settings)
+        network = run.new_network()
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        SmashTraining(network, few_digits, run.settings.training, 0).step(0)
+        after = [parameter.detach() for parameter in network.parameters()]
+        changes = [(new - old).flatten() for new, old in zip(after, before, strict=True)]
+        lengths[norm] = float(torch.cat(changes).norm())
+    # A first step with Nesterov's momentum of 0.9 goes 1.9 times the learning rate far.
+    shortened = min(lengths[None], 1.9 * 0.5 * clip_norm)
+    assert lengths[clip_norm] == pytest.approx(shortened, rel=1e-3)
+
+
 @pytest.mark.parametrize("shift", ["none", "contrast", "negative"])
 def test_validation_of_shifted_examples_equals_the_scores_of_a_search(digits, tmp_path, shift):
     stored = digits.val.images.clone()

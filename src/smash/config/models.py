@@ -224,6 +224,9 @@ class TrainingSettings(LoopSettings):
     weight_decay: Annotated[NotNegative, _BY_SPACE] = 1e-4
     """Weight decay of the shared weights. The hypernetwork has none."""
 
+    clip_norm: Annotated[Positive | None, _BY_SPACE] = None
+    """Largest norm of the gradient of a step, to which longer ones are shortened."""
+
     fixed_norms: Annotated[bool, _BY_SPACE] = False
     """Keep the BatchNorms of the shared weights at the identity."""
 

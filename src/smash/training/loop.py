@@ -155,11 +155,14 @@ class Trainable(ABC):
         """Numbers the batches of all processes and steps, as seeds of what is drawn for them."""
         return step * self.processes.count + self.processes.rank
 
-    def learn(self, loss: Tensor, learning_rate: float) -> None:
-        """Takes a step of the optimiser down the gradient of a loss."""
+    def learn(self, loss: Tensor, learning_rate: float, clip_norm: float | None = None) -> None:
+        """Takes a step of the optimiser down the gradient of a loss, of at most this norm."""
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.processes.average_gradients(self.trained.parameters())
+        if clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.trained.parameters(), clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.scaler.step(self.optimizer)

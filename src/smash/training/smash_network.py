@@ -65,7 +65,7 @@ class SmashTraining(Trainable):
         with autocast(self.device, self.plan.precision), dropout:
             logits = self.network(architecture, images)  # with weights that it generates
             loss = weighted_loss(logits.float(), labels, self.class_weights)
-        self.learn(loss, scheduled_rate(self.plan, step))
+        self.learn(loss, scheduled_rate(self.plan, step), self.plan.clip_norm)
         return loss.detach()
 
     def _draw_architecture(self, step: int) -> object:
