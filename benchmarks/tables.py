@@ -99,8 +99,9 @@ def kills() -> str:
     for row in read_result("kills"):
         repetitions = row["identical"] + len(row["faults"])
         identical = f"{row['identical']} of {repetitions}"
-        rows.append((f"`{row['command']}`", identical, f"{row['kills']}"))
-    return markdown_table(("command", "ended identically", "processes killed"), rows)
+        rows.append((row["command"], identical, f"{row['kills']}", f"{row['late']}"))
+    header = ("command", "ended identically", "processes killed", "after an epoch or a candidate")
+    return markdown_table(header, rows)
 
 
 def fuzzing() -> str:
