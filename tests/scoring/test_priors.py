@@ -19,6 +19,12 @@ def test_proxy_score_of_one_value_is_that_value():
     assert proxy_score("naswot", [(3.0,), (-np.inf,)]).tolist() == [3, -np.inf]
 
 
+def test_proxy_score_of_joined_proxies_joins_their_ranks():
+    # log(rank / 2) of both, with ranks 2, 1 and 1, 2: neither is ahead.
+    first, second = proxy_score("naswot+params", [(3.0, 10.0), (1.0, 20.0)])
+    assert first == second == pytest.approx(np.log(1 / 2))
+
+
 def test_choose_prior_is_the_setting_or_that_of_the_space():
     assert choose_prior(None, "nas-bench-201") == "generated-synflow"
     assert choose_prior(None, "memory-bank") is None
@@ -29,6 +35,9 @@ def test_choose_prior_is_the_setting_or_that_of_the_space():
 def test_check_proxy_of_an_unknown_name_raises():
     check_proxy("prior", None)
     check_proxy("prior", "macs")
+    check_proxy("prior", "naswot+macs")
+    with pytest.raises(InvalidValueError, match="prior 'mac' is not known: did you mean"):
+        check_proxy("prior", "naswot+mac")
     with pytest.raises(InvalidValueError, match="prior 'synflo' is not known: did you mean"):
         check_proxy("prior", "synflo")
 

@@ -44,6 +44,15 @@ def test_generated_synflow_measures_the_weights_that_are_scored(cells, drawn, tm
         assert numbers == pytest.approx(Synflow()(subject, images, torch.Generator()))
 
 
+def test_joined_proxies_are_measured_one_after_the_other(cells, drawn, tmp_path):
+    log = MeasurementLog(tmp_path / "trust.jsonl")
+    naswot, params, both = (
+        measure_proxy(cells, name, drawn, log, CPU)
+        for name in ("naswot", "params", "naswot+params")
+    )
+    assert both == [one + other for one, other in zip(naswot, params, strict=True)]
+
+
 def test_proxy_of_another_network_is_measured_anew(cells, drawn, digits, tmp_path):
     other = smash.train(
         digits, tmp_path / "run", epochs=1, space="nas-bench-201", options=TINY, proxy_size=4,

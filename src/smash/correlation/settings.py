@@ -49,7 +49,8 @@ class CorrelateSettings(ChildSettings):
     prior: Annotated[
         str | None, Option(default="that of the search; generated-synflow for a table of cells")
     ] = None
-    """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or none."""
+    """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or several
+    joined by +, or none."""
 
     rank_by: Annotated[
         Literal["loss", "error", "top5_error"] | None, Option(default="loss, or as the search")

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxy_names import PROXY_NAMES, SIZE_PROXIES
+from smash.scoring.proxy_names import JOIN, PROXY_NAMES, SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats, log_ranks
 
 DEFAULT_PRIORS = {"nas-bench-201": "generated-synflow"}
@@ -39,13 +39,15 @@ def proxy_score(name: str, values: Sequence[Sequence[float]]) -> Floats:
     """Computes one score per architecture from the values of a proxy, higher is better.
 
     Args:
-        name: Name of the proxy.
-        values: The proxy's values for each of n architectures.
+        name: Name of a proxy, or of several joined, as ``synflow+params``.
+        values: The proxy's values for each of n architectures; of several, one after the other.
 
     Returns:
         Shape (n,).
     """
     columns = list(np.asarray(values, dtype=np.float64).T)
+    if JOIN in name:
+        return log_ranks(columns)
     if name in SIZE_PROXIES:
         return np.asarray(columns[0])
     from smash.scoring.proxies import PROXIES  # with torch, which a ranking without one needs not
@@ -84,13 +86,14 @@ def check_proxy(setting: str, name: str | None) -> None:
 
     Args:
         setting: The setting that names it.
-        name: The name; None is none.
+        name: The name, or several joined by ``+``; None is none.
 
     Raises:
         InvalidValueError: There is no such proxy.
     """
-    if name is not None and name not in PROXY_NAMES:
-        raise InvalidValueError(unknown(setting, name, PROXY_NAMES))
+    for part in [] if name is None else name.split(JOIN):
+        if part not in PROXY_NAMES:
+            raise InvalidValueError(unknown(setting, part, PROXY_NAMES))
 
 
 @dataclass(frozen=True)

@@ -7,3 +7,6 @@ COMPUTED_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")
 """Proxies that look at a child's features, weights or gradients."""
 
 PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)
+
+JOIN = "+"
+"""Joins the names of proxies that serve together, as ``synflow+params``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.priors import ProxyValues
 from smash.scoring.proxies import PROXIES, Subject
-from smash.scoring.proxy_names import SIZE_PROXIES
+from smash.scoring.proxy_names import JOIN, SIZE_PROXIES
 from smash.spaces.parameters import initialise
 
 _SEED = 0
@@ -40,13 +41,19 @@ def measure_proxy(
 
     Args:
         run: The run that the architectures are for.
-        name: One of `PROXY_NAMES`.
+        name: One of `PROXY_NAMES`, or several joined by ``+``, whose values follow each other.
         architectures: Ids and architectures.
         log: Holds the values.
         device: Device to compute on.
         progress: Shows progress.
         network: The run's SMASH network on `device`, if it is loaded; loaded only where needed.
     """
+    if JOIN in name:
+        columns = [
+            measure_proxy(run, part, architectures, log, device, progress, network)
+            for part in name.split(JOIN)
+        ]
+        return [tuple(chain(*values)) for values in zip(*columns, strict=True)]
     if name in SIZE_PROXIES:
         rows = log.measure("cost", architectures, lambda architecture: _cost(run, architecture))
         return [(row[name],) for row in rows]

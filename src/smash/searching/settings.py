@@ -108,7 +108,8 @@ class SearchSettings(Settings):
         str | None, Option(default="generated-synflow for nas-bench-201, else none")
     ] = None
     """Rank by score and this proxy at once: params, macs, naswot, synflow, az-nas or
-    generated-synflow; none ranks by the score alone. Proposals follow the score."""
+    generated-synflow, or several joined by +; none ranks by the score alone. Proposals follow the
+    score."""
 
     prefilter: Annotated[str | None, Option(metavar="PROXY[:SHARE]")] = None
     """Score only the best random architectures by a proxy, a quarter of them or another share."""
