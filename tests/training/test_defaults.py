@@ -29,6 +29,13 @@ def test_train_uses_the_defaults_of_the_preset_unless_given(
     assert (training.fixed_norms, training.growing) == (not fixed, not growing)
 
 
+@pytest.mark.parametrize("space", ["mobile", "benchmarks/nas_bench_macro.py:network"])
+def test_train_clips_gradients_of_children_of_any_depth(digits, tmp_path, space):
+    training = begin(digits, tmp_path / "run", space=space, device="cpu").settings.training
+    assert (training.optimizer, training.schedule, training.clip_norm) == ("sgd", "cosine", 2)
+    assert (training.batch_size, training.snapshots, training.fixed_norms) == (64, 1, False)
+
+
 def test_train_with_many_minutes_takes_larger_images_for_cells(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "images.npz", data=rng.random((400, 40, 40, 1)), labels=np.arange(400) % 2)
