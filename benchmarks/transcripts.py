@@ -5,7 +5,8 @@
 
 A transcript is a block of ``console`` after ``<!-- transcript -->``. Its lines that begin with a
 dollar sign are run one after the other, in a new folder for each page; all other lines are
-replaced, and progress is left out. The folder has ``photos`` in it, images of three of
+replaced, and progress is left out. ``<!-- transcript after: COMMAND; COMMAND -->`` runs commands
+before them whose output is not shown. The folder has ``photos`` in it, images of three of
 scikit-learn's digits by class. Pages that begin with the same commands share their output.
 """
 
@@ -26,7 +27,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parents[1]
-TRANSCRIPT = re.compile(r"(?<=<!-- transcript -->\n```console\n).*?(?=^```$)", re.DOTALL | re.M)
+TRANSCRIPT = re.compile(
+    r"(<!-- transcript(?: after: ([^>]*))? -->\n```console\n)(.*?)(?=^```$)", re.DOTALL | re.M
+)
 _PROGRESS = re.compile(r"[\w .,:-]+ \d+/\d+(, |  )")
 CLASSES = ("zero", "one", "two")
 
@@ -96,11 +99,15 @@ def written_anew(page: str, workplaces: Workplaces) -> str:
 
     def replaced(found: re.Match[str]) -> str:
         nonlocal history
+        head, hidden, shown = found.groups()
+        for command in re.split(r";\s*", hidden) if hidden else []:
+            history += (command,)
+            workplaces.run(history)
         parts = []
-        for command in re.findall(r"^\$ (.*)$", found[0], flags=re.MULTILINE):
+        for command in re.findall(r"^\$ (.*)$", shown, flags=re.MULTILINE):
             history += (command,)
             parts.append(f"$ {command}\n{workplaces.run(history)}".strip())
-        return "\n\n".join(parts) + "\n"
+        return head + "\n\n".join(parts) + "\n"
 
     return TRANSCRIPT.sub(replaced, page)
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?:not run: (?P<reason>[^>]+)|(?P<transcript>transcript)) -->\n)?"
+    r"(?:<!-- (?:not run: (?P<reason>[^>]+)|(?P<transcript>transcript)(?: after: (?P<before>[^>]*))?) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
@@ -30,6 +30,7 @@ class Block:
         text: Content of the block.
         reason: Reason not to run it, from the comment in front of it; None if it is to be run.
         transcript: Whether `benchmarks.transcripts` writes its output.
+        before: Commands that a transcript runs before it and does not show.
     """
 
     page: Path
@@ -38,16 +39,21 @@ class Block:
     text: str
     reason: str | None
     transcript: bool
+    before: str
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
 
     @cached_property
     def commands(self) -> list[list[str]]:
-        """Its commands as words: all lines of ``sh``, lines after a ``$`` of ``console``."""
+        """Its commands as words: all lines of ``sh``, lines after a ``$`` of ``console``.
+
+        Those that run before it without being shown come first.
+        """
         text = self.text.replace("\\\n", " ")
         if self.language == "console":
             text = "\n".join(re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE))
+        text = self.before.replace("; ", "\n") + "\n" + text
         lines = (shlex.split(line, comments=True) for line in text.splitlines())
         return [words for words in lines if words]
 
@@ -63,6 +69,7 @@ def blocks(page: Path) -> list[Block]:
             found["text"],
             found["reason"],
             found["transcript"] is not None,
+            found["before"] or "",
         )
         for found in _BLOCK.finditer(text)
     ]

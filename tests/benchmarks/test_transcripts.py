@@ -30,6 +30,15 @@ def test_written_anew_runs_commands_one_after_the_other(workplaces):
     assert written_anew(page, workplaces) == page
 
 
+def test_written_anew_runs_hidden_commands_first(workplaces):
+    page = """<!-- transcript after: touch one; touch two -->
+```console
+$ ls
+```
+"""
+    assert written_anew(page, workplaces) == page.replace("$ ls\n", "$ ls\none\nphotos\ntwo\n")
+
+
 def test_workplaces_run_no_command_twice(workplaces):
     written_anew(PAGE, workplaces)
     page = PAGE.replace("print('search 1/2, 0:01 left'); ", "")

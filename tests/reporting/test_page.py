@@ -92,10 +92,10 @@ def test_page_charts_have_a_point_for_each_candidate(made, read):
         for tag, attributes in read.tags
         if tag == "path" and attributes.get("data-i") and "partial" in attributes["class"]
     ]
-    # The course and two costs, each in two sizes; and a point of the trust check.
+    # The course and four costs, each in two sizes; and a point of the trust check.
     first = [n for n, one in enumerate(found) if one.strategy == "random" and not one.partial]
     assert set(first) <= set(numbers)
-    assert sorted(partial) == sorted([n for n, one in enumerate(found) if one.partial] * 6)
+    assert sorted(partial) == sorted([n for n, one in enumerate(found) if one.partial] * 10)
 
 
 def test_page_drawings_are_of_its_candidates(made, read):
