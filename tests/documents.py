@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?:not run: (?P<reason>[^>]+)|(?P<transcript>transcript)(?: after: (?P<before>[^>]*))?) -->\n)?"
+    r"(?:<!-- (?:not run: (?P<reason>[^>]+)"
+    r"|(?P<transcript>transcript)(?: after: (?P<before>[^>]*))?) -->\n)?"
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )

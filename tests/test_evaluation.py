@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from torch import nn
 
 import smash
 from smash.data import Split
-from smash.evaluation import Evaluation, confusion, error_interval, evaluate, mean_error, over_views
+from smash.evaluation import (
+    Evaluation,
+    confusion,
+    error_interval,
+    evaluate,
+    macro_f1,
+    mean_error,
+    over_views,
+)
 from smash.scoring.scorer import Scorer
 from tests.conftest import TINY
 
@@ -131,6 +139,12 @@ def test_evaluate_gives_confusion_and_recall_of_scikit_learn(evaluated, digits):
 def test_confusion_has_classes_as_rows_and_predictions_as_columns():
     counts = confusion(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 1, 2, 0, 0]), 4)
     assert counts.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_macro_f1_leaves_out_classes_that_are_not_there():
+    labels, predicted = [0, 0, 2, 2, 2], [0, 1, 2, 0, 0]
+    counts = confusion(torch.tensor(labels), torch.tensor(predicted), 4)
+    assert macro_f1(counts) == f1_score(labels, predicted, average="macro")
 
 
 def test_evaluation_stored_leaves_out_a_large_confusion(evaluated):

@@ -9,8 +9,7 @@ from statistics import NormalDist, fmean, stdev
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from scipy import stats
-from sklearn.metrics import f1_score
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from smash.data import Data, Split
@@ -119,7 +118,7 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         examples=len(examples),
         error=error_of(logits, examples.labels),
         top5_error=error_of(logits, examples.labels, among=5),
-        macro_f1=float(f1_score(examples.labels.cpu(), predicted.cpu(), average="macro")),
+        macro_f1=macro_f1(counts),
         loss=F.cross_entropy(logits, examples.labels).item(),
         recall=(counts.diag() / counts.sum(1).clamp(min=1)).tolist(),
         confusion=counts.tolist(),
@@ -139,6 +138,17 @@ def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """
     pairs = torch.bincount(labels * classes + predicted, minlength=classes**2)
     return pairs.view(classes, classes)
+
+
+def macro_f1(confused: Tensor) -> float:
+    """Computes the F1 score of each class, and their mean.
+
+    Args:
+        confused: The confusion matrix; classes that are neither there nor predicted are left out.
+    """
+    counts = confused.cpu().numpy()
+    both = counts.sum(0) + counts.sum(1)
+    return float((2 * counts.diagonal()[both > 0] / both[both > 0]).mean())
 
 
 def over_views(logits: Tensor, views: int) -> Tensor:
@@ -189,7 +199,7 @@ def mean_error(evaluations: Sequence[Evaluation]) -> tuple[float, float, float]:
     errors = [each.error for each in evaluations]
     mean, of_seeds = fmean(errors), 0.0
     if len(errors) > 1:
-        t = float(stats.t.ppf(0.975, len(errors) - 1))
+        t = float(stdtrit(len(errors) - 1, 0.975))
         of_seeds = t * stdev(errors) / math.sqrt(len(errors))
     return mean, *error_interval(mean, evaluations[0].examples, of_seeds)
 

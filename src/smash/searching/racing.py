@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from smash.scoring.rank_aggregation import Floats
@@ -181,7 +181,7 @@ class Race:
         estimate = differences.mean() + mean_E.mean()
         without_replacement = math.sqrt(1 - count / total)
         standard_error = differences.std().item() / math.sqrt(count) * without_replacement
-        bound = float(stats.t.isf(self._error_probability, count - 1))
+        bound = -float(stdtrit(count - 1, self._error_probability))
         return (estimate - leaders_LE.mean(1).max()).item() > bound * standard_error
 
 

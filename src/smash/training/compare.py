@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 from torch import Tensor, nn
 
 from smash import evaluation
@@ -323,7 +323,7 @@ class SeedSpread:
         """Computes half of Student's interval of a mean, or of the difference of two."""
         if not self.freedom:
             return 0.0
-        t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, self.freedom))
+        t = float(stdtrit(self.freedom, 0.5 + _CONFIDENCE / 2))
         return t * self.deviation * float(np.sqrt(means / trainings))
 
 
@@ -357,7 +357,7 @@ def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> I
     trainings, examples = wrong.shape
     of_example = wrong.mean(0) - reference.mean(0)
     mean = float(of_example.mean())
-    z = float(stats.norm.ppf(0.5 + _CONFIDENCE / 2))
+    z = float(ndtri(0.5 + _CONFIDENCE / 2))
     of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(examples))
     of_seeds = 0.0 if wrong is reference else spread.half_width(trainings, means=2)
     half = float(np.hypot(of_examples, of_seeds))
