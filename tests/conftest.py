@@ -47,20 +47,6 @@ def few_digits(digits):
     return replace(digits, train=digits.train.subset(slice(200)))
 
 
-@pytest.fixture(scope="session")
-def trained(digits, tmp_path_factory):
-    """A run whose network was trained for an epoch; tests copy and never alter it."""
-    return smash.train(digits, tmp_path_factory.mktemp("trained") / "run", epochs=1, **TINY)
-
-
-@pytest.fixture
-def run(trained, digits, tmp_path):
-    """A copy of the trained run."""
-    run = smash.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
-    run.data = digits
-    return run
-
-
 def _made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
     """Makes a folder in the first process of pytest-xdist that needs it; all use the same."""
     base: Path = tmp_path_factory.getbasetemp()
@@ -75,12 +61,32 @@ def _made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Pat
 
 
 @pytest.fixture(scope="session")
+def trained(digits, tmp_path_factory):
+    """A run whose network was trained for an epoch; tests copy and never alter it."""
+
+    def make(folder: Path) -> None:
+        smash.train(digits, folder / "run", epochs=1, **TINY)
+
+    run = smash.Run.open(_made_once(tmp_path_factory, "trained", make) / "run")
+    run.data = digits
+    return run
+
+
+@pytest.fixture
+def run(trained, digits, tmp_path):
+    """A copy of the trained run."""
+    run = smash.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    run.data = digits
+    return run
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A trained and searched run with one child; tests copy and never alter it."""
 
     def make(folder: Path) -> None:
         path = folder / "run"
-        train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
+        train = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 1"
         search = "--random 3 --perturb 1 --markov 1 --device cpu"
         assert call(*train.split(), "--out", str(path)) == 0
         assert call("search", str(path), *search.split()) == 0

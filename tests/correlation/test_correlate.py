@@ -28,12 +28,11 @@ TINY = {"channels": 2, "cells": 1}
 
 
 @pytest.fixture(scope="module")
-def cells(digits, tmp_path_factory):
+def cells(few_digits, tmp_path_factory):
     """A run of cells, trained for an epoch; tests only add to what it keeps."""
     path = tmp_path_factory.mktemp("cells") / "run"
-    return smash.train(
-        digits, path, epochs=1, space="nas-bench-201", options=TINY, hypernet="none", device="cpu"
-    )
+    space = {"space": "nas-bench-201", "options": TINY, "hypernet": "none"}
+    return smash.train(few_digits, path, epochs=1, **space, device="cpu")
 
 
 @pytest.fixture(scope="module")

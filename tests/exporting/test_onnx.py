@@ -38,7 +38,7 @@ class _Several(nn.Module):
 def _build_children(dims):
     names = {
         1: ["gates-signal"],
-        2: ["gates", "op-norm-post", "bare-op-norm"],
+        2: ["gates-bare-op-norm", "op-norm-post"],
         3: ["voxels"],
     }
     for seed, name in enumerate(names[dims]):

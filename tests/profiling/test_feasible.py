@@ -24,18 +24,18 @@ def test_draws_stay_within_both_limits_where_one_in_a_hundred_is_feasible():
     space = MobileSpace("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}, TASK)
     budget = Budget(max_params=int(np.quantile(costs(space), 0.01)), max_macs=60_000)
     sampler = FeasibleSampler(space, TASK, budget, seed=0, pool=16)
-    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(25)]
+    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(12)]
     assert all(budget.allows(measure_cost(space, each, TASK)) for each in drawn)
-    assert len(set(drawn)) > 8
+    assert len(set(drawn)) > 4
 
 
 def test_draws_stay_within_limits_of_memory_and_flash():
     space = MobileSpace("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}, TASK)
     budget = Budget(max_memory=1024, max_flash="5KB")
     sampler = FeasibleSampler(space, TASK, budget, seed=0, pool=16)
-    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(25)]
+    drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(12)]
     assert all(budget.allows(measure_cost(space, each, TASK)) for each in drawn)
-    assert len(set(drawn)) > 8
+    assert len(set(drawn)) > 4
 
 
 def test_draws_depend_on_the_seed_and_the_generator_alone():
@@ -47,9 +47,10 @@ def test_draws_depend_on_the_seed_and_the_generator_alone():
 
 
 def test_draws_have_the_costs_of_plain_draws_that_are_feasible():
-    limit = int(np.quantile(costs(CELLS), 0.5))
-    sampler = FeasibleSampler(CELLS, TASK, Budget(max_params=limit), seed=0, pool=64)
+    every = costs(CELLS)
+    limit = int(np.quantile(every, 0.5))
+    sampler = FeasibleSampler(CELLS, TASK, Budget(max_params=limit), seed=0, pool=32)
     rng = np.random.default_rng(5)
-    drawn = [measure_cost(CELLS, sampler.draw(rng), TASK).params for _ in range(100)]
-    plain = [each for each in costs(CELLS) if each <= limit]
+    drawn = [measure_cost(CELLS, sampler.draw(rng), TASK).params for _ in range(60)]
+    plain = [each for each in every if each <= limit]
     assert stats.ks_2samp(drawn, plain).pvalue > 0.001

@@ -16,13 +16,14 @@ from smash.spaces.parameters import initialise
 from tests.spaces.chain import ChainSpace
 
 IMAGE = Task(channels=3, size=(8, 8), classes=4)
-GATED = PRESETS["tiny"].replaced(gates=True, grid="var", variable_nonlinearity=True)
+TINY = PRESETS["tiny"].replaced(depth=1, max_width=16)
+GATED = TINY.replaced(gates=True, grid="var", variable_nonlinearity=True)
 CASES = {
-    "memory banks": (MemoryBankSpace(PRESETS["tiny"]), IMAGE),
+    "memory banks": (MemoryBankSpace(TINY), IMAGE),
     "gated memory banks": (MemoryBankSpace(GATED), IMAGE),
-    "bare memory banks": (MemoryBankSpace(PRESETS["tiny"].replaced(normalisation="bare")), IMAGE),
+    "bare memory banks": (MemoryBankSpace(TINY.replaced(normalisation="bare")), IMAGE),
     "signals": (
-        MemoryBankSpace(PRESETS["tiny"].replaced(dims=1)),
+        MemoryBankSpace(TINY.replaced(dims=1)),
         Task(channels=2, size=(30,), classes=3),
     ),
     "cells": (NasBench201Space(NasBench201Options(channels=4, cells=1)), IMAGE),
