@@ -159,6 +159,11 @@ def describe_unusable(files: Iterable[Unusable]) -> list[str]:
     return shortened(lines)
 
 
+def reason_of(error: object) -> str:
+    """Words an error of another package in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
 def listed(names: Iterable[object], most: int = _MOST_FAULTS) -> str:
     """Words a list of names for a message, shortened if it is long; ``none`` if it is empty."""
     return ", ".join(shortened((f"{name!s:.100}" for name in names), most)) or "none"

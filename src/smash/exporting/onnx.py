@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.errors import DataError, InvalidValueError, MissingExtraError
+from smash.errors import DataError, InvalidValueError, MissingExtraError, reason_of
 from smash.exporting.onnx_session import End, IsolatedSession, Session, messages_in
 from smash.exporting.parity import example_images
-from smash.exporting.signature import ShippedNetwork, Signature
+from smash.exporting.signature import SIGNATURE, ShippedNetwork, Signature, metadata
 from smash.io.text import as_size
 
 IMAGES, LOGITS = "images", "logits"
 """Names of the input and the output of the graph."""
 
-_SIGNATURE, _DESCRIPTION = "smash.signature", "smash.description"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -59,7 +57,7 @@ def write_onnx(
                 verbose=False,
             )
         except Exception as error:  # The network may be a user's own and raise anything.
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            reason = reason_of(error.__cause__ or error)
             raise InvalidValueError(
                 f"{type(child).__name__} cannot be written as ONNX ({reason}): export it as "
                 ".safetensors or .py"
@@ -67,9 +65,7 @@ def write_onnx(
         model = program.model_proto
     strip_metadata(model)
     model.graph.name = "smash"
-    onnx.helper.set_model_props(
-        model, {_SIGNATURE: signature.to_json(), _DESCRIPTION: json.dumps(dict(description))}
-    )
+    onnx.helper.set_model_props(model, metadata(signature, description))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -112,12 +108,12 @@ class OnnxNetwork:
             raise _missing(repr(error.name)) from None
         except Exception as error:  # ONNX Runtime has a type for each reason.
             raise DataError(
-                f"{path} cannot be run as ONNX ({_reason(error)}): export it again"
+                f"{path} cannot be run as ONNX ({reason_of(error)}): export it again"
             ) from None
-        if _SIGNATURE not in self._session.metadata:
+        if SIGNATURE not in self._session.metadata:
             raise DataError(f"{path} does not name its classes: export it by 'smash export'")
         try:
-            self.signature = Signature.from_json(self._session.metadata[_SIGNATURE])
+            self.signature = Signature.from_json(self._session.metadata[SIGNATURE])
         except DataError as error:
             raise DataError(*(f"{path}: {fault}" for fault in error.faults)) from None
         self._path = path
@@ -133,8 +129,8 @@ class OnnxNetwork:
             logits = self._session.run(images.numpy())
         except Exception as error:  # ONNX Runtime has a type for each reason.
             raise DataError(
-                f"{self._path} cannot be run on {as_size(images.shape)} ({_reason(error)}): export "
-                "it again"
+                f"{self._path} cannot be run on {as_size(images.shape)} ({reason_of(error)}): "
+                "export it again"
             ) from None
         expected = (len(images), len(self.signature.classes))
         if logits.shape != expected:
@@ -160,10 +156,6 @@ class OnnxNetwork:
         ]
         if faults:
             raise DataError(*faults)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _fits(end: End, name: str, expected: Sequence[int]) -> bool:

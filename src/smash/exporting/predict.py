@@ -24,7 +24,7 @@ from smash.data.sources.files import read_array
 from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
 from smash.data.sources.npz import member_names
 from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
-from smash.errors import DataError, InvalidValueError, NotFoundError, listed, shortened
+from smash.errors import DataError, InvalidValueError, NotFoundError, listed, reason_of, shortened
 from smash.exporting.export import signature_of
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.program import read_program
@@ -262,10 +262,9 @@ def _array(path: Path, signature: Signature) -> NDArray[Any]:
     except DataError:
         raise
     except Exception as error:  # A damaged header can raise anything.
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path} cannot be read as a plain array ({reason}): write it with numpy.save, without "
-            "objects"
+            f"{path} cannot be read as a plain array ({reason_of(error)}): write it with "
+            "numpy.save, without objects"
         ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise DataError(f"{path} must be one array of numbers: write it with numpy.save")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from smash.errors import DataError, InvalidValueError
+from smash.errors import DataError, InvalidValueError, reason_of
 from smash.exporting.parity import example_images
-from smash.exporting.signature import ShippedNetwork, Signature
+from smash.exporting.signature import SIGNATURE, ShippedNetwork, Signature, metadata
 
-_SIGNATURE, _DESCRIPTION = "smash.signature", "smash.description"
 _SOURCES = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn")
 
 
@@ -40,7 +38,7 @@ def write_program(
             dynamic_shapes=({0: torch.export.Dim("examples")},),
         )
     except Exception as error:  # The network may be a user's own and raise anything.
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        reason = reason_of(error.__cause__ or error)
         raise InvalidValueError(
             f"{type(child).__name__} cannot be written as .pt2 ({reason}): export it as "
             ".safetensors or .py"
@@ -50,8 +48,7 @@ def write_program(
             for node in module.graph.nodes:
                 for name in _SOURCES:  # They hold paths and lines of this machine.
                     node.meta.pop(name, None)
-    extra = {_SIGNATURE: signature.to_json(), _DESCRIPTION: json.dumps(dict(description))}
-    torch.export.save(program, path, extra_files=extra)
+    torch.export.save(program, path, extra_files=metadata(signature, description))
 
 
 def read_program(path: Path) -> tuple[Callable[[Tensor], Tensor], Signature]:
@@ -60,13 +57,14 @@ def read_program(path: Path) -> tuple[Callable[[Tensor], Tensor], Signature]:
     Raises:
         DataError: `write_program` has not written the file, or it is damaged.
     """
-    extra = {_SIGNATURE: ""}
+    extra = {SIGNATURE: ""}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             network = torch.export.load(path, extra_files=extra).module()
-        signature = Signature.from_json(extra[_SIGNATURE])
+        signature = Signature.from_json(extra[SIGNATURE])
     except Exception as error:  # A damaged file can raise anything.
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} cannot be run as .pt2 ({reason}): export it again") from None
+        raise DataError(
+            f"{path} cannot be run as .pt2 ({reason_of(error)}): export it again"
+        ) from None
     return torch.no_grad()(network), signature

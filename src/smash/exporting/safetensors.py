@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from smash.config import SpaceSettings
-from smash.errors import DataError, NotFoundError, RunStateError
+from smash.errors import DataError, NotFoundError, RunStateError, reason_of
 from smash.exporting.signature import ShippedNetwork, Signature
 from smash.io.files import read_json, require, write_json
 from smash.io.tensors import load_tensors, save_tensors
@@ -64,8 +64,9 @@ def read_safetensors(path: Path) -> tuple[ShippedNetwork, Signature]:
     try:
         child.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunStateError(f"{path} does not fit the {ARCHITECTURE} beside it: {reason}") from None
+        raise RunStateError(
+            f"{path} does not fit the {ARCHITECTURE} beside it: {reason_of(error)}"
+        ) from None
     return ShippedNetwork(child, signature).eval(), signature
 
 

@@ -20,6 +20,9 @@ from smash.spaces.task import Task
 
 _LONGEST = 2**31 - 1
 
+SIGNATURE = "smash.signature"
+"""Name under which a file keeps the signature of its network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
@@ -133,6 +136,11 @@ def _faults(error: ValidationError) -> list[str]:
             place = ".".join(map(str, detail["loc"])) or "its signature"
             faults.append(f"{place}: {detail['msg']}, got {detail['input']!r:.60}")
     return faults
+
+
+def metadata(signature: Signature, description: Mapping[str, Any]) -> dict[str, str]:
+    """Gives what a file keeps of a network beside its graph, as JSON by name."""
+    return {SIGNATURE: signature.to_json(), "smash.description": json.dumps(dict(description))}
 
 
 class ShippedNetwork(nn.Module):

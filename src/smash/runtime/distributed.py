@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from smash.errors import LostProcessError, SmashError
+from smash.errors import LostProcessError, SmashError, reason_of
 
 T = TypeVar("T")
 _CPU = torch.device("cpu")
@@ -137,8 +137,7 @@ def _lost() -> Iterator[None]:
     except RuntimeError as error:
         if isinstance(error, SmashError):
             raise
-        reason = " ".join(str(error).split())[:120]
         raise LostProcessError(
             "another process of this training has ended; the last checkpoint is kept: start as "
-            f"many processes again, with --resume ({reason})"
+            f"many processes again, with --resume ({reason_of(error)})"
         ) from None

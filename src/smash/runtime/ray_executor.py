@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import smash
-from smash.errors import InvalidValueError, LostProcessError, MissingExtraError, RunStateError
+from smash.errors import (
+    InvalidValueError,
+    LostProcessError,
+    MissingExtraError,
+    RunStateError,
+    reason_of,
+)
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor, Future, Movable, SerialExecutor
 
@@ -150,7 +156,7 @@ class _RayFuture(Generic[R]):
             raise LostProcessError(
                 f"a piece of work was lost on {1 + _RETRIES} machines or processes of the Ray "
                 "cluster; finished scores and children are kept: check the cluster and repeat "
-                f"the command ({_first_line(error)})"
+                f"the command ({reason_of(error)})"
             ) from None
         return result
 
@@ -249,9 +255,5 @@ def _check_reachable(address: str) -> None:
 def _unreachable(address: str, reason: str) -> InvalidValueError:
     return InvalidValueError(
         f"ray {address!r} is not a Ray cluster that can be joined: start one with "
-        f"'ray start --head', or use 'local' ({_first_line(reason)})"
+        f"'ray start --head', or use 'local' ({reason_of(reason)})"
     )
-
-
-def _first_line(error: object) -> str:
-    return " ".join(str(error).split())[:120]

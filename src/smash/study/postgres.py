@@ -23,6 +23,7 @@ from smash.errors import (
     NotFoundError,
     RunStateError,
     ServerError,
+    reason_of,
 )
 from smash.io.records import Record
 from smash.run.layout import STORAGE, STUDY, network_digest
@@ -143,9 +144,8 @@ class Server:
                     self._url.render_as_string(), {"pool": engine.pool}
                 )
             except RuntimeError as error:
-                reason = " ".join(str(error).split())
                 raise RunStateError(
-                    f"{self} belongs to another version of Optuna: {reason}"
+                    f"{self} belongs to another version of Optuna: {reason_of(error)}"
                 ) from None
             if self._name in optuna.get_all_study_names(storage):
                 study = optuna.load_study(storage=storage, study_name=self._name)

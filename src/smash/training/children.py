@@ -53,14 +53,8 @@ def with_val(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split
 
 def with_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
     """Trains on the training split, and evaluates on validation and test."""
-    data = data.to(device)
-    return data, {"val": data.val, "test": data.test}
-
-
-def without_test(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
-    """Trains on the training split, and evaluates on validation."""
-    data = data.to(device)
-    return data, {"val": data.val}
+    data, splits = with_val(data, device)
+    return data, {**splits, "test": data.test}
 
 
 def retrain_several(
@@ -94,7 +88,7 @@ def retrain_several(
     networks = [network_of(pick(ranked, rank)) for rank in dict.fromkeys(ranks)]
     jobs = [ChildJob.of(run, network, settings.child) for network in networks]
     with open_executor(settings.ray, settings.device) as executor:
-        split_data = with_test if settings.test else without_test
+        split_data = with_test if settings.test else with_val
         return train_children(run, jobs, split_data, settings.device, progress, executor)
 
 

@@ -34,6 +34,7 @@ from smash.training.child import (
     pick,
     train_child,
 )
+from smash.training.children import with_test, with_val
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import RetrainSettings
 
@@ -139,8 +140,7 @@ def _retrain(
             f"'smash evaluate {job.path}', or choose other --epochs or another --seed"
         )
     device = choose_device(settings.device)
-    data = run.data.to(device)
-    splits = {"val": data.val, "test": data.test} if settings.test else {"val": data.val}
+    data, splits = (with_test if settings.test else with_val)(run.data, device)
     return train_child(run, job, data, splits, device, progress)
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -169,18 +169,11 @@ def read_folder(root: Path, settings: LoadSettings) -> Source:
                 for name in given
             )
         )
-    return (_read_sounds if found.medium == "recordings" else _read_images)(root, found, settings)
-
-
-def _read_sounds(root: Path, found: Listing, settings: LoadSettings) -> Source:
+    read = _read_sounds if found.medium == "recordings" else _read_images
     paths = [path for own in found.paths.values() for path in own]
     faults = list(found.faults)
-    with collecting(faults):
-        if faults:  # names unusable files in the same message
-            unusable = [each for each in examine_sounds(paths) if isinstance(each, Unusable)]
-            faults += describe_unusable(unusable)
-        else:
-            inputs, form, sound_notes = read_sounds(paths, settings)
+    with collecting(faults):  # names unusable files in the same message
+        inputs, notes, more = read(root, paths, settings, usable=not faults)
     if faults:
         raise DataError(*faults)
     groups = None if found.groups is None else number_groups(found.groups)
@@ -188,37 +181,37 @@ def _read_sounds(root: Path, found: Listing, settings: LoadSettings) -> Source:
         classes=found.classes,
         splits=split_images(inputs, found.labels, groups),
         augmented=True,
-        notes=(*found.notes, *sound_notes),
-        sound=form,
+        notes=(*found.notes, *notes),
+        **more,
     )
 
 
-def _read_images(root: Path, found: Listing, settings: LoadSettings) -> Source:
-    paths = [path for own in found.paths.values() for path in own]
-    faults = list(found.faults)
+_Inputs = tuple[Any, Sequence[str], Mapping[str, Any]]  # inputs, notes, and fields of a `Source`
 
+
+def _read_sounds(
+    root: Path, paths: Sequence[Path], settings: LoadSettings, *, usable: bool
+) -> _Inputs:
+    if not usable:
+        unusable = [each for each in examine_sounds(paths) if isinstance(each, Unusable)]
+        raise DataError(*describe_unusable(unusable))
+    inputs, form, notes = read_sounds(paths, settings)
+    return inputs, notes, {"sound": form}
+
+
+def _read_images(
+    root: Path, paths: Sequence[Path], settings: LoadSettings, *, usable: bool
+) -> _Inputs:
     def decode() -> Decoder:
         return Decoder([picture_file(path) for path in paths], settings.image_size)
 
+    if not usable:
+        for _ in decode().chunks():
+            pass
+        raise DataError  # the pictures are fine, and the folder is not
     cache = ImageCache(root, paths, {"image_size": settings.image_size})
-    with collecting(faults):
-        if faults:  # names unusable files in the same message
-            for _ in decode().chunks():
-                pass
-        else:
-            pixels, white, image_notes = cache.images(decode)
-    if faults:
-        raise DataError(*faults)
-    groups = None if found.groups is None else number_groups(found.groups)
-    return Source(
-        classes=found.classes,
-        splits=split_images(pixels, found.labels, groups),
-        flip=True,
-        augmented=True,
-        notes=(*found.notes, *image_notes),
-        facts=cache,
-        white=white,
-    )
+    pixels, white, notes = cache.images(decode)
+    return pixels, notes, {"flip": True, "facts": cache, "white": white}
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:

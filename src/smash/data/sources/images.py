@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageOps, features
 from torch import Tensor
 
 from smash.data.dataset import MIN_SIDE
-from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable
+from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable, reason_of
 from smash.io.text import as_size
 from smash.runtime.memory import main_memory
 
@@ -328,7 +328,7 @@ def _attempt(read: Callable[P, T]) -> Callable[P, T | Unusable]:
             return read(*args, **kwargs)
         except Exception as error:  # decoders raise anything on a damaged file
             picture: Picture = args[0]  # type: ignore[assignment]
-            return Unusable(picture.name, " ".join(str(error).split()))
+            return Unusable(picture.name, reason_of(error))
 
     return attempt
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smash.errors import DataError, shortened
+from smash.errors import DataError, reason_of, shortened
 from smash.runtime.memory import main_memory
 
 _SUFFIX = ".npy"
@@ -79,7 +79,7 @@ def member_names(path: Path) -> list[str]:
 
 def unreadable(name: str, error: Exception) -> str:
     """Words the fault of an array that cannot be read."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason_of(error) or type(error).__name__
     return f"{name} must be a plain array, but cannot be read ({reason})"
 
 
@@ -94,8 +94,9 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.Zip
     except (DataError, OSError):
         raise
     except Exception as error:  # zipfile raises anything on a damaged file
-        reason = " ".join(str(error).split())
-        raise DataError(f"it is a damaged .npz archive ({reason}): write it again") from None
+        raise DataError(
+            f"it is a damaged .npz archive ({reason_of(error)}): write it again"
+        ) from None
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -35,6 +35,7 @@ from smash.errors import (
     MissingExtraError,
     RunStateError,
     listed,
+    reason_of,
     shortened,
     unknown,
 )
@@ -142,8 +143,7 @@ def _read_columns(path: Path) -> dict[str, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"{path} cannot be read as a table ({reason}): save it again")
+    return DataError(f"{path} cannot be read as a table ({reason_of(error)}): save it again")
 
 
 @dataclass(frozen=True)

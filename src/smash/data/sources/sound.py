@@ -17,7 +17,7 @@ from torch import Tensor
 from smash.config import LoadSettings
 from smash.data.dataset import MIN_SIDE
 from smash.data.sound_format import SoundFormat
-from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable
+from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable, reason_of
 from smash.io.text import as_size
 from smash.runtime.memory import main_memory
 
@@ -123,7 +123,7 @@ def _attempt(read: Callable[..., T], path: Path, *args: object) -> T | Unusable:
     except MissingExtraError:
         raise
     except Exception as error:
-        return Unusable(str(path), " ".join(str(error).split())[:200])
+        return Unusable(str(path), reason_of(error))
 
 
 def _inspect(path: Path) -> Recording:
