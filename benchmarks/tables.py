@@ -105,13 +105,14 @@ def kills() -> str:
 
 
 def fuzzing() -> str:
-    """Inputs of each reader."""
-    rows = [
-        (row["reader"], *(f"{row[name]:,}" for name in ("inputs", "read", "refused")),
-         f"{len(row['crashes'])}")
-        for row in read_result("fuzzing")
-    ]  # fmt: skip
-    return markdown_table(("reader", "inputs", "read", "refused", "crashes"), rows)
+    """Inputs of all readers."""
+    results = read_result("fuzzing")
+    readers = ", ".join(row["reader"] for row in results)
+    totals = [f"{sum(row[name] for row in results):,}" for name in ("inputs", "read", "refused")]
+    crashes = str(sum(len(row["crashes"]) for row in results))
+    return markdown_table(
+        ("readers", "inputs", "read", "refused", "crashes"), [(readers, *totals, crashes)]
+    )
 
 
 def altered_runs() -> str:
@@ -146,11 +147,12 @@ def settings(model: type[Settings], base: type[Settings] | None = None) -> str:
         if field in shared:
             continue
         option = ", ".join(field.option.flags) or "--" + field.name.replace("_", "-")
-        name = f"`{field.name}`" if field.option.flags else ""
-        does = field.help.replace("``", "`").replace("|", "\\|")
-        kind, default = (each.replace("|", "\\|") for each in (field.type, field.default))
-        rows.append((f"`{option}` {name}".strip(), kind, default, does))
-    return markdown_table(("setting", "value", "default", "does"), rows)
+        if " | " in field.type:
+            option += " " + field.type.replace(" ", "")
+        name = f" `{field.name}`" if field.option.flags else ""
+        cells = (f"`{option}`{name}", field.default, field.help.replace("``", "`"))
+        rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
+    return markdown_table(("setting", "default", "does"), rows)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {

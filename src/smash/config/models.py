@@ -61,8 +61,8 @@ class LoadSettings(Settings):
     ] = None
     """Side that images are resized to, in pixels."""
 
-    features: Literal["log-mel", "raw"] | None = None
-    """Form of recordings: log-mel spectrograms, the default, or raw waveforms."""
+    features: Annotated[Literal["log-mel", "raw"] | None, Option(default="log-mel")] = None
+    """Form of recordings: log-mel spectrograms or raw waveforms."""
 
     sample_rate: Annotated[
         int | None, Field(ge=1000, le=400_000), Option(default="that of the files, at most 16,000")
@@ -75,10 +75,10 @@ class LoadSettings(Settings):
     """Length that recordings are cut or padded to, at both ends."""
 
     dims: Annotated[int | None, Field(ge=1, le=3)] = None
-    """Number of spatial axes of an .npz: 1, 2 or 3, where the file is ambiguous."""
+    """Number of spatial axes of an ambiguous .npz: 1, 2 or 3."""
 
     channels: Literal["none", "first", "last"] | None = None
-    """Position of the axis of channels in an .npz, where the file is ambiguous."""
+    """Position of the axis of channels in an ambiguous .npz."""
 
     window: Annotated[int | None, Field(ge=4), Option(default="128")] = None
     """Rows of a window, in a table of time series."""
@@ -93,13 +93,13 @@ class LoadSettings(Settings):
     """Columns of the channels, in a table of time series."""
 
     val_fraction: Fraction = 0.1
-    """Share of the training split that is set apart to validate on and to rank architectures."""
+    """Share of the training split that is set apart for validation."""
 
     test_fraction: Fraction = 0.15
-    """Share of all examples that is set apart to test on, where the data has no test split."""
+    """Share of all examples that is set apart for testing, where there is no test split."""
 
     val_order: Literal["stratified", "last"] = "stratified"
-    """Examples to validate on: a fair share of each class, or the last of the training split."""
+    """Validation examples: a fair share of each class, or the last of the training split."""
 
     augment: Annotated[bool | None, Option(default="what suits the data")] = None
     """Shift and flip training images."""
@@ -111,15 +111,14 @@ class LoadSettings(Settings):
     """Part of STL-10's training examples, 0 to 9; 10 takes all."""
 
     groups: Annotated[PathText | None, Option(metavar="CSV|folders|COLUMN")] = None
-    """Groups whose examples stay in one split, such as patients: a CSV of file and group; folders,
-    the folders inside class folders; or a column of a table. An .npz has them under 'groups'."""
+    """Groups whose examples stay in one split, such as patients: a CSV of file and group, the
+    folders inside class folders, or a column of a table."""
 
     group_pattern: Annotated[str | None, Option(metavar="REGEX")] = None
-    """Pattern whose match in the path of a file, or its first group, names the group of examples
-    that stay in one split."""
+    """Pattern whose match in the path of a file, or its first group, names the group."""
 
     drop_duplicates: bool = False
-    """Leave out training examples whose pixels are also in the validation or the test split."""
+    """Leave out training examples that are also in the validation or the test split."""
 
     def rules(self) -> list[str]:
         """Limits what is set apart, and compiles the pattern of groups."""
@@ -188,13 +187,13 @@ class LoopSettings(Settings):
     """Shift and flip training images where the data says so."""
 
     precision: Precision = "auto"
-    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere. With fp16 the loss is scaled."""
+    """Numeric precision; auto is bf16 on a GPU and fp32 elsewhere."""
 
     class_weights: bool = False
     """Weigh classes in the loss by their inverse frequency."""
 
     validate_every: Annotated[int, Field(ge=0)] = 1
-    """Epochs between validations; 0 validates after the last epoch only."""
+    """Epochs between validations; 0 validates at the end only."""
 
     validate_on: Literal["val", "test"] = "val"
     """Split to validate on. Validating on test spoils the test; only the original did."""
@@ -231,38 +230,34 @@ class TrainingSettings(LoopSettings):
     """Keep the BatchNorms of the shared weights at the identity."""
 
     snapshots: Annotated[Count, Option(default="4 for nas-bench-201, else 1")] = 1
-    """Number of networks that rank together: the last, and earlier ones from the second half of
-    training."""
+    """Networks of the second half of training that rank together, with the last one."""
 
     proxy_size: Annotated[int | None, Field(ge=4), _BY_SPACE] = None
-    """Longest side of the images that the SMASH network learns and ranks from. Children are trained
-    at the size of the data."""
+    """Longest side of the images that the SMASH network learns and ranks from."""
 
     proxy_space: Annotated[bool, _BY_SPACE] = False
     """Learn and rank with the smaller children of the space's proxy."""
 
     growing: Annotated[bool, _BY_SPACE] = True
-    """Begin with small architectures that grow over the first half of training, where the space
-    supports it."""
+    """Begin with small architectures, which grow over the first half of training."""
 
     augment: Annotated[bool, Option(default="what suits the data")] = True
     """Shift and flip training images."""
 
     same_architecture: bool = False
-    """With several processes, draw the same architecture in all of them at each step."""
+    """Draw the same architecture in all processes at each step."""
 
     max_params: Count | None = None
-    """Most parameters of the children that the SMASH network learns with; the search takes it
-    over."""
+    """Most parameters of the children that the network learns with, and of those searched."""
 
     max_macs: Count | None = None
-    """Most multiply-accumulates of these children for one input; the search takes it over."""
+    """Likewise, most multiply-accumulates for one input."""
 
     max_memory: Annotated[Bytes | None, Option(metavar="SIZE")] = None
-    """Most RAM for their activations in int8, such as 64KiB; the search takes it over."""
+    """Likewise, most RAM for activations in int8, such as 64KiB."""
 
     max_flash: Annotated[Bytes | None, Option(metavar="SIZE")] = None
-    """Most flash for their weights and graph in int8, such as 100KB; the search takes it over."""
+    """Likewise, most flash for weights and graph in int8, such as 100KB."""
 
 
 class TrainingPlan(TrainingSettings):
@@ -319,18 +314,17 @@ class ChildSettings(LoopSettings):
     """Initial weights: drawn anew, or generated by the SMASH network."""
 
     recipe: Literal["published", "modern"] = "published"
-    """The training recipe. The modern one adds smoothed labels, mixup, averaged weights and a
+    """Training recipe; the modern one adds smoothed labels, mixup, averaged weights and a
     warm-up."""
 
     epochs: Count = 30
     """Passes over the training split."""
 
     patience: Count | None = None
-    """Epochs without a lower validation error after which training stops. The best weights are
-    kept."""
+    """Epochs without a lower validation error after which training stops."""
 
     learning_rate: Positive = 0.1
-    """Learning rate of SGD with Nesterov momentum 0.9, at the start of a cosine to 0."""
+    """Learning rate of SGD with Nesterov momentum 0.9, before a cosine to 0."""
 
     weight_decay: NotNegative = 1e-4
     """Weight decay of all parameters; with the modern recipe, not of norms and biases."""

@@ -37,11 +37,11 @@ class CorrelateSettings(ChildSettings):
     """A fixed half of the table: first or second."""
 
     limit: Annotated[int | None, Field(ge=FEWEST), Option(default="the whole table")] = None
-    """Number of the table's architectures to compare."""
+    """Architectures of the table to compare."""
 
     train: Annotated[int | None, Field(ge=FEWEST)] = None
-    """Instead of a table, train this many candidates from scratch, drawn from all over the ranking,
-    and judge them on examples that are cut from the training split."""
+    """Instead of a table, train this many candidates from all over the ranking, and judge them on
+    examples that are cut from the training split."""
 
     proxies: Annotated[tuple[str, ...], Option(flags=("--proxy",))] = ()
     """Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with commas."""
@@ -58,16 +58,16 @@ class CorrelateSettings(ChildSettings):
     """Score to rank by, on validation examples."""
 
     examples: Annotated[Count | None, Option(default="2000")] = None
-    """Number of validation examples to score a table's architectures on."""
+    """Validation examples to score a table's architectures on."""
 
     init: Literal["scratch"] = "scratch"
-    """Weights that training begins with: real accuracies need freshly drawn ones."""
+    """Initial weights; real accuracies need freshly drawn ones."""
 
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: RayAddress = None
-    """Train on a Ray cluster: this machine's, a new one of this machine alone, or another."""
+    """Ray cluster to train on."""
 
     def rules(self) -> list[str]:
         """Requires one source of real accuracies, settings that belong to it, and known names."""

@@ -51,20 +51,18 @@ class SearchSettings(Settings):
     """Mutations of the best random architecture."""
 
     markov: Annotated[_NotNegative | None, Option(default="100, or 0 with evolution")] = None
-    """Steps of a Markov chain from the best architecture; it moves to each mutation that is
-    better."""
+    """Steps of a Markov chain from the best architecture."""
 
     evolve: Annotated[_NotNegative | None, Option(default="600 with evolution, else 0")] = None
     """Candidates of evolution."""
 
     strategy: StrategyName = "perturbation"
-    """Strategy that proposes mutations. The gradient strategy draws several and takes the one that
-    the gradient of the loss with respect to the encoding favours; evolution is regularised
-    evolution, and nsga2 evolves for several objectives."""
+    """How mutations are proposed: at random, by the gradient of the loss with respect to the
+    encoding, by regularised evolution, or by NSGA-II for several objectives."""
 
     objectives: Annotated[tuple[str, ...], Option(metavar="NAME,NAME,...")] = ()
     """Minimise several objectives by NSGA-II: error, loss or top5_error, and params, macs, memory,
-    flash or latency. All candidates are scored in full then."""
+    flash or latency."""
 
     max_params: Count | None = None
     """Most parameters of a child."""
@@ -79,15 +77,14 @@ class SearchSettings(Settings):
     """Most flash for the weights and the graph of a child in int8, such as 100KB."""
 
     max_latency: Annotated[Seconds | None, Option(metavar="TIME")] = None
-    """Most time of a child for one input, such as 5ms, measured on this machine or by
-    latency_command."""
+    """Most time of a child for one input, such as 5ms."""
 
     latency_command: Annotated[str | None, Option(metavar="'COMMAND {model}'")] = None
-    """Time candidates by a command, which is run for each exported one without a shell and prints
-    seconds, or JSON with seconds and, if known, memory_bytes and flash_bytes."""
+    """Time each candidate by a command, which prints seconds, or JSON with seconds and, if known,
+    memory_bytes and flash_bytes."""
 
     latency_format: LatencyFormat = "onnx"
-    """Format of the file that the command gets in place of {model}."""
+    """Format of the file that replaces {model}."""
 
     latency_timeout: Annotated[Seconds, Option(metavar="TIME")] = 60
     """Time after which the command is stopped. It is tried twice."""
@@ -99,7 +96,7 @@ class SearchSettings(Settings):
     """Validation examples to score on; a fixed sample if there are more."""
 
     full: bool = False
-    """Score all candidates on all examples, without a race that drops the worse ones early."""
+    """Score all candidates on all examples, without a race."""
 
     keep: Count = 10
     """Number of best candidates that a race tells apart."""
@@ -107,12 +104,11 @@ class SearchSettings(Settings):
     prior: Annotated[
         str | None, Option(default="generated-synflow for nas-bench-201, else none")
     ] = None
-    """Rank by score and this proxy at once: params, macs, naswot, synflow, az-nas or
-    generated-synflow, or several joined by +; none ranks by the score alone. Proposals follow the
-    score."""
+    """Rank by score and this proxy together: params, macs, naswot, synflow, az-nas or
+    generated-synflow, or several joined by +; none ranks by the score alone."""
 
     prefilter: Annotated[str | None, Option(metavar="PROXY[:SHARE]")] = None
-    """Score only the best random architectures by a proxy, a quarter of them or another share."""
+    """Score only the best quarter, or another share, of the random architectures by a proxy."""
 
     rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Probability that a mutation redraws a setting of an architecture."""
@@ -127,17 +123,16 @@ class SearchSettings(Settings):
     """Numeric precision of predictions; auto is bf16 on a GPU and fp32 elsewhere."""
 
     batch_size: Count = BATCH_SIZE
-    """Examples that are predicted at once. Scores differ by rounding at most."""
+    """Examples that are predicted at once."""
 
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     storage: Annotated[str | None, Option(metavar="URL")] = None
-    """Keep the study on a PostgreSQL server, postgresql://USER@HOST/DATABASE, for several searches
-    at once. Passwords belong in ~/.pgpass or PGPASSWORD."""
+    """Keep the study on a PostgreSQL server, postgresql://USER@HOST/DATABASE."""
 
     ray: RayAddress = None
-    """Score on a Ray cluster: this machine's, a new one of this machine alone, or another."""
+    """Ray cluster to score on."""
 
     @property
     def budget(self) -> Budget:

@@ -37,26 +37,25 @@ class TrainSettings(TrainingSettings):
     """Passes over the training split."""
 
     minutes: Positive | None = None
-    """Time to train for, instead of epochs. A few steps are timed, which fixes their number."""
+    """Time to train for, instead of epochs."""
 
     space: str = "memory-bank"
-    """The search space: memory-bank, nas-bench-201, mobile, or a function of your own, as
-    FILE.py:FUNCTION or MODULE:FUNCTION."""
+    """Search space: memory-bank, nas-bench-201, mobile, FILE.py:FUNCTION or MODULE:FUNCTION."""
 
     preset: Annotated[str | None, Option(default="the largest that suits data and device")] = None
-    """Options of the space by name: original, v1, v2, small or tiny for memory banks; tiny, small
+    """Options of the space by name: original, v1, v2, small or tiny for memory-bank; tiny, small
     or base for mobile."""
 
     options: Annotated[dict[str, Any], Option(flags=("--option", "-o"), metavar="KEY=VALUE")] = (
         Field(default={})
     )
-    """An option of the space that differs from the preset's, such as depth=6; repeatable."""
+    """Option of the space that differs from the preset's, such as depth=6; repeatable."""
 
     hypernet: Annotated[
         Literal["convolutional", "low-rank", "none"] | None,
         Option(default="convolutional for memory banks, else none"),
     ] = None
-    """Source of the weights of children: convolutional, low-rank, or none for shared weights."""
+    """Hypernetwork that generates weights; none shares plain weights."""
 
     seed: Seed = 0
     """Seed of everything that is drawn."""
@@ -100,18 +99,16 @@ class FinalsSettings(ChildSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
     finalists: Count = 1
-    """Train this many of the best-ranked briefly, the better half for twice as long, and so on
-    until one is left, the winner."""
+    """Train this many of the best-ranked briefly, the better half for longer, until one is left."""
 
     finals_share: NotNegative = 1.0
-    """Epochs of these brief trainings together, as a share of those of the full training."""
+    """Epochs of the finals together ÷ those of the full training."""
 
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
 
     ray: RayAddress = None
-    """Train several children on a Ray cluster: this machine's, a new one of this machine alone, or
-    another."""
+    """Ray cluster to train several children on."""
 
 
 class RetrainSettings(FinalsSettings):
@@ -126,14 +123,14 @@ class RetrainSettings(FinalsSettings):
     """Rank of the candidate to train; 0 is the best."""
 
     baseline: str | None = None
-    """Train a reference network instead: resnet or wrn with about as many parameters as the
-    candidate, or one by name, such as wrn-16-2 or resnet18."""
+    """Train a reference network instead: resnet or wrn of about the candidate's size, or one by
+    name, such as wrn-16-2 or resnet18."""
 
     name: Annotated[str | None, Option(default="id and settings that differ")] = None
     """Name of the child's folder."""
 
     test: bool = False
-    """Evaluate on the test split at the end, which 'smash evaluate --split test' does otherwise."""
+    """Evaluate on the test split at the end."""
 
     def rules(self) -> list[str]:
         """Requires that settings of a candidate, of several and of a baseline are not mixed."""
@@ -180,12 +177,11 @@ class CompareSettings(FinalsSettings):
     random: Annotated[int, Field(ge=0)] = 2
     """Number of randomly drawn candidates to train too."""
 
-    families: tuple[str, ...] = ()
-    """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception; all that
-    suit the data by default."""
+    families: Annotated[tuple[str, ...], Option(default="all that suit the data")] = ()
+    """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception."""
 
     seeds: Count = 3
-    """Trainings of each network, with seeds one after the other from the seed."""
+    """Trainings of each network, with successive seeds."""
 
     @property
     def rank_numbers(self) -> tuple[int, ...]:
