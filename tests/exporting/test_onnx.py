@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from smash.errors import DataError, InvalidValueError, MissingExtraError
-from smash.exporting.onnx import OnnxNetwork, write_onnx
+from smash.exporting.onnx import OPSETS, OnnxNetwork, check_opset, version_of, write_onnx
 from smash.spaces import MemoryBankSpace, NasBench201Space, Task
 from smash.spaces.nas_bench_201 import NasBench201Options
 from tests.exporting.answers import (
@@ -164,3 +164,23 @@ def test_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"smash-nas\[onnx\]"):
         OnnxNetwork(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+def test_chosen_opset_is_that_of_the_file(opset, tmp_path):
+    layers = [nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)]
+    child = filled(nn.Sequential(*layers))
+    signature = signature_for(Task(channels=2, size=(4,), classes=3))
+    path = tmp_path / "model.onnx"
+    write_onnx(child, signature, {}, path, opset)
+    version = version_of(path)
+    assert version.opset == opset
+    assert version.ir == onnx.load(path).ir_version
+    images = images_for(signature, 3)
+    assert_same(OnnxNetwork(path)(images), expected(child, signature, images))
+
+
+def test_opset_that_cannot_be_written_is_refused():
+    for wrong in (OPSETS[0] - 1, OPSETS[-1] + 1):
+        with pytest.raises(InvalidValueError, match=f"opset must be 18 to 25, got {wrong}"):
+            check_opset(wrong)

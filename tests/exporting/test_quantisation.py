@@ -85,13 +85,42 @@ def test_command_prints_the_cost_of_int8(finished, tmp_path, command, int8):
     assert most - least < 0.05
     evaluated = json.loads(command("evaluate", str(child), "--model", str(to), "--json").out)
     assert evaluated["error"] == pytest.approx(found["errors"]["val"][1])
+    assert found["epochs"] == 0
     for wrong in ("x", "-1%", "101%", "nan"):
         refused = command("export", str(child), "--to", str(to), "--force", "--max-loss", wrong)
         assert refused.code == 2
         assert "must be a share such as 1%" in refused.faults[0]
     refused = command("export", str(child), "--to", str(tmp_path / "a.onnx"), "--max-loss", "1%")
     assert "max_loss is for int8" in refused.faults[0]
+    options = ("--quantise-epochs", "1", "--opset", "20")
+    refused = command("export", str(child), "--to", str(tmp_path / "a.pt2"), *options)
+    assert refused.code == 2
+    assert [fault.split(",")[0] for fault in refused.faults] == [
+        "smash: quantise_epochs is for int8", "smash: opset is for ONNX"
+    ]  # fmt: skip
     assert [file.name for file in tmp_path.iterdir()] == ["n.int8.onnx"]
+
+
+def test_fine_tuned_int8_is_nearer_to_the_child(finished, tmp_path, command, int8):
+    """Distance is the mean cross-entropy to the child's probabilities, on validation examples."""
+    (folder,) = (finished / "children").iterdir()
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    to = tmp_path / "tuned.int8.onnx"
+    answer = command(
+        "export", str(folder), "--to", str(to), "--quantise-epochs", "2", "--opset", "21", "--json"
+    )
+    found = json.loads(answer.out)
+    assert (found["epochs"], found["opset"]) == (2, 21)
+    child = Child.open(folder)
+    data = child.run.data
+    expected = child.model(torch.device("cpu"))(data.normalise(data.val.images)).detach()
+    distances = [
+        nn.functional.cross_entropy(OnnxNetwork(path)(data.val.images / 255), expected.softmax(1))
+        for path in (to, int8)
+    ]
+    assert distances[0] < distances[1]
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["tuned.int8.onnx"]
 
 
 def test_loss_above_the_limit_is_refused():

@@ -26,6 +26,12 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    opset: Annotated[
+        int | None, typer.Option(help="Version of the operators of ONNX; by default torch's own.")
+    ] = None,
+    quantise_epochs: Annotated[
+        int, typer.Option(help="Fine-tune for int8 for some epochs, with its rounding.")
+    ] = 0,
     max_loss: Annotated[
         str | None,
         typer.Option(
@@ -40,13 +46,24 @@ def export(
     if to is not None:
         files_of(to)
     limit = None if max_loss is None else _share(max_loss)
+    if quantise_epochs < 0:
+        raise InvalidValueError(f"quantise-epochs must be at least 0, got {quantise_epochs}")
     from smash.exporting.export import export as export_child
+    from smash.runtime.progress import on_terminal
 
-    exported = export_child(child, to, force=force, max_loss=limit)
+    exported = export_child(
+        child,
+        to,
+        force=force,
+        opset=opset,
+        quantise_epochs=quantise_epochs,
+        max_loss=limit,
+        progress=on_terminal,
+    )
     if as_json:
-        int8 = {} if exported.quantisation is None else asdict(exported.quantisation)
-        files = list(map(str, exported.files))
-        print(json.dumps({"files": files, **asdict(exported.parity), **int8}))
+        parts = (exported.parity, exported.version, exported.quantisation)
+        described = {name: value for part in parts if part for name, value in asdict(part).items()}
+        print(json.dumps({"files": list(map(str, exported.files)), **described}))
         return
     print_export(exported)
 

@@ -248,6 +248,8 @@ def print_export(export: Export) -> None:
         f"checked with batches of {batches} examples: its logits differ from the child's by at "
         f"most {parity.difference:.1e} (allowed: {parity.allowed:.1e})"
     )
+    if export.version is not None:
+        say(f"ONNX opset {export.version.opset}, IR version {export.version.ir}")
     if export.quantisation is not None:
         print_quantisation(export.quantisation)
     say(f"Next: smash predict {quoted(export.files[0])} FILES")
@@ -264,9 +266,10 @@ def print_quantisation(quantisation: Quantisation) -> None:
         f"{large:,} bytes in float32, {small:,} in int8; {1000 * slow:.3g} ms and "
         f"{1000 * fast:.3g} ms for one input in ONNX Runtime, one thread"
     )
-    say(f"int8 was calibrated on {quantisation.examples} training examples")
+    tuned = f"fine-tuned for {quantisation.epochs} epochs and " * bool(quantisation.epochs)
+    say(f"int8 was {tuned}calibrated on {quantisation.examples} training examples")
     if quantisation.loss > NOTABLE_LOSS:
         say(
-            f"WARNING: int8 raises the validation error by {quantisation.loss:.2%}. Ship float32, "
-            "or limit the loss with --max-loss"
+            f"WARNING: int8 raises the validation error by {quantisation.loss:.2%}. Fine-tune with "
+            "--quantise-epochs 5, ship float32, or limit the loss with --max-loss"
         )

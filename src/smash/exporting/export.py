@@ -13,9 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from smash.errors import AlreadyExistsError, InvalidValueError
+from smash.errors import AlreadyExistsError, InvalidValueError, faults_of
 from smash.exporting.formats import INT8, files_of
-from smash.exporting.onnx import OnnxNetwork, check_packages, write_onnx
+from smash.exporting.onnx import (
+    OnnxNetwork,
+    OnnxVersion,
+    check_opset,
+    check_packages,
+    version_of,
+    write_onnx,
+)
 from smash.exporting.parity import Parity, check_parity, run_isolated
 from smash.exporting.program import read_program, write_program
 from smash.exporting.quantisation import Quantisation, compare, quantise
@@ -25,6 +32,8 @@ from smash.exporting.standalone import find_source, write_code
 from smash.io.files import make_folder, named_errors, sync_folder
 from smash.run.child import Child
 from smash.run.layout import ARCHITECTURE, MODEL
+from smash.runtime.progress import Progress, automatic
+from smash.training.quantised import fine_tune_for_int8
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 Description = Mapping[str, Any]
@@ -39,6 +48,7 @@ class Export:
         parity: The difference between its logits and those of the child; of int8, before it was
             quantised.
         quantisation: The cost of int8, for a file in int8.
+        version: Versions of the operators and the format, for ONNX.
 
     Example:
         >>> parity = Parity(difference=2e-6, allowed=1e-4, batches=(1, 5))
@@ -49,6 +59,7 @@ class Export:
     files: tuple[Path, ...]
     parity: Parity
     quantisation: Quantisation | None = None
+    version: OnnxVersion | None = None
 
 
 def export(
@@ -56,7 +67,10 @@ def export(
     to: str | Path | None = None,
     *,
     force: bool = False,
+    opset: int | None = None,
+    quantise_epochs: int = 0,
     max_loss: float | None = None,
+    progress: Progress = automatic,
 ) -> Export:
     """Writes a trained child as a file that runs without its run folder, and compares the two.
 
@@ -68,11 +82,14 @@ def export(
         to: The file: ``.onnx``, ``.int8.onnx``, ``.pt2``, ``.safetensors`` or ``.py``; by default
             ``model.onnx`` in the child's folder.
         force: Whether to overwrite existing files.
+        opset: Version of the operators of ONNX; None for the exporter's own.
+        quantise_epochs: Epochs in which a copy of the child is fine-tuned for int8.
         max_loss: Largest increase of the validation error by int8, 0…1; None for any.
+        progress: Shows how far fine-tuning is.
 
     Raises:
         AlreadyExistsError: A file exists.
-        InvalidValueError: The child cannot be written in this format.
+        InvalidValueError: The child cannot be written in this format, or an option is not for it.
         MissingExtraError: The packages for ONNX are not installed.
         ParityError: The export differs from the child, or int8 loses more than `max_loss`; no file
             is left.
@@ -88,16 +105,39 @@ def export(
     description = child.record.model_dump(exclude={"mean", "std"}, exclude_none=True)
     if "baseline" not in description:
         description["space"] = child.run.settings.space.model_dump(exclude_none=True)
+    _check_options(path, opset, {"max_loss": max_loss, "quantise_epochs": quantise_epochs or None})
     if path.name.endswith(INT8):
-        return _export_int8(child, description, path, force=force, max_loss=max_loss)
-    if max_loss is not None:
-        raise InvalidValueError(
-            f"max_loss is for int8, got to {str(path)!r}: export to a name that ends in {INT8}"
-        )
+        files = check_place(path, force=force)
+        with _place(files) as folder:
+            return _export_int8(
+                child, description, folder / path.name, files, opset, quantise_epochs, max_loss,
+                progress,
+            )  # fmt: skip
     weights = child.path.absolute() / MODEL  # Code beside them may load the child's own weights.
     kept = tuple(file for file in files_of(path) if file.absolute() == weights)
     network = child.model(torch.device("cpu"))
-    return export_network(network, signature_of(child), description, path, kept=kept, force=force)
+    return export_network(
+        network, signature_of(child), description, path, kept=kept, force=force, opset=opset
+    )
+
+
+def _check_options(path: Path, opset: int | None, of_int8: Mapping[str, Any]) -> None:
+    """Checks that options are for the format of a file.
+
+    Raises:
+        InvalidValueError: One is not, or the opset cannot be written.
+    """
+    faults = [
+        f"{name} is for int8, got to {str(path)!r}: export to a name that ends in {INT8}"
+        for name, value in of_int8.items()
+        if value is not None and not path.name.endswith(INT8)
+    ]
+    if opset is not None and path.suffix != ".onnx":
+        faults.append(f"opset is for ONNX, got to {str(path)!r}: export to a name ending in .onnx")
+    elif opset is not None:
+        faults += faults_of(lambda: check_opset(opset))
+    if faults:
+        raise InvalidValueError(*faults)
 
 
 def signature_of(child: Child) -> Signature:
@@ -135,6 +175,7 @@ def export_network(
     *,
     kept: tuple[Path, ...] = (),
     force: bool = False,
+    opset: int | None = None,
 ) -> Export:
     """Writes a network, and compares the file with it.
 
@@ -145,6 +186,7 @@ def export_network(
         path: The file.
         kept: Existing files that already have the right content.
         force: Whether to overwrite existing files.
+        opset: Version of the operators of ONNX; None for the exporter's own.
 
     Raises:
         AlreadyExistsError: A file exists.
@@ -153,37 +195,55 @@ def export_network(
     files = check_place(path, kept, force=force)
     with _place(tuple(file for file in files if file not in kept)) as folder:
         written = folder / path.name
-        run = write_network(child, signature, description, written)
+        run = write_network(child, signature, description, written, opset)
         parity = check_parity(run, child, signature, path.name)
-    return Export(files, parity)
+        version = version_of(written) if path.suffix == ".onnx" else None
+    return Export(files, parity, version=version)
 
 
 def write_network(
-    child: nn.Module, signature: Signature, description: Description, path: Path
+    child: nn.Module,
+    signature: Signature,
+    description: Description,
+    path: Path,
+    opset: int | None = None,
 ) -> Network:
     """Writes a network in the format of the file's name, and gives what runs the file.
 
     The arguments are those of `export_network`; nothing is compared.
     """
+    if path.suffix == ".onnx":
+        write_onnx(child, signature, description, path, opset)
+        return OnnxNetwork(path)
     return _WRITERS[path.suffix](child, signature, description, path)
 
 
 def _export_int8(
-    child: Child, description: Description, path: Path, *, force: bool, max_loss: float | None
+    child: Child,
+    description: Description,
+    path: Path,
+    files: tuple[Path, ...],
+    opset: int | None,
+    epochs: int,
+    max_loss: float | None,
+    progress: Progress,
 ) -> Export:
     """Writes a child in float32, checks it, quantises it and compares the two."""
-    files = check_place(path, force=force)
     signature, network = signature_of(child), child.model(torch.device("cpu"))
     data = child.run.data.to("cpu")
     splits = ("val", "test") if "test" in child.result else ("val",)
-    with _place(files) as folder:
-        float32, int8 = folder / "float32.onnx", folder / path.name
-        write_onnx(network, signature, description, float32)
-        parity = check_parity(OnnxNetwork(float32), network, signature, path.name)
-        quantise(float32, data, int8)
-        quantisation = compare(float32, int8, data, splits)
-        quantisation.check(max_loss)
-    return Export(files, parity, quantisation)
+    float32 = quantised = path.with_name("float32.onnx")
+    write_onnx(network, signature, description, float32, opset)
+    parity = check_parity(OnnxNetwork(float32), network, signature, path.name)
+    if epochs:
+        make_folder(path.with_name("fine-tuning"))
+        tuned = fine_tune_for_int8(child, epochs, path.with_name("fine-tuning"), progress)
+        quantised = path.with_name("fine-tuned.onnx")
+        write_onnx(tuned, signature, description, quantised, opset)
+    quantise(quantised, data, path)
+    quantisation = compare(float32, path, data, splits, epochs)
+    quantisation.check(max_loss)
+    return Export(files, parity, quantisation, version_of(path))
 
 
 @contextmanager
@@ -199,13 +259,6 @@ def _place(files: tuple[Path, ...]) -> Iterator[Path]:
                 os.fsync(stream.fileno())
             written.replace(file)
     sync_folder(parent)
-
-
-def _write_onnx(
-    child: nn.Module, signature: Signature, description: Description, path: Path
-) -> Network:
-    write_onnx(child, signature, description, path)
-    return OnnxNetwork(path)
 
 
 def _write_program(
@@ -236,7 +289,6 @@ def _write_standalone(
 
 
 _WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]] = {
-    ".onnx": _write_onnx,
     ".pt2": _write_program,
     ".py": _write_standalone,
     ".safetensors": _write_safetensors,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,11 +22,31 @@ from smash.io.text import as_size
 IMAGES, LOGITS = "images", "logits"
 """Names of the input and the output of the graph."""
 
+OPSETS = range(18, 26)
+"""Versions of the operators that can be written."""
+
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
+@dataclass(frozen=True)
+class OnnxVersion:
+    """The versions that a reader of a file must know.
+
+    Attributes:
+        opset: Version of the operators.
+        ir: Version of the format.
+    """
+
+    opset: int
+    ir: int
+
+
 def write_onnx(
-    child: nn.Module, signature: Signature, description: Mapping[str, Any], path: Path
+    child: nn.Module,
+    signature: Signature,
+    description: Mapping[str, Any],
+    path: Path,
+    opset: int | None = None,
 ) -> None:
     """Writes a network as ONNX, with its signature and description as the only metadata.
 
@@ -36,6 +57,7 @@ def write_onnx(
         signature: Its input and its classes.
         description: Its description as JSON, which is written to the metadata as well.
         path: The file.
+        opset: Version of the operators; None for the exporter's own.
 
     Raises:
         InvalidValueError: Torch cannot write it as ONNX.
@@ -55,6 +77,7 @@ def write_onnx(
                 input_names=[IMAGES],
                 output_names=[LOGITS],
                 verbose=False,
+                opset_version=opset,
             )
         except Exception as error:  # The network may be a user's own and raise anything.
             reason = reason_of(error.__cause__ or error)
@@ -68,6 +91,26 @@ def write_onnx(
     onnx.helper.set_model_props(model, metadata(signature, description))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def check_opset(opset: int) -> None:
+    """Checks that a version of the operators can be written.
+
+    Raises:
+        InvalidValueError: It cannot.
+    """
+    if opset not in OPSETS:
+        raise InvalidValueError(
+            f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}: leave it out for the "
+            "exporter's own"
+        )
+
+
+def version_of(path: Path) -> OnnxVersion:
+    """Reads the versions of a file that `write_onnx` wrote."""
+    model = import_package("onnx").load(path)
+    (opset,) = (each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    return OnnxVersion(opset, model.ir_version)
 
 
 def strip_metadata(message: Any) -> None:

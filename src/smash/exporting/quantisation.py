@@ -43,6 +43,7 @@ class Quantisation:
         bytes: Size of the files, in float32 and in int8.
         seconds: Time for one input in ONNX Runtime with one thread, in float32 and in int8.
         examples: Training examples that the ranges were calibrated on.
+        epochs: Epochs in which the network in int8 was fine-tuned before.
 
     Example:
         >>> Quantisation({"val": (0.25, 0.27)}, (4000, 1500), (2e-3, 1e-3), 256).loss
@@ -53,6 +54,7 @@ class Quantisation:
     bytes: tuple[int, int]
     seconds: tuple[float, float]
     examples: int
+    epochs: int = 0
 
     @property
     def loss(self) -> float:
@@ -70,7 +72,8 @@ class Quantisation:
             before, after = self.errors["val"]
             raise ParityError(
                 f"int8 raises the validation error from {before:.2%} to {after:.2%}, by more than "
-                f"max-loss {max_loss:.2%}: nothing was written; allow more, or export as .onnx"
+                f"max-loss {max_loss:.2%}: nothing was written; fine-tune it with quantise-epochs "
+                f"{2 * self.epochs or 5}, allow more, or export as .onnx"
             )
 
 
@@ -172,7 +175,9 @@ def _without_warnings() -> Iterator[None]:
         logging.disable(level)
 
 
-def compare(float_path: Path, path: Path, data: Data, splits: tuple[str, ...]) -> Quantisation:
+def compare(
+    float_path: Path, path: Path, data: Data, splits: tuple[str, ...], epochs: int = 0
+) -> Quantisation:
     """Measures a network in float32 and in int8.
 
     Args:
@@ -180,6 +185,7 @@ def compare(float_path: Path, path: Path, data: Data, splits: tuple[str, ...]) -
         path: The network in int8, as ONNX.
         data: The data of its run.
         splits: Splits to evaluate on, with ``val``.
+        epochs: Epochs in which the network in int8 was fine-tuned before.
     """
     networks = [OnnxNetwork(each, threads=1) for each in (float_path, path)]
     first = calibration_images(data, 1)
@@ -193,4 +199,5 @@ def compare(float_path: Path, path: Path, data: Data, splits: tuple[str, ...]) -
         bytes=(float_path.stat().st_size, path.stat().st_size),
         seconds=(times[0], times[1]),
         examples=min(CALIBRATION, len(data.train)),
+        epochs=epochs,
     )
