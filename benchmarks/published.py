@@ -110,8 +110,8 @@ def publish(options: argparse.Namespace) -> dict[str, Any]:
         "minutes": {stage: round(seconds / 60, 2) for stage, seconds in plan.seconds.items()},
         "training": {
             "batch_size": training.batch_size,
-            "steps": training.steps,
-            "epochs": round(training.steps * training.batch_size / len(data.train), 2),
+            "steps": training.length.total,
+            "epochs": round(training.length.total * training.batch_size / len(data.train), 2),
         },
         "search": counts,
         "networks": [*networks, *PAPER],

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.config import SpaceSettings, TrainingPlan
+from smash.config import Length, SpaceSettings, TrainingPlan
 from smash.data import Augmentation, Data, load_data
 from smash.hypernet import SmashNetwork
 from smash.runtime.device import autocast
@@ -72,7 +72,7 @@ class Workload:
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimiser that the preset trains with by default."""
-        settings = TrainingPlan(steps=1, **DEFAULTS.get(self.size.preset, {}))
+        settings = TrainingPlan(length=Length(steps=1), **DEFAULTS.get(self.size.preset, {}))
         return make_optimizer(self.network, settings)
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from smash.config import DataSettings, RunSettings, SpaceSettings, TrainingPlan
+from smash.config import DataSettings, Length, RunSettings, SpaceSettings, TrainingPlan
 from smash.io.records import Interval
 from smash.reporting.contents import Contents
 from smash.run.layout import (
@@ -77,7 +77,9 @@ def candidates(
 
 def settings(space: SpaceSettings = TINY, source: str = "digits") -> RunSettings:
     return RunSettings(
-        data=DataSettings(source=source), space=space, training=TrainingPlan(steps=100)
+        data=DataSettings(source=source),
+        space=space,
+        training=TrainingPlan(length=Length(steps=100)),
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import smash
 from smash.training.defaults import suitable_preset
+from smash.training.timing import Pace
 from smash.training.train import begin
 
 
@@ -45,9 +46,10 @@ def test_train_with_many_minutes_takes_larger_images_for_cells(tmp_path, monkeyp
     minutes_an_epoch = {16: 1, 32: 3, 24: 2}
 
     def steps_in(minutes, run, network):
-        return int(minutes / minutes_an_epoch[run.settings.training.proxy_size] * per_epoch)
+        epochs = minutes / minutes_an_epoch[run.settings.training.proxy_size]
+        return int(epochs * per_epoch), Pace(step=1.0, validation=1.0)
 
-    monkeypatch.setattr("smash.training.train.steps_in", steps_in)
+    monkeypatch.setattr("smash.training.train._steps_in", steps_in)
     for given, size, epochs in (
         ({"minutes": 19}, 16, 19),
         ({"minutes": 59}, 16, 59),
@@ -60,4 +62,4 @@ def test_train_with_many_minutes_takes_larger_images_for_cells(tmp_path, monkeyp
         name = "-".join(map(str, (*given, *given.values())))
         settings = begin(data, tmp_path / f"run-{name}", **cells, **given).settings.training
         assert settings.proxy_size == size
-        assert settings.steps == epochs * per_epoch
+        assert settings.length.total == epochs * per_epoch

@@ -147,7 +147,7 @@ def test_architectures_grow_over_the_first_half_unless_asked_not_to(
         lambda architecture, images: drawn.append(architecture) or torch.zeros(len(images), 10),
     )
     monkeypatch.setattr(training.scaler, "scale", lambda loss: torch.zeros((), requires_grad=True))
-    steps = run.settings.training.steps
+    steps = run.settings.training.length.total
     for step in range(steps):
         training.step(step)
     fractions = [step / steps if growing else 1.0 for step in range(steps)]
@@ -161,7 +161,7 @@ def test_architectures_grow_over_the_first_half_unless_asked_not_to(
 def test_snapshots_of_the_second_half_rank_together(few_digits, tmp_path):
     data = few_digits
     run = smash.train(data, tmp_path / "run", epochs=4, snapshots=4, **TINY)
-    steps = run.settings.training.steps
+    steps = run.settings.training.length.total
     kept = sorted(int(path.stem.split("-")[1]) for path in (run.path / "snapshots").iterdir())
     assert kept == [steps - 3 * steps // 8, steps - 2 * steps // 8, steps - steps // 8]
     # What is kept after a step is what a run has that ends there, at a constant rate.

@@ -8,7 +8,7 @@ import torch
 
 import smash
 from smash.cli.describe import describe_run
-from smash.config import TrainingPlan
+from smash.config import Length, TrainingPlan
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.io.tensors import load_tensors
 from smash.training.optim import make_optimizer, scheduled_rate
@@ -114,13 +114,13 @@ def test_train_with_data_that_is_not_loaded_refuses(data, words, run, tmp_path):
 
 def test_train_with_minutes_fixes_the_number_of_steps(digits, tmp_path):
     run = smash.train(digits, tmp_path / "run", minutes=0.05, **TINY)
-    steps = smash.Run.open(run.path).settings.training.steps
+    steps = smash.Run.open(run.path).settings.training.length.total
     assert run.metrics.rows()[-1]["step"] == steps >= 1
 
 
 def test_make_optimizer_does_not_decay_the_hypernetwork(run):
     network = run.network(torch.device("cpu"))
-    settings = TrainingPlan(steps=10)
+    settings = TrainingPlan(length=Length(steps=10))
     groups = make_optimizer(network, settings).param_groups
     hypernetwork = {id(value) for value in network.source.hypernetwork.parameters()}
     assert {id(value) for value in groups[1]["params"]} == hypernetwork
@@ -129,7 +129,7 @@ def test_make_optimizer_does_not_decay_the_hypernetwork(run):
 
 
 def test_scheduled_rate_follows_a_cosine_to_zero():
-    settings = TrainingPlan(steps=10)
+    settings = TrainingPlan(length=Length(steps=10))
     rates = [scheduled_rate(settings, step) for step in (0, 5, 10)]
     assert rates == pytest.approx([1e-3, 5e-4, 0])
 

@@ -45,7 +45,7 @@ def print_comparison(comparison: Comparison) -> None:
 
     several = comparison.seeds > 1
     table = Table(
-        title=f"{comparison.epochs} epochs, {comparison.seeds} seed{'s' * several}; errors with "
+        title=f"{comparison.length}, {comparison.seeds} seed{'s' * several}; errors with "
         f"95% intervals over {'seeds and ' * several}examples",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),

@@ -84,10 +84,11 @@ def describe_run(run: Run) -> list[str]:
     settings, lines = run.settings, []
     training, space = settings.training, settings.space
     size = training.batch_size * training.processes
-    epochs = training.steps / steps_per_epoch(len(run.data.train), size)
+    steps = training.length.total
+    epochs = steps / steps_per_epoch(len(run.data.train), size)
     lines.append(
         f"{f'preset {space.preset}' if space.preset else f'space {space.name}'}, "
-        f"{training.steps:,} steps of {size} ({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on "
+        f"{steps:,} steps of {size} ({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on "
         f"{settings.device}"
     )
     proxies = []
@@ -99,7 +100,7 @@ def describe_run(run: Run) -> list[str]:
         lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
     if epochs < 1:
         lines.append(
-            f"{training.steps:,} steps are less than one epoch: with more --minutes, or with no "
+            f"{steps:,} steps are less than one epoch: with more --minutes, or with no "
             "other work on this machine, the ranking would be better"
         )
     return lines

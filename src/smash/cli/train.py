@@ -58,7 +58,7 @@ def train(
         progress=on_terminal,
         announce=announce_resumed if resume else announce_run,
     )
-    words = f"trained {run.settings.training.steps:,} steps"
+    words = f"trained {run.settings.training.length.total:,} steps"
     if rows := run.metrics.rows():
         error = f"{rows[-1]['val_error']:.1%}"
         words += f": with its weights, architectures drawn at random have {error} validation error"

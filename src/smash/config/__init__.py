@@ -5,6 +5,7 @@ documentation's table of settings.
 """
 
 from smash.config.description import FieldDescription, describe
+from smash.config.length import Length
 from smash.config.models import (
     ChildSettings,
     Count,
@@ -32,6 +33,7 @@ __all__ = [
     "Device",
     "FieldDescription",
     "Fraction",
+    "Length",
     "LoadSettings",
     "LoopSettings",
     "NotNegative",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from smash.config.length import Length
 from smash.config.settings import Option, Settings
 from smash.io.units import Bytes
 from smash.runtime.names import Precision, check_device
@@ -261,13 +262,13 @@ class TrainingSettings(LoopSettings):
 
 
 class TrainingPlan(TrainingSettings):
-    """Training settings of a run, with its length fixed."""
+    """Training settings of a run, with its length."""
 
-    steps: Count
-    """Training steps in all."""
+    length: Length
+    """Training steps."""
 
     minutes: Positive | None = None
-    """Time that `steps` were measured for, where a time was asked for."""
+    """Time that the length is kept to, where a time was asked for."""
 
     processes: Count = 1
     """Number of processes that train together; each takes `batch_size` examples per step."""
@@ -275,8 +276,7 @@ class TrainingPlan(TrainingSettings):
     @property
     def snapshot_steps(self) -> set[int]:
         """The steps after which a network is kept to rank beside the last one."""
-        apart = (index * self.steps // (2 * self.snapshots) for index in range(1, self.snapshots))
-        return {self.steps - each for each in apart if each}
+        return self.length.snapshot_steps(self.snapshots)
 
 
 class RunSettings(Settings):
@@ -320,6 +320,9 @@ class ChildSettings(LoopSettings):
     epochs: Count = 30
     """Passes over the training split."""
 
+    minutes: Positive | None = None
+    """Time to train each child for, instead of epochs."""
+
     patience: Count | None = None
     """Epochs without a lower validation error after which training stops."""
 
@@ -331,6 +334,12 @@ class ChildSettings(LoopSettings):
 
     seed: Seed = 0
     """Seed of weights, order and augmentation."""
+
+    @property
+    def length_in_words(self) -> str:
+        """The length of the training, such as 30 epochs."""
+        count, unit = (self.epochs, "epoch") if self.minutes is None else (self.minutes, "minute")
+        return f"{count:g} {unit}{'s' * (count != 1)}"
 
     @property
     def child(self) -> ChildSettings:

@@ -125,8 +125,7 @@ class _Correlation:
             known,
             self._full_scores(sample, known, search, rank_by),
             prior=choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name),
-            truth=f"accuracy on the {AUDIT} split after {child.epochs} "
-            f"epoch{'s' * (child.epochs != 1)}",
+            truth=f"accuracy on the {AUDIT} split after {child.length_in_words}",
             score=f"{rank_by} on {most:,} {sample[0].split} examples",
         )
 

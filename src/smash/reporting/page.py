@@ -242,7 +242,7 @@ def _tooltip(candidate: Candidate, known: Sequence[str]) -> list[str]:
 def _training_words(child: TrainedChild) -> str:
     """Describes how a child was trained."""
     settings = child.record.settings
-    return f"{formatting.several(settings.epochs, 'epoch')}, {settings.recipe}, {settings.init}"
+    return f"{settings.length_in_words}, {settings.recipe}, {settings.init}"
 
 
 def _asset(name: str) -> str:

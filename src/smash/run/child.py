@@ -16,7 +16,7 @@ import torch
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 from torch import nn
 
-from smash.config import ChildSettings, describe
+from smash.config import ChildSettings, Length, describe
 from smash.data import Data
 from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError, RunStateError
@@ -99,6 +99,9 @@ class ChildRecord(ChildNetwork, InputFormat):
 
     settings: ChildSettings
     """The settings of its training."""
+
+    length: Length | None = None
+    """Steps of its training, where it keeps to a time."""
 
     classes: list[str]
     """Names of the classes."""
@@ -280,7 +283,14 @@ def build(run: Run, record: ChildRecord, device: torch.device) -> nn.Module:
 def child_name(identity: str, settings: ChildSettings) -> str:
     """Names a child by its id and by the settings that differ from the defaults."""
     default = ChildSettings().model_dump()
-    marks = {"epochs": "e", "patience": "p", "seed": "s", "batch_size": "b", "learning_rate": "lr"}
+    marks = {
+        "epochs": "e",
+        "minutes": "m",
+        "patience": "p",
+        "seed": "s",
+        "batch_size": "b",
+        "learning_rate": "lr",
+    }
     words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
     parts = [identity]
     values = settings_of_weights(settings)

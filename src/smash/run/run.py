@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from smash.config import RunSettings
+from smash.config import Length, RunSettings
 from smash.data import IN_MEMORY, Data, load_data, shrink
 from smash.errors import RunStateError
 from smash.hypernet import SmashNetwork
@@ -92,6 +92,19 @@ class Run:
         make_folder(self.path)
         write_json(self.path / ENVIRONMENT, environment())
         DataFacts.of(self.data).write(self.path / DATA)
+        self._write_settings()
+
+    def keep_length(self, length: Length) -> None:
+        """Takes over a revised length of the training, and writes it into the settings."""
+        self.take_length(length)
+        self._write_settings()
+
+    def take_length(self, length: Length) -> None:
+        """Takes over the length of the training."""
+        training = self.settings.training.replaced(length=length)
+        self.settings = self.settings.replaced(training=training)
+
+    def _write_settings(self) -> None:
         write_atomically(self.path / CONFIG, self.settings.to_toml().encode())
 
     @classmethod
@@ -172,7 +185,9 @@ class Run:
     def save_network(self, network: nn.Module) -> None:
         """Saves the weights of the trained SMASH network."""
         save_tensors(
-            self.path / NETWORK, network.state_dict(), {"steps": self.settings.training.steps}
+            self.path / NETWORK,
+            network.state_dict(),
+            {"steps": self.settings.training.length.total},
         )
 
     def network(self, device: torch.device) -> SmashNetwork:

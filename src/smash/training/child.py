@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from smash.config import ChildSettings, refuse_changes
+from smash.config import ChildSettings, Length, refuse_changes
 from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import evaluate
@@ -20,6 +23,7 @@ from smash.io.tensors import save_tensors
 from smash.run.child import (
     Child,
     ChildNetwork,
+    ChildRecord,
     build,
     child_name,
     describe_child,
@@ -36,7 +40,7 @@ from smash.runtime.rng import generator, seeded, torch_generator
 from smash.scoring.scorer import Scorer
 from smash.spaces.parameters import initialise
 from smash.study.candidate import Candidate
-from smash.training.loop import Trainable, TrainingLoop, Validation
+from smash.training.loop import Trainable, TrainingLoop, Validation, steps_per_epoch
 from smash.training.optim import (
     RECIPES,
     averaged,
@@ -45,6 +49,7 @@ from smash.training.optim import (
     parameter_groups,
     weighted_loss,
 )
+from smash.training.timing import TIMED_STEPS, Deadline, measure_pace
 
 
 class ChildTraining(Trainable):
@@ -55,9 +60,17 @@ class ChildTraining(Trainable):
         model: The child, its weights initialised.
         data: The data, on the device of `model`.
         settings: How it is trained.
+        length: Its steps; by default those of the epochs of the settings.
     """
 
-    def __init__(self, label: str, model: nn.Module, data: Data, settings: ChildSettings) -> None:
+    def __init__(
+        self,
+        label: str,
+        model: nn.Module,
+        data: Data,
+        settings: ChildSettings,
+        length: Length | None = None,
+    ) -> None:
         recipe = RECIPES[settings.recipe]
         optimizer = torch.optim.SGD(
             parameter_groups(recipe, model, settings.weight_decay),
@@ -70,9 +83,10 @@ class ChildTraining(Trainable):
         if recipe.averaging:
             self._average = averaged(model, recipe.averaging)
             trained = nn.ModuleDict({"model": model, "average": self._average})
-        super().__init__(label, settings, data, settings.seed, trained, optimizer)
+        per_epoch = steps_per_epoch(len(data.train), settings.batch_size)
+        length = length or Length(steps=settings.epochs * per_epoch)
+        super().__init__(label, settings, data, settings.seed, trained, optimizer, length)
         self._model, self._child_settings, self._recipe = model, settings, recipe
-        self.steps = settings.epochs * self.per_epoch
 
     @property
     def kept(self) -> nn.Module:
@@ -94,7 +108,8 @@ class ChildTraining(Trainable):
             loss = self._loss(logits, labels)
             if share < 1:
                 loss = share * loss + (1 - share) * self._loss(logits, others)
-        self.learn(loss, learning_rate(recipe, settings.learning_rate, step, self.steps))
+        position, steps = self.length.position(step), self.length.steps
+        self.learn(loss, learning_rate(recipe, settings.learning_rate, position, steps))
         if self._average is not None:
             self._average.update_parameters(self._model)
         return loss.detach()
@@ -199,6 +214,38 @@ def _sample(examples: Split, count: int) -> Split:
     return examples.part(torch.arange(count) * len(examples) // count)
 
 
+def _keep_to(
+    seconds: float, begun: float, path: Path, record: ChildRecord, model: nn.Module, data: Data
+) -> tuple[ChildRecord, Deadline]:
+    """Plans the length of a child's training by a time, or takes over that which it began with.
+
+    Args:
+        seconds: The time.
+        begun: Reading of the clock when it began.
+        path: Folder of the child.
+        record: Its record, without a length.
+        model: Its network, which is not changed.
+        data: The data to train on.
+
+    Returns:
+        The record with the length, and the deadline that revises it.
+    """
+
+    def keep(length: Length) -> None:
+        record.model_copy(update={"length": length}).write(path / ARCHITECTURE)
+
+    deadline = Deadline(seconds, keep)
+    if (path / ARCHITECTURE).is_file() and (length := read_record(path).length) is not None:
+        return record.model_copy(update={"length": length}), deadline
+    settings, short = record.settings, Length(steps=TIMED_STEPS)
+    trial = ChildTraining("timing", copy.deepcopy(model), data, settings, length=short)
+    pace = measure_pace(trial, seconds)
+    deadline.spent, deadline.validation = time.monotonic() - begun, pace.validation
+    apart = trial.per_epoch * (settings.validate_every or math.inf)
+    steps = max(1, pace.steps_in(seconds - deadline.spent, apart))
+    return record.model_copy(update={"length": Length(steps=steps)}), deadline
+
+
 def train_child(
     run: Run,
     job: ChildJob,
@@ -226,6 +273,7 @@ def train_child(
     with hold(path, "retrain"):
         if (path / RESULT).is_file():  # another process has finished it just now
             return Child(path, run, read_record(path))
+        begun = time.monotonic()
         record = describe_child(job.network, job.settings, data)
         model = build(run, record, device)
         if job.settings.init == "generated":
@@ -233,12 +281,20 @@ def train_child(
             model.load_state_dict(Scorer(run.network(device), data).state(architecture))
         else:
             initialise(model, torch_generator(job.settings.seed, "initial weights"))
+        deadline = None
+        if job.settings.minutes is not None:
+            record, deadline = _keep_to(60 * job.settings.minutes, begun, path, record, model, data)
         record.write(path / ARCHITECTURE)
-        training = ChildTraining(f"retrain {path.name}", model, data, job.settings)
-        patience = job.settings.patience
-        TrainingLoop(training, training.steps, path, run.metrics_of(path), patience=patience).run(
-            progress
+        training = ChildTraining(
+            f"retrain {path.name}", model, data, job.settings, length=record.length
         )
+        TrainingLoop(
+            training,
+            path,
+            run.metrics_of(path),
+            patience=job.settings.patience,
+            deadline=deadline,
+        ).run(progress)
         model = training.kept.eval()
         judged = {"train": _sample(data.train, len(data.val)), **splits}
         result = {name: evaluate(model, split, data, name) for name, split in judged.items()}
@@ -247,4 +303,4 @@ def train_child(
         if "val" in splits:
             keep_mistakes(model, splits["val"], data, path)
         write_result(path, result)  # last, because it marks the child as finished
-        return Child(path, run, record)
+        return Child(path, run, read_record(path))

@@ -77,7 +77,7 @@ class Comparison(Record):
     """The result of `compare`; stored in the run folder as ``comparison.json``.
 
     Attributes:
-        epochs: Epochs of each training.
+        length: Length of each training in words, such as 30 epochs.
         seeds: Number of trainings of each network.
         val_examples: Number of validation examples.
         test_examples: Number of test examples.
@@ -91,14 +91,14 @@ class Comparison(Record):
         ...     val=same, test=same, behind=Interval(value=0, low=0, high=0),
         ... )
         >>> comparison = Comparison(
-        ...     epochs=30, seeds=3, val_examples=153, test_examples=269, contestants=[winner],
-        ...     verdict="nothing to compare with",
+        ...     length="30 epochs", seeds=3, val_examples=153, test_examples=269,
+        ...     contestants=[winner], verdict="nothing to compare with",
         ... )
         >>> comparison.contestants[0].test.value
         0.1
     """
 
-    epochs: int
+    length: str
     seeds: int
     val_examples: int
     test_examples: int
@@ -284,7 +284,7 @@ def _judge(
             )
         )
     return Comparison(
-        epochs=settings.epochs,
+        length=settings.length_in_words,
         seeds=settings.seeds,
         val_examples=len(data.val),
         test_examples=len(data.test),

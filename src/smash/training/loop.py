@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from smash.config import Count, LoopSettings, NotNegative
+from smash.config import Count, Length, LoopSettings, NotNegative
 from smash.data import Data, class_weights, epoch_order, training_batch
 from smash.errors import DivergedError, RunStateError
 from smash.evaluation import SPLITS
@@ -32,6 +31,9 @@ from smash.runtime.distributed import ALONE, Processes
 from smash.runtime.progress import Progress
 from smash.runtime.rng import torch_generator
 from smash.runtime.signals import Interruption, Terminated, hear_interruption
+
+if TYPE_CHECKING:
+    from smash.training.timing import Deadline
 
 _SECONDS_BETWEEN_SAVES = 300.0
 _STEPS_BETWEEN_CHECKS = 50  # Reading the loss synchronises with the GPU, so do it rarely.
@@ -68,7 +70,8 @@ class Trainable(ABC):
     The loop restores `trained` and `optimizer` from the checkpoint, if there is one. Then it calls
     `step` with 0, 1, 2, … (or from the step of the checkpoint on) and, after the last step of an
     epoch in which a validation is due, `validate`. After that it saves a checkpoint. A step depends
-    on its number and on `trained` and `optimizer` alone, so that a resumed training repeats it.
+    on its number, its position in `length`, and on `trained` and `optimizer` alone, so that a
+    resumed training repeats it.
 
     Attributes:
         label: Names the training in progress and messages.
@@ -77,6 +80,7 @@ class Trainable(ABC):
         seed: Seed of everything that is drawn.
         trained: The networks, all that a checkpoint holds of them.
         optimizer: Their optimiser.
+        length: Its steps; the loop revises it to keep to a time.
         processes: The processes that train together; each calls `step` with batches of its own.
 
     Example:
@@ -93,7 +97,10 @@ class Trainable(ABC):
         >>> model = nn.Linear(64, 10)
         >>> optimizer = torch.optim.SGD(model.parameters())
         >>> settings = LoopSettings(learning_rate=0.1)
-        >>> training = LinearTraining("linear", settings, load_data("digits"), 0, model, optimizer)
+        >>> length = Length(steps=10)
+        >>> training = LinearTraining(
+        ...     "linear", settings, load_data("digits"), 0, model, optimizer, length
+        ... )
         >>> training.step(0).shape
         torch.Size([])
     """
@@ -106,10 +113,12 @@ class Trainable(ABC):
         seed: int,
         trained: nn.Module,
         optimizer: torch.optim.Optimizer,
+        length: Length,
         processes: Processes = ALONE,
     ) -> None:
         self.label, self.settings, self.data, self.seed = label, settings, data, seed
-        self.trained, self.optimizer, self.processes = trained, optimizer, processes
+        self.trained, self.optimizer = trained, optimizer
+        self.length, self.processes = length, processes
         self.device = next(trained.parameters()).device
         self.scaler = gradient_scaler(self.device, settings.precision)
         self.class_weights = class_weights(data) if settings.class_weights else None
@@ -192,6 +201,9 @@ class LoopState(Record):
     seconds: NotNegative
     """Duration of the training so far."""
 
+    validation: NotNegative = 0.0
+    """Duration of the last validation, in seconds, where the training keeps to a time."""
+
     scaler: dict[str, Any]
     """State of the gradient scaler."""
 
@@ -204,12 +216,12 @@ class TrainingLoop:
 
     Args:
         trainable: What is trained.
-        steps: Steps in all.
         path: The folder of the checkpoint and of copies.
         metrics: The training curves.
-        snapshot_steps: Steps after which a copy is kept as a snapshot.
+        snapshots: Number of networks of the second half that are kept, with the last one.
         patience: Epochs without a lower validation error after which training stops and the best
             weights are restored; None trains to the end.
+        deadline: Revises the length so that the training ends on time; None leaves it as it is.
 
     Example:
         >>> from smash import load_data
@@ -219,7 +231,7 @@ class TrainingLoop:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         >>> training = ChildTraining("linear", model, load_data("digits"), ChildSettings(epochs=1))
         >>> log = MetricsLog(Path("metrics.jsonl"))
-        >>> TrainingLoop(training, training.steps, Path("."), log).run(silent)
+        >>> TrainingLoop(training, Path("."), log).run(silent)
         >>> len(Path("metrics.jsonl").read_text().splitlines())
         1
     """
@@ -227,20 +239,21 @@ class TrainingLoop:
     def __init__(
         self,
         trainable: Trainable,
-        steps: int,
         path: Path,
         metrics: MetricsLog,
-        snapshot_steps: Collection[int] = (),
+        snapshots: int = 1,
         patience: int | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
-        self._trainable, self._steps, self._path, self._metrics = trainable, steps, path, metrics
-        self._snapshot_steps, self._patience = snapshot_steps, patience
+        self._trainable, self._path, self._metrics = trainable, path, metrics
+        self._snapshots, self._patience, self._deadline = snapshots, patience, deadline
+        self._snapshot_steps = trainable.length.snapshot_steps(snapshots)
         self._processes, self._settings = trainable.processes, trainable.settings
         self._checkpoint = Checkpoint(path / CHECKPOINT)
         self._writes = self._processes.rank == 0
         self._step = self._closed = 0
         self._loss_sum = torch.zeros((), device=trainable.device)  # of the steps since `_closed`
-        self._seconds = 0.0
+        self._seconds = deadline.spent if deadline else 0.0
         self._best: Best | None = None
 
     def run(self, progress: Progress) -> None:
@@ -254,10 +267,12 @@ class TrainingLoop:
         if self._writes:
             self._metrics.truncate(self._closed)
         words, label = "", self._trainable.label
-        with hear_interruption() as interruption, progress(label, self._steps) as advance:
+        with hear_interruption() as interruption, progress(label, self._length.steps) as advance:
             saved = time.monotonic()
             started = saved - self._seconds
-            while self._closed < self._steps and not self._patience_is_over():
+            if self._deadline:
+                self._deadline.restart(self._seconds, self._step)
+            while self._closed < self._length.total and not self._patience_is_over():
                 if self._closed < self._step and self._ends_epoch(self._step):
                     words = self._close_epoch(interruption)
                     self._save()
@@ -265,7 +280,9 @@ class TrainingLoop:
                 else:
                     self._take_step()
                     self._seconds = time.monotonic() - started
-                advance(self._step, words)
+                    if self._deadline:
+                        self._keep_to(self._deadline)
+                advance(round(self._length.position(self._step)), words)
                 stops = interruption.requested
                 is_late = time.monotonic() - saved > _SECONDS_BETWEEN_SAVES
                 if self._processes.any(stops or is_late):
@@ -274,11 +291,33 @@ class TrainingLoop:
                     saved = time.monotonic()
                     if self._processes.any(stops):
                         interruption.stop()
+        if self._deadline and self._length.revised_at < self._step:
+            self._revise(self._length.revised(self._step, self._step))
         if self._patience is not None:
             self._load_best()
 
+    @property
+    def _length(self) -> Length:
+        return self._trainable.length
+
     def _ends_epoch(self, step: int) -> bool:
-        return step % self._trainable.per_epoch == 0 or step == self._steps
+        return step % self._trainable.per_epoch == 0 or step == self._length.total
+
+    def _keep_to(self, deadline: Deadline) -> None:
+        """Revises the length where the time asks for it; process 0 decides."""
+        length, seconds, step = self._length, self._seconds, self._step
+        if not self._processes.any(self._writes and deadline.is_due(seconds, length, step)):
+            return
+        apart = self._trainable.per_epoch * (self._settings.validate_every or math.inf)
+        revised = self._processes.first(lambda: deadline.revise(seconds, length, step, apart))
+        if revised != length:
+            self._revise(revised)
+
+    def _revise(self, length: Length) -> None:
+        if self._deadline:
+            self._deadline.record(length)  # first, so that a resumed training follows it
+        self._trainable.length = length
+        self._snapshot_steps = length.snapshot_steps(self._snapshots)
 
     def _take_step(self) -> None:
         self._loss_sum += self._trainable.step(self._step)
@@ -296,7 +335,7 @@ class TrainingLoop:
         train_loss = self._total_loss() / steps
         row: dict[str, Any] = {"step": self._step, "epoch": epoch, "train_loss": train_loss}
         words = f"loss {train_loss:.3f}"
-        if is_due(self._settings.validate_every, epoch) or self._step == self._steps:
+        if is_due(self._settings.validate_every, epoch) or self._step == self._length.total:
             found = self._validate(epoch, interruption)
             split = self._settings.validate_on
             row |= {f"val_{name}": value for name, value in asdict(found).items()}
@@ -312,6 +351,13 @@ class TrainingLoop:
         return words
 
     def _validate(self, epoch: int, interruption: Interruption) -> Validation:
+        begun = time.monotonic()
+        found = self._validate_or_save(epoch, interruption)
+        if self._deadline:
+            self._deadline.take_validation(time.monotonic() - begun)
+        return found
+
+    def _validate_or_save(self, epoch: int, interruption: Interruption) -> Validation:
         if self._processes.count > 1:  # the others would wait for this process for ever
             return self._trainable.validate(epoch)
         try:
@@ -372,6 +418,7 @@ class TrainingLoop:
             closed=self._closed,
             loss_sums=self._processes.gather(self._loss_sum.item()),
             seconds=self._seconds,
+            validation=self._deadline.validation if self._deadline else 0.0,
             scaler=self._trainable.scaler.state_dict(),
             best=self._best,
         )
@@ -390,11 +437,13 @@ class TrainingLoop:
             return
         trainable = self._trainable
         state = LoopState.parse(self._checkpoint.load(trainable.trained, trainable.optimizer), path)
-        if not 0 <= state.closed <= state.step <= self._steps or len(state.loss_sums) != (
+        if not 0 <= state.closed <= state.step <= self._length.total or len(state.loss_sums) != (
             self._processes.count
         ):
             raise RunStateError(f"{path} does not fit this training: it is at step {state.step}")
         self._step, self._closed, self._seconds = state.step, state.closed, state.seconds
         self._loss_sum.fill_(state.loss_sums[self._processes.rank])
         self._best = state.best
+        if self._deadline:
+            self._deadline.validation = state.validation
         trainable.scaler.load_state_dict(state.scaler)

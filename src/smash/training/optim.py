@@ -47,7 +47,7 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def learning_rate(recipe: Recipe, largest: float, step: int, steps: int) -> float:
+def learning_rate(recipe: Recipe, largest: float, step: float, steps: int) -> float:
     """Computes the learning rate of a step, from 0: a linear warm-up, then a cosine to 0."""
     rising = math.ceil(recipe.warmup * steps)
     if step < rising:
@@ -150,8 +150,8 @@ def make_optimizer(network: SmashNetwork, settings: TrainingPlan) -> torch.optim
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
 
 
-def scheduled_rate(settings: TrainingPlan, step: int) -> float:
-    """Computes the learning rate of a step, counted from 0."""
+def scheduled_rate(settings: TrainingPlan, position: float) -> float:
+    """Computes the learning rate at a position in the plan, in steps from 0."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * position / settings.length.steps))

@@ -78,7 +78,8 @@ def retrain(
         return _retrain(run, network_of(pick(ranked, settings.rank)), settings, progress)
     winner, finals = choose_winner(run, ranked, settings, progress)
     if finals and announce:
-        announce([*describe_finals(finals), f"{winner.id} is trained for {settings.epochs} epochs"])
+        words = f"{winner.id} is trained for {settings.length_in_words}"
+        announce([*describe_finals(finals), words])
     return _retrain(run, network_of(winner), settings, progress, kept_is_fine=finals is not None)
 
 

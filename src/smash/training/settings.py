@@ -37,7 +37,8 @@ class TrainSettings(TrainingSettings):
     """Passes over the training split."""
 
     minutes: Positive | None = None
-    """Time to train for, instead of epochs."""
+    """Time to train for, instead of epochs. Steps are timed at first and on the way; the run keeps
+    their number."""
 
     space: str = "memory-bank"
     """Search space: memory-bank, nas-bench-201, mobile, FILE.py:FUNCTION or MODULE:FUNCTION."""
@@ -109,6 +110,17 @@ class FinalsSettings(ChildSettings):
 
     ray: RayAddress = None
     """Ray cluster to train several children on."""
+
+    def rules(self) -> list[str]:
+        """Requires one length of the training."""
+        faults = super().rules()
+        for name in ("epochs", "finalists"):
+            if self.minutes is not None and name in self.given():
+                faults.append(
+                    f"{name} ({getattr(self, name)}) and minutes ({self.minutes:g}) exclude each "
+                    "other"
+                )
+        return faults
 
 
 class RetrainSettings(FinalsSettings):

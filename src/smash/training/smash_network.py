@@ -52,7 +52,8 @@ class SmashTraining(Trainable):
         if plan.fixed_norms:
             network.source.shared.freeze_norms()
         optimizer = make_optimizer(network, plan)
-        super().__init__("training", plan, data, seed, network, optimizer, processes)
+        length = plan.length
+        super().__init__("training", plan, data, seed, network, optimizer, length, processes)
         self.network, self.plan, self.sampler = network, plan, sampler
         self._calibration = data.normalise(calibration_sample(data).images)
 
@@ -65,7 +66,8 @@ class SmashTraining(Trainable):
         with autocast(self.device, self.plan.precision), dropout:
             logits = self.network(architecture, images)  # with weights that it generates
             loss = weighted_loss(logits.float(), labels, self.class_weights)
-        self.learn(loss, scheduled_rate(self.plan, step), self.plan.clip_norm)
+        rate = scheduled_rate(self.plan, self.length.position(step))
+        self.learn(loss, rate, self.plan.clip_norm)
         return loss.detach()
 
     def _draw_architecture(self, step: int) -> object:
@@ -74,7 +76,7 @@ class SmashTraining(Trainable):
         rng = generator(self.seed, "training architecture", number)
         if self.sampler is not None:
             return self.sampler.draw(rng)
-        progress = step / plan.steps if plan.growing else 1.0
+        progress = self.length.position(step) / self.length.steps if plan.growing else 1.0
         return self.network.space.sample_for_training(rng, progress)
 
     @torch.no_grad()

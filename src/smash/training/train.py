@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from smash.config import RunSettings, SpaceSettings, TrainingPlan, refuse_changes
+import torch
+
+from smash.config import Length, RunSettings, SpaceSettings, TrainingPlan, refuse_changes
 from smash.data import Data
 from smash.errors import InvalidValueError, RunStateError
 from smash.hypernet import SmashNetwork
@@ -33,7 +37,7 @@ from smash.training.defaults import (
 from smash.training.loop import TrainingLoop, steps_per_epoch
 from smash.training.settings import TrainSettings
 from smash.training.smash_network import SmashTraining, budget_of, sampler_of
-from smash.training.timing import steps_in
+from smash.training.timing import TIMED_STEPS, Deadline, Pace, measure_pace
 
 
 def train(
@@ -71,6 +75,7 @@ def train(
         MissingExtraError: TensorBoard was asked for and is not installed.
         DivergedError: The loss is no longer finite.
     """
+    begun_at = time.monotonic()
     settings, out = TrainSettings.merged(settings, changes), Path(out)
     if tensorboard:
         check_tensorboard()
@@ -81,16 +86,17 @@ def train(
     elif begun is not None:
         device = choose_device(begun.settings.device)
     network: SmashNetwork | None = None
+    pace: Pace | None = None
     with process_group(device) as processes, ExitStack() as held:
 
         def prepare() -> RunSettings:
-            nonlocal begun, network
+            nonlocal begun, network, pace
             if begun is not None:
                 _check_resumed(begun, data, settings, processes.count)
                 if not begun.trained:
                     held.enter_context(hold(out, "train"))
             else:
-                begun, network = _create(data, out, settings, processes.count, held)
+                begun, network, pace = _create(data, out, settings, processes.count, held)
             if announce and not begun.trained:
                 announce(begun)
             return begun.settings
@@ -109,7 +115,17 @@ def train(
             training = SmashTraining(
                 network, on_device, plan, resolved.seed, processes, sampler_of(run)
             )
-            loop = TrainingLoop(training, plan.steps, out, run.metrics, plan.snapshot_steps)
+            deadline = None
+            if plan.minutes is not None:
+                deadline = Deadline(
+                    60 * plan.minutes,
+                    run.keep_length if processes.rank == 0 else run.take_length,
+                    spent=time.monotonic() - begun_at,
+                    validation=pace.validation if pace else 0.0,
+                )
+            loop = TrainingLoop(
+                training, out, run.metrics, snapshots=plan.snapshots, deadline=deadline
+            )
             loop.run(progress if processes.rank == 0 else silent)
             if processes.rank == 0:
                 run.save_network(network)
@@ -137,8 +153,8 @@ def begin(
 
 def _create(
     data: Data | None, out: Path, settings: TrainSettings, processes: int, held: ExitStack
-) -> tuple[Run, SmashNetwork]:
-    """Makes the run folder, once all settings hold, and locks it."""
+) -> tuple[Run, SmashNetwork, Pace | None]:
+    """Makes the run folder, once all settings hold, and locks it; times steps for minutes."""
     if data is None:
         raise InvalidValueError("data must be given, unless a run is resumed")
     _check_data(data)
@@ -147,12 +163,13 @@ def _create(
     run.data = data
     network = run.new_network()  # before the folder, because a wrong option leaves none behind
     budget_of(run).check_feasible(run.space, data.task)
+    pace = None
     if settings.minutes is not None:
-        run, network = _fit_minutes(settings.minutes, run, network, settings)
+        run, network, pace = _fit_minutes(settings.minutes, run, network, settings)
     make_folder(out)
     held.enter_context(hold(out, "train"))
     run.create()
-    return run, network
+    return run, network, pace
 
 
 def _check_data(data: object) -> None:
@@ -181,6 +198,7 @@ def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, process
     refuse_changes(
         {
             **before.model_dump(),
+            "steps": before.length.steps,
             **run.settings.space.model_dump(),
             "space": run.settings.space.name,
             **run.settings.model_dump(include={"seed", "hypernet", "device"}),
@@ -194,7 +212,7 @@ def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, process
 def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSettings:
     """Replaces settings that were not given by the defaults of the space, its preset and the data.
 
-    The number of steps follows from the epochs; for `minutes` it is 1, until steps are timed.
+    The length follows from the epochs; for `minutes` it is one step, until steps are timed.
     """
     device = str(choose_device(settings.device))
     space, preset = settings.space, settings.preset
@@ -205,11 +223,12 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         defaults.pop("proxy_size", None)
     given = settings.given()
     given = {name: given[name] for name in TrainingPlan.model_fields if name in given}
-    plan = TrainingPlan(**{"steps": 1, **defaults, **given, "processes": processes})
+    plan = TrainingPlan(**{"length": Length(steps=1), **defaults, **given, "processes": processes})
     if plan.minutes is None:
         epochs = settings.epochs or EPOCHS.get(space, PUBLISHED_EPOCHS)
         size = plan.batch_size * processes
-        plan = plan.replaced(steps=epochs * steps_per_epoch(len(data.train), size))
+        length = Length(steps=epochs * steps_per_epoch(len(data.train), size))
+        plan = plan.replaced(length=length)
     return RunSettings(
         seed=settings.seed,
         device=device,
@@ -235,10 +254,10 @@ def _defaults_key(space: str, preset: str | None) -> str:
 
 def _fit_minutes(
     minutes: float, run: Run, network: SmashNetwork, settings: TrainSettings
-) -> tuple[Run, SmashNetwork]:
-    """Fixes the number of steps, and takes slower defaults if there is time for them."""
+) -> tuple[Run, SmashNetwork, Pace]:
+    """Plans the number of steps, and takes slower defaults if there is time for them."""
     plan, space = run.settings.training, run.settings.space
-    steps = steps_in(minutes, run, network)
+    steps, pace = _steps_in(minutes, run, network)
     slower = LONG_DEFAULTS.get(_defaults_key(space.name, space.preset), {})
     if run.data.task.dims != 2:
         slower = {}
@@ -248,9 +267,24 @@ def _fit_minutes(
         other = Run(run.path, run.settings.replaced(training=plan.replaced(**slower)))
         other.data = run.data
         its_network = other.new_network()
-        fewer = steps_in(minutes, other, its_network)
+        fewer, its_pace = _steps_in(minutes, other, its_network)
         if fewer >= fewest:
-            run, network, steps = other, its_network, fewer
-    training = run.settings.training.replaced(steps=steps)
-    run.settings = run.settings.replaced(training=training)
-    return run, network
+            run, network, steps, pace = other, its_network, fewer, its_pace
+    run.take_length(Length(steps=steps))
+    return run, network, pace
+
+
+def _steps_in(minutes: float, run: Run, network: SmashNetwork) -> tuple[int, Pace]:
+    """Times steps of a run, which needs no folder yet; returns how many fit into the minutes."""
+    begun = time.monotonic()
+    device = torch.device(run.settings.device)
+    trial = SmashTraining(
+        copy.deepcopy(network).to(device),
+        run.search_data.to(device),
+        run.settings.training.replaced(length=Length(steps=TIMED_STEPS)),
+        run.settings.seed,
+        sampler=sampler_of(run),
+    )
+    pace = measure_pace(trial, 60 * minutes)
+    left = 60 * minutes - (time.monotonic() - begun)
+    return max(1, pace.steps_in(left, trial.per_epoch)), pace
