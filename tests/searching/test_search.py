@@ -5,6 +5,8 @@ import math
 import os
 import shutil
 import sys
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import smash
 from smash.cli.main import main
 from smash.errors import InvalidValueError, RunStateError
 from smash.scoring.scorer import Scorer
+from smash.searching.history import History
 from smash.searching.settings import SearchSettings
 from smash.study.study import Study
 from tests.conftest import TINY
@@ -232,3 +235,67 @@ def test_search_takes_over_the_limits_of_the_training(few_digits, tmp_path):
     study = smash.search(run, random=6, perturb=2, markov=0)
     assert max(one.params for one in study.candidates()) <= 8800
     assert study.settings["max_params"] == 8800
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Lets each score take a second of a clock that nothing else moves."""
+    now = [0.0]
+    for module in ("clock", "search"):
+        monkeypatch.setattr(
+            f"smash.searching.{module}.time", SimpleNamespace(monotonic=lambda: now[0])
+        )
+    commit = History.commit
+
+    def commit_slowly(self, candidate):
+        now[0] += 1
+        commit(self, candidate)
+
+    monkeypatch.setattr(History, "commit", commit_slowly)
+    return now
+
+
+def test_search_for_minutes_shares_them_among_strategies(run, slow):
+    counts = {"random": 5, "perturb": 1, "markov": 1}
+    study = smash.search(run, minutes=0.7, device="cpu", **counts)
+    candidates = study.candidates()
+    found = Counter(candidate.strategy for candidate in candidates)
+    # A tenth of the 42 seconds at most goes into a cohort, once ten have told the pace. The first
+    # cohort of the perturbation takes all that is left.
+    assert found == {"random": 30, "perturb": 10, "markov": 2}
+    assert study.timetable.stops == {
+        "random": [10, 14, 18, 22, 26, 30], "perturb": [10], "markov": [2]
+    }  # fmt: skip
+    content = run.study_path.read_bytes()
+    smash.search(run, minutes=0.7, device="cpu", **counts)
+    assert run.study_path.read_bytes() == content
+    more = smash.search(run, minutes=0.8, device="cpu", **counts)
+    assert more.candidates()[:42] == candidates
+    assert 46 <= len(more.candidates()) <= 52
+
+
+def test_search_for_minutes_that_is_killed_resumes_to_the_same_candidates(
+    run, slow, monkeypatch, tmp_path
+):
+    shutil.copytree(run.path, tmp_path / "copy")
+    settings = {"minutes": 0.7, "random": 2, "perturb": 0, "markov": 1, "device": "cpu"}
+    whole = smash.search(run, **settings)
+    commit, slow[0] = History.commit, 0.0
+
+    def kill(self, candidate):
+        if len(self.candidates) == 16:
+            raise RuntimeError("as by a kill")
+        commit(self, candidate)
+
+    copy = smash.Run.open(tmp_path / "copy")
+    copy.data = run.data
+    monkeypatch.setattr(History, "commit", kill)
+    with pytest.raises(RuntimeError, match="kill"):
+        smash.search(copy, **settings)
+    slow[0] = 1000.0  # of another process
+    monkeypatch.setattr(History, "commit", commit)
+    again = smash.search(copy, **settings)
+    cut = whole.timetable.stops["random"][1]
+    assert 10 < cut < 20
+    assert again.candidates()[:cut] == whole.candidates()[:cut]
+    assert again.timetable.stops["random"][:2] == whole.timetable.stops["random"][:2]

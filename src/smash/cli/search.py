@@ -29,6 +29,9 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         print_pareto_front(study)
     if settings.times_children:
         print_latencies(opened, study)
+    if (stops := study.timetable.stops) and settings.minutes is not None:
+        counts = ", ".join(f"{name} {max(ends):,}" for name, ends in stops.items())
+        say(f"proposals in {settings.minutes:g} minutes: {counts}; more minutes extend the search")
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
     announce([trust_of(opened.path), f"Next: smash retrain {quoted(run)}"])

@@ -30,6 +30,7 @@ from smash.runtime.signals import Interruption
 from smash.scoring.priors import Prefilter, ProxyValues, joint_score
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
+from smash.searching.clock import Clock
 from smash.searching.ensemble import Ensemble
 from smash.searching.history import History
 from smash.searching.predictions import Predictor
@@ -55,6 +56,7 @@ class SearchLoop:
         settings: The resolved settings of the search.
         executor: Does the work of the scorer.
         interruption: Tells whether the user asked to stop.
+        clock: Ends the search, between two cohorts; None lets it settle all that it should.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class SearchLoop:
         settings: SearchSettings,
         executor: Executor,
         interruption: Interruption,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock, self._timetable = clock, study.timetable
         self._run, self._study, self._scorer, self._proposer = run, study, scorer, proposer
         self._interruption = interruption
         self._advance: Advance = _show_nothing
@@ -83,9 +87,13 @@ class SearchLoop:
         """Settles the candidates of all phases that have not settled yet.
 
         Args:
-            phases: Strategies in their order, and the number of proposals of each.
+            phases: Strategies in their order, and the number of proposals of each; with a clock,
+                how the time is shared among them.
             progress: Shows progress.
         """
+        if self._clock is not None and not self._study.shared:
+            self._run_by(self._clock, phases, progress)
+            return
         total = len(self._history.candidates)
         for strategy, count in phases:
             quotas = sum(cohort.quota for cohort in self._cohorts(strategy, count))
@@ -97,6 +105,35 @@ class SearchLoop:
             finally:
                 self._ensemble.save()
 
+    def _run_by(
+        self, clock: Clock, phases: Sequence[tuple[Strategy[Any], int]], progress: Progress
+    ) -> None:
+        """Lets each strategy propose until its share of the time is over."""
+        before, share = clock.timetable, 0.0
+        whole = sum(count for _, count in phases)
+        with progress("search, seconds", round(clock.seconds)) as self._advance:
+            try:
+                for strategy, count in phases:
+                    share += count / whole
+                    self._fill(clock, strategy, share)
+            finally:
+                self._ensemble.save()
+        if clock.timetable != before:  # a search that is over changes nothing
+            self._study.timetable = clock.close()
+
+    def _fill(self, clock: Clock, strategy: Strategy[Any], share: float) -> None:
+        """Settles cohorts until a share of the time has passed, the recorded ones in any case."""
+        end = max(clock.timetable.stops.get(strategy.name, [0]))
+        self._extend(strategy, end)
+        most = self._cohort_size(strategy)
+        while size := clock.size(strategy.name, share, most):
+            end, begun = end + size, clock.spent
+            self._study.timetable = self._timetable = clock.plan(strategy.name, end, most)
+            (cohort,) = self._cohorts(strategy, end, begin=end - size)
+            if not self._settle(cohort):
+                return
+            clock.take(strategy.name, size, clock.spent - begun)
+
     def _extend(self, strategy: Strategy[Any], count: int) -> None:
         """Settles the first `count` proposals of a strategy."""
         cohorts = list(self._cohorts(strategy, count))
@@ -106,6 +143,8 @@ class SearchLoop:
                 with self._study.claim(str(cohort)) as mine:
                     if not mine:
                         continue
+                    if self._clock is not None and self._clock.is_over():
+                        return
                     works = True
                     self._history.refresh()
                     if not self._settle(cohort):
@@ -133,17 +172,24 @@ class SearchLoop:
 
     # Propose.
 
-    def _cohorts(self, strategy: Strategy[Any], count: int) -> Iterator[Cohort]:
-        """Cuts the first `count` proposals of a strategy into cohorts."""
-        size = min(strategy.cohort, _SHARED_COHORT) if self._study.shared else strategy.cohort
+    def _filter_of(self, strategy: Strategy[Any]) -> Prefilter | None:
         # Only random architectures are filtered: mutations of the best are good already.
-        prefilter = self._prefilter if strategy.name == RandomSampling.name else None
-        if prefilter is not None:  # so that a cohort has as many candidates as without a filter
-            size = round(size / prefilter.share)
-        for begin in range(0, count, size):
-            indices = range(begin, min(begin + size, count))
-            quota = prefilter.quota(len(indices)) if prefilter else len(indices)
-            yield Cohort(strategy, indices, quota)
+        return self._prefilter if strategy.name == RandomSampling.name else None
+
+    def _cohort_size(self, strategy: Strategy[Any]) -> int:
+        """Returns the number of proposals of a whole cohort."""
+        size = min(strategy.cohort, _SHARED_COHORT) if self._study.shared else strategy.cohort
+        prefilter = self._filter_of(strategy)
+        # With a filter a cohort has as many candidates as without.
+        return size if prefilter is None else round(size / prefilter.share)
+
+    def _cohorts(self, strategy: Strategy[Any], count: int, begin: int = 0) -> Iterator[Cohort]:
+        """Cuts the first `count` proposals of a strategy into cohorts, from one that begins."""
+        size, prefilter = self._cohort_size(strategy), self._filter_of(strategy)
+        for indices in self._timetable.cohorts(strategy.name, count, size):
+            if indices.start >= begin:
+                quota = prefilter.quota(len(indices)) if prefilter else len(indices)
+                yield Cohort(strategy, indices, quota)
 
     def _settled(self, cohort: Cohort) -> list[Candidate]:
         return self._history.find(cohort.strategy.name, cohort.indices)
@@ -256,6 +302,8 @@ class SearchLoop:
         self._ensemble.save_sometimes()
         count, best = len(self._history.candidates), self._history.best
         found = f", best {best:.4f}" if math.isfinite(best) else ""
+        if self._clock is not None:
+            found, count = f", {count:,} candidates{found}", round(self._clock.spent)
         self._advance(count, f"{candidate.strategy}{found}")
 
     def _restore_ensemble(self) -> Ensemble:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -21,6 +22,7 @@ from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.scoring.scorer import Scorer
+from smash.searching.clock import Clock
 from smash.searching.loop import SearchLoop
 from smash.searching.proposals import Proposer
 from smash.searching.settings import SearchSettings
@@ -48,8 +50,8 @@ def search(
     """Ranks architectures: random ones, mutations of the best, and a Markov chain from there.
 
     With evolution, it evolves the random ones instead; for several objectives by NSGA-II. Called
-    again with the same settings it resumes; larger numbers extend the study; if all is done it
-    changes nothing.
+    again with the same settings it resumes; larger numbers or more minutes extend the study; if all
+    is done it changes nothing.
 
     Args:
         run: A run whose training has finished.
@@ -68,6 +70,7 @@ def search(
         ServerError: The server of the study fails.
         CommandError: The command that measures latency failed twice.
     """
+    begun = time.monotonic()
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)
     settings = inherit_limits(settings, run)
     check_trained(run.path)
@@ -98,8 +101,11 @@ def search(
         )
         timer = stopwatch if settings.times_children else None
         proposer = Proposer(space, task, settings.budget, settings.seed, timer)
+        clock = None
+        if settings.minutes is not None:
+            clock = Clock(60 * settings.minutes, begun, study.timetable)
         with hear_interruption() as interruption:
-            loop = SearchLoop(run, study, scorer, proposer, settings, executor, interruption)
+            loop = SearchLoop(run, study, scorer, proposer, settings, executor, interruption, clock)
             loop.run(_phases(run, settings, scorer), progress)
         return study
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from smash.config import Count, Device, Option, RayAddress, Seed, Settings
+from smash.config import Count, Device, Option, Positive, RayAddress, Seed, Settings
 from smash.errors import faults_of
 from smash.io.units import Bytes, Seconds
 from smash.profiling.command import split_command
@@ -25,6 +25,7 @@ _PERTURBING = {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
 _EVOLUTION = {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
 _FREE = {
     *_PERTURBING,
+    "minutes",
     "batch_size",
     "latency_timeout",
     "device",
@@ -55,6 +56,10 @@ class SearchSettings(Settings):
 
     evolve: Annotated[_NotNegative | None, Option(default="600 with evolution, else 0")] = None
     """Candidates of evolution."""
+
+    minutes: Positive | None = None
+    """Time to search for. The numbers of architectures then say how it is shared among strategies.
+    With storage, only this search ends with it."""
 
     strategy: StrategyName = "perturbation"
     """How mutations are proposed: at random, by the gradient of the loss with respect to the

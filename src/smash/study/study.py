@@ -27,13 +27,14 @@ from smash.study.candidate import Candidate, from_attributes, to_attributes
 from smash.study.journal import open_journal
 from smash.study.postgres import Server
 from smash.study.ranking import Ranked, rank
-from smash.study.settings import StudySettings
+from smash.study.settings import StudySettings, Timetable
 
 if TYPE_CHECKING:
     from smash.spaces.base import SearchSpace
 
 _NAME = "smash"
 _SETTINGS = "settings"
+_TIMETABLE = "timetable"
 _READABLE = FloatDistribution(0, float(MOST_READABLE))
 _COST = FloatDistribution(1, 2.0**50, log=True)
 _SIZES = ("params", "macs")
@@ -143,6 +144,26 @@ class Study:
     def settings(self, value: Mapping[str, Any]) -> None:
         with self._reaching():
             self._study.set_user_attr(_SETTINGS, dict(value))
+
+    @property
+    def timetable(self) -> Timetable:
+        """The cohorts of a search that ended after some minutes; empty without one.
+
+        Raises:
+            RunStateError: It is damaged.
+        """
+        with self._reaching():
+            timetable = self._study.user_attrs.get(_TIMETABLE, {})
+        try:
+            return Timetable.model_validate(timetable)
+        except ValidationError as error:
+            reason = "; ".join(faults_in(error, Timetable))
+            raise self._damaged(ValueError(f"timetable: {reason}")) from None
+
+    @timetable.setter
+    def timetable(self, value: Timetable) -> None:
+        with self._reaching():
+            self._study.set_user_attr(_TIMETABLE, value.model_dump())
 
     @property
     def prior(self) -> str | None:
