@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.fixed_runs import digest
 from smash.io.files import write_json
+from smash.run.child import Child
 from smash.run.run import Run, environment
 
 _RESULT = Path(__file__).parent / "results" / "minutes-kept.json"
@@ -65,7 +66,7 @@ def main() -> None:
             for verb, words in commands.items()
         }
         run = Run.open(path)
-        (child,) = run.children
+        (child,) = Child.of_run(run)
         assert child.record.length is not None  # noqa: S101 # it was trained for minutes
         again.mkdir()
         shutil.copy(path / "config.toml", again)
