@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import smash
 from smash.data import Data
 from smash.profiling.cost import measure_cost
+from smash.spaces.choices import Choose
 from smash.spaces.task import Task
 
 RESULT = Path(__file__).parent / "results" / "devices.json"
@@ -45,7 +46,7 @@ class Residual(nn.Module):
         return torch.relu(images + self.norm(self.convolution(images)))
 
 
-def residual_chain(choose: smash.Choices, task: Task) -> nn.Module:
+def residual_chain(choose: Choose, task: Task) -> nn.Module:
     """Builds a chain of residual convolutions: a space as a user writes one."""
     width = choose("width", (16, 24))
     network = nn.Sequential(
@@ -120,7 +121,7 @@ def trained(case: Case, data: Data, path: Path) -> smash.Child:
         for count in (_SMASH_EXAMPLES, _MOST_EXAMPLES)
     )
     resume = path.is_dir()
-    if resume and (children := smash.Run.open(path).children):
+    if resume and (children := smash.Child.of_run(smash.Run.open(path))):
         children[0].run.data = part
         return children[0]
     run = smash.train(few, path, epochs=1, device="cpu", resume=resume, **case.train)

@@ -209,7 +209,9 @@ _BY_SPACE = Option(default="depends on the space")
 class TrainingSettings(LoopSettings):
     """Settings of the training of a SMASH network."""
 
-    batch_size: Annotated[int, Field(ge=2), Option(default="50 for memory banks, 32 for nas-bench-201, else 64")] = 50
+    batch_size: Annotated[
+        int, Field(ge=2), Option(default="50 for memory banks, 32 for nas-bench-201, else 64")
+    ] = 50
     """Examples per step, in each process."""
 
     optimizer: Annotated[Literal["adam", "sgd"], _BY_SPACE] = "adam"

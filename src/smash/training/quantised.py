@@ -108,8 +108,8 @@ class QuantisedTraining(ChildTraining):
             probabilities = self._before(images).softmax(1)
         with FakeQuantisation():
             loss = F.cross_entropy(self._model.eval()(images), probabilities)
-        rate = self._child_settings.learning_rate
-        self.learn(loss, learning_rate(self._recipe, rate, step, self.steps))
+        rate, length = self._child_settings.learning_rate, self.length
+        self.learn(loss, learning_rate(self._recipe, rate, length.position(step), length.steps))
         return loss.detach()
 
     def validate(self, epoch: int) -> Validation:
@@ -145,5 +145,5 @@ def fine_tune_for_int8(
     )
     model = child.model(torch.device("cpu"))
     training = QuantisedTraining("fine-tune for int8", model, child.run.data.to("cpu"), settings)
-    TrainingLoop(training, training.steps, folder, MetricsLog(folder / METRICS)).run(progress)
+    TrainingLoop(training, folder, MetricsLog(folder / METRICS)).run(progress)
     return model.eval()
