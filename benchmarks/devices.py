@@ -121,7 +121,7 @@ def trained(case: Case, data: Data, path: Path) -> smash.Child:
         for count in (_SMASH_EXAMPLES, _MOST_EXAMPLES)
     )
     resume = path.is_dir()
-    if resume and (children := smash.Child.of_run(smash.Run.open(path))):
+    if resume and (children := smash.Run.open(path).children):
         children[0].run.data = part
         return children[0]
     run = smash.train(few, path, epochs=1, device="cpu", resume=resume, **case.train)
@@ -133,7 +133,9 @@ def trained(case: Case, data: Data, path: Path) -> smash.Child:
 def measured(case: Case, child: smash.Child) -> dict[str, Any]:
     """Exports a child in int8, plainly and after fine-tuning, and gives what both cost."""
     run = child.run
-    cost = measure_cost(run.space, run.space.from_json(child.record.architecture), run.data.task)
+    cost = measure_cost(
+        run.space, run.space.from_json(child.record.architecture or {}), run.data.task
+    )
     path = child.path / "model.int8.onnx"
     plain, tuned = (
         asdict(smash.export(child, path, quantise_epochs=epochs, force=True))["quantisation"]

@@ -17,7 +17,7 @@ import smash
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
-from smash.run.child import Child, write_result
+from smash.run.child import write_result
 from smash.run.mistakes import Mistakes
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline
@@ -50,7 +50,7 @@ def test_a_child_is_trained_kept_and_evaluated(ranked):
     child = smash.retrain(ranked, epochs=2, device="cpu")
     assert child.path.name == f"{child.record.id}-e2"
     assert child.result.keys() == {"train", "val"}
-    assert [each.path for each in Child.of_run(ranked)] == [child.path]
+    assert [each.path for each in ranked.children] == [child.path]
     mistakes = Mistakes.of_child(child.path)
     assert all(each.label != each.predicted for each in mistakes)
     picture = Image.open(io.BytesIO(base64.b64decode(mistakes[0].picture)))
