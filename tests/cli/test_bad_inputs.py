@@ -21,9 +21,11 @@ import pytest
 from PIL import Image
 
 from smash.io.locks import hold
+from smash.io.records import Interval
 from smash.io.tensors import load_tensors, save_tensors
 from smash.study.study import Study
 from tests.answers import content
+from tests.reporting.made import trust
 
 MORE = "--random 5 --perturb 1 --markov 1 --device cpu"  # more than was done
 SEARCH = f"search RUN {MORE}"
@@ -37,6 +39,7 @@ CHECK = "data check DATA"
 
 CONFIG, NETWORK, STATE = "config.toml", "network.safetensors", "state.safetensors"
 JOURNAL, METRICS = "study.journal", "metrics.jsonl"
+TRUST = trust(Interval(value=0.5, low=0.25, high=0.75)).model_dump(mode="json")
 ABOUT, MODEL, RESULT = "architecture.json", "model.safetensors", "result.json"
 
 
@@ -564,10 +567,10 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
         (RESULT, "val"),
     ),
     "report of a trust that is none": (
-        put("trust.json", '{"n": "three", "baselines": {"params": 1}}'),
+        put("trust.json", json.dumps({**TRUST, "n": "three", "baselines": {"params": 1}})),
         "report RUN",
         2,
-        ("trust.json", "baselines.params", "kendall_tau", "smash correlate"),
+        ("trust.json", "n must be", "baselines.params", "smash correlate"),
     ),
     "report of damaged curves": (put(METRICS, "{\n{}\n"), "report RUN", 2, (METRICS, "line 1")),
     # The world.

@@ -91,7 +91,8 @@ def test_a_search_on_a_full_disk_keeps_its_scores_and_goes_on(smash, run, finish
 def test_a_training_on_a_full_disk_keeps_its_state_and_goes_on(smash, run, tmp_path):
     wanted, _ = load_tensors(run / "network.safetensors")
     out = tmp_path / "again"
-    line = f"train digits --preset tiny -o depth=1 --device cpu --epochs 1 --out {out}"
+    train = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 1"
+    line = f"{train} --out {out}"
     failed(smash(line, largest=20_000), "state.safetensors", "File too large", "is intact")
     assert not (out / "state.safetensors").exists()
     assert not [name for name in content(out) if name.endswith(".tmp")]
