@@ -79,6 +79,23 @@ def compared(name: str) -> str:
     return f"{markdown_table(header, rows)}\n**{result['verdict']}**\n\n"
 
 
+def devices() -> str:
+    """Cost of int8, for a trained child of each space, of signals and of volumes."""
+    rows = []
+    for row in read_result("devices"):
+        (large, small), (slow, fast) = row["bytes"], row["seconds"]
+        errors = [
+            f"{before:.1%} → {after:.1%} → {row['fine_tuned'][split][1]:.1%}"
+            for split, (before, after) in row["errors"].items()
+        ]
+        size = "×".join(map(str, row["input"]))
+        rows.append((row["name"], size, f"{row['params']:,}", f"{row['memory']:,}", *errors,
+                     f"{large:,} → {small:,}", f"{1e3 * slow:.2f} → {1e3 * fast:.2f}"))  # fmt: skip
+    header = ("child", "input", "parameters", "bytes of RAM", "validation error", "test error",
+              "bytes of the file", "ms")  # fmt: skip
+    return markdown_table(header, rows)
+
+
 def speed(name: str) -> str:
     """Costs as ratios, by size of the network."""
     measured = read_result(name)
@@ -159,6 +176,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "cells": cells,
     "memory banks": memory_banks,
     "compared on digits": partial(compared, "compared-digits"),
+    "devices": devices,
     "speed": partial(speed, "speed"),
     "speed on an H200": partial(speed, "speed-h200"),
     "kills": kills,
