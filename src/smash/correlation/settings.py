@@ -47,7 +47,7 @@ class CorrelateSettings(ChildSettings):
     """Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with commas."""
 
     prior: Annotated[
-        str | None, Option(default="that of the search; generated-synflow for a table of cells")
+        str | None, Option(default="that of the search; of a table, that of the space")
     ] = None
     """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or several
     joined by +, or none."""

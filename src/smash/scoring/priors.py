@@ -13,10 +13,17 @@ from smash.errors import InvalidValueError, unknown
 from smash.scoring.proxy_names import JOIN, PROXY_NAMES, SIZE_PROXIES
 from smash.scoring.rank_aggregation import Floats, log_ranks
 
-DEFAULT_PRIORS = {"nas-bench-201": "generated-synflow"}
+DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow"}
 """The prior of a search space unless the settings name another.
 
 Chosen on 200 cells of the first half of a table, with three networks (benchmarks/notes/cells.md).
+"""
+
+SHARED_PRIOR = "macs"
+"""The prior of spaces without one of their own: `mobile`, and functions.
+
+Chosen on 200 networks of the first half of a table, with one network; within a limit, too, MACs
+order the networks of `mobile` better than the score (benchmarks/notes/functions.md).
 """
 
 NO_PRIOR = "none"
@@ -77,7 +84,7 @@ def choose_prior(setting: str | None, space: str) -> str | None:
         setting: Name of a proxy, ``none`` for the score alone, or None for the default.
         space: Name of the search space.
     """
-    prior = DEFAULT_PRIORS.get(space) if setting is None else setting
+    prior = DEFAULT_PRIORS.get(space, SHARED_PRIOR) if setting is None else setting
     return None if prior == NO_PRIOR else prior
 
 

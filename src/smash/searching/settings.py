@@ -107,7 +107,8 @@ class SearchSettings(Settings):
     """Number of best candidates that a race tells apart."""
 
     prior: Annotated[
-        str | None, Option(default="generated-synflow for nas-bench-201, else none")
+        str | None,
+        Option(default="none for memory banks, generated-synflow for nas-bench-201, else macs"),
     ] = None
     """Rank by score and this proxy together: params, macs, naswot, synflow, az-nas or
     generated-synflow, or several joined by +; none ranks by the score alone."""
