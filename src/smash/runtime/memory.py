@@ -11,6 +11,9 @@ from pathlib import Path
 
 _MOST_KEPT = 1 / 8  # of the memory, that the C library may keep after it was freed
 
+CANDIDATES_KEPT = 100
+"""Candidates after which a search returns what it freed, whatever it is."""
+
 
 @cache
 def main_memory() -> int | None:
@@ -66,13 +69,17 @@ class _Mallinfo2(ctypes.Structure):
     )
 
 
-def release_memory() -> bool:
+def release_memory(*, whatever: bool = False) -> bool:
     """Returns freed memory to the system if the C library keeps too much of it.
 
-    glibc keeps freed activations in fragments: 915 MB after 30 candidates at 32×32. To return them
-    after each candidate takes 30% more time, and to allocate them by mmap twice the time; to return
-    them when 256 MB are kept, as on a machine with 2 GiB, takes 18%. On most machines nothing is
-    ever returned.
+    glibc keeps freed activations in fragments: 915 MB after 30 candidates at 32×32, and more with
+    each new shape. To return them after each candidate takes 30% more time, and to allocate them by
+    mmap twice the time; to return them when 256 MB are kept, as on a machine with 2 GiB, takes 18%.
+    A search therefore returns them every `CANDIDATES_KEPT` candidates, which takes no time that can
+    be measured, and before that only where they would fill the memory.
+
+    Args:
+        whatever: Whether to return it however little it is.
 
     Returns:
         Whether memory was returned; never on systems without glibc.
@@ -80,7 +87,7 @@ def release_memory() -> bool:
     library, memory = _glibc(), main_memory()
     if library is None or memory is None:
         return False
-    if library.mallinfo2().fordblks <= _MOST_KEPT * memory:
+    if not whatever and library.mallinfo2().fordblks <= _MOST_KEPT * memory:
         return False
     library.malloc_trim(0)
     return True

@@ -22,7 +22,7 @@ from smash.evaluation import error_of, misses, predict
 from smash.hypernet import SmashNetwork
 from smash.hypernet.smash_network import State
 from smash.runtime.device import autocast
-from smash.runtime.memory import release_memory
+from smash.runtime.memory import CANDIDATES_KEPT, release_memory
 from smash.runtime.names import Precision
 from smash.runtime.rng import torch_generator
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Score
@@ -115,6 +115,7 @@ class Scorer:
         snapshots: Sequence[SmashNetwork] = (),
     ) -> None:
         self._snapshots = snapshots
+        self._generated = 0  # children
         self.networks = 1 + len(snapshots)
         self.split, self.precision = split, precision
         self.network = network
@@ -147,6 +148,9 @@ class Scorer:
 
     def generate(self, architecture: Any) -> GeneratedChild:
         """Generates the child of an architecture, with the weights of each network."""
+        self._generated += 1
+        if self._generated % CANDIDATES_KEPT == 0:
+            release_memory(whatever=True)
         images = self._calibration_images
         generated = [
             network.generate(architecture, images) for network in (self.network, *self._snapshots)
