@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,11 +46,24 @@ def show(
             help="Show only the Pareto front of the objectives, or of score and parameters.",
         ),
     ] = False,
+    operators: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Instead, list the operators of N sampled architectures as a CSV for "
+            "search --latency-table, to fill in the seconds.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the best candidates, the Pareto front of several objectives, and trained children."""
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
+    if operators is not None:
+        if as_json:
+            raise InvalidValueError("operators are printed as CSV, got json as well: leave it out")
+        _print_operators(run, operators)
+        return
     study = open_study(run)
     if not as_json:
         if not front:
@@ -89,3 +103,12 @@ def show(
         if (each.candidate.id in pareto if front else rank < top)
     ]
     print(json.dumps(rows, indent=2))
+
+
+def _print_operators(run: Path, samples: int) -> None:
+    if samples < 1:
+        raise InvalidValueError(f"operators must be at least 1, got {samples}")
+    from smash.profiling.operator_table import format_table, sample_operators
+
+    opened = open_run(run)
+    print(format_table(sample_operators(opened.space, opened.data.task, samples)), end="")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import torch
 
-from smash.profiling.operations import CONVOLUTION, NORM, Trace
+from smash.profiling.operations import NORM, Trace
 
 _PER_CHANNEL = 8  # bytes: an int32 bias and a float32 scale
 _PER_OPERATION = 128  # bytes: its kind, its options, and the shapes and scales of its tensors
@@ -54,15 +54,9 @@ def peak_memory(trace: Trace) -> int:
 
 def flash_size(trace: Trace) -> int:
     """Computes the bytes of a network's int8 weights, biases, scales and graph."""
-    operations = trace.operations
-    reads = [read for operation in operations for read in operation.reads]
-    convolved = {each.writes[0] for each in operations if each.kind is CONVOLUTION}
     total = 0
-    for operation in operations:
+    for operation in trace.folded():
         if operation.kind is NORM:
-            features = operation.reads[0]
-            if features in convolved and reads.count(features) == 1:
-                continue  # folded
             total += _PER_CHANNEL * operation.weights[0][0]
         for shape in operation.weights:
             if len(shape) > 1:

@@ -17,6 +17,7 @@ from smash.spaces.task import Task
 
 CONVOLUTION = torch.ops.aten.convolution.default
 NORM = F.batch_norm
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _UNARY = frozenset({F.batch_norm, F.relu, F.hardswish, torch.relu, torch.tanh, torch.sigmoid})
 _ADD = frozenset({Tensor.add, Tensor.__add__, torch.add})
 
@@ -30,6 +31,9 @@ class Operation:
         reads: Numbers of the buffers that it reads; 0 is the input of the network.
         writes: Numbers of the buffers that it writes.
         weights: Shapes of the parameters that it reads.
+        inputs: Shapes of the other tensors that it reads.
+        output: Shape of the first tensor that it returns.
+        arguments: Positional and keyword arguments, with tensors on the meta device.
         macs: Its multiply-accumulates.
         is_elementwise: Whether each element that it writes depends on the same one of its operands.
     """
@@ -38,6 +42,9 @@ class Operation:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     weights: tuple[torch.Size, ...]
+    inputs: tuple[torch.Size, ...]
+    output: torch.Size
+    arguments: Arguments
     macs: int
     is_elementwise: bool
 
@@ -60,6 +67,18 @@ class Trace:
     operations: Sequence[Operation]
     sizes: Sequence[int]
     outputs: Sequence[int]
+
+    def folded(self) -> list[Operation]:
+        """Returns the operations without the norms that the convolution before them absorbs."""
+        reads = [read for operation in self.operations for read in operation.reads]
+        convolved = {each.writes[0] for each in self.operations if each.kind is CONVOLUTION}
+        return [
+            each
+            for each in self.operations
+            if each.kind is not NORM
+            or each.reads[0] not in convolved
+            or reads.count(each.reads[0]) > 1
+        ]
 
 
 def record_operations(child: nn.Module, task: Task) -> Trace:
@@ -114,15 +133,24 @@ class _Recorder(TorchDispatchMode):
             found.append(self._numbers[key])
         return tuple(found)
 
-    def record(self, kind: Any, inputs: Any, output: Any, macs: int, is_elementwise: bool) -> None:
+    def record(
+        self, kind: Any, inputs: Arguments, output: Any, macs: int, is_elementwise: bool
+    ) -> None:
         """Records an operation with its arguments and what it returned."""
-        read = list(_tensors(inputs))
+        read: list[Tensor] = []
+        weights: list[Tensor] = []
+        for tensor in _tensors(inputs):
+            (weights if _storage(tensor) in self._weights else read).append(tensor)
+        written = list(_tensors(output))
         self.operations.append(
             Operation(
                 kind=kind,
                 reads=self.buffers(read),
-                writes=self.buffers(_tensors(output)),
-                weights=tuple(each.shape for each in read if _storage(each) in self._weights),
+                writes=self.buffers(written),
+                weights=tuple(each.shape for each in weights),
+                inputs=tuple(each.shape for each in read),
+                output=written[0].shape if written else torch.Size(),
+                arguments=inputs,
                 macs=macs,
                 is_elementwise=is_elementwise,
             )

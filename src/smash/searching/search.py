@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
 from smash.profiling.cost import COUNTED
 from smash.profiling.latency import ChildTimer, Stopwatch
+from smash.profiling.operator_table import TableTimer
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -69,6 +71,7 @@ def search(
             elsewhere, or another process searches this run.
         ServerError: The server of the study fails.
         CommandError: The command that measures latency failed twice.
+        DataError: The table of latencies is malformed.
     """
     begun = time.monotonic()
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)
@@ -111,10 +114,12 @@ def search(
 
 
 def _stopwatch(run: Run, settings: SearchSettings, device: torch.device) -> Stopwatch:
-    """Makes the stopwatch of a search: of this machine, or by a command of the user."""
-    space, log = run.space, MeasurementLog(run.path / LATENCIES)
+    """Makes the stopwatch of a search: of this machine, or by a table or command of the user."""
+    space, task, log = run.space, run.data.task, MeasurementLog(run.path / LATENCIES)
+    if settings.latency_table is not None:
+        return Stopwatch(space, TableTimer(space, task, Path(settings.latency_table)), log)
     if settings.latency_command is None:
-        return Stopwatch(space, ChildTimer(space, run.data.task, device), log)
+        return Stopwatch(space, ChildTimer(space, task, device), log)
     command, timeout = settings.latency_command, settings.latency_timeout
     timer = CommandTimer(run, command, settings.latency_format, timeout)
     limits = {"max_memory": settings.max_memory, "max_flash": settings.max_flash}

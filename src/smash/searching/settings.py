@@ -94,6 +94,10 @@ class SearchSettings(Settings):
     latency_timeout: Annotated[Seconds, Option(metavar="TIME")] = 60
     """Time after which the command is stopped. It is tried twice."""
 
+    latency_table: Annotated[str | None, Option(metavar="CSV")] = None
+    """Add up the seconds of a candidate's operators from a table, which smash show --operators
+    lists."""
+
     rank_by: RankBy = "loss"
     """The part of the score that ranks."""
 
@@ -194,13 +198,7 @@ class SearchSettings(Settings):
 
             faults = objective_faults(self.objectives)
         faults += self._strategy_faults()
-        if self.latency_command is not None:
-            faults += faults_of(lambda: split_command(str(self.latency_command)))
-            if not self.times_children:
-                faults.append(
-                    "latency_command needs max_latency or the objective latency, got neither: add "
-                    "one"
-                )
+        faults += self._latency_faults()
         if self.prior is not None:
             from smash.scoring.priors import NO_PRIOR, check_proxy
 
@@ -214,6 +212,21 @@ class SearchSettings(Settings):
             from smash.study.postgres import parse_url
 
             faults += faults_of(lambda: parse_url(str(self.storage)))
+        return faults
+
+    def _latency_faults(self) -> list[str]:
+        faults = []
+        if self.latency_command is not None:
+            faults += faults_of(lambda: split_command(str(self.latency_command)))
+        sources = [
+            name for name in ("latency_command", "latency_table") if getattr(self, name) is not None
+        ]
+        if len(sources) > 1:
+            faults.append(f"{' and '.join(sources)} exclude each other, got both: leave one out")
+        if sources and not self.times_children:
+            faults.append(
+                f"{sources[0]} needs max_latency or the objective latency, got neither: add one"
+            )
         return faults
 
     def _strategy_faults(self) -> list[str]:
