@@ -9,6 +9,7 @@ from smash.profiling.budget import Budget
 from smash.profiling.cost import measure_cost
 from smash.profiling.feasible import FeasibleSampler
 from smash.spaces import MobileSpace, NasBench201Space, Task
+from smash.spaces.mobile import choose_options
 from smash.spaces.nas_bench_201 import NasBench201Options
 
 TASK = Task(channels=1, size=(8, 8), classes=3)
@@ -21,7 +22,9 @@ def costs(space):
 
 
 def test_draws_stay_within_both_limits_where_one_in_a_hundred_is_feasible():
-    space = MobileSpace("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}, TASK)
+    space = MobileSpace(
+        choose_options("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}), TASK
+    )
     budget = Budget(max_params=int(np.quantile(costs(space), 0.01)), max_macs=60_000)
     sampler = FeasibleSampler(space, TASK, budget, seed=0, pool=16)
     drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(12)]
@@ -30,7 +33,9 @@ def test_draws_stay_within_both_limits_where_one_in_a_hundred_is_feasible():
 
 
 def test_draws_stay_within_limits_of_memory_and_flash():
-    space = MobileSpace("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}, TASK)
+    space = MobileSpace(
+        choose_options("tiny", {"widths": [[4, 8], [8, 12]], "strides": [1, 2]}), TASK
+    )
     budget = Budget(max_memory=1024, max_flash="5KB")
     sampler = FeasibleSampler(space, TASK, budget, seed=0, pool=16)
     drawn = [sampler.draw(np.random.default_rng(seed)) for seed in range(12)]

@@ -14,6 +14,7 @@ import torch
 from smash.spaces import MemoryBankSpace, MobileSpace, NasBench201Space, SearchSpace, Task
 from smash.spaces.base import Definition
 from smash.spaces.baselines import define_baseline, make_baseline
+from smash.spaces.mobile import choose_options
 from smash.spaces.nas_bench_201 import NasBench201Options
 from tests.spaces.cases import OPTIONS, fill, images_of, rng_of, task_of
 from tests.spaces.chain import ChainSpace
@@ -23,7 +24,7 @@ SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
     "memory-bank": (MemoryBankSpace(OPTIONS["gates-post"]), task_of(OPTIONS["gates-post"])),
     "signal": (MemoryBankSpace(OPTIONS["signal"]), task_of(OPTIONS["signal"])),
     "nas-bench-201": (NasBench201Space(NasBench201Options(channels=4, cells=1)), TASK),
-    "mobile": (MobileSpace("tiny", {"squeeze": True}, TASK), TASK),
+    "mobile": (MobileSpace(choose_options("tiny", {"squeeze": True}), TASK), TASK),
 }
 BASELINES = ("wrn-10-0.5", "resnet-8-4")
 

@@ -12,12 +12,9 @@ from smash.errors import InvalidValueError
 from smash.reporting.drawing import Drawing, block_figure, block_picture
 from smash.reporting.formatting import several
 from smash.reporting.svg import element, text
-from smash.spaces.nas_bench_201.architecture import (
-    CellArchitecture,
-    NasBench201Options,
-    read_cell,
-)
+from smash.spaces.nas_bench_201.architecture import CellArchitecture, read_cell
 from smash.spaces.nas_bench_201.network import NODES
+from smash.spaces.nas_bench_201.options import NasBench201Options
 
 _WIDTH, _HEIGHT = 470, 240
 _MIDDLE = 130

@@ -10,6 +10,8 @@ from smash._lazy import importer
 from smash.config import SpaceSettings
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.memory_bank.options import PRESETS
+from smash.spaces.mobile.presets import choose_options
+from smash.spaces.nas_bench_201.options import NasBench201Options
 from smash.spaces.task import Task
 
 if TYPE_CHECKING:
@@ -47,15 +49,17 @@ def _cells(settings: SpaceSettings, dims: int) -> NasBench201Space:
             f"the space {settings.name!r} has no presets, got preset {settings.preset!r}: "
             "leave it out"
         )
-    from smash.spaces.nas_bench_201 import NasBench201Options, NasBench201Space
+    options = NasBench201Options(**settings.options)
+    from smash.spaces.nas_bench_201.space import NasBench201Space
 
-    return NasBench201Space(NasBench201Options(**settings.options))
+    return NasBench201Space(options)
 
 
 def _mobile(settings: SpaceSettings, dims: int) -> MobileSpace:
-    from smash.spaces.mobile import MobileSpace
+    options = choose_options(settings.preset or "small", settings.options)
+    from smash.spaces.mobile.space import MobileSpace
 
-    return MobileSpace(settings.preset or "small", settings.options)
+    return MobileSpace(options)
 
 
 Maker = Callable[[SpaceSettings, int], "SearchSpace[Any]"]

@@ -23,7 +23,11 @@ from smash.spaces.plain import PlainNetwork
 from smash.spaces.resnet import STEM_WIDTH, ResNet, WideResNet
 from smash.spaces.task import Task
 
-_PLAIN_SOURCES = ("smash.spaces.mobile.network", "smash.spaces.plain")
+_PLAIN_SOURCES = (
+    "smash.spaces.mobile.options",
+    "smash.spaces.mobile.network",
+    "smash.spaces.plain",
+)
 _FITTED_DEPTH = 20
 _WIDEST = 1024
 

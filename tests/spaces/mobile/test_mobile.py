@@ -10,7 +10,7 @@ from torch import nn
 from smash import Task
 from smash.errors import InvalidValueError
 from smash.profiling.cost import measure_cost
-from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
+from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace, choose_options
 from smash.spaces.mobile.network import Block, BlockShape
 from smash.spaces.parameters import count_parameters
 from smash.testing import SPACE_CHECKS, check_children, check_sharing
@@ -34,7 +34,7 @@ CIFAR = Task(channels=3, size=(32, 32), classes=10)
 )
 def test_mobile_space_keeps_the_contract(check, task):
     options = {"widths": [[4, 8], [8, 12]], "strides": [1, 2], "squeeze": True}
-    check(MobileSpace("tiny", options, task), task)
+    check(MobileSpace(choose_options("tiny", options), task), task)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_mobile_space_keeps_the_contract(check, task):
     [("tiny", 3e3, 5e4), ("small", 1e4, 3e5), ("base", 1e5, 5e6)],
 )
 def test_preset_children_have_the_stated_sizes_and_spread(preset, least, most):
-    space, rng = MobileSpace(preset, task=CIFAR), np.random.default_rng(0)
+    space, rng = MobileSpace(MOBILE_PRESETS[preset], CIFAR), np.random.default_rng(0)
     drawn = [space.build(space.sample(rng), CIFAR) for _ in range(16)]
     params = [count_parameters(child) for child in drawn]
     inside = sum(least <= each <= most for each in params)
@@ -85,7 +85,7 @@ def test_a_block_that_keeps_its_shape_adds_its_input():
 
 @pytest.mark.parametrize("preset", list(MOBILE_PRESETS))
 def test_each_norm_follows_a_convolution_so_that_it_folds(preset):
-    space = MobileSpace(preset, task=CIFAR)
+    space = MobileSpace(MOBILE_PRESETS[preset], CIFAR)
     child = space.build(space.sample(np.random.default_rng(3)), CIFAR)
     for parent in child.modules():
         names = [type(part).__name__ for part in parent.children()]
@@ -95,6 +95,6 @@ def test_each_norm_follows_a_convolution_so_that_it_folds(preset):
 
 def test_unknown_options_are_named():
     with pytest.raises(InvalidValueError, match="did you mean 'widths'"):
-        MobileSpace("tiny", {"width": [[4]]})
+        choose_options("tiny", {"width": [[4]]})
     with pytest.raises(InvalidValueError, match="preset 'tinny' is not known"):
-        MobileSpace("tinny")
+        choose_options("tinny", {})

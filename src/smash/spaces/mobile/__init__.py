@@ -1,6 +1,23 @@
 """Networks for devices: the blocks that people put on them, written with `choose`."""
 
-from smash.spaces.mobile.network import MobileNetwork
-from smash.spaces.mobile.space import MOBILE_PRESETS, MobileSpace
+from __future__ import annotations
 
-__all__ = ["MOBILE_PRESETS", "MobileNetwork", "MobileSpace"]
+from typing import TYPE_CHECKING
+
+from smash._lazy import importer
+from smash.spaces.mobile.options import MobileOptions
+from smash.spaces.mobile.presets import MOBILE_PRESETS, choose_options
+
+if TYPE_CHECKING:
+    from smash.spaces.mobile.network import MobileNetwork
+    from smash.spaces.mobile.space import MobileSpace
+
+__all__ = ["MOBILE_PRESETS", "MobileNetwork", "MobileOptions", "MobileSpace", "choose_options"]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "smash.spaces.mobile.network": ("MobileNetwork",),
+        "smash.spaces.mobile.space": ("MobileSpace",),
+    },
+)

@@ -3,7 +3,7 @@
 Every convolution is followed by its BatchNorm and its activation, so that all of it folds into
 integer kernels. Signals, images and volumes share one definition.
 
-This module needs torch alone.
+This module and its options need torch alone, so that they stand in exported files.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from smash.spaces.mobile.options import MobileOptions
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -168,34 +170,8 @@ class Head(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileNetwork:
-    """The network function of the space: ``network(choose, task)`` builds a child.
-
-    Attributes:
-        stem: Widths of the first convolution.
-        widths: Widths of each stage.
-        strides: Stride of the first block of each stage.
-        depths: Numbers of blocks of a stage.
-        kinds: Kinds of block.
-        kernels: Extents of kernels.
-        expansions: Expansions of fused and inverted blocks.
-        squeeze: Whether blocks may squeeze and excite.
-        activations: Activations, one for the whole network.
-        heads: Widths of the head's convolution; 0 is none.
-        extent: Extent per axis that the stem brings larger inputs down to.
-    """
-
-    stem: tuple[int, ...]
-    widths: tuple[tuple[int, ...], ...]
-    strides: tuple[int, ...] = (1, 2, 2)
-    depths: tuple[int, ...] = (1, 2, 3)
-    kinds: tuple[str, ...] = ("residual", "fused", "inverted", "separable")
-    kernels: tuple[int, ...] = (3, 5)
-    expansions: tuple[int, ...] = (1, 2, 3, 4, 6)
-    squeeze: bool = False
-    activations: tuple[str, ...] = ("relu",)
-    heads: tuple[int, ...] = (0,)
-    extent: tuple[tuple[int, int], ...] = ((1, 256), (2, 32), (3, 16))
+class MobileNetwork(MobileOptions):
+    """The network function of the space: ``network(choose, task)`` builds a child."""
 
     def __call__(self, choose: Any, task: Any) -> nn.Module:
         """Builds the child of the choices.

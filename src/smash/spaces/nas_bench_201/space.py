@@ -16,11 +16,11 @@ from smash.spaces.nas_bench_201.architecture import (
     EDGES,
     OPERATIONS,
     CellArchitecture,
-    NasBench201Options,
     first_cells,
     read_cell,
 )
 from smash.spaces.nas_bench_201.network import NODES, Cell, CellNetwork, Reduction
+from smash.spaces.nas_bench_201.options import NasBench201Options
 from smash.spaces.task import Task
 
 # Options that change what an architecture computes, in its id unless at their default.

@@ -1,0 +1,39 @@
+"""The options of the space for devices.
+
+This module needs the standard library alone, so that it stands in exported files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileOptions:
+    """What the networks of the space are chosen from.
+
+    Attributes:
+        stem: Widths of the first convolution.
+        widths: Widths of each stage.
+        strides: Stride of the first block of each stage.
+        depths: Numbers of blocks of a stage.
+        kinds: Kinds of block.
+        kernels: Extents of kernels.
+        expansions: Expansions of fused and inverted blocks.
+        squeeze: Whether blocks may squeeze and excite.
+        activations: Activations, one for the whole network.
+        heads: Widths of the head's convolution; 0 is none.
+        extent: Extent per axis that the stem brings larger inputs down to.
+    """
+
+    stem: tuple[int, ...]
+    widths: tuple[tuple[int, ...], ...]
+    strides: tuple[int, ...] = (1, 2, 2)
+    depths: tuple[int, ...] = (1, 2, 3)
+    kinds: tuple[str, ...] = ("residual", "fused", "inverted", "separable")
+    kernels: tuple[int, ...] = (3, 5)
+    expansions: tuple[int, ...] = (1, 2, 3, 4, 6)
+    squeeze: bool = False
+    activations: tuple[str, ...] = ("relu",)
+    heads: tuple[int, ...] = (0,)
+    extent: tuple[tuple[int, int], ...] = ((1, 256), (2, 32), (3, 16))
