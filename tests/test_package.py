@@ -43,6 +43,9 @@ def test_import_loads_neither_torch_nor_numpy():
         ),
         ("train digits --out OUT --preset tiny -o depth=x", 2),
         ("train digits --out OUT --space memory-bnk", 2),
+        ("train digits --out OUT --space mobile --preset huge", 2),
+        ("train digits --out OUT --space mobile -o wdths=3", 2),
+        ("train digits --out OUT --space nas-bench-201 -o celks=3", 2),
         ("search MISSING --strategy x --prior y --device gpu", 2),
         ("retrain MISSING --baseline resnat-18 --device gpu", 2),
         ("compare MISSING --families nosuch", 2),
@@ -55,6 +58,32 @@ def test_commands_that_do_not_compute_load_nothing_slow(words, code, tmp_path):
         [sys.executable, "-c", CODE, *words.split()], capture_output=True, text=True, cwd=tmp_path
     )
     assert found.stderr.splitlines()[-1] == f"code {code}", found.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "retrain {run} --rank 9999",
+        "retrain {run} --ranks 0-99",
+        "compare {run} --ranks 99",
+        "predict {child} missing.png",
+        "predict {run}/config.toml missing.png",
+        "evaluate {child}-x",
+        "evaluate {child} --model missing.onnx",
+        "export {child}-x",
+        "export {child} --to model.tflite",
+        "show {child}",
+    ],
+)
+def test_faults_of_a_finished_run_need_no_torch(finished, tmp_path, words):
+    (child,) = (finished / "children").iterdir()
+    found = subprocess.run(
+        [sys.executable, "-c", CODE, *words.format(run=finished, child=child).split()],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    last = found.stderr.splitlines()[-1].split()
+    assert last[:2] == ["code", "2"], found.stderr
+    assert "torch" not in last
 
 
 def test_show_of_a_run_without_children_needs_no_torch(finished, tmp_path):

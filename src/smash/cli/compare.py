@@ -8,6 +8,7 @@ from smash.cli.options import (
     JsonOption,
     RunArgument,
     announce,
+    check_ranks,
     open_run,
     quoted,
     say,
@@ -26,6 +27,7 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
     """Train the winner, other candidates and plain networks alike, and tell which is best."""
     find_run(run)
     check_searched(run / STUDY)
+    check_ranks(run, settings.rank_numbers)
     from smash.runtime.progress import on_terminal
     from smash.training.compare import compare as compare_networks
 

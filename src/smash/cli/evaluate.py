@@ -10,6 +10,7 @@ import typer
 
 from smash.cli.options import DeviceOption, JsonOption, say
 from smash.cli.tables import looks_at_test, with_interval
+from smash.exporting.formats import check_model
 from smash.io.text import printable
 from smash.run.layout import check_child, check_split
 
@@ -31,6 +32,8 @@ def evaluate(
     """Evaluate a trained child on one split of its data."""
     check_child(child)
     check_split(split)
+    if model is not None:
+        check_model(model)
     from smash.run.child import Child
     from smash.runtime.device import choose_device
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -184,6 +184,20 @@ def open_study(path: Path) -> Study:
     from smash.study.study import Study
 
     return Study(path / STUDY)
+
+
+def check_ranks(path: Path, ranks: Sequence[int]) -> None:
+    """Checks that a run has candidates of some ranks, before torch is imported.
+
+    Raises:
+        NotFoundError: A rank does not exist.
+    """
+    if ranks:
+        from smash.study.ranking import pick
+
+        ranked = open_study(path).ranked()
+        for rank in ranks:
+            pick(ranked, rank)
 
 
 def key_values(pairs: list[str]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from smash.cli.options import JsonOption
-from smash.errors import NotFoundError
+from smash.errors import DataError, shortened
+from smash.exporting.formats import check_model, missing_files
 from smash.io.text import printable
 
 
@@ -30,8 +31,9 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the class of each file."""
-    if not model.exists():
-        raise NotFoundError(f"model {str(model)!r} does not exist; create it with 'smash export'")
+    check_model(model)
+    if faults := missing_files(files):
+        raise DataError(*shortened(faults))
     from smash.exporting.predict import predict as predict_files
 
     predictions = predict_files(model, files, top)

@@ -12,6 +12,7 @@ from smash.cli.options import (
     RunArgument,
     TensorboardOption,
     announce,
+    check_ranks,
     open_run,
     quoted,
     say,
@@ -58,6 +59,8 @@ def retrain(
         settings.ray,
         {**for_one, "export": export, "tensorboard": tensorboard or None, "force": force or None},
     )
+    if settings.baseline is None:
+        check_ranks(run, several or [rank for rank in (settings.rank,) if rank is not None])
     from smash.run.child import Child
     from smash.runtime.progress import on_terminal
     from smash.training.children import retrain_several

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from smash.errors import InvalidValueError
-from smash.run.layout import ARCHITECTURE
+from smash.errors import InvalidValueError, NotFoundError
+from smash.run.layout import ARCHITECTURE, check_child
 
 INT8 = ".int8.onnx"
 FORMATS = (".onnx", INT8, ".pt2", ".py", ".safetensors")
@@ -29,3 +30,27 @@ def files_of(path: Path) -> tuple[Path, ...]:
             f"to must end in a format, {', '.join(FORMATS)}, got {str(path)!r}: add one of these"
         )
     return path, *others[path.suffix]
+
+
+def check_model(path: Path) -> None:
+    """Checks that a path is that of a model: an exported file, or the folder of a child.
+
+    Raises:
+        NotFoundError: The path does not exist.
+        InvalidValueError: The suffix is no format.
+    """
+    if path.is_dir():
+        check_child(path)
+    elif not path.is_file():
+        raise NotFoundError(f"model {str(path)!r} does not exist; create it with 'smash export'")
+    elif not path.name.endswith(FORMATS):
+        raise InvalidValueError(
+            "model must be a .onnx, .pt2, .safetensors or .py that 'smash export' wrote, or a "
+            f"folder RUN/children/NAME, got {str(path)!r}"
+        )
+
+
+def missing_files(files: Sequence[str | Path]) -> list[str]:
+    """Finds files to predict that do not exist; gives a fault for each."""
+    missing = [path for path in map(Path, files) if not path.is_file() and not path.is_dir()]
+    return [f"{path} does not exist: check its name and folder" for path in missing]

@@ -24,8 +24,9 @@ from smash.data.sources.files import read_array
 from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
 from smash.data.sources.npz import member_names
 from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
-from smash.errors import DataError, InvalidValueError, NotFoundError, listed, reason_of, shortened
+from smash.errors import DataError, InvalidValueError, listed, reason_of, shortened
 from smash.exporting.export import signature_of
+from smash.exporting.formats import check_model, missing_files
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.program import read_program
 from smash.exporting.safetensors import read_safetensors
@@ -89,13 +90,12 @@ def load_model(path: str | Path) -> Model:
         DataError: The file was not written by `smash export`, or is damaged.
     """
     path = Path(path)
+    check_model(path)
     if path.is_dir():
         child = Child.open(path)
         signature = signature_of(child)
         network = ShippedNetwork(child.model(torch.device("cpu")), signature)
         return Model(signature, torch.no_grad()(network))
-    if not path.is_file():
-        raise NotFoundError(f"model {str(path)!r} does not exist; create it with 'smash export'")
     if path.suffix == ".onnx":
         loaded = OnnxNetwork(path, isolated=True)
         return Model(loaded.signature, loaded)
@@ -105,12 +105,7 @@ def load_model(path: str | Path) -> Model:
     if path.suffix == ".pt2":
         program, signature = read_program(path)
         return Model(signature, program)
-    if path.suffix == ".py":
-        return _run_module(path)
-    raise InvalidValueError(
-        "model must be a .onnx, .pt2, .safetensors or .py that 'smash export' wrote, or a folder "
-        f"RUN/children/NAME, got {str(path)!r}"
-    )
+    return _run_module(path)
 
 
 def predict(
@@ -138,7 +133,7 @@ def predict(
     if not isinstance(model, Model):
         model = load_model(model)
     found: list[Prediction] = []
-    faults: list[str] = []
+    faults = missing_files(files)
     for names, images in _batches(_within(files, faults), model.signature, faults):
         probabilities = model.run(images).softmax(1)
         values, indices = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
@@ -180,8 +175,9 @@ def _within(files: Sequence[str | Path], faults: list[str]) -> list[Path]:
     """Replaces folders by the images and arrays below them, sorted; adds empty ones to `faults`."""
     found: list[Path] = []
     for path in map(Path, files):
-        if not path.is_dir():
+        if path.is_file():
             found.append(path)
+        if not path.is_dir():
             continue
         inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _READABLE]
         inside = [file for file in inside if file.is_file() and not file.name.startswith(".")]
@@ -213,8 +209,6 @@ def _batches(
 
 def _examples(path: Path, signature: Signature) -> Iterator[tuple[str, Tensor]]:
     """Reads the examples of a file, channels×spatial each."""
-    if not path.is_file():
-        raise DataError(f"{path} does not exist: check its name and folder")
     if path.suffix.lower() in IMAGE_EXTENSIONS:
         yield str(path), _image(path, signature)
     elif path.suffix.lower() in SOUND_EXTENSIONS:

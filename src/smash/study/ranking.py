@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smash.errors import NotFoundError
 from smash.scoring.priors import joint_score, proxy_score
 from smash.scoring.rank_aggregation import Floats
 from smash.study.candidate import Candidate
@@ -57,6 +58,21 @@ def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Rank
         )
         for at in order
     ]
+
+
+def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
+    """Returns the candidate of a rank.
+
+    Raises:
+        NotFoundError: The rank does not exist.
+    """
+    if not ranked:
+        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
+    if not 0 <= rank < len(ranked):
+        raise NotFoundError(
+            f"rank {rank} does not exist: ranks go from 0, the best, to {len(ranked) - 1}"
+        )
+    return ranked[rank]
 
 
 def _ranks(values: Floats) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from smash.config import ChildSettings, Length, refuse_changes
 from smash.data import Data, Split
-from smash.errors import InvalidValueError, NotFoundError
+from smash.errors import InvalidValueError
 from smash.evaluation import evaluate
 from smash.io.files import make_folder
 from smash.io.locks import hold
@@ -155,21 +155,6 @@ def network_of(candidate: Candidate) -> ChildNetwork:
         params=candidate.params,
         macs=candidate.macs,
     )
-
-
-def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:
-    """Returns the candidate of a rank.
-
-    Raises:
-        NotFoundError: The rank does not exist.
-    """
-    if not ranked:
-        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
-    if not 0 <= rank < len(ranked):
-        raise NotFoundError(
-            f"rank {rank} does not exist: ranks go from 0, the best, to {len(ranked) - 1}"
-        )
-    return ranked[rank]
 
 
 def check_start(run: Run, settings: ChildSettings) -> None:

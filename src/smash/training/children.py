@@ -27,13 +27,13 @@ from smash.runtime.executor import Executor, SerialExecutor
 from smash.runtime.progress import Progress, automatic, silent
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
+from smash.study.ranking import pick
 from smash.study.study import Study
 from smash.training.child import (
     ChildJob,
     check_begun,
     check_start,
     network_of,
-    pick,
     train_child,
 )
 from smash.training.settings import RetrainSettings

@@ -34,8 +34,9 @@ from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
 from smash.study.candidate import Candidate
+from smash.study.ranking import pick
 from smash.study.study import Study
-from smash.training.child import ChildJob, network_of, pick
+from smash.training.child import ChildJob, network_of
 from smash.training.children import train_children, with_test
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import CompareSettings

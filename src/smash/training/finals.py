@@ -16,7 +16,8 @@ from smash.run.run import Run
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, silent
 from smash.study.candidate import Candidate
-from smash.training.child import ChildJob, network_of, pick
+from smash.study.ranking import pick
+from smash.training.child import ChildJob, network_of
 from smash.training.children import train_children, with_val
 from smash.training.settings import FinalsSettings
 

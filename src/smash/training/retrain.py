@@ -25,13 +25,13 @@ from smash.spaces.baseline_names import FITTED, full_name
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.study.candidate import Candidate
+from smash.study.ranking import pick
 from smash.study.study import Study
 from smash.training.child import (
     ChildJob,
     check_begun,
     check_start,
     network_of,
-    pick,
     train_child,
 )
 from smash.training.children import with_test, with_val
