@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +45,14 @@ def ended(process: BaseProcess) -> int | None:
 def in_process(work: Callable[..., object], *arguments: Any) -> int | None:
     """Runs `work` in a process and returns its exit code."""
     return ended(begin(work, *arguments))
+
+
+def is_running(pid: int) -> bool:
+    """Says whether a process runs; a killed one may wait for the system to collect it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def free_port() -> int:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
+import time
 
 import pytest
 
@@ -10,7 +12,9 @@ import smash
 from smash.errors import CommandError, InvalidValueError
 from smash.profiling.latency import CHILD, read_latencies
 from smash.searching.settings import SearchSettings
+from smash.study.study import Study
 from tests.documents import PAGES, blocks
+from tests.processes import begin, ended, is_running
 
 COUNTS = {"random": 2, "perturb": 0, "markov": 0, "device": "cpu", "latency_format": "py"}
 
@@ -68,6 +72,45 @@ def test_search_whose_latency_command_fails_continues_after_it(run, script, comm
     settings = {**COUNTS, "latency_command": timed, "latency_timeout": 90}
     assert len(smash.search(run, **settings, max_latency="1000s").candidates()) == 2
     assert len(script.runs()) == 5  # nothing is measured twice
+
+
+def search_by(path, command):
+    smash.search(smash.Run.open(path), **COUNTS, latency_command=command, max_latency="1000s")
+
+
+def test_search_killed_while_its_command_runs_continues_and_leaves_no_process(
+    run, script, tmp_path
+):
+    whole = smash.Run.open(shutil.copytree(run.path, tmp_path / "whole"))
+    timed = script()
+    search_by(whole.path, timed)
+    pids, mended = tmp_path / "pids", tmp_path / "mended"
+    hangs = (
+        f"len(open({str(script.log)!r}).readlines()) == 6 and not os.path.exists({str(mended)!r})"
+    )
+    script(f"""import os, time
+if {hangs}:
+    os.fork()
+    open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')
+    time.sleep(600)""")
+    pids.touch()
+    process = begin(search_by, run.path, timed)
+    started = time.monotonic()
+    while len(running := [int(pid) for pid in pids.read_text().splitlines()]) < 2:
+        assert process.is_alive()
+        assert time.monotonic() - started < 200
+        time.sleep(0.01)
+    assert all(map(is_running, running))
+    process.kill()
+    ended(process)
+    while any(map(is_running, running)):
+        assert time.monotonic() - started < 220
+        time.sleep(0.01)
+    mended.touch()
+    search_by(run.path, timed)
+    found, expected = (Study(each.study_path, each.space).candidates() for each in (run, whole))
+    assert found == expected
+    assert len(script.runs()) == 3 + 3 + 1  # only the measurement that was cut off is repeated
 
 
 def test_network_that_does_not_run_is_never_a_candidate(run, script):

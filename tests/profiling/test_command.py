@@ -4,12 +4,12 @@ import math
 import shlex
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from smash.errors import CommandError, InvalidValueError
 from smash.profiling.command import measure_by_command, split_command
+from tests.processes import is_running
 
 
 @pytest.fixture
@@ -86,14 +86,9 @@ def test_command_that_hangs_is_stopped_with_its_processes(measure, tmp_path):
         measure(f"{code}\nwhile True: print('y' * 9999)", timeout=0.5)
     assert time.monotonic() - start < 20
     for pid in map(int, pids.read_text().split()):
-        while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
+        while is_running(pid):
             assert time.monotonic() - start < 20
             time.sleep(0.01)
-
-
-def _is_zombie(pid: int) -> bool:
-    """A killed process whose parent is gone waits for the system to collect it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_process_that_a_command_leaves_behind_delays_nothing(measure):

@@ -8,7 +8,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -124,7 +125,8 @@ def _measure(words: list[str], timeout: float) -> _Measured:
     )
     output, errors = (_Reader(stream) for stream in (process.stdout, process.stderr) if stream)
     try:
-        code = process.wait(timeout)
+        with _ending_with_us(process):
+            code = process.wait(timeout)
     except subprocess.TimeoutExpired:
         raise ValueError(f"it took longer than {timeout:g} s and was stopped") from None
     finally:
@@ -165,6 +167,29 @@ class _Reader(Thread):
         """Returns what was read, as text."""
         self.join(_GRACE)
         return self._content.decode(errors="replace")
+
+
+@contextmanager
+def _ending_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kills a process and its session if this process ends meanwhile, even by SIGKILL.
+
+    A shell waits for a line, and sees the end of its input instead when this process is gone.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    script = 'read -r line || kill -s KILL -- "-$0"'
+    guard = subprocess.Popen(  # noqa: S603 # It takes a number alone.
+        ["/bin/sh", "-c", script, str(process.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that Ctrl-C does not end it first
+    )
+    try:
+        yield
+    finally:
+        guard.communicate(b"\n")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
