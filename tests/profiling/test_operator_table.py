@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,8 +21,8 @@ from smash.profiling.operator_table import (
     sample_operators,
 )
 from smash.searching.settings import SearchSettings
-from smash.spaces import MobileSpace
 from smash.spaces.choices import FunctionSpace
+from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
 from tests.documents import PAGES, blocks
 from tests.profiling.test_footprint import Chain
 
@@ -81,10 +82,11 @@ def test_operators_of_pooling_and_transposed_convolution_have_their_extents():
 
 def test_latency_of_a_mobile_child_adds_operators_that_occur_twice(table):
     """A residual block of kept shape: its two convolutions share a row, as its activations do."""
-    space = MobileSpace("tiny", {
-        "stem": [4], "widths": [[4]], "strides": [1], "depths": [1], "kinds": ["residual"],
-        "kernels": [3],
-    }, TASK)  # fmt: skip
+    options = replace(
+        MOBILE_PRESETS["tiny"], stem=(4,), widths=((4,),), strides=(1,), depths=(1,),
+        kinds=("residual",), kernels=(3,),
+    )  # fmt: skip
+    space = MobileSpace(options, TASK)
     rows = """\
 convolution,1x3x8x8,1x4x8x8,3x3,1x1,1x1,1,1
 convolution,1x4x8x8,1x4x8x8,3x3,1x1,1x1,1,10
@@ -99,7 +101,7 @@ addmm,1x4,1x2,,,,,100000
 
 
 def test_sample_operators_lists_what_a_table_needs(table):
-    space = MobileSpace("tiny", task=TASK)
+    space = MobileSpace(MOBILE_PRESETS["tiny"], TASK)
     operators = sample_operators(space, TASK, 3)
     text = format_table(operators)
     assert text.startswith(HEADER)
