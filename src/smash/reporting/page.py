@@ -44,6 +44,7 @@ _FILTERS = (
     formatting.percent,
     formatting.plain,
     formatting.short_count,
+    formatting.size,
 )
 
 
@@ -89,6 +90,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         drawing=best and artist(best).html,
         listed=contents.complete[:_LISTED],
         ranks=contents.ranks,
+        candidates={candidate.id: candidate for candidate in contents.candidates},
         trained=trained,
         winner=winner,
         unfinished=[child for child in contents.kept if not child.result],
