@@ -11,6 +11,8 @@ from scipy import stats
 import smash
 from smash.errors import InvalidValueError
 from smash.io.records import Interval
+from smash.profiling.cost import cost_of
+from smash.run.child import write_result
 from smash.run.layout import COMPARISON
 from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import count_parameters
@@ -78,8 +80,8 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
 def contestant(role, name, val, behind, low, high):
     interval = Interval(value=val, low=val, high=val)
     return Contestant(
-        role=role, name=name, params=1, macs=1, minutes=1, val=interval, test=interval,
-        behind=Interval(value=behind, low=low, high=high),
+        role=role, name=name, params=1, macs=1, memory=1, flash=1, minutes=1,
+        val=interval, test=interval, behind=Interval(value=behind, low=low, high=high),
     )  # fmt: skip
 
 
@@ -136,6 +138,26 @@ def test_compare_takes_plain_networks_no_larger_than_the_winner(compared):
             family, width = each.name.rsplit("-", 1)
             wider = make_baseline(f"{family}-{int(width) + 1}", run.data.task)
             assert each.params <= winner.params < count_parameters(wider)
+
+
+def test_compare_states_the_costs_of_each_network(compared):
+    run, comparison, _ = compared
+    ranked = {each.id: each for each in smash.Study(run.study_path).ranked()}
+    for each in comparison.contestants:
+        if each.role == "plain":
+            expected = cost_of(make_baseline(each.name, run.data.task), run.data.task)
+        else:
+            expected = ranked[each.name]
+        for cost in ("params", "macs", "memory", "flash"):
+            assert getattr(each, cost) == getattr(expected, cost)
+
+
+def test_compare_keeps_its_look_at_the_test_split(compared):
+    run, _, options = compared
+    child = run.children[0]
+    write_result(child.path, {"val": child.result["val"]})
+    smash.compare(run, **options)
+    assert "test" in child.result
 
 
 def test_compare_errors_are_those_of_the_children(compared):

@@ -14,6 +14,7 @@ from smash.cli.options import (
     say,
     settings_options,
 )
+from smash.cli.tables import looks_at_test
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import CompareSettings
 
@@ -31,11 +32,13 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
     from smash.runtime.progress import on_terminal
     from smash.training.compare import compare as compare_networks
 
-    comparison = compare_networks(open_run(run), settings, progress=on_terminal, announce=announce)
+    opened = open_run(run)
+    comparison = compare_networks(opened, settings, progress=on_terminal, announce=announce)
     if as_json:
         print(comparison.model_dump_json(indent=2))
         return
     print_comparison(comparison)
+    say(looks_at_test(opened))
     say(f"Next: smash report {quoted(run)}")
 
 
@@ -48,20 +51,24 @@ def print_comparison(comparison: Comparison) -> None:
     several = comparison.seeds > 1
     table = Table(
         title=f"{comparison.length}, {comparison.seeds} seed{'s' * several}; errors with "
-        f"95% intervals over {'seeds and ' * several}examples",
+        f"95% intervals over {'seeds and ' * several}examples\n"
+        "RAM of activations and flash: bytes in int8",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
     table.add_column("network")
-    for name in ("parameters", "MACs", "minutes", "validation\nerror", "test error", "− winner"):
+    for name in (
+        *("parameters\nMACs", "RAM\nflash", "minutes"),
+        *("validation\nerror", "test error", "− winner"),
+    ):
         table.add_column(name, justify="right")
     for index, each in enumerate(comparison.contestants):
         label = each.name if each.role == "plain" else f"{each.role}\n{each.name}"
         table.add_row(
             label,
-            f"{each.params:,}",
-            f"{each.macs:,}",
+            f"{each.params:,}\n{each.macs:,}",
+            f"{each.memory:,}\n{each.flash:,}",
             f"{each.minutes:.1f}",
             f"{each.val.value:.2%}",
             f"{each.test.value:.2%}\n{_range(each.test)}",

@@ -7,7 +7,7 @@ the recommendation by validation error; the test split only reports.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
 from smash.io.records import Interval, Record
-from smash.profiling.cost import count_macs
+from smash.profiling.cost import COUNTED, Cost, cost_of
 from smash.run.child import Child, ChildNetwork
 from smash.run.layout import COMPARISON
 from smash.run.run import Run
@@ -31,7 +31,6 @@ from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.spaces.baselines import fit_plain_network, make_baseline
-from smash.spaces.parameters import count_parameters
 from smash.spaces.plain import plain_families
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
@@ -58,6 +57,8 @@ class Contestant(Record):
         name: Id of the candidate, or name of the plain network.
         params: Number of parameters.
         macs: Multiply-accumulates for one input.
+        memory: Bytes of RAM for the activations of one input in int8.
+        flash: Bytes of the weights and the graph in int8.
         minutes: Mean duration of one training.
         val: Validation error.
         test: Test error.
@@ -68,6 +69,8 @@ class Contestant(Record):
     name: str
     params: int
     macs: int
+    memory: int
+    flash: int
     minutes: float
     val: Interval
     test: Interval
@@ -88,8 +91,9 @@ class Comparison(Record):
     Example:
         >>> same = Interval(value=0.1, low=0.08, high=0.12)
         >>> winner = Contestant(
-        ...     role="winner", name="f796694c174f", params=17_354, macs=346_624, minutes=2.0,
-        ...     val=same, test=same, behind=Interval(value=0, low=0, high=0),
+        ...     role="winner", name="f796694c174f", params=17_354, macs=346_624, memory=4_096,
+        ...     flash=21_000, minutes=2.0, val=same, test=same,
+        ...     behind=Interval(value=0, low=0, high=0),
         ... )
         >>> comparison = Comparison(
         ...     length="30 epochs", seeds=3, val_examples=153, test_examples=269,
@@ -111,6 +115,7 @@ class Comparison(Record):
 class _Network:
     role: str
     network: ChildNetwork
+    cost: Cost
 
 
 def compare(
@@ -183,6 +188,9 @@ def _compare(
     trained = train_children(run, unique, with_test, settings.device, progress, executor)
     children = {child.path: child for child in trained}
     device = choose_device(settings.device)
+    for child in trained:
+        if "test" not in child.result:
+            child.evaluate("test", device)  # which its result keeps: this look is counted
     of_network = [
         [children[job.path] for job in jobs[start : start + len(seeds)]]
         for start in range(0, len(jobs), len(seeds))
@@ -205,7 +213,8 @@ def _candidates(
     chosen: dict[str, _Network] = {}
 
     def choose(role: str, candidate: Candidate) -> None:
-        chosen.setdefault(candidate.id, _Network(role, network_of(candidate)))
+        costs = {name: getattr(candidate, name) for name in COUNTED}
+        chosen.setdefault(candidate.id, _Network(role, network_of(candidate), Cost(**costs)))
 
     for candidate in first:
         choose("winner" if not chosen else f"rank {ranked.index(candidate)}", candidate)
@@ -228,8 +237,8 @@ def _plain_networks(
     limited = [cost for cost in ("params", "macs") if limits.get(f"max_{cost}") is not None]
 
     def fits(network: nn.Module) -> bool:
-        costs = {"params": count_parameters(network), "macs": count_macs(network, task)}
-        return all(costs[cost] <= getattr(winner, cost) for cost in limited or ["params"])
+        cost = cost_of(network, task)
+        return all(getattr(cost, each) <= getattr(winner, each) for each in limited or ["params"])
 
     families = settings.families or plain_families(task.dims)
     for family in families:
@@ -240,16 +249,9 @@ def _plain_networks(
             )
         name = fit_plain_network(family, task, fits)
         if name is not None:
-            network = make_baseline(name, task)
-            yield _Network(
-                "plain",
-                ChildNetwork(
-                    id=name,
-                    baseline=name,
-                    params=count_parameters(network),
-                    macs=count_macs(network, task),
-                ),
-            )
+            cost = cost_of(make_baseline(name, task), task)
+            network = ChildNetwork(id=name, baseline=name, params=cost.params, macs=cost.macs)
+            yield _Network("plain", network, cost)
 
 
 def _judge(
@@ -276,8 +278,7 @@ def _judge(
             Contestant(
                 role=network.role,
                 name=network.network.id,
-                params=network.network.params,
-                macs=network.network.macs,
+                **asdict(network.cost),
                 minutes=round(float(np.mean(seconds)) / 60, 2),
                 val=error_interval(val, spreads["val"]),
                 test=error_interval(test, spreads["test"]),
