@@ -529,17 +529,22 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     "export of no format": (nothing, "export CHILD --to OUT.pt", 2, ("out.pt", ".onnx")),
     "model that is a pickle": (
         beside(".safetensors", b"\x80\x04N."),
-        "predict DATA.safetensors x.png",
+        "predict DATA.safetensors RUN/config.toml",
         2,
         ("data.safetensors",),
     ),
     "model of another program": (
         beside(".safetensors", struct.pack("<Q", 2) + b"{}"),
-        "predict DATA.safetensors x.png",
+        "predict DATA.safetensors RUN/config.toml",
         2,
         ("data.safetensors",),
     ),
-    "model whose child is damaged": (flip(MODEL), "predict CHILD x.png", 2, (MODEL, "checksum")),
+    "model whose child is damaged": (
+        flip(MODEL),
+        "predict CHILD RUN/config.toml",
+        2,
+        (MODEL, "checksum"),
+    ),
     "array of objects to predict": (
         beside(".npy", npy(np.array([_Runs()], dtype=object))),
         "predict CHILD DATA.npy",
