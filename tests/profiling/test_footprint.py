@@ -11,6 +11,9 @@ from torch import nn
 from smash import Task
 from smash.config import SpaceSettings
 from smash.profiling.cost import cost_of
+from smash.profiling.footprint import peak_memory
+from smash.profiling.operations import Trace, record_operations
+from smash.runtime.rng import generator
 from smash.spaces import make_space
 from smash.spaces.baselines import make_baseline
 
@@ -107,3 +110,60 @@ def test_footprint_of_children_grows_from_smallest_to_largest(name, preset):
     )
     assert 0 < smallest.memory <= largest.memory
     assert 0 < smallest.flash < largest.flash
+
+
+def peaks_by_simulation(trace: Trace) -> tuple[int, int]:
+    """Executes a graph step by step with the set of buffers that are alive.
+
+    Returns:
+        The peak in the order of the definition, and the least of all topological orders, which is
+        found over the sets of operations that an order can have executed.
+    """
+    operations, sizes = trace.operations, trace.sizes
+    buffers = range(len(sizes))
+    readers = {b: {n for n, each in enumerate(operations) if b in each.reads} for b in buffers}
+    writer: dict[int, int] = {}
+    for n, operation in enumerate(operations):
+        for written in set(operation.writes) - set(operation.reads):
+            writer.setdefault(written, n)
+    needs = [{writer[b] for b in each.reads if b in writer} for each in operations]
+
+    def alive(done: frozenset[int]) -> set[int]:
+        written = {b for b in buffers if b not in writer or writer[b] in done}
+        return {b for b in written if b in trace.outputs or readers[b] - done}
+
+    def bytes_during(done: frozenset[int], n: int) -> int:
+        before, after = alive(done), alive(done | {n})
+        total = sum(sizes[b] for b in before)
+        for written in set(operations[n].writes) - set(operations[n].reads):
+            freed = {sizes[b] for b in operations[n].reads if b in before - after}
+            if not (operations[n].is_elementwise and sizes[written] in freed):
+                total += sizes[written]
+        return total
+
+    steps = range(len(operations))
+    defined = max(bytes_during(frozenset(range(n)), n) for n in steps)
+    peaks = {frozenset[int](): 0}
+    for _ in steps:
+        following: dict[frozenset[int], int] = {}
+        for done, peak in peaks.items():
+            for n in steps:
+                if n not in done and needs[n] <= done:
+                    reached = max(peak, bytes_during(done, n))
+                    least = following.get(done | {n}, reached)
+                    following[done | {n}] = min(least, reached)
+        peaks = following
+    return defined, min(peaks.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [("memory-bank", "tiny"), ("nas-bench-201", None), ("mobile", "tiny")]
+)
+def test_memory_of_children_is_within_a_third_of_the_best_order_of_execution(name, preset):
+    """The order of the definition is not the best one, but close to it."""
+    space = make_space(SpaceSettings(name=name, preset=preset, options={}), dims=2)
+    for architecture in (space.smallest(), *(space.sample(generator(0, name, n)) for n in (0, 1))):
+        trace = record_operations(space.build(architecture, TASK), TASK)
+        defined, least = peaks_by_simulation(trace)
+        assert peak_memory(trace) == defined
+        assert least <= defined <= least * 4 / 3
