@@ -354,6 +354,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file for the counts, as JSON")
     options = parser.parse_args()
+    out = options.out and options.out.absolute()  # the trial works in a folder of its own
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         trial = Trial(Path(folder), options.seed, options.run and options.run.absolute())
@@ -367,8 +368,8 @@ def main() -> None:
             f"{tally.refused:,} refused, {tally.interrupted:,} interrupted, "
             f"{len(tally.faults)} faults"
         )
-    if options.out:
-        options.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
+    if out:
+        out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
     sys.exit(any(tally.faults for tally in tallies))
 
 
