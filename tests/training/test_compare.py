@@ -98,8 +98,19 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
         ),
         (
             [contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
-            "Take cnn-8: no candidate that was trained has a lower validation error; on the test "
+            "Take cnn-8: no network that was trained has a lower validation error; on the test "
             "split it is better by 2.0 points than the winner.",
+        ),
+        (
+            [contestant("plain", "cnn-8", 0.09, 0.02, 0.01, 0.03)],
+            "Take cnn-8: no network that was trained has a lower validation error; on the test "
+            "split it is worse by 2.0 points than the winner.",
+        ),
+        (
+            [contestant("random", "c", 0.08, 0.002, -0.001, 0.005),
+             contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
+            "Take c (random): no network that was trained has a lower validation error; on the "
+            "test split it is worse by 0.2 points than the winner, which may be chance.",
         ),
         (
             [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],

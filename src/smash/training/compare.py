@@ -375,13 +375,14 @@ def verdict(contestants: Sequence[Contestant]) -> str:
     plain = [each for each in others if each.role == "plain"]
     if not plain:
         return "No plain network is as small as the winner, so there is none to compare it with."
-    best = min(plain, key=lambda each: each.val.value)
+    best = min(others, key=lambda each: each.val.value)
     if best.val.value < winner.val.value:
-        chance = "" if best.behind.high < 0 else ", which may be chance"
+        role = "" if best.role == "plain" else f" ({best.role})"
+        chance = ", which may be chance" if best.behind.low <= 0 <= best.behind.high else ""
         points = -100 * best.behind.value
         compared = f"better by {points:.1f}" if points >= 0 else f"worse by {-points:.1f}"
         return (
-            f"Take {best.name}: no candidate that was trained has a lower validation error; on "
+            f"Take {best.name}{role}: no network that was trained has a lower validation error; on "
             f"the test split it is {compared} points than the winner{chance}."
         )
     gaps = [100 * each.behind.value for each in plain]
