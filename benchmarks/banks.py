@@ -172,7 +172,7 @@ def print_table(
     for hypernet, each in scores.items():
         rankings[f"{hypernet}: score"] = -each
         for name, of_proxy in numbers.items():
-            rankings[f"{hypernet}: score and {name}"] = -joint_score(each, of_proxy)
+            rankings[f"{hypernet}: score and {name}"] = -joint_score(name, each, of_proxy)
     of_params = resampled_kendall_tau(rankings["params"], real)
     params = kendall_tau(rankings["params"], real)
     print("| ranked by | τ | τ − τ of the parameters |")

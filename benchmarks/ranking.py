@@ -170,11 +170,11 @@ def judge(run: Run, options: argparse.Namespace) -> Row:
                 "error": tau(-found[:, 1], real),
                 "margin": tau(found[:, 2], real),
                 "mean loss of copies": tau(recent, real),
-                f"with {PRIOR}": tau(-joint_score(-recent, numbers), real),
+                f"with {PRIOR}": tau(-joint_score(PRIOR, -recent, numbers), real),
             }
         )
     best = real >= np.quantile(real, 0.9)
-    both = -joint_score(-recent, numbers)
+    both = -joint_score(PRIOR, -recent, numbers)
     taus, of_params, of_both = (
         resampled_kendall_tau(each, real) for each in (recent, params, both)
     )

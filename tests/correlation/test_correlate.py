@@ -104,6 +104,13 @@ def test_baselines_rank_the_same_architectures(cells, scored, tmp_path):
     assert set(found.baselines) == {"params", "macs", "random"}
 
 
+def joined_by_hand(scores, proxy_ranks):
+    """Score twice, proxy once, and the log odds of the proxy at the top."""
+    count = len(scores) + 1
+    joined = 2 * np.log(stats.rankdata(scores)) + np.log(proxy_ranks)
+    return joined - 0.5 * np.log(1 - proxy_ranks / count)
+
+
 def test_prior_is_ranked_alone_and_joined_with_score(cells, scored, tmp_path, capsys):
     rng = np.random.default_rng(3)
     truths = {text: float(rng.normal()) - loss for text, (_, loss) in scored.items()}
@@ -114,7 +121,7 @@ def test_prior_is_ranked_alone_and_joined_with_score(cells, scored, tmp_path, ca
         for cell, _ in scored.values()
     ]
     losses = [loss for _, loss in scored.values()]
-    joined = np.log(stats.rankdata(params)) + 2 * np.log(stats.rankdata(np.negative(losses)))
+    joined = joined_by_hand(np.negative(losses), stats.rankdata(params))
     truth = list(truths.values())
     tau = found.together["params"].kendall_tau
     assert tau.value == pytest.approx(stats.kendalltau(joined, truth).statistic)
@@ -134,10 +141,9 @@ def test_cells_have_a_default_prior(cells, scored, tmp_path):
     truths = {text: -loss for text, (_, loss) in scored.items()}
     path = write(tmp_path / "x.csv", truths)
     found = compare(cells, path, prior=None)
-    assert (found.prior, set(found.together)) == ("generated-synflow", {"generated-synflow"})
-    assert (
-        compare(cells, path, prior="generated-synflow").model_dump_json() == found.model_dump_json()
-    )
+    prior = "generated-synflow+az-nas"
+    assert (found.prior, set(found.together)) == (prior, {prior})
+    assert compare(cells, path, prior=prior).model_dump_json() == found.model_dump_json()
     assert compare(cells, path).prior is None
     assert choose_prior(None, "memory-bank") is None
 
@@ -147,7 +153,7 @@ def test_proxies_are_ranked_alone_and_joined_with_score(cells, scored, tmp_path)
     truths = {text: float(rng.normal()) for text in scored}
     path = write(tmp_path / "x.csv", truths)
     found = compare(cells, path, prior=None, proxies=["naswot", "synflow", "az-nas"], limit=12)
-    asked, prior = {"naswot", "synflow", "az-nas"}, {"generated-synflow"}
+    asked, prior = {"naswot", "synflow", "az-nas"}, {"generated-synflow+az-nas"}
     assert set(found.baselines) == {"params", "macs", "random"} | asked | prior
     assert set(found.together) == asked | prior
     # By hand, from the numbers that were kept; the score counts twice.
@@ -158,10 +164,11 @@ def test_proxies_are_ranked_alone_and_joined_with_score(cells, scored, tmp_path)
     assert table.shape == (12, 4)
     losses = [point.score for point in found.points]
     real = [point.accuracy for point in found.points]
-    columns = [*np.nan_to_num(table, nan=-1e30).T, [-loss for loss in losses]]
-    logs = [np.log(stats.rankdata(column) / 12) for column in columns]
-    for where, parts in ((found.baselines, logs[:4]), (found.together, [*logs, logs[-1]])):
-        expected = stats.kendalltau(sum(parts), real).statistic
+    logs = np.log(stats.rankdata(np.nan_to_num(table, nan=-1e30), axis=0))
+    az_nas = stats.rankdata(logs.sum(1).round(9))
+    joined = joined_by_hand(np.negative(losses), az_nas)
+    for where, ranking in ((found.baselines, az_nas), (found.together, joined)):
+        expected = stats.kendalltau(ranking, real).statistic
         assert where["az-nas"].kendall_tau.value == pytest.approx(expected)
 
 

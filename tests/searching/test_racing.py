@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -164,7 +165,9 @@ def test_race_with_a_prior_ranks_by_both():
     cohort = cohort_of(range(6))
     for candidate, proxy in zip(cohort, (0.0, 5.0, 4.0, 3.0, 2.0, 1.0), strict=True):
         candidate.proxy = (proxy,)  # number 0 is worst by the proxy
-    race = Race([1, 2, 4], keep=1, reduction_factor=1 / 0.3, ranking_keys=joint_score)
+    race = Race(
+        [1, 2, 4], keep=1, reduction_factor=1 / 0.3, ranking_keys=partial(joint_score, "macs")
+    )
     # Σ log rank, the best having rank 6: 6·1, 5·6, 4·5, 3·4, 2·3, 1·2 for numbers 0 to 5.
     assert run_race(race, cohort, losses) == [(0, 1), (3, 1), (4, 1), (5, 1), (2, 2), (1, 4)]
 

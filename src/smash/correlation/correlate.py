@@ -217,7 +217,7 @@ class _Correlation:
         comparison = RankComparison(truth, -scores, params)
         alone = {name: comparison.with_score(proxy_score(name, values[name])) for name in names}
         together = {
-            name: comparison.with_score(-joint_score(scores, values[name]))
+            name: comparison.with_score(-joint_score(name, scores, values[name]))
             for name in names
             if name in PROXIES or name == prior
         }

@@ -10,13 +10,13 @@ from typing import Self
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxy_names import JOIN, PROXY_NAMES, SIZE_PROXIES
-from smash.scoring.rank_aggregation import Floats, log_ranks
+from smash.scoring.proxy_names import JOIN, PROXY_NAMES, VALUES
+from smash.scoring.rank_aggregation import Floats, log_ranks, relative_ranks
 
-DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow"}
+DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas"}
 """The prior of a search space unless the settings name another.
 
-Chosen on 200 cells of the first half of a table, with three networks (benchmarks/notes/cells.md).
+Chosen on the first half of a table, with three networks (benchmarks/notes/cells.md).
 """
 
 SHARED_PRIOR = "macs"
@@ -36,6 +36,12 @@ Chosen on 200 cells of the first half of a table, where it is best or close to i
 and each proxy (benchmarks/notes/cells.md).
 """
 
+TOP_WEIGHT = 0.5
+"""Weight of the order that the first proxy of a prior gives to the best.
+
+Chosen on the first halves of two tables (benchmarks/notes/cells.md, functions.md).
+"""
+
 PREFILTER_SHARE = 0.25
 
 ProxyValues = tuple[float, ...]
@@ -52,29 +58,40 @@ def proxy_score(name: str, values: Sequence[Sequence[float]]) -> Floats:
     Returns:
         Shape (n,).
     """
-    columns = list(np.asarray(values, dtype=np.float64).T)
-    if JOIN in name:
-        return log_ranks(columns)
-    if name in SIZE_PROXIES:
-        return np.asarray(columns[0])
-    from smash.scoring.proxies import PROXIES  # with torch, which a ranking without one needs not
-
-    joined: Floats = PROXIES[name].join(columns)
-    return joined
+    scores = _scores_of_each(name, values)
+    return scores[0] if len(scores) == 1 else log_ranks(scores)
 
 
-def joint_score(scores: Floats, values: Sequence[Sequence[float]]) -> Floats:
-    """Joins SMASH scores and a proxy by their ranks (`log_ranks`), lower is better.
+def _scores_of_each(name: str, values: Sequence[Sequence[float]]) -> list[Floats]:
+    """Splits the values of joined proxies into one score of each, shape (n,).
+
+    Raises:
+        ValueError: The values are not those of these proxies.
+    """
+    counts = [VALUES.get(part, 1) for part in name.split(JOIN)]
+    columns = np.asarray(values, dtype=np.float64).reshape(len(values), sum(counts)).T
+    own = np.split(columns, np.cumsum(counts)[:-1])
+    return [each[0] if len(each) == 1 else log_ranks(list(each)) for each in own]
+
+
+def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -> Floats:
+    """Joins SMASH scores and a prior by their ranks r, from 0 to 1; lower is better.
+
+    It is −Σ weight · log r over the score and the proxies, plus `TOP_WEIGHT` · log(1 − r) of the
+    first proxy. Logarithms of ranks punish what is bad by any of them, and hardly tell apart what
+    is good; there the last term decides.
 
     Args:
+        prior: Name of a proxy, or of several joined; each counts once.
         scores: SMASH scores, (n,), lower is better; they count `SCORE_WEIGHT` times.
-        values: The proxy's values for each of n architectures; each counts once.
+        values: The proxies' values for each of n architectures.
 
     Returns:
         Shape (n,).
     """
-    columns = list(np.asarray(values, dtype=np.float64).T)
-    return -log_ranks([-scores, *columns], [SCORE_WEIGHT, *[1.0] * len(columns)])
+    first, *others = _scores_of_each(prior, values)
+    joined = log_ranks([-scores, first, *others], [SCORE_WEIGHT, 1.0, *[1.0] * len(others)])
+    return TOP_WEIGHT * np.log1p(-relative_ranks(first)) - joined
 
 
 def choose_prior(setting: str | None, space: str) -> str | None:

@@ -8,5 +8,8 @@ COMPUTED_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")
 
 PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)
 
+VALUES = {"az-nas": 4}
+"""Number of values of a proxy that measures several."""
+
 JOIN = "+"
 """Joins the names of proxies that serve together, as ``synflow+params``."""

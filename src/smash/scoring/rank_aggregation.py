@@ -25,23 +25,35 @@ def dense_ranks(values: ArrayLike) -> Ints:
     return np.unique(finite, return_inverse=True)[1].astype(np.int64)
 
 
-def log_ranks(parts: Sequence[ArrayLike], weights: Sequence[float] | None = None) -> Floats:
-    """Joins several scores by Σ weight · log(rank / n) (Lee and Ham 2024, AZ-NAS).
-
-    Ranks go from 1, the worst, to n, the best, so the sum is highest for what is good by all
-    scores at once.
+def relative_ranks(values: ArrayLike) -> Floats:
+    """Ranks values from 1 / (n + 1), the worst, to n / (n + 1); equal ones share a mean rank.
 
     Args:
-        parts: Scores, each of shape (n,), higher is better; equal ones share a mean rank.
-        weights: Weight of each score; 1 by default.
+        values: Shape (n,), higher is better.
 
     Returns:
-        Shape (n,), at most 0.
+        Shape (n,).
     """
     from scipy.stats import rankdata  # slow to import
 
-    ranks_Pn = np.stack([rankdata(dense_ranks(part)) for part in parts])
+    ranks: Floats = rankdata(dense_ranks(values))
+    return ranks / (len(ranks) + 1)
+
+
+def log_ranks(parts: Sequence[ArrayLike], weights: Sequence[float] | None = None) -> Floats:
+    """Joins several scores by Σ weight · log rank (Lee and Ham 2024, AZ-NAS).
+
+    Ranks are relative, so the sum is highest for what is good by all scores at once.
+
+    Args:
+        parts: Scores, each of shape (n,), higher is better.
+        weights: Weight of each score; 1 by default.
+
+    Returns:
+        Shape (n,), below 0.
+    """
+    ranks_Pn = np.stack([relative_ranks(part) for part in parts])
     weights_P = np.asarray([1.0] * len(parts) if weights is None else weights)
     # Not a matrix product, in which equal columns may differ in their last bit.
-    joined: Floats = (weights_P[:, None] * np.log(ranks_Pn / ranks_Pn.shape[1])).sum(0)
+    joined: Floats = (weights_P[:, None] * np.log(ranks_Pn)).sum(0)
     return joined

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -254,7 +255,7 @@ class SearchLoop:
         """Scores the candidates of a cohort; each is committed when its race ends."""
         # A Markov chain asks of each step whether it is better than its position, the best.
         keep = 1 if cohort.strategy.cohort == 1 else self._keep
-        ranking_keys = by_score if self._prior is None else joint_score
+        ranking_keys = by_score if self._prior is None else partial(joint_score, self._prior)
         if self._races:
             race = Race(self._scorer.rungs, keep, ranking_keys=ranking_keys)
             predict = self._predictor.predict

@@ -44,7 +44,7 @@ def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Rank
     joint, by_proxy = scores, None
     if prior is not None and len(candidates):
         values = [each.proxy for each in candidates]
-        joint = joint_score(scores, values)
+        joint = joint_score(prior, scores, values)
         by_proxy = _ranks(-proxy_score(prior, values))
     by_score = _ranks(scores)
     order = sorted(

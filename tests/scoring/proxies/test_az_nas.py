@@ -131,10 +131,3 @@ def test_az_nas_of_one_feature_lacks_two_values():
     subject = Subject(child=child, stages=[child.first], macs=1)
     found = AzNas()(subject, torch.zeros(4, 1, 8), rng())
     assert [math.isfinite(each) for each in found] == [True, False, False, True]
-
-
-def test_az_nas_joins_its_values_by_ranks():
-    parts = [np.array([1.0, 2.0]), np.array([5.0, 4.0]), np.array([np.nan, 1.0]), np.array([1, 1])]
-    # Ranks of two: (1, 2), (2, 1), (1, 2), (1.5, 1.5).
-    expected = [2 * math.log(0.5) + math.log(0.75), math.log(0.5) + math.log(0.75)]
-    assert AzNas().join(parts) == pytest.approx(expected)

@@ -1,7 +1,7 @@
 """The base of zero-cost proxies: scores of a child network that need no labels.
 
 The sequence of calls: a child is built, initialised and passed to the proxy with a batch of images;
-the proxy returns one value or several, which `join` combines over a set of architectures. A proxy
+the proxy returns one value or several, which `smash.scoring.priors` joins by their ranks. A proxy
 of a trained SMASH network is passed a child with generated weights instead. All values are higher
 for better children, and non-finite ones rank last.
 """
@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-
-from smash.scoring.rank_aggregation import Floats, log_ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +68,6 @@ class Proxy(ABC):
         Returns:
             One value or several, the same number for all children.
         """
-
-    def join(self, parts: Sequence[Floats]) -> Floats:
-        """Joins the values of n architectures into one score each.
-
-        Args:
-            parts: For each value of the proxy, that of all architectures, (n,).
-        """
-        return parts[0] if len(parts) == 1 else log_ranks(parts)
 
 
 class FunctionInterceptor(TorchFunctionMode, ABC):
