@@ -45,16 +45,23 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cells() -> str:
-    """Rank correlations on NAS-Bench-201, over seeds."""
+    """Rank correlations and regrets on NAS-Bench-201, means over seeds."""
     rows = []
-    for (ranking, training), seeds in _grouped(read_result("cells")["rows"]).items():
-        taus = [row["tau"] for row in seeds]
-        low, high = min(row["low"] for row in seeds), max(row["high"] for row in seeds)
-        lost = ", ".join(f"{row['lost']:.2f}" for row in seeds)
-        tau = f"{statistics.fmean(taus):.3f}"
-        interval = f"{low:.3f} … {high:.3f}".replace("-", "−")
-        rows.append((ranking, training, tau, interval, lost))
-    header = ("ranked by", "training", "Kendall τ", "95% intervals", "points lost, each seed")
+    for ranking, seeds in _by_ranking(read_result("cells")).items():
+        low = min(row["tau"]["low"] for row in seeds)
+        high = max(row["tau"]["high"] for row in seeds)
+        tau = statistics.fmean(row["tau"]["value"] for row in seeds)
+        of_parts = [
+            f"{statistics.fmean(row[name] for row in seeds):.3f}".replace("-", "−")
+            for name in ("equal_size_tau", "top_tenth_tau")
+        ]
+        lost = [
+            f"{statistics.fmean(row['regret'][among] for row in seeds):.2f}"
+            for among in seeds[0]["regret"]
+        ]
+        rows.append((ranking, f"{tau:.3f} ({low:.3f} … {high:.3f})", *of_parts, *lost))
+    header = ("ranked by", "Kendall τ", "τ at equal size", "τ within best tenth",
+              "lost by the first", "of 5", "of 10")  # fmt: skip
     return markdown_table(header, rows)
 
 
@@ -67,16 +74,24 @@ def memory_banks() -> str:
     return markdown_table(("ranked by", "Kendall τ", "ahead of the parameter count by"), rows)
 
 
-def compared(name: str) -> str:
-    """Errors of the winner beside other networks, as `smash compare --json` gave them."""
-    result = read_result(name)
-    rows = [
-        (each["name"] if each["role"] == "plain" else each["role"], f"{each['params']:,}",
-         f"{each['macs']:,}", _percent(each["val"]), _percent(each["test"]))
-        for each in result["contestants"]
-    ]  # fmt: skip
-    header = ("network", "parameters", "MACs", "validation error", "test error")
-    return f"{markdown_table(header, rows)}\n**{result['verdict']}**\n\n"
+def compared() -> str:
+    """Test errors of the winner beside other networks, on each data set."""
+    rows = []
+    for row in read_result("compare"):
+        winner, *others = row["comparison"]["contestants"]
+        plain = min(
+            (each for each in others if each["role"] == "plain"),
+            key=lambda each: each["val"]["value"],
+        )
+        drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
+        rows.append(
+            (row["data"], f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
+             f"{plain['name']} {_percent(plain['test'])}", _points(plain["behind"]),
+             ", ".join(f"{error:.1%}" for error in drawn), f"{sum(row['minutes'][:2]):.0f}")
+        )  # fmt: skip
+    header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
+              "its distance", "random candidates", "minutes to the winner")  # fmt: skip
+    return markdown_table(header, rows)
 
 
 def devices() -> str:
@@ -175,7 +190,7 @@ def settings(model: type[Settings], base: type[Settings] | None = None) -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "cells": cells,
     "memory banks": memory_banks,
-    "compared on digits": partial(compared, "compared-digits"),
+    "compared": compared,
     "devices": devices,
     "speed": partial(speed, "speed"),
     "speed on an H200": partial(speed, "speed-h200"),
@@ -202,11 +217,9 @@ _MEASUREMENTS = {
 
 def cells_plot() -> str:
     """Draws the rank correlations on NAS-Bench-201 with their intervals."""
-    rows = []
-    for (ranking, training), seeds in _grouped(read_result("cells")["rows"]).items():
-        label = ranking if training == "none" else f"{ranking}, {training}"
-        rows += [(label, row["tau"], row["low"], row["high"]) for row in seeds]
-    return interval_plot("Agreement with the accuracies of 470 trained cells", rows)
+    result = read_result("cells")
+    rows = [(row["ranking"], *row["tau"].values()) for row in result]
+    return interval_plot(f"Agreement with the accuracies of {result[0]['n']} trained cells", rows)
 
 
 def memory_banks_plot() -> str:
@@ -338,12 +351,11 @@ def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Rows by ranking and training, each with its seeds."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+def _by_ranking(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["ranking"], row["training"]), []).append(row)
-    return groups
+        grouped.setdefault(row["ranking"], []).append(row)
+    return grouped
 
 
 def _interval(row: Mapping[str, float], name: str, prefix: str) -> str:
@@ -352,7 +364,12 @@ def _interval(row: Mapping[str, float], name: str, prefix: str) -> str:
 
 
 def _percent(interval: Mapping[str, float]) -> str:
-    return f"{interval['mean']:.1%} ({interval['low']:.1%} … {interval['high']:.1%})"
+    return f"{interval['value']:.1%} ({interval['low']:.1%} … {interval['high']:.1%})"
+
+
+def _points(interval: Mapping[str, float]) -> str:
+    value, low, high = (100 * interval[name] for name in ("value", "low", "high"))
+    return f"{value:+.1f} ({low:+.1f} … {high:+.1f})".replace("-", "−")
 
 
 def _median(row: Mapping[str, Any]) -> str:

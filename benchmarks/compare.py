@@ -1,0 +1,166 @@
+"""Asks on five data sets whether the winner of a search is better than plain networks of its cost.
+
+    python -m benchmarks.compare DATA --out RUNS
+
+DATA is a folder with the files that `CASES` names. Each data set has limits of a small device, and
+goes through the commands that a user types: ``smash train``, ``smash search`` and
+``smash compare``. Seeds are whole repetitions, of training and search too. The result is
+``results/compare.json``; a repeated command goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULT = Path(__file__).parent / "results" / "compare.json"
+
+_RATE = 8000  # Hz, of the spoken digits
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set with limits.
+
+    Attributes:
+        data: Its name in the table.
+        source: What ``smash train`` reads, or the file that it is made of.
+        train: Options of ``smash train`` for the data.
+        space: Options of ``smash train`` for the space, and the limits.
+        minutes: Minutes of training and of searching.
+        compare: Options of ``smash compare``.
+    """
+
+    data: str
+    source: str
+    train: str
+    space: str
+    minutes: tuple[float, float]
+    compare: str
+
+
+CASES = (
+    Case("digits, 8×8", "digits", "", "--space mobile --preset tiny --max-params 10000",
+         (2, 2), "--epochs 60"),
+    Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3",
+         "--space mobile --preset tiny --max-params 10000 --max-macs 1000000",
+         (4, 3), "--epochs 20 --batch-size 128"),
+    Case("spoken digits, log-mel", "fsdd_8khz.npz",
+         "--group-pattern _([a-z]+)_ --test-fraction 0.33",
+         "--space mobile --preset tiny --max-params 25000 --max-macs 3000000",
+         (4, 3), "--epochs 30 --batch-size 64"),
+    Case("chairs and monitors, 32³", "modelnet_chair_monitor.npz", "--dims 3",
+         "--space mobile --preset tiny --max-params 50000 --max-macs 10000000",
+         (6, 4), "--epochs 10"),
+    Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
+         "--space mobile --preset small --max-params 78666 --max-macs 12501632",
+         (12, 6),
+         "--epochs 4 --batch-size 128 --random 1 --families mlperf-resnet --families ds-cnn"),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Runs the commands of each data set and seed that the result lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
+    parser.add_argument("--only", nargs="+", help="words of the names of data sets")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    names = [case.data for case in CASES]
+    rows: list[dict[str, Any]] = json.loads(RESULT.read_text()) if RESULT.is_file() else []
+    for seed in options.seeds:
+        for case in CASES:
+            if options.only and not any(word in case.data for word in options.only):
+                continue
+            if any((row["data"], row["seed"]) == (case.data, seed) for row in rows):
+                continue
+            source = prepared(case.source, options.data, options.out)
+            rows.append(repetition(case, source, seed, options.out))
+            rows.sort(key=lambda row: (names.index(row["data"]), row["seed"]))
+            RESULT.write_text(json.dumps(rows, indent=1) + "\n")
+            print(json.dumps(rows), flush=True)
+
+
+def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
+    """Trains, searches and compares with one seed."""
+    run = str(out / f"{case.source.partition('.')[0]}-{seed}")
+    training, searching = (f"--minutes {minutes:g}" for minutes in case.minutes)
+    train = f"train {{data}} {case.train} {case.space} {training}"
+    commands = [train, f"search {{run}} {searching}", f"compare {{run}} {case.compare} --seeds 1"]
+    took = []
+    for command in commands:
+        words = [{"{data}": source, "{run}": run}.get(word, word) for word in command.split()]
+        words += ["--seed", str(seed)]
+        if command == train:
+            words = [*(["train", "--resume"] if Path(run).exists() else words), "--out", run]
+        if command == commands[-1]:
+            words.append("--json")
+        begun = time.monotonic()
+        done = subprocess.run(  # noqa: S603, words of this file
+            [sys.executable, "-m", "smash", *words], check=True, text=True, stdout=subprocess.PIPE
+        )
+        took.append(round((time.monotonic() - begun) / 60, 1))
+    return {
+        "data": case.data,
+        "seed": seed,
+        "commands": [f"smash {' '.join(command.split())}" for command in commands],
+        "minutes": took,
+        "comparison": json.loads(done.stdout),
+    }
+
+
+def prepared(source: str, data: Path, out: Path) -> str:
+    """Gives the path or name that ``smash train`` reads, made once from a file of the data sets."""
+    make = PREPARED.get(source)
+    if make is None:
+        return source if source == "digits" else str(data / source)
+    made = out / source.partition(".")[0]
+    if not made.exists():
+        make(data / source, made)
+    return str(made)
+
+
+def write_recordings(file: Path, folder: Path) -> None:
+    """Writes recordings as WAV files in class folders, the speaker in the name of each."""
+    arrays = np.load(file)
+    columns = (arrays[name] for name in ("data", "labels", "groups"))
+    for number, (samples, label, speaker) in enumerate(zip(*columns, strict=True)):
+        path = folder / str(label) / f"{label}_{speaker}_{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with wave.open(str(path), "wb") as recording:
+            recording.setnchannels(1)
+            recording.setsampwidth(2)
+            recording.setframerate(_RATE)
+            recording.writeframes(np.trim_zeros(samples[0], "b").tobytes())
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpacks an archive of one folder."""
+    with tarfile.open(file) as archive:
+        archive.extractall(folder.parent / "unpacked", filter="data")
+    (found,) = (folder.parent / "unpacked").iterdir()
+    found.rename(folder)
+
+
+PREPARED: dict[str, Callable[[Path, Path], None]] = {
+    "fsdd_8khz.npz": write_recordings,
+    "cifar10.tar.xz": unpack,
+}
+"""What makes a data set from a file, where ``smash train`` does not read the file itself."""
+
+
+if __name__ == "__main__":
+    main()
