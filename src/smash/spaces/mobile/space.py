@@ -18,6 +18,7 @@ class MobileSpace(FunctionSpace):
         task: What children are for.
 
     Example:
+        >>> from smash.spaces.mobile.presets import MOBILE_PRESETS
         >>> space = MobileSpace(MOBILE_PRESETS["tiny"])
         >>> space.largest()["width 2"]
         24
