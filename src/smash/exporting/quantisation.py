@@ -152,9 +152,12 @@ def with_convolutions(model: Any) -> Any:
             (epsilon,) = [each.f for each in node.attribute if each.name == "epsilon"] or [1e-5]
             scale = scale / np.sqrt(variance + epsilon)
             nodes[place] = convolution(node, node.input[0], scale, bias - mean * scale)
-    if [node.op_type for node in nodes[:2]] == ["Sub", "Div"] and nodes[0].input[0] == IMAGES:
-        mean, std = (values[node.input[1]] for node in nodes[:2])
-        nodes[:2] = [convolution(nodes[1], IMAGES, 1 / std, -mean / std)]
+    for scaled in [node for node in nodes if node.op_type == "Div"]:
+        before = [node for node in nodes if node.output[0] == scaled.input[0]]
+        if [(node.op_type, node.input[0]) for node in before] == [("Sub", IMAGES)]:
+            mean, std = values[before[0].input[1]], values[scaled.input[1]]
+            nodes[nodes.index(scaled)] = convolution(scaled, IMAGES, 1 / std, -mean / std)
+            nodes.remove(before[0])
     used = {name for node in nodes for name in node.input}
     kept = [each for each in graph.initializer if each.name in used]
     for field, new in ((graph.node, nodes), (graph.initializer, kept)):
