@@ -300,7 +300,7 @@ def smaller(command: str, words: Sequence[str]) -> list[str]:
     names["search"] = ["random", "perturb", "markov", "examples"]
     names["compare"] = ["epochs"]
     added = [part for name in names.get(command, []) for part in (f"--{name}", f"{SMALLER[name]}")]
-    if command == "train":
+    if command == "train" and "--space" not in words:
         added += [part for item in SPACE.items() for part in ("-o", "{}={}".format(*item))]
     if command == "compare":
         added += ["--seeds", "1", "--no-median", "--families", "cnn"]
