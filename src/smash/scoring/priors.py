@@ -30,7 +30,7 @@ NO_PRIOR = "none"
 """The setting for a ranking by the score alone."""
 
 SCORE_WEIGHT = 2.0
-"""Weight of the score in a joint ranking, against 1 for each value of a proxy.
+"""Weight of the score in a joint ranking, against 1 for each proxy.
 
 Chosen on 200 cells of the first half of a table, where it is best or close to it with each network
 and each proxy (benchmarks/notes/cells.md).
