@@ -89,9 +89,9 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     Returns:
         Shape (n,).
     """
-    first, *others = _scores_of_each(prior, values)
-    joined = log_ranks([-scores, first, *others], [SCORE_WEIGHT, 1.0, *[1.0] * len(others)])
-    return TOP_WEIGHT * np.log1p(-relative_ranks(first)) - joined
+    proxies = _scores_of_each(prior, values)
+    joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
+    return TOP_WEIGHT * np.log1p(-relative_ranks(proxies[0])) - joined
 
 
 def choose_prior(setting: str | None, space: str) -> str | None:

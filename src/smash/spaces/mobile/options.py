@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class MobileOptions:
-    """What the networks of the space are chosen from.
+    """The options of the space for devices: what its networks may vary.
 
     Attributes:
         stem: Widths of the first convolution.
