@@ -10,7 +10,7 @@ import pytest
 
 import smash
 from smash.errors import CommandError, InvalidValueError
-from smash.profiling.latency import CHILD, read_latencies
+from smash.profiling.stored_times import CHILD, read_latencies
 from smash.searching.settings import SearchSettings
 from smash.study.study import Study
 from tests.documents import PAGES, blocks

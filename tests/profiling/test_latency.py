@@ -10,17 +10,9 @@ import smash
 from smash.errors import InvalidValueError, RunStateError
 from smash.io.measurements import MeasurementLog
 from smash.profiling.budget import Budget
-from smash.profiling.latency import (
-    CHILD,
-    GRAPH,
-    ChildTimer,
-    Latency,
-    Stopwatch,
-    measure_latency,
-    read_latencies,
-    time_network,
-)
-from smash.reporting.contents import latency_rows
+from smash.profiling.latency import ChildTimer, Stopwatch, measure_latency, time_network
+from smash.profiling.stored_times import CHILD, GRAPH, Latency, read_latencies
+from smash.reporting.latencies import latency_rows
 from smash.spaces import MemoryBankSpace, Task
 from smash.study.study import Study
 from tests.spaces.cases import OPTIONS

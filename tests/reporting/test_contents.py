@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smash.io.measurements import MeasurementLog
-from smash.reporting.contents import latency_rows
+from smash.reporting.latencies import latency_rows
 
 
 def test_latency_rows_has_a_row_for_each_timed_candidate(tmp_path, some):

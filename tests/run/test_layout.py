@@ -1,4 +1,4 @@
-"""What is wrong with places is said at once, before torch is imported."""
+"""Runs are shown and faults are said at once, before torch is imported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for line in sys.argv[1:]:
         cli.main()
     except SystemExit as left:
         print(left.code)
-print(sorted({"torch", "optuna", "numpy"} & set(sys.modules)))
+print(sorted({"torch", "scipy", "optuna", "numpy"} & set(sys.modules)))
 """
 
 
@@ -51,6 +51,24 @@ def test_commands_on_a_wrong_place_end_without_torch_and_optuna(tmp_path):
     )
     assert answer.stdout.splitlines() == ["2"] * len(lines) + ["[]"]
     assert len(answer.stderr.splitlines()) == len(lines)
+
+
+def test_show_of_a_run_and_a_missing_table_need_no_torch(finished, tmp_path):
+    """Nor SciPy: both take longer to import than what is printed takes."""
+    lines = [
+        f"show {finished}",
+        f"show {finished} --json",
+        f"show {finished} --front",
+        f"search {finished} --max-latency 1s --latency-table {tmp_path}/nowhere.csv",
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", _CODE, *lines], capture_output=True, text=True, check=True
+    )
+    codes = [line for line in answer.stdout.splitlines() if line in {"0", "2"}]
+    assert codes == ["0", "0", "0", "2"]
+    assert "validation error" in answer.stdout
+    assert answer.stdout.endswith("['numpy', 'optuna']\n")
+    assert "nowhere.csv' is not a file" in answer.stderr
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\\b", "a\0b", "a" * 201])

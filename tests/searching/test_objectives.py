@@ -9,7 +9,7 @@ import pytest
 import smash
 from smash.cli.main import app
 from smash.errors import InvalidValueError
-from smash.profiling.latency import CHILD, read_latencies
+from smash.profiling.stored_times import CHILD, read_latencies
 from smash.runtime.rng import generator
 from smash.searching.objectives import (
     objective_faults,

@@ -4,7 +4,8 @@ import pytest
 
 from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
-from smash.profiling.cost import COUNTED, Cost, measure_cost, survey
+from smash.profiling.cost import Cost, measure_cost, survey
+from smash.profiling.names import COUNTED
 from smash.searching.proposals import Proposer
 from smash.searching.strategies import RandomSampling
 from smash.spaces import MemoryBankSpace, Task

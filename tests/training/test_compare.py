@@ -12,7 +12,7 @@ import smash
 from smash.errors import InvalidValueError
 from smash.io.records import Interval
 from smash.profiling.cost import cost_of
-from smash.run.child import write_result
+from smash.run.child_folder import write_result
 from smash.run.layout import COMPARISON
 from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import count_parameters

@@ -17,7 +17,7 @@ import smash
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import count_macs
-from smash.run.child import write_result
+from smash.run.child_folder import write_result
 from smash.run.mistakes import Mistakes
 from smash.runtime.rng import torch_generator
 from smash.spaces.baselines import fit_baseline, make_baseline

@@ -38,7 +38,7 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
         print(comparison.model_dump_json(indent=2))
         return
     print_comparison(comparison)
-    say(looks_at_test(opened))
+    say(looks_at_test(run))
     say(f"Next: smash report {quoted(run)}")
 
 

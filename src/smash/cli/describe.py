@@ -9,7 +9,8 @@ import torch
 
 from smash.cli.options import announce
 from smash.profiling.cost import Cost, measure_cost, survey
-from smash.profiling.latency import Latency, measure_latency
+from smash.profiling.latency import measure_latency
+from smash.profiling.stored_times import Latency
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.searching.settings import SearchSettings

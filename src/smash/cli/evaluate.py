@@ -56,4 +56,4 @@ def evaluate(
     shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
     print(f"  lowest recall: {shares}")
     if split == "test" and model is None:
-        say(looks_at_test(trained.run))
+        say(looks_at_test(trained.run.path))

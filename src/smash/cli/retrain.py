@@ -61,13 +61,14 @@ def retrain(
     )
     if settings.baseline is None:
         check_ranks(run, several or [rank for rank in (settings.rank,) if rank is not None])
-    from smash.run.child import Child
+    from smash.run.child_folder import finished_children
+
+    finished_children(run)  # a damaged one is told now, and not once this one is trained
     from smash.runtime.progress import on_terminal
     from smash.training.children import retrain_several
     from smash.training.retrain import retrain as retrain_run
 
     opened = open_run(run)
-    Child.of_run(opened)  # a damaged one is told now, and not once this one is trained
     if tensorboard:
         opened.show_in_tensorboard()
     if several:

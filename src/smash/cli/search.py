@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from smash.cli.options import RunArgument, announce, open_run, quoted, say, settings_options
 from smash.cli.tables import print_candidates, print_latencies, print_pareto_front, trust_of
+from smash.profiling.operator_table import read_table
 from smash.run.layout import check_trained, find_run
 from smash.searching.settings import SearchSettings
 
@@ -13,6 +16,8 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
     """Rank architectures of a trained run."""
     find_run(run)
     check_trained(run)
+    if settings.latency_table is not None:
+        read_table(Path(settings.latency_table))
     from smash.cli.describe import announce_sizes
     from smash.runtime.progress import on_terminal
     from smash.searching.search import search as search_run

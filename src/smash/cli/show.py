@@ -73,12 +73,12 @@ def show(
         if not front:
             print_stored_latencies(run, study)
             if (run / CHILDREN).is_dir():
-                print_children(open_run(run))
+                print_children(run)
             say(trust_of(run))
         return
     from dataclasses import asdict
 
-    from smash.profiling.latency import CHILD, GRAPH, read_latencies
+    from smash.profiling.stored_times import CHILD, GRAPH, read_latencies
     from smash.searching.objectives import pareto_front, study_objectives
 
     times = {
@@ -108,7 +108,8 @@ def show(
 def _print_operators(run: Path, samples: int) -> None:
     if samples < 1:
         raise InvalidValueError(f"operators must be at least 1, got {samples}")
-    from smash.profiling.operator_table import format_table, sample_operators
+    from smash.profiling.operator_table import format_table
+    from smash.profiling.table_timer import sample_operators
 
     opened = open_run(run)
     print(format_table(sample_operators(opened.space, opened.data.task, samples)), end="")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smash.evaluation import Evaluation
     from smash.exporting.export import Export
     from smash.exporting.quantisation import Quantisation
-    from smash.run.child import Child
+    from smash.run.child_folder import ChildFolder
     from smash.run.run import Run
     from smash.study.study import Study
 
@@ -111,7 +111,7 @@ def print_latencies(run: Run, study: Study) -> None:
     """Times the ONNX graphs of the best candidates, and prints them beside the children's times."""
     from smash.errors import MissingExtraError
     from smash.exporting.latency import time_graphs
-    from smash.profiling.latency import TIMED
+    from smash.profiling.stored_times import TIMED
     from smash.runtime.progress import on_terminal
 
     try:
@@ -125,8 +125,8 @@ def print_stored_latencies(run: Path, study: Study) -> None:
     """Prints the times of the best candidates that a run holds; nothing if it holds none."""
     if not (run / LATENCIES).is_file():
         return
-    from smash.profiling.latency import TIMED
-    from smash.reporting.contents import latency_rows
+    from smash.profiling.stored_times import TIMED
+    from smash.reporting.latencies import latency_rows
 
     rows = latency_rows(run, study.ranked()[:TIMED])
     if rows:
@@ -154,11 +154,12 @@ def _print_table(
     Console().print(table)
 
 
-def print_child(child: Child) -> None:
+def print_child(child: ChildFolder) -> None:
     """Prints how good a trained child is, and the mean over seeds where there are several."""
     from smash.evaluation import mean_error
-    from smash.run.child import Child, same_but_seed
+    from smash.run.child_folder import finished_children, same_but_seed
 
+    run = child.path.absolute().parent.parent
     result = child.result
     for split, found in result.items():
         if split != "train":
@@ -166,7 +167,7 @@ def print_child(child: Child) -> None:
                 f"{split}: error {with_interval(found)}, loss {found.loss:.4f} on "
                 f"{found.examples:,} examples"
             )
-    groups = same_but_seed(Child.of_run(child.run))
+    groups = same_but_seed(finished_children(run))
     (seeds,) = (group for group in groups if child.path.name in [each.path.name for each in group])
     if len(seeds) > 1:
         mean, *interval = mean_error([each.result["val"] for each in seeds])
@@ -178,7 +179,7 @@ def print_child(child: Child) -> None:
             "validation: more data, more augmentation or a smaller network may do better"
         )
     if "test" in result:
-        say(looks_at_test(child.run))
+        say(looks_at_test(run))
 
 
 def overfits(result: Mapping[str, Evaluation]) -> bool:
@@ -189,11 +190,11 @@ def overfits(result: Mapping[str, Evaluation]) -> bool:
     return val.interval[0] > train.interval[1] and val.error - train.error > _NOTABLE_GAP
 
 
-def looks_at_test(run: Run) -> str:
+def looks_at_test(run: Path) -> str:
     """Says how often the test split of a run has been looked at."""
-    from smash.run.child import Child
+    from smash.run.child_folder import finished_children
 
-    looks = sum("test" in child.result for child in Child.of_run(run))
+    looks = sum("test" in child.result for child in finished_children(run))
     return (
         f"the test split has been looked at for {looks} trained network{'s' * (looks != 1)} of "
         "this run; choose by validation, or the error of the chosen one is too low"
@@ -210,16 +211,16 @@ def _percent_of(error: float, interval: Sequence[float]) -> str:
     return f"{error:.2%} (95%: {100 * low:.1f}…{100 * high:.1f})"
 
 
-def print_children(run: Run) -> None:
+def print_children(run: Path) -> None:
     """Prints the trained children of a run with their errors, best validated first."""
     from smash.evaluation import mean_error
-    from smash.run.child import Child, same_but_seed
+    from smash.run.child_folder import finished_children, same_but_seed
 
-    children = Child.of_run(run)
+    children = finished_children(run)
     if not children:
         return
 
-    def cells(name: str, found: Mapping[str, Evaluation], child: Child) -> tuple[str, ...]:
+    def cells(name: str, found: Mapping[str, Evaluation], child: ChildFolder) -> tuple[str, ...]:
         errors = [with_interval(found[split]) if split in found else "" for split in _SHOWN]
         return (name, f"{child.record.params:,}", *errors)
 

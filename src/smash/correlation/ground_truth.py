@@ -25,7 +25,7 @@ from smash.correlation.settings import Half
 from smash.data import Data, Split
 from smash.data.splits import cut
 from smash.errors import DataError, InvalidValueError, NotFoundError, shortened, unknown
-from smash.run.child import child_name
+from smash.run.child_folder import child_name
 from smash.run.layout import AUDIT
 from smash.run.run import Run
 from smash.runtime.executor import Executor

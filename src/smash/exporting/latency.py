@@ -17,7 +17,8 @@ from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
 from smash.io.measurements import MeasurementLog, Numbers
 from smash.profiling.command import measure_by_command
-from smash.profiling.latency import CHILD, GRAPH, Latency, Timer, kind_of_time, time_call
+from smash.profiling.latency import Timer, kind_of_time, time_call
+from smash.profiling.stored_times import CHILD, GRAPH, Latency
 from smash.run.child import describe_input
 from smash.run.layout import LATENCIES
 from smash.run.run import Run

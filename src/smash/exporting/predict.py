@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smash.data.log_mel import sound_inputs
 from smash.data.sources.files import read_array
 from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
 from smash.data.sources.npz import member_names
@@ -240,7 +241,7 @@ def _recording(path: Path, signature: Signature) -> Tensor:
         raise DataError(
             f"{path} is a recording, and the model takes {_form(signature)}: save examples as .npy"
         )
-    return signature.sound.inputs(read_waveform(path, signature.sound)[None])[0]
+    return sound_inputs(read_waveform(path, signature.sound)[None], signature.sound)[0]
 
 
 def _array(path: Path, signature: Signature) -> NDArray[Any]:

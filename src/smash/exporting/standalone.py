@@ -17,6 +17,7 @@ from rich.pretty import pretty_repr
 from torch import nn
 
 from smash.config import SpaceSettings
+from smash.data.log_mel import sound_inputs
 from smash.data.sound_format import SoundFormat
 from smash.errors import InvalidValueError
 from smash.exporting.signature import Signature
@@ -100,7 +101,7 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
 _RECORDINGS = """
 Waveforms in -1…1 of `INPUT["sound"]["samples"]` samples become its input by
 
-    images = SoundFormat(**INPUT["sound"]).inputs(waveforms)  # n×samples
+    images = sound_inputs(waveforms, SoundFormat(**INPUT["sound"]))  # n×samples
 """
 _OWN = """
 import json
@@ -152,8 +153,9 @@ def write_code(source: NetworkSource, signature: Signature, title: str, weights:
     arguments = _code(dict(source.arguments))
     modules, code = dict(source.modules), f"{source.network}, {arguments}"
     if signature.sound:
-        modules[SoundFormat.__module__] = source_of(SoundFormat.__module__)
-        code += f", {SoundFormat.__name__}"
+        for each in (SoundFormat, sound_inputs):
+            modules[each.__module__] = source_of(each.__module__)
+            code += f", {each.__name__}"
     try:
         imports, definitions = gather(modules, code, own=_OWN)
     except SyntaxError:  # Some `repr` is no code.

@@ -11,7 +11,8 @@ from pydantic import Field
 from smash.config import Settings
 from smash.errors import InvalidValueError
 from smash.io.units import Bytes, Seconds
-from smash.profiling.cost import COUNTED, Cost, measure_cost
+from smash.profiling.cost import Cost, measure_cost
+from smash.profiling.names import COUNTED
 from smash.spaces.base import SearchSpace
 from smash.spaces.task import Task
 

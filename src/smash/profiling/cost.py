@@ -18,9 +18,6 @@ from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import count_parameters
 from smash.spaces.task import Task
 
-COUNTED = ("params", "macs", "memory", "flash")
-"""The costs that are counted; latency is measured."""
-
 
 @dataclass(frozen=True)
 class Cost:

@@ -1,4 +1,4 @@
-"""Latency of child networks for one input on this machine, measured and stored."""
+"""Latency of child networks for one input on this machine."""
 
 from __future__ import annotations
 
@@ -7,62 +7,22 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from smash.errors import RunStateError
 from smash.io.measurements import MeasurementLog, Numbers, measurement_kind
-from smash.run.layout import LATENCIES
+from smash.profiling.stored_times import CHILD, Latency
 from smash.runtime.device import machine_name
 from smash.runtime.rng import torch_generator
 from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import initialise
 from smash.spaces.task import Task
 
-CHILD, GRAPH = "latency", "graphs"
-"""Kinds of times that a run keeps: of children during a search, and of exported graphs."""
-
-TIMED = 10
-"""Number of best candidates whose exported graphs are timed."""
-
 _WARM_UP = 5
 _RUNS = 10
 _ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Time that a network takes for a batch, and the conditions of the measurement.
-
-    Attributes:
-        seconds: Median of the fastest round; other work on the machine only adds time.
-        spread: Interquartile range of that round, in seconds.
-        batch: Number of inputs.
-        threads: Number of CPU threads.
-        device: Device, or ``onnxruntime``.
-
-    Example:
-        >>> print(Latency(seconds=0.00123, spread=0.00008, batch=1, threads=4, device="cpu"))
-        1.23 ± 0.04 ms
-    """
-
-    seconds: float
-    spread: float
-    batch: int
-    threads: int
-    device: str
-
-    @property
-    def milliseconds(self) -> str:
-        """The median and half the interquartile range, as text."""
-        return f"{1000 * self.seconds:.2f} ± {500 * self.spread:.2f}"
-
-    def __str__(self) -> str:
-        return f"{self.milliseconds} ms"
 
 
 def measure_latency(
@@ -214,36 +174,3 @@ class Stopwatch:
         fits = all(known.get(name, 0) <= limit for name, limit in self._limits.items())
         # A log holds NaN for what is not finite.
         return known["seconds"] if fits and math.isfinite(known["seconds"]) else math.inf
-
-
-def read_latencies(run: Path, what: str) -> dict[str, Latency]:
-    """Reads the times that a run keeps, by the architecture's id; the latest of each.
-
-    Args:
-        run: Folder of the run.
-        what: `CHILD` or `GRAPH`.
-
-    Raises:
-        RunStateError: The file of times is damaged.
-    """
-    found = {}
-    path = run / LATENCIES
-    for kind, identity, values in MeasurementLog(path):
-        try:
-            name, *pairs = kind.split()
-            if name != what:
-                continue
-            settings = dict(pair.split("=", 1) for pair in pairs)
-            found[identity] = Latency(
-                values["seconds"],
-                values["spread"],
-                1,
-                int(settings["threads"]),
-                settings.get("device", "onnxruntime"),
-            )
-        except (ValueError, KeyError, AttributeError):
-            raise RunStateError(
-                f"{path} is damaged: it holds {kind!r:.60}; delete the file, and the times are "
-                "measured again"
-            ) from None
-    return found

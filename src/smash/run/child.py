@@ -1,126 +1,42 @@
-"""Trained child networks and their folders.
-
-A folder holds the network and its settings (``architecture.json``), its weights
-(``model.safetensors``), its training curves (``metrics.jsonl``) and, once its training has
-finished, its evaluations (``result.json``).
-"""
+"""Trained child networks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Self
 
 import torch
-from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 from torch import nn
 
-from smash.config import ChildSettings, Length, describe
+from smash.config import ChildSettings
 from smash.data import Data
-from smash.data.sound_format import SoundFormat
-from smash.errors import InvalidValueError, RunStateError
+from smash.errors import RunStateError
 from smash.evaluation import Evaluation, evaluate
-from smash.io.files import read_json, write_json
-from smash.io.records import Amount, Record
 from smash.io.tensors import load_tensors
-from smash.run.layout import ARCHITECTURE, CHILDREN, MODEL, RESULT, check_child, check_split
+from smash.run.child_folder import (
+    ChildFolder,
+    ChildNetwork,
+    ChildRecord,
+    InputFormat,
+    finished_children,
+    read_record,
+    write_result,
+)
+from smash.run.layout import MODEL, check_child, check_split
 from smash.run.run import Run
 from smash.spaces import Task, make_space
 from smash.spaces.baselines import make_baseline
 
-_WITHOUT_EFFECT = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
-
-Extent = Annotated[int, Field(ge=1, lt=2**31)]
-
-
-def _read_sound(value: object) -> object:
-    """Makes the form of recordings of the values that a file holds."""
-    return TypeAdapter(SoundFormat).validate_python(value) if isinstance(value, dict) else value
-
-
-class InputFormat(Record):
-    """The inputs of a network.
-
-    Example:
-        >>> InputFormat(channels=3, size=[32, 32], scaled=True).size
-        [32, 32]
-    """
-
-    channels: Extent
-    """Channels of an input."""
-
-    size: Annotated[list[Extent], Field(min_length=1, max_length=3)]
-    """Spatial extent of an input, one number an axis."""
-
-    scaled: bool
-    """Whether inputs are 8-bit values divided by 255, in 0…1; otherwise they are in the units of
-    the data."""
-
-    white: Extent = 0xFFFF
-    """Value of a pixel of 16-bit images that counts as 255, as in the training data."""
-
-    sound: Annotated[SoundFormat | None, BeforeValidator(_read_sound)] = None
-    """The form of recordings as inputs; None if inputs are no recordings."""
-
-
-class ChildNetwork(Record):
-    """The network of a child: an architecture of the run's space, or a reference network.
-
-    Example:
-        >>> ChildNetwork(id="wrn-16-2", baseline="wrn-16-2", params=691674, macs=101062784).id
-        'wrn-16-2'
-    """
-
-    id: str
-    """Id of the candidate, or name of the reference network."""
-
-    params: Amount
-    """Number of parameters."""
-
-    macs: Amount
-    """Multiply-accumulates for one input."""
-
-    architecture: dict[str, Any] | None = None
-    """The architecture, as its space writes it."""
-
-    baseline: str | None = None
-    """Name of the reference network."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if (self.architecture is None) == (self.baseline is None):
-            raise InvalidValueError("give either an architecture or a baseline")
-        return self
-
-
-class ChildRecord(ChildNetwork, InputFormat):
-    """A child's ``architecture.json``: its network, and all that using it needs."""
-
-    settings: ChildSettings
-    """The settings of its training."""
-
-    length: Length | None = None
-    """Steps of its training, where it keeps to a time."""
-
-    classes: list[str]
-    """Names of the classes."""
-
-    mean: list[float]
-    """Mean of each channel, which is subtracted from inputs."""
-
-    std: list[float]
-    """Standard deviation of each channel, which the result is divided by."""
-
 
 @dataclass(frozen=True)
-class Child:
+class Child(ChildFolder):
     """A trained child network in its folder.
 
     Attributes:
         path: The folder, ``RUN/children/NAME``.
-        run: The run that it belongs to.
         record: Its ``architecture.json``.
+        run: The run that it belongs to.
 
     Example:
         >>> child = Child.open(next(Path("runs/digits/children").iterdir()))
@@ -129,9 +45,7 @@ class Child:
         True
     """
 
-    path: Path
     run: Run
-    record: ChildRecord
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -143,7 +57,16 @@ class Child:
         """
         path = Path(path)
         check_child(path)
-        return cls(path, Run.open(path.absolute().parent.parent), read_record(path))
+        return cls.read(path, Run.open(path.absolute().parent.parent))
+
+    @classmethod
+    def read(cls, path: Path, run: Run) -> Self:
+        """Reads a trained child of an open run.
+
+        Raises:
+            RunStateError: It is damaged.
+        """
+        return cls(path, read_record(path), run)
 
     @classmethod
     def of_run(cls, run: Run) -> list[Self]:
@@ -155,30 +78,7 @@ class Child:
         Raises:
             RunStateError: A child is damaged.
         """
-        paths = sorted((run.path / CHILDREN).glob(f"*/{RESULT}"))
-        children = [cls(path.parent, run, read_record(path.parent)) for path in paths]
-        kept = [child for child in children if "val" in child.result]
-        return sorted(kept, key=lambda child: child.error("val"))
-
-    @property
-    def result(self) -> dict[str, Evaluation]:
-        """Its evaluations by split: ``val``, part of ``train``, and ``test`` once it was asked for.
-
-        Raises:
-            RunStateError: The file is damaged.
-        """
-        return read_result(self.path)
-
-    def error(self, split: str) -> float:
-        """Returns the error at the end of its training, 0…1.
-
-        Raises:
-            RunStateError: It was not evaluated on this split, or the file is damaged.
-        """
-        result = self.result
-        if split not in result:
-            raise RunStateError(f"{self.path / RESULT} is damaged: {split!r} is missing")
-        return result[split].error
+        return [cls(each.path, each.record, run) for each in finished_children(run.path)]
 
     def model(self, device: torch.device) -> nn.Module:
         """Builds the network with its trained weights, in eval mode; it takes normalised images.
@@ -209,15 +109,6 @@ class Child:
         return found
 
 
-def same_but_seed(children: Iterable[Child]) -> list[list[Child]]:
-    """Groups children whose trainings differ in the seed alone."""
-    groups: dict[str, list[Child]] = {}
-    for child in children:
-        settings = settings_of_weights(child.record.settings) | {"seed": 0}
-        groups.setdefault(f"{child.record.id} {settings}", []).append(child)
-    return list(groups.values())
-
-
 def describe_input(data: Data) -> InputFormat:
     """Describes the inputs of networks that are trained on data."""
     scaled = data.train.stored.dtype == torch.uint8
@@ -242,35 +133,6 @@ def describe_child(network: ChildNetwork, settings: ChildSettings, data: Data) -
     )
 
 
-def read_record(path: Path) -> ChildRecord:
-    """Reads the ``architecture.json`` of a child's folder.
-
-    Raises:
-        RunStateError: It is damaged.
-    """
-    return ChildRecord.read(path / ARCHITECTURE)
-
-
-def read_result(path: Path) -> dict[str, Evaluation]:
-    """Reads the ``result.json`` of a child's folder: evaluations by split.
-
-    Raises:
-        RunStateError: It is damaged.
-    """
-    file = path / RESULT
-    result = {}
-    for split, values in read_json(file).items():
-        if not isinstance(values, dict):
-            raise RunStateError(f"{file} is damaged: {split!r:.60} is {values!r:.60}")
-        result[split] = Evaluation.parse(values, file)
-    return result
-
-
-def write_result(path: Path, result: Mapping[str, Evaluation]) -> None:
-    """Writes the ``result.json`` of a child's folder, which marks the child as finished."""
-    write_json(path / RESULT, {name: found.stored().model_dump() for name, found in result.items()})
-
-
 def build(run: Run, record: ChildRecord, device: torch.device) -> nn.Module:
     """Builds the network of a record, without weights; the data is not needed."""
     task = Task(channels=record.channels, size=tuple(record.size), classes=len(record.classes))
@@ -278,36 +140,3 @@ def build(run: Run, record: ChildRecord, device: torch.device) -> nn.Module:
         return make_baseline(record.baseline, task, str(device))
     space = make_space(run.settings.space, task.dims).bind(task)
     return space.build(space.from_json(record.architecture or {}), task, str(device))
-
-
-def child_name(identity: str, settings: ChildSettings) -> str:
-    """Names a child by its id and by the settings that differ from the defaults."""
-    default = ChildSettings().model_dump()
-    marks = {
-        "epochs": "e",
-        "minutes": "m",
-        "patience": "p",
-        "seed": "s",
-        "batch_size": "b",
-        "learning_rate": "lr",
-    }
-    words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
-    parts = [identity]
-    values = settings_of_weights(settings)
-    for name in (field.name for field in describe(ChildSettings) if field.name in values):
-        if (value := values[name]) == default[name]:
-            continue
-        if isinstance(value, str):
-            parts.append(value)
-        else:
-            number = f"{value:g}" if isinstance(value, float) else str(value)
-            parts.append(words.get(name) or f"{marks.get(name, name)}{number}")
-    return "-".join(parts)
-
-
-def settings_of_weights(settings: ChildSettings) -> dict[str, Any]:
-    """Returns the settings that the weights of a child depend on."""
-    without = set(_WITHOUT_EFFECT)
-    if settings.patience:  # the validations decide when training stops
-        without.remove("validate_every")
-    return settings.model_dump(exclude=without)

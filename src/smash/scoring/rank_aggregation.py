@@ -34,10 +34,11 @@ def relative_ranks(values: ArrayLike) -> Floats:
     Returns:
         Shape (n,).
     """
-    from scipy.stats import rankdata  # slow to import
-
-    ranks: Floats = rankdata(dense_ranks(values))
-    return ranks / (len(ranks) + 1)
+    # Written out, because importing SciPy's takes longer than showing a run.
+    dense = dense_ranks(values)
+    counts = np.bincount(dense)
+    mean_ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return mean_ranks[dense] / (len(dense) + 1)
 
 
 def log_ranks(parts: Sequence[ArrayLike], weights: Sequence[float] | None = None) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
-from smash.profiling.cost import COUNTED
+from smash.profiling.names import COUNTED
 from smash.scoring.score import RankBy
 from smash.study.candidate import Candidate
 

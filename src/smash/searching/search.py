@@ -14,9 +14,9 @@ from smash.config import refuse_changes
 from smash.exporting.latency import CommandTimer
 from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
-from smash.profiling.cost import COUNTED
 from smash.profiling.latency import ChildTimer, Stopwatch
-from smash.profiling.operator_table import TableTimer
+from smash.profiling.names import COUNTED
+from smash.profiling.table_timer import TableTimer
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import choose_device

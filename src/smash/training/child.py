@@ -20,13 +20,11 @@ from smash.evaluation import evaluate
 from smash.io.files import make_folder
 from smash.io.locks import hold
 from smash.io.tensors import save_tensors
-from smash.run.child import (
-    Child,
+from smash.run.child import Child, build, describe_child
+from smash.run.child_folder import (
     ChildNetwork,
     ChildRecord,
-    build,
     child_name,
-    describe_child,
     read_record,
     settings_of_weights,
     write_result,
@@ -257,7 +255,7 @@ def train_child(
     make_folder(path)
     with hold(path, "retrain"):
         if (path / RESULT).is_file():  # another process has finished it just now
-            return Child(path, run, read_record(path))
+            return Child.read(path, run)
         begun = time.monotonic()
         record = describe_child(job.network, job.settings, data)
         model = build(run, record, device)
@@ -288,4 +286,4 @@ def train_child(
         if "val" in splits:
             keep_mistakes(model, splits["val"], data, path)
         write_result(path, result)  # last, because it marks the child as finished
-        return Child(path, run, read_record(path))
+        return Child.read(path, run)

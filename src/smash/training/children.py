@@ -19,7 +19,7 @@ from smash.config import RunSettings
 from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
-from smash.run.child import Child, read_record
+from smash.run.child import Child
 from smash.run.layout import NETWORK, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -128,7 +128,7 @@ def train_children(
             train_child(run, job, data, splits, chosen, progress)
     elif unfinished and executor:
         _train_remotely(run, unfinished, split_data, progress, executor)
-    return [Child(job.path, run, read_record(job.path)) for job in jobs]
+    return [Child.read(job.path, run) for job in jobs]
 
 
 def _train_remotely(

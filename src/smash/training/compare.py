@@ -22,8 +22,10 @@ from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
 from smash.io.records import Interval, Record
-from smash.profiling.cost import COUNTED, Cost, cost_of
-from smash.run.child import Child, ChildNetwork
+from smash.profiling.cost import Cost, cost_of
+from smash.profiling.names import COUNTED
+from smash.run.child import Child
+from smash.run.child_folder import ChildNetwork
 from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device

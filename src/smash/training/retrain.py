@@ -11,12 +11,8 @@ from smash.errors import (
     NotFoundError,
 )
 from smash.profiling.cost import count_macs
-from smash.run.child import (
-    Child,
-    ChildNetwork,
-    read_record,
-    write_result,
-)
+from smash.run.child import Child
+from smash.run.child_folder import ChildNetwork, write_result
 from smash.run.layout import RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -134,7 +130,7 @@ def _retrain(
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
     if finished and kept_is_fine:
-        return _with_test(Child(job.path, run, read_record(job.path)), settings)
+        return _with_test(Child.read(job.path, run), settings)
     if finished:
         raise AlreadyExistsError(
             f"child {job.path.name!r} was trained already and is kept: see it with "

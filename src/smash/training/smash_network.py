@@ -14,8 +14,8 @@ from smash.data import Data, epoch_order
 from smash.evaluation import error_of, predict
 from smash.hypernet import SmashNetwork
 from smash.profiling.budget import Budget
-from smash.profiling.cost import COUNTED
 from smash.profiling.feasible import FeasibleSampler, sampler_within
+from smash.profiling.names import COUNTED
 from smash.run.run import Run
 from smash.runtime.device import autocast
 from smash.runtime.distributed import ALONE, Processes

@@ -185,7 +185,8 @@ def _make_reference_run(flags: Flags) -> Run:
 
 def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
     """Trains a candidate or a reference network; with ``--resume`` a finished one is reported."""
-    from smash.run.child import Child, child_name
+    from smash.run.child import Child
+    from smash.run.child_folder import child_name
     from smash.runtime.progress import on_terminal
     from smash.spaces.baseline_names import full_name
     from smash.study.study import Study

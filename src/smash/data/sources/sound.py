@@ -16,6 +16,7 @@ from torch import Tensor
 
 from smash.config import LoadSettings
 from smash.data.dataset import MIN_SIDE
+from smash.data.log_mel import sound_inputs
 from smash.data.sound_format import SoundFormat
 from smash.errors import DataError, MissingExtraError, Unusable, describe_unusable, reason_of
 from smash.io.text import as_size
@@ -94,7 +95,7 @@ def read_sounds(
         waveforms = [each for each in read if isinstance(each, Tensor)]
         unusable += [each for each in read if isinstance(each, Unusable)]
         if not unusable:
-            inputs[start : start + _BATCH] = form.inputs(torch.stack(waveforms))
+            inputs[start : start + _BATCH] = sound_inputs(torch.stack(waveforms), form)
     if unusable:
         raise DataError(*describe_unusable(unusable))
     return inputs, form, _describe(recordings, form)

@@ -1,74 +1,19 @@
-"""The evaluation of trained networks: error, top-5 error, macro-F1, loss and confusion."""
+"""Predictions of trained networks, and their error, top-5 error, macro-F1, loss and confusion."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import NormalDist, fmean, stdev
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from smash.data import Data, Split
 from smash.data.batches import batches
-from smash.io.records import Amount, Record, Share
-
-_Z = NormalDist().inv_cdf(0.975)  # of a 95% interval
-
-SPLITS = {"val": "validation", "test": "TEST"}
-"""The words for a split that is validated on: a look at the test split is told in capitals."""
+from smash.evaluation.record import Evaluation
 
 _BATCH_SIZE = 250
-_MOST_CLASSES = 100  # whose confusion is stored: it grows with their square
-
-
-class Evaluation(Record):
-    """The evaluation of a trained network on one split.
-
-    Example:
-        >>> Evaluation(
-        ...     split="val", examples=4, error=0.25, top5_error=0.0, macro_f1=0.73, loss=0.61,
-        ...     recall=[0.5, 1.0], confusion=[[1, 1], [0, 2]],
-        ... ).error
-        0.25
-    """
-
-    split: str
-    """Name of the split."""
-
-    examples: Amount
-    """Number of examples."""
-
-    error: Share
-    """Share classified wrongly, 0…1."""
-
-    top5_error: Share
-    """Share whose class is not among the five most likely, 0…1."""
-
-    macro_f1: Share
-    """F1 score, the mean over classes, 0…1."""
-
-    loss: float
-    """Mean cross-entropy, in nats."""
-
-    recall: list[Share]
-    """For each class, the share of its examples that is classified rightly, 0…1."""
-
-    confusion: list[list[Amount]] = Field(default=[])
-    """For each class, how many of its examples are taken for each class; empty if not stored."""
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of the error over examples (Wilson 1927), 0…1."""
-        return error_interval(self.error, self.examples)
-
-    def stored(self) -> Evaluation:
-        """Returns the part that a file holds: not the confusion of many classes."""
-        many = len(self.confusion) > _MOST_CLASSES
-        return self.model_copy(update={"confusion": []}) if many else self
 
 
 @torch.no_grad()
@@ -168,40 +113,6 @@ def over_views(logits: Tensor, views: int) -> Tensor:
         return logits
     log_probabilities: Tensor = logits.log_softmax(1).unflatten(0, (-1, views))
     return log_probabilities.logsumexp(1) - math.log(views)
-
-
-def error_interval(error: float, examples: int, of_seeds: float = 0.0) -> tuple[float, float]:
-    """Computes the 95% interval of an error, or of the mean error of several trainings.
-
-    The examples contribute Wilson's interval, written out because SciPy's takes a whole number of
-    errors, and a mean over seeds is none; the two widths add up as independent deviations do.
-
-    Args:
-        error: The error, 0…1.
-        examples: The number of examples.
-        of_seeds: Half of the interval over seeds.
-    """
-    share = _Z * _Z / examples
-    centre = (error + share / 2) / (1 + share)
-    half = _Z / (1 + share)
-    half *= math.sqrt(error * (1 - error) / examples + share / (4 * examples))
-    low = error - math.hypot(error - max(0.0, centre - half), of_seeds)
-    high = error + math.hypot(centre + half - error, of_seeds)
-    return max(0.0, low), min(1.0, high)
-
-
-def mean_error(evaluations: Sequence[Evaluation]) -> tuple[float, float, float]:
-    """Computes the mean error of trainings that differ in their seed, on the same examples.
-
-    Returns:
-        The mean, and its 95% interval over seeds (Student) and examples (Wilson), 0…1.
-    """
-    errors = [each.error for each in evaluations]
-    mean, of_seeds = fmean(errors), 0.0
-    if len(errors) > 1:
-        t = float(stdtrit(len(errors) - 1, 0.975))
-        of_seeds = t * stdev(errors) / math.sqrt(len(errors))
-    return mean, *error_interval(mean, evaluations[0].examples, of_seeds)
 
 
 def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:

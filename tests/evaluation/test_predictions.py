@@ -7,19 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from torch import nn
 
 import smash
 from smash.data import Split
 from smash.evaluation import (
-    Evaluation,
     confusion,
-    error_interval,
     evaluate,
     macro_f1,
-    mean_error,
     over_views,
 )
 from smash.scoring.scorer import Scorer
@@ -154,15 +150,3 @@ def test_evaluation_stored_leaves_out_a_large_confusion(evaluated):
     assert evaluation.stored() == evaluation
     many = evaluation.model_copy(update={"confusion": [[0] * 101] * 101})
     assert many.stored().confusion == []
-
-
-def test_error_interval_is_that_of_wilson():
-    expected = binomtest(7, 269).proportion_ci(method="wilson")
-    assert error_interval(7 / 269, 269) == pytest.approx((expected.low, expected.high))
-
-
-def test_mean_error_of_equal_seeds_has_the_interval_of_one():
-    one = Evaluation(
-        split="val", examples=100, error=0.1, top5_error=0.0, macro_f1=0.9, loss=0.3, recall=[0.9]
-    )
-    assert mean_error([one, one, one]) == pytest.approx((0.1, *one.interval))

@@ -7,7 +7,7 @@ import pytest
 from smash.config import ChildSettings
 from smash.data.sound_format import SoundFormat
 from smash.errors import RunStateError
-from smash.run.child import InputFormat, child_name
+from smash.run.child_folder import InputFormat, child_name
 
 RAW = SoundFormat(features="raw", sample_rate=8000, samples=800)
 

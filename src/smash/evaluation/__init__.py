@@ -1,0 +1,51 @@
+"""The evaluation of trained networks: predictions, errors and their intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smash._lazy import importer
+
+if TYPE_CHECKING:
+    from smash.evaluation.intervals import error_interval, mean_error
+    from smash.evaluation.predictions import (
+        confusion,
+        error_of,
+        evaluate,
+        macro_f1,
+        misses,
+        over_views,
+        predict,
+    )
+    from smash.evaluation.record import SPLITS, Evaluation
+
+__all__ = [
+    "SPLITS",
+    "Evaluation",
+    "confusion",
+    "error_interval",
+    "error_of",
+    "evaluate",
+    "macro_f1",
+    "mean_error",
+    "misses",
+    "over_views",
+    "predict",
+]
+
+__getattr__ = importer(
+    __name__,
+    {
+        "smash.evaluation.intervals": ("error_interval", "mean_error"),
+        "smash.evaluation.predictions": (
+            "predict",
+            "evaluate",
+            "confusion",
+            "macro_f1",
+            "over_views",
+            "error_of",
+            "misses",
+        ),
+        "smash.evaluation.record": ("Evaluation", "SPLITS"),
+    },
+)

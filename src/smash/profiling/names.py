@@ -1,0 +1,4 @@
+"""Names of costs."""
+
+COUNTED = ("params", "macs", "memory", "flash")
+"""The costs that are counted; latency is measured."""
