@@ -213,7 +213,7 @@ def test_page_of_a_run_without_a_search_shows_its_training(tmp_path):
 def test_page_commands_name_no_folder(contents):
     """The page may be opened anywhere, and the name of the folder is not its path."""
     words = Page(page(contents)).words
-    for command in ("correlate RUN --train 30", "retrain RUN"):
+    for command in ("correlate RUN --minutes 10", "retrain RUN"):
         assert f"smash {command}" in words
     assert f" {contents.name}" not in words.split("Winner", 1)[1]
 

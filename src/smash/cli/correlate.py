@@ -7,7 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from smash.cli.options import JsonOption, RunArgument, open_run, say, settings_options
+from smash.cli.options import JsonOption, RunArgument, announce, open_run, say, settings_options
 from smash.correlation.settings import CorrelateSettings
 from smash.io.text import printable
 from smash.run.layout import PICTURE, find_run
@@ -26,7 +26,7 @@ def correlate(run: RunArgument, settings: CorrelateSettings, as_json: JsonOption
     from smash.correlation.correlate import correlate as correlate_run
     from smash.runtime.progress import on_terminal
 
-    trust = correlate_run(open_run(run), settings, progress=on_terminal)
+    trust = correlate_run(open_run(run), settings, progress=on_terminal, announce=announce)
     if as_json:
         document = trust.model_dump(mode="json", exclude={"points"})
         print(json.dumps({**document, "picture": str(run / PICTURE)}, indent=2, allow_nan=False))

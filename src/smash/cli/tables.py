@@ -70,7 +70,7 @@ def trust_of(run: Path) -> str:
     if trust is None or not trust.kendall_tau.is_defined:
         return (
             "how far this ranking agrees with trained networks was not checked: "
-            f"smash correlate {quoted(run)} --train 30"
+            f"smash correlate {quoted(run)} --minutes 10"
         )
     tau = trust.kendall_tau
     return (

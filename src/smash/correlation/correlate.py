@@ -6,12 +6,13 @@ report, and ``RUN/trust.svg``, a scatter plot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
+from smash.config import ChildSettings
 from smash.correlation.ground_truth import (
     GroundTruth,
     part_of,
@@ -21,6 +22,7 @@ from smash.correlation.ground_truth import (
     train_sample,
 )
 from smash.correlation.settings import FEWEST, CorrelateSettings
+from smash.correlation.stages import LOOKS, Clock, choose_epochs, in_stages, is_judged
 from smash.correlation.statistics import RankComparison
 from smash.errors import InvalidValueError
 from smash.io.files import write_atomically
@@ -31,9 +33,10 @@ from smash.run.layout import AUDIT, FOUND, MEASUREMENTS, PICTURE, network_digest
 from smash.run.run import Run
 from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
+from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
-from smash.scoring.priors import NO_PRIOR, choose_prior, joint_score, proxy_score
+from smash.scoring.priors import NO_PRIOR, ProxyValues, choose_prior, joint_score, proxy_score
 from smash.scoring.proxies import PROXIES
 from smash.scoring.proxy_names import SIZE_PROXIES
 from smash.scoring.proxy_values import measure_proxy
@@ -49,17 +52,20 @@ def correlate(
     settings: CorrelateSettings | None = None,
     *,
     progress: Progress = automatic,
+    announce: Callable[[list[str]], None] | None = None,
     **changes: Any,
 ) -> Trust:
     """Computes the rank correlation of a run's scores with real accuracies.
 
-    These are read from a table, or found by training a sample of candidates. What an earlier or
-    interrupted call measured or trained is not computed again.
+    These are read from a table, or found by training a sample of candidates: so many, or until the
+    ranking is judged (`smash.correlation.stages`). What an earlier or interrupted call measured or
+    trained is not computed again.
 
     Args:
         run: A run whose training has finished; to train a sample, one with ranked candidates.
         settings: The settings.
         progress: Shows progress.
+        announce: Called with lines on what `minutes` allow, and on why trainings ended.
         **changes: Fields of `CorrelateSettings`, which replace those of `settings`.
 
     Returns:
@@ -72,7 +78,7 @@ def correlate(
         RunStateError: Training has not finished, or a file is damaged.
     """
     settings = CorrelateSettings.merged(settings, changes)
-    correlation = _Correlation(run, settings, progress)
+    correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:
         return correlation.with_table(settings.table)
     return correlation.with_training()
@@ -81,8 +87,15 @@ def correlate(
 class _Correlation:
     """A call of `correlate`: ground truth, scores, rank correlations, record."""
 
-    def __init__(self, run: Run, settings: CorrelateSettings, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: Run,
+        settings: CorrelateSettings,
+        progress: Progress,
+        announce: Callable[[list[str]], None],
+    ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
+        self._announce = announce
         self._device = choose_device(settings.device)
         self._measurements = MeasurementLog(run.path / MEASUREMENTS)
 
@@ -113,21 +126,90 @@ class _Correlation:
 
     def with_training(self) -> Trust:
         """Compares with the accuracies of candidates that are trained from scratch."""
-        run, settings, child = self._run, self._settings, self._settings.child
+        run, settings = self._run, self._settings
         study = Study(run.study_path)
         search = study.settings or {}
-        sample = stratified_sample(study.candidates(), int(settings.train or 0))
-        with open_executor(settings.ray, settings.device) as executor:
-            known = train_sample(run, sample, child, settings.device, self._progress, executor)
         rank_by = settings.rank_by or search.get("rank_by", "loss")
+        prior = choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name)
+        child = settings.child.replaced(minutes=None)
+        with open_executor(settings.ray, settings.device) as executor:
+            if settings.minutes is None:
+                sample = stratified_sample(study.candidates(), int(settings.train or 0))
+                known = self._train(sample, child, executor)
+            else:
+                clock = Clock(settings.minutes)
+                ordered = in_stages(study.ranked())[: settings.train]
+                if len(ordered) < FEWEST:
+                    raise InvalidValueError(
+                        f"a ranking must have at least {FEWEST} candidates to be judged, got "
+                        f"{len(ordered)}: search for more"
+                    )
+                child = child.replaced(epochs=self._epochs(ordered, child, settings.minutes))
+
+                def judge(known: Sequence[GroundTruth]) -> bool:
+                    scores = self._full_scores(ordered[: len(known)], known, search, rank_by)
+                    ranking = np.array(scores)
+                    if prior is not None:
+                        ranking = joint_score(prior, ranking, self._proxy_values(prior, known))
+                    return is_judged(-ranking, [each.accuracy for each in known])
+
+                known = self._train_until(ordered, child, clock, judge, executor)
+                sample = ordered[: len(known)]
         most = max(candidate.examples for candidate in study.candidates())
         return self._record(
             known,
             self._full_scores(sample, known, search, rank_by),
-            prior=choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name),
+            prior=prior,
             truth=f"accuracy on the {AUDIT} split after {child.length_in_words}",
             score=f"{rank_by} on {most:,} {sample[0].split} examples",
         )
+
+    def _train(
+        self, sample: Sequence[Candidate], child: ChildSettings, executor: Executor
+    ) -> list[GroundTruth]:
+        device = self._settings.device
+        return train_sample(self._run, sample, child, device, self._progress, executor)
+
+    def _epochs(self, sample: Sequence[Candidate], child: ChildSettings, minutes: float) -> int:
+        """Gives the epochs of each training: as told, or as an earlier call chose, or by timing."""
+        if "epochs" in self._settings.given():
+            return child.epochs
+        kind = measurement_kind("epochs", minutes=minutes)
+        known = self._measurements.get(kind, AUDIT)
+        if known is None:
+            middle = sorted(sample, key=lambda each: each.macs)[len(sample) // 2]
+            epochs = choose_epochs(self._run, middle, child, minutes, self._device)
+            known = {"epochs": float(epochs)}
+            self._measurements.add(kind, AUDIT, known)
+            self._measurements.flush()
+        return round(known["epochs"])
+
+    def _train_until(
+        self,
+        ordered: Sequence[Candidate],
+        child: ChildSettings,
+        clock: Clock,
+        judge: Callable[[Sequence[GroundTruth]], bool],
+        executor: Executor,
+    ) -> list[GroundTruth]:
+        """Trains candidates until their ranking is judged, or the time is over."""
+        length, most = child.length_in_words, self._settings.minutes
+        self._announce([f"trains candidates for {length} each, for {most:g} minutes at most"])
+        known: list[GroundTruth] = []
+        while len(known) < len(ordered):
+            # One by one, to keep to the time; on a cluster all until the next look at once.
+            ends = next((look for look in LOOKS if look > len(known)), len(ordered))
+            ends = ends if self._settings.ray else len(known) + 1
+            known += self._train(ordered[len(known) : ends], child, executor)
+            in_time = clock.has_time()
+            count = f"{len(known)} trained networks"
+            if len(known) in LOOKS and judge(known):
+                self._announce([f"the ranking agrees with {count} beyond chance"])
+                break
+            if len(known) >= FEWEST and not in_time:
+                self._announce([f"the time is over after {count}"])
+                break
+        return known
 
     def _scorer(self, **options: Any) -> Scorer:
         run, device = self._run, self._device
@@ -207,12 +289,7 @@ class _Correlation:
     ) -> tuple[RankCorrelation, dict[str, RankCorrelation], dict[str, RankCorrelation]]:
         """Compares the score alone, other rankings alone, and both together."""
         names = dict.fromkeys([*SIZE_PROXIES, *self._settings.proxies, *([prior] if prior else [])])
-        values = {
-            name: measure_proxy(
-                self._run, name, _pairs(known), self._measurements, self._device, self._progress
-            )
-            for name in names
-        }
+        values = {name: self._proxy_values(name, known) for name in names}
         params = proxy_score("params", values["params"])
         comparison = RankComparison(truth, -scores, params)
         alone = {name: comparison.with_score(proxy_score(name, values[name])) for name in names}
@@ -222,6 +299,11 @@ class _Correlation:
             if name in PROXIES or name == prior
         }
         return comparison.score, alone | {"random": comparison.at_random()}, together
+
+    def _proxy_values(self, name: str, known: Sequence[GroundTruth]) -> list[ProxyValues]:
+        return measure_proxy(
+            self._run, name, _pairs(known), self._measurements, self._device, self._progress
+        )
 
 
 def draw(trust: Trust) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smash.config import ChildSettings, Count, Device, Option, RayAddress
+from smash.config import ChildSettings, Count, Device, Option, Positive, RayAddress
 from smash.errors import faults_of, unknown
 
 Half = Literal["first", "second"]
@@ -43,6 +43,13 @@ class CorrelateSettings(ChildSettings):
     """Instead of a table, train this many candidates from all over the ranking, and judge them on
     examples that are cut from the training split."""
 
+    minutes: Positive | None = None
+    """Train candidates for so long, alike and briefly, until the ranking agrees with them beyond
+    chance; at most as many as train says."""
+
+    epochs: Annotated[Count, Option(default="30, or as minutes allow")] = 30
+    """Epochs of each training."""
+
     proxies: Annotated[tuple[str, ...], Option(flags=("--proxy",))] = ()
     """Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with commas."""
 
@@ -73,9 +80,13 @@ class CorrelateSettings(ChildSettings):
         """Requires one source of real accuracies, settings that belong to it, and known names."""
         faults = super().rules()
         given = self.given().keys()
-        if (self.table is None) == (self.train is None):
-            count = "both" if self.train is not None else "neither"
-            faults.append(f"give either a table of real accuracies or a number to train: {count}")
+        trained = self.train is not None or self.minutes is not None
+        if (self.table is None) != trained:
+            count = "both" if trained else "neither"
+            faults.append(
+                "give either a table of real accuracies, or a number or minutes to train: got "
+                f"{count}"
+            )
         elif self.table is not None:
             if self.column is None:
                 faults.append(f"column is missing: name the column of accuracies in {self.table}")
