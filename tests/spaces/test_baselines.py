@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torchvision import models
 
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, MissingExtraError
 from smash.profiling.cost import count_macs
 from smash.spaces import MemoryBankSpace, Task
 from smash.spaces.baseline_names import _TORCHVISION, PLAIN_NAMES, full_name
@@ -17,6 +20,7 @@ from smash.spaces.plain import PLAIN_FAMILIES
 
 CIFAR = Task(channels=3, size=(32, 32), classes=10)
 SMALL = Task(channels=1, size=(8, 8), classes=5)
+VIT = Task(channels=1, size=(160, 160), classes=5)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +210,48 @@ def test_full_name_unknown_suggests_a_name():
             make_baseline(name, CIFAR)
 
 
+def test_make_baseline_of_timm_is_timms_network_for_the_task():
+    task = Task(channels=2, size=(32, 48), classes=7)
+    network = make_baseline("timm:test_resnet", task)
+    theirs = timm.create_model("test_resnet", in_chans=2, num_classes=7)
+    assert count_parameters(network) == count_parameters(theirs)
+    built = make_baseline("timm:test_resnet", task, "cpu")
+    initialise(built, torch.Generator().manual_seed(0))
+    theirs.load_state_dict(built.state_dict())
+    images = torch.randn(2, 2, 32, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(built.eval()(images), theirs.eval()(images))
+
+
+def test_make_baseline_of_timm_has_the_same_values_each_time():
+    first, second = (make_baseline("timm:test_vit", VIT, "cpu").state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(value.isfinite().all() for value in first.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "message"),
+    [
+        ("timm:test_resnt", CIFAR, "network of timm 'test_resnt' is not known: did you mean"),
+        ("timm:vit_tiny_patch16_224", CIFAR, "does not take 3 channels of 32x32"),
+        ("timm:test_resnet", Task(channels=1, size=(64,), classes=2), "takes images, got data"),
+    ],
+)
+def test_make_baseline_of_timm_that_does_not_suit_is_refused_in_one_line(name, task, message):
+    with pytest.raises(InvalidValueError, match=message) as caught:
+        make_baseline(name, task)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_make_baseline_of_timm_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"smash-nas\[timm\]"):
+        make_baseline("timm:test_resnet", CIFAR)
+
+
 def test_make_baseline_draws_no_random_numbers():
     before = torch.random.get_rng_state()
+    make_baseline("timm:test_vit", VIT, "cpu")
     make_baseline("resnet18", CIFAR, "cpu")
     make_baseline("densenet121", CIFAR, "cpu")
     make_baseline("vgg11", CIFAR, "cpu")

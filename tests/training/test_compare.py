@@ -117,6 +117,11 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
             "No plain network has a lower validation error than the winner, but on the test split "
             "its distance to cnn-8 (+0.4 points, -0.2 to +1.0) may be chance.",
         ),
+        (
+            [contestant("plain", "cnn-8", 0.2, 0.014, 0.01, 0.02),
+             contestant("over the limits", "resnet18", 0.01, -0.09, -0.1, -0.08)],
+            "The winner is better than each plain network by 1.4 points, beyond chance.",
+        ),
     ],
 )  # fmt: skip
 def test_verdict_is_a_plain_sentence(others, sentence):
@@ -126,15 +131,17 @@ def test_verdict_is_a_plain_sentence(others, sentence):
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, few_digits):
     run = smash.train(few_digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
-    smash.search(run, random=8, perturb=0, markov=0)
-    options = {"epochs": 1, "seeds": 2, "random": 1, "families": ("cnn", "ds-cnn")}
+    smash.search(run, random=8, perturb=0, markov=0, max_params=100_000)
+    plain = {"families": ("cnn", "ds-cnn"), "baselines": ("resnet-8-1", "timm:test_resnet")}
+    options = {"epochs": 1, "seeds": 2, "random": 1, **plain}
     return run, smash.compare(run, **options), options
 
 
 def test_compare_trains_winner_median_random_and_plain_networks(compared):
     run, comparison, _ = compared
     roles = [each.role for each in comparison.contestants]
-    assert roles == ["winner", "median-ranked", "random", "plain", "plain"]
+    plain = ["plain", "plain", "plain", "over the limits"]
+    assert roles == ["winner", "median-ranked", "random", *plain]
     assert comparison.contestants[0].behind.value == 0
     for each in comparison.contestants:
         names = [path.name for path in (run.path / "children").iterdir()]
@@ -145,7 +152,7 @@ def test_compare_takes_plain_networks_no_larger_than_the_winner(compared):
     run, comparison, _ = compared
     winner = comparison.contestants[0]
     for each in comparison.contestants:
-        if each.role == "plain":
+        if each.role == "plain" and each.name != "resnet-8-1":
             family, width = each.name.rsplit("-", 1)
             wider = make_baseline(f"{family}-{int(width) + 1}", run.data.task)
             assert each.params <= winner.params < count_parameters(wider)
@@ -155,8 +162,9 @@ def test_compare_states_the_costs_of_each_network(compared):
     run, comparison, _ = compared
     ranked = {each.id: each for each in smash.Study(run.study_path).ranked()}
     for each in comparison.contestants:
-        if each.role == "plain":
-            expected = cost_of(make_baseline(each.name, run.data.task), run.data.task)
+        if each.role in ("plain", "over the limits"):
+            name = each.name.replace("timm-", "timm:")
+            expected = cost_of(make_baseline(name, run.data.task), run.data.task)
         else:
             expected = ranked[each.name]
         for cost in ("params", "macs", "memory", "flash"):
@@ -194,6 +202,8 @@ def test_compare_again_trains_nothing_and_says_the_same(compared):
     [
         ({"families": ("cnnn",)}, "did you mean 'cnn'"),
         ({"families": ("inception",)}, "which take data with 2 spatial axes"),
+        ({"baselines": ("resnet19",)}, "did you mean 'resnet18'"),
+        ({"baselines": ("timm:resnt18",)}, "did you mean 'resnet18'"),
         ({"ranks": "2-0"}, "ranks must be numbers and ranges"),
         ({"init": "generated"}, "init must be 'scratch' to compare"),
         ({"seeds": 0}, "seeds must be at least 1"),

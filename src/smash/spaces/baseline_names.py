@@ -27,6 +27,9 @@ _TORCHVISION = (
     *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
     *("wide_resnet50_2", "wide_resnet101_2"),
 )
+TIMM = "timm:"
+"""Prefix of the networks of timm, whose names only timm knows."""
+
 WRN = re.compile(r"wrn-?(\d{1,6})-(\d{1,6}(?:\.\d{1,4})?)")
 RESNET = re.compile(r"resnet-?(\d+)-(\d+)")
 PLAIN = re.compile(rf"({'|'.join(PLAIN_NAMES)})-(\d{{1,4}})")
@@ -38,6 +41,8 @@ def full_name(name: str) -> str:
     Raises:
         InvalidValueError: The network is unknown.
     """
+    if name.startswith(TIMM):
+        return name
     spelling, name = name, name.lower()
     name = ALIASES.get(name, name)
     if found := WRN.fullmatch(name):

@@ -3,20 +3,24 @@
 ResNets and wide ResNets for CIFAR (`smash.spaces.resnet`) and the plain networks of small devices
 (`smash.spaces.plain`) come in all sizes and take signals, images and volumes. Others are
 torchvision's, for images, adapted to small ones as is usual: a 3×3 stem without the max-pool after
-it, whose stride reduces large images to 32².
+it, whose stride reduces large images to 32²; or timm's, for images, as they are.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, MissingExtraError, reason_of, unknown
+from smash.io.text import as_size
+from smash.runtime.rng import seeded
 from smash.spaces.base import Definition
-from smash.spaces.baseline_names import PLAIN, RESNET, WRN, full_name
+from smash.spaces.baseline_names import PLAIN, RESNET, TIMM, WRN, full_name
 from smash.spaces.layers import fitting_stride
 from smash.spaces.parameters import count_parameters, without_values
 from smash.spaces.plain import PlainNetwork
@@ -40,7 +44,7 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
             ``wrn-10-0.5``; ``resnet-D-W``, CIFAR's ResNet of depth D whose stages have W, 2W and 4W
             channels (published with W = 16); ``mlperf-resnet-W``, ``mobilenet-W``, ``ds-cnn-W``,
             ``cnn-W`` or ``inception-W``, plain networks of width W; a ResNet, DenseNet or VGG as
-            torchvision names it, such as ``resnet18``; or one of `ALIASES`.
+            torchvision names it, such as ``resnet18``; one of `ALIASES`; or ``timm:NAME``.
         task: The task.
         device: Device of the parameters and buffers.
 
@@ -48,7 +52,8 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
         A module that maps N×channels×spatial to logits, N×classes.
 
     Raises:
-        InvalidValueError: The name is unknown, or the network takes images only.
+        InvalidValueError: The name is unknown, or the network does not take such data.
+        MissingExtraError: timm is needed and not installed.
     """
     name = full_name(name)
     definition = define_baseline(name, task)
@@ -57,12 +62,14 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
             f"baseline {name!r} takes images, got data with {task.dims} spatial axes: "
             "use a wide ResNet, such as wrn-16-2"
         )
+    if name.startswith(TIMM):
+        return _of_timm(name, task, device)
     with without_values(device):
         return _of_torchvision(name, task) if definition is None else definition.build()
 
 
 def define_baseline(name: str, task: Task) -> Definition | None:
-    """Gives the source of a reference network; None for a network of torchvision."""
+    """Gives the source of a reference network; None for a network of torchvision or timm."""
     name = full_name(name)
     modules = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.resnet")
     arguments: dict[str, Any]
@@ -143,6 +150,39 @@ def _of_torchvision(name: str, task: Task) -> nn.Module:
         network.conv1 = _stem(task, network.conv1.out_channels)
         network.maxpool = nn.Identity()
     return network  # type: ignore[no-any-return]
+
+
+def _of_timm(name: str, task: Task, device: str) -> nn.Module:
+    """Builds a network of timm without pretrained weights.
+
+    Its own initial values, such as those of positions, are the same in each call.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise MissingExtraError(
+            f"network {name!r} needs the package 'timm', which is not installed: "
+            "pip install 'smash-nas[timm]'"
+        ) from None
+    own = name.removeprefix(TIMM)
+    if own not in (known := timm.list_models()):
+        raise InvalidValueError(unknown("network of timm", own, known))
+    build = partial(timm.create_model, own, in_chans=task.channels, num_classes=task.classes)
+    network: nn.Module
+    if device != "meta":
+        with seeded(0, "timm", 0, torch.device(device)), torch.device(device):
+            network = build()
+        return network
+    try:
+        with without_values(device), torch.no_grad():
+            network = build()
+            network.eval()(torch.empty(1, task.channels, *task.size))
+    except Exception as error:  # A network raises anything for a size that it does not take.
+        raise InvalidValueError(
+            f"network {name!r} does not take {task.channels} channels of {as_size(task.size)} "
+            f"({reason_of(error)}): choose a convolutional one"
+        ) from None
+    return network.train()
 
 
 def _stem(task: Task, width: int, *, bias: bool = False) -> nn.Conv2d:

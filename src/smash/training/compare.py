@@ -32,6 +32,7 @@ from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
+from smash.spaces.baseline_names import full_name
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.plain import plain_families
 from smash.study.candidate import Candidate
@@ -43,6 +44,7 @@ from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
+_OVER = "over the limits"
 
 Announce = Callable[[list[str]], None]
 """Shows lines on what is about to be trained."""
@@ -55,7 +57,8 @@ class Contestant(Record):
     """A network of a comparison; errors are fractions, 0…1, with intervals over seeds and examples.
 
     Attributes:
-        role: ``winner``, ``rank N``, ``median-ranked``, ``random`` or ``plain``.
+        role: ``winner``, ``rank N``, ``median-ranked``, ``random`` or ``plain``; or ``over the
+            limits``, a plain network that the limits of the search exclude.
         name: Id of the candidate, or name of the plain network.
         params: Number of parameters.
         macs: Multiply-accumulates for one input.
@@ -164,6 +167,7 @@ def _compare(
     executor: Executor,
 ) -> Comparison:
     ranked = study.ranked()
+    named = [_named_network(name, run, study) for name in settings.baselines]
     if settings.rank_numbers:
         chosen = [pick(ranked, rank) for rank in settings.rank_numbers]
     else:
@@ -174,6 +178,7 @@ def _compare(
     networks = [
         *_candidates(ranked, chosen, settings),
         *_plain_networks(run, study, chosen[0], settings),
+        *named,
     ]
     seeds = range(settings.seed, settings.seed + settings.seeds)
     if announce:
@@ -251,9 +256,22 @@ def _plain_networks(
             )
         name = fit_plain_network(family, task, fits)
         if name is not None:
-            cost = cost_of(make_baseline(name, task), task)
-            network = ChildNetwork(id=name, baseline=name, params=cost.params, macs=cost.macs)
-            yield _Network("plain", network, cost)
+            yield _named_network(name, run, study)
+
+
+def _named_network(name: str, run: Run, study: Study) -> _Network:
+    """Builds a plain network by name, whatever the limits of the search are."""
+    name, task, limits = full_name(name), run.data.task, study.settings or {}
+    cost = cost_of(make_baseline(name, task), task)
+    network = ChildNetwork(
+        id=name.replace(":", "-"), baseline=name, params=cost.params, macs=cost.macs
+    )
+    exceeded = any(
+        limit is not None and getattr(cost, each) > limit
+        for each in COUNTED
+        for limit in [limits.get(f"max_{each}")]
+    )
+    return _Network(_OVER if exceeded else "plain", network, cost)
 
 
 def _judge(
@@ -371,9 +389,10 @@ def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> I
 def verdict(contestants: Sequence[Contestant]) -> str:
     """Says in one sentence which network to take.
 
-    The network with the lowest validation error is recommended; test errors say by how much.
+    The network with the lowest validation error is recommended, of those within the limits; test
+    errors say by how much.
     """
-    winner, *others = contestants
+    winner, *others = (each for each in contestants if each.role != _OVER)
     plain = [each for each in others if each.role == "plain"]
     if not plain:
         return "No plain network is as small as the winner, so there is none to compare it with."

@@ -102,7 +102,8 @@ def _baseline_network(
                 "be of the other family, --baseline resnet or wrn"
             )
         announce(lines)
-    return ChildNetwork(id=baseline, baseline=baseline, params=params, macs=macs)
+    identity = baseline.replace(":", "-")  # it names a folder
+    return ChildNetwork(id=identity, baseline=baseline, params=params, macs=macs)
 
 
 def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,7 +137,7 @@ class RetrainSettings(FinalsSettings):
 
     baseline: str | None = None
     """Train a reference network instead: resnet or wrn of about the candidate's size, or one by
-    name, such as wrn-16-2 or resnet18."""
+    name, such as wrn-16-2, resnet18 or timm:NAME."""
 
     name: Annotated[str | None, Option(default="id and settings that differ")] = None
     """Name of the child's folder."""
@@ -192,6 +193,9 @@ class CompareSettings(FinalsSettings):
     families: Annotated[tuple[str, ...], Option(default="all that suit the data")] = ()
     """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception."""
 
+    baselines: Annotated[tuple[str, ...], Option(flags=("--with",), metavar="NAME")] = ()
+    """Further plain networks by name, such as wrn-16-2, resnet18 or timm:mobilenetv3_small_050."""
+
     seeds: Count = 3
     """Trainings of each network, with successive seeds."""
 
@@ -211,6 +215,11 @@ class CompareSettings(FinalsSettings):
                 for family in self.families
                 if family not in PLAIN_NAMES
             ]
+        if self.baselines:
+            from smash.spaces.baseline_names import full_name
+
+            for name in self.baselines:
+                faults += faults_of(partial(full_name, name))
         if self.init != "scratch":
             faults.append(
                 f"init must be 'scratch' to compare, got {self.init!r}: plain networks have no "
