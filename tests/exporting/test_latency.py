@@ -103,6 +103,7 @@ if {hangs}:
     assert all(map(is_running, running))
     process.kill()
     ended(process)
+    assert len(list(run.path.glob(".latency-*/model.py"))) == 1
     while any(map(is_running, running)):
         assert time.monotonic() - started < 220
         time.sleep(0.01)
@@ -110,6 +111,7 @@ if {hangs}:
     search_by(run.path, timed)
     found, expected = (Study(each.study_path, each.space).candidates() for each in (run, whole))
     assert found == expected
+    assert not list(run.path.glob(".latency-*"))
     assert len(script.runs()) == 3 + 3 + 1  # only the measurement that was cut off is repeated
 
 

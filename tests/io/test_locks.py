@@ -10,7 +10,7 @@ import pytest
 
 import smash
 from smash.errors import RunStateError
-from smash.io.locks import exclusive, hold
+from smash.io.locks import exclusive, hold, temporary_folder
 from tests.conftest import TINY
 from tests.processes import begin, in_process
 
@@ -70,6 +70,28 @@ def test_hold_never_writes_through_a_link(tmp_path, name):
     with pytest.raises(RunStateError, match=f"{name} is a link"), hold(folder, "search"):
         pytest.fail("a folder with a link was locked")
     assert decoy.read_text() == "kept"
+
+
+def _write_temporarily(folder):
+    with temporary_folder(folder, "work") as made:
+        (made / "file").touch()
+        time.sleep(600)  # until it is killed
+
+
+def test_temporary_folder_removes_those_of_killed_processes_alone(tmp_path):
+    process = begin(_write_temporarily, tmp_path)
+    while not (files := list(tmp_path.glob(".work-*/file"))):
+        assert process.is_alive()
+        time.sleep(0.01)
+    (theirs,) = (file.parent for file in files)
+    with temporary_folder(tmp_path, "work") as ours, temporary_folder(tmp_path, "work") as other:
+        assert {*tmp_path.glob(".work-*")} == {theirs, ours, other}
+    process.kill()
+    process.join()
+    assert [*tmp_path.glob(".work-*")] == [theirs]
+    with temporary_folder(tmp_path, "work") as ours:
+        assert [*tmp_path.glob(".work-*")] == [ours]
+    assert [*tmp_path.glob(".work-*")] == []
 
 
 def _append_many(path, writer):

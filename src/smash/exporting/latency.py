@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from smash.exporting.export import write_network
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
+from smash.io.locks import temporary_folder
 from smash.io.measurements import MeasurementLog, Numbers
 from smash.profiling.command import measure_by_command
 from smash.profiling.latency import Timer, kind_of_time, time_call
@@ -104,7 +104,7 @@ def _exported(run: Run, architecture: Any, file_format: str) -> Iterator[Path]:
     }
     child = space.build(architecture, data.task, "cpu")
     initialise(child, torch_generator(0, "latency"))
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"model.{file_format}"
+    with temporary_folder(run.path, "latency") as folder:
+        path = folder / f"model.{file_format}"
         write_network(child.eval(), signature, description, path)
         yield path

@@ -232,7 +232,8 @@ def _irregular(folder: Path, depth: int) -> Iterator[str]:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if depth > 1:
-                    yield from _irregular(Path(entry.path), depth - 1)
+                    with suppress(FileNotFoundError):  # a temporary folder that is gone by now
+                        yield from _irregular(Path(entry.path), depth - 1)
             elif not entry.is_file(follow_symlinks=False) and not entry.name.endswith(_STUDY_LOCK):
                 kind = "a link" if entry.is_symlink() else "no regular file"
                 yield f"{entry.path} is {kind}, which a run folder may not hold: remove it"

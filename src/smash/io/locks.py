@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
 from smash.errors import RunStateError
 from smash.io.files import check_entries, read_text, remove_abandoned, write_atomically
 
+_ALIVE = ".alive.lock"
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -55,6 +58,28 @@ def exclusive(path: Path) -> Iterator[None]:
     """Waits until no other process appends to a file that several may append to."""
     with _locked(path.with_name(f".{path.name}.lock"), blocking=True):
         yield
+
+
+@contextmanager
+def temporary_folder(parent: Path, work: str) -> Iterator[Path]:
+    """Makes a temporary folder, and removes those that killed processes left of the same work.
+
+    A folder holds a lock for as long as its process lives.
+
+    Args:
+        parent: The folder that it is made in.
+        work: The work, which its name begins with.
+    """
+    with ExitStack() as stack:
+        with exclusive(parent / work):
+            for folder in parent.glob(f".{work}-*"):
+                with suppress(Timeout, OSError, NotImplementedError):
+                    with FileLock(folder / _ALIVE, blocking=False):
+                        pass
+                    shutil.rmtree(folder)
+            name = stack.enter_context(TemporaryDirectory(prefix=f".{work}-", dir=parent))
+            stack.enter_context(_locked(Path(name, _ALIVE), blocking=False))
+        yield Path(name)
 
 
 @contextmanager
