@@ -173,6 +173,8 @@ def child(
         "architecture": one.architecture,
         "params": one.params,
         "macs": one.macs,
+        "memory": one.memory,
+        "flash": one.flash,
         "settings": {"epochs": 3, "init": "scratch"},
         "channels": 1,
         "size": [8, 8],

@@ -14,7 +14,9 @@ from smash.config import SpaceSettings
 from smash.errors import NotFoundError, RunStateError
 from smash.io.records import Interval
 from smash.reporting.drawing import unpack
+from smash.reporting.formatting import count, size
 from smash.reporting.page import page
+from smash.run.child_folder import read_record
 from smash.run.layout import CHILDREN, METRICS, RESULT, STUDY
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write
@@ -130,8 +132,11 @@ def test_page_film_goes_from_the_first_to_the_winner(made, read):
     assert first == f"After 1 candidate: validation loss {found[0].value:.4g}, by random."
 
 
-def test_page_lists_children_finished_or_not(read):
+def test_page_lists_children_finished_or_not(made, read):
     assert "not finished: 2 epochs so far" in read.words
+    costs = read_record(next(made[0].glob(f"{CHILDREN}/*/{RESULT}")).parent)
+    words = (count(costs.params), count(costs.macs), size(costs.memory), size(costs.flash))
+    assert " ".join(words) in read.words
     assert re.search(r"8\.00% \d+\.\d…\d+\.\d% 9\.00% \d+\.\d…\d+\.\d%", read.words)
     table = read.words.split("Trained children")[1].split("Training of children")[0]
     assert "audit" not in table

@@ -16,7 +16,8 @@ from sklearn.utils.class_weight import compute_class_weight
 import smash
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
-from smash.profiling.cost import count_macs
+from smash.profiling.cost import cost_of
+from smash.profiling.names import COUNTED
 from smash.run.child_folder import write_result
 from smash.run.mistakes import Mistakes
 from smash.runtime.rng import torch_generator
@@ -167,8 +168,8 @@ def test_a_reference_network_needs_no_candidates(untrained):
     kept = json.loads((child.path / "architecture.json").read_text())
     assert kept["baseline"] == kept["id"] == "wrn-10-1"
     built = make_baseline("wrn-10-1", untrained.data.task)
-    assert kept["params"] == count_parameters(built)
-    assert kept["macs"] == count_macs(built, untrained.data.task)
+    cost = dataclasses.asdict(cost_of(built, untrained.data.task))
+    assert {name: kept[name] for name in COUNTED} == cost
     # Opened again, it is the network that was trained.
     found = smash.Child.open(child.path)
     model, data = found.model(torch.device("cpu")), untrained.data

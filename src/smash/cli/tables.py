@@ -141,6 +141,7 @@ def print_stored_latencies(run: Path, study: Study) -> None:
 def _print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], **layout: Any
 ) -> None:
+    """Prints a table; a tuple in a row becomes a cell of several lines."""
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -150,7 +151,8 @@ def _print_table(
     for name in columns:
         table.add_column(name, justify="left" if name in _TEXT_COLUMNS else "right")
     for row in rows:
-        table.add_row(*(escape(printable(str(cell))) for cell in row))
+        cells = (cell if isinstance(cell, tuple) else (cell,) for cell in row)
+        table.add_row(*("\n".join(escape(printable(line)) for line in lines) for lines in cells))
     Console().print(table)
 
 
@@ -172,7 +174,11 @@ def print_child(child: ChildFolder) -> None:
     if len(seeds) > 1:
         mean, *interval = mean_error([each.result["val"] for each in seeds])
         print(f"val: mean error of {len(seeds)} seeds {_percent_of(mean, interval)}")
-    say(f"{child.path}: {child.record.params:,} parameters, {child.record.macs:,} MACs")
+    record = child.record
+    say(
+        f"{child.path}: {record.params:,} parameters, {record.macs:,} MACs, {record.memory:,} "
+        f"bytes of RAM, {record.flash:,} of flash"
+    )
     if overfits(result):
         say(
             f"the error on training examples is {result['train'].error:.2%}, far below that of "
@@ -207,8 +213,13 @@ def with_interval(found: Evaluation) -> str:
 
 
 def _percent_of(error: float, interval: Sequence[float]) -> str:
+    percent, bounds = _percent_above(error, interval)
+    return f"{percent} (95%: {bounds})"
+
+
+def _percent_above(error: float, interval: Sequence[float]) -> tuple[str, str]:
     low, high = interval
-    return f"{error:.2%} (95%: {100 * low:.1f}…{100 * high:.1f})"
+    return f"{error:.2%}", f"{100 * low:.1f}…{100 * high:.1f}"
 
 
 def print_children(run: Path) -> None:
@@ -220,19 +231,24 @@ def print_children(run: Path) -> None:
     if not children:
         return
 
-    def cells(name: str, found: Mapping[str, Evaluation], child: ChildFolder) -> tuple[str, ...]:
-        errors = [with_interval(found[split]) if split in found else "" for split in _SHOWN]
-        return (name, f"{child.record.params:,}", *errors)
+    def cells(child: ChildFolder) -> tuple[object, ...]:
+        record, result = child.record, child.result
+        errors = [
+            _percent_above(result[split].error, result[split].interval) if split in result else ""
+            for split in _SHOWN
+        ]
+        counts = (f"{record.params:,}", f"{record.macs:,}")
+        return child.path.name, counts, (f"{record.memory:,}", f"{record.flash:,}"), *errors
 
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for group in same_but_seed(children):
-        rows += [cells(child.path.name, child.result, child) for child in group]
+        rows += map(cells, group)
         if len(group) > 1:
             mean, *interval = mean_error([child.result["val"] for child in group])
-            rows.append((f"mean of {len(group)} seeds", "", _percent_of(mean, interval), ""))
+            rows.append((f"mean of {len(group)} seeds", "", "", _percent_above(mean, interval), ""))
     _print_table(
-        "Trained children; errors with their 95% intervals",
-        ("child", "parameters", "validation error", "test error"),
+        "Trained children; errors with their 95% intervals, RAM and flash in bytes in int8",
+        ("child", "parameters\nMACs", "RAM\nflash", "validation\nerror", "test\nerror"),
         rows,
         padding=(0, 1, 0, 0),
         show_edge=False,

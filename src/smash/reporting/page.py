@@ -90,7 +90,6 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         drawing=best and artist(best).html,
         listed=contents.complete[:_LISTED],
         ranks=contents.ranks,
-        candidates={candidate.id: candidate for candidate in contents.candidates},
         trained=trained,
         winner=winner,
         unfinished=[child for child in contents.kept if not child.result],

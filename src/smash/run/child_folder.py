@@ -61,7 +61,10 @@ class ChildNetwork(Record):
     """The network of a child: an architecture of the run's space, or a reference network.
 
     Example:
-        >>> ChildNetwork(id="wrn-16-2", baseline="wrn-16-2", params=691674, macs=101062784).id
+        >>> ChildNetwork(
+        ...     id="wrn-16-2", baseline="wrn-16-2", params=691_674, macs=101_062_784,
+        ...     memory=98_304, flash=704_000,
+        ... ).id
         'wrn-16-2'
     """
 
@@ -73,6 +76,12 @@ class ChildNetwork(Record):
 
     macs: Amount
     """Multiply-accumulates for one input."""
+
+    memory: Amount
+    """Bytes of RAM for the activations of one input in int8."""
+
+    flash: Amount
+    """Bytes of the weights and the graph in int8."""
 
     architecture: dict[str, Any] | None = None
     """The architecture, as its space writes it."""

@@ -20,6 +20,7 @@ from smash.evaluation import evaluate
 from smash.io.files import make_folder
 from smash.io.locks import hold
 from smash.io.tensors import save_tensors
+from smash.profiling.names import COUNTED
 from smash.run.child import Child, build, describe_child
 from smash.run.child_folder import (
     ChildNetwork,
@@ -150,8 +151,7 @@ def network_of(candidate: Candidate) -> ChildNetwork:
     return ChildNetwork(
         id=candidate.id,
         architecture=dict(candidate.architecture),
-        params=candidate.params,
-        macs=candidate.macs,
+        **{name: getattr(candidate, name) for name in COUNTED},
     )
 
 

@@ -22,7 +22,7 @@ from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
 from smash.io.records import Interval, Record
-from smash.profiling.cost import Cost, cost_of
+from smash.profiling.cost import cost_of
 from smash.profiling.names import COUNTED
 from smash.run.child import Child
 from smash.run.child_folder import ChildNetwork
@@ -120,7 +120,6 @@ class Comparison(Record):
 class _Network:
     role: str
     network: ChildNetwork
-    cost: Cost
 
 
 def compare(
@@ -220,8 +219,7 @@ def _candidates(
     chosen: dict[str, _Network] = {}
 
     def choose(role: str, candidate: Candidate) -> None:
-        costs = {name: getattr(candidate, name) for name in COUNTED}
-        chosen.setdefault(candidate.id, _Network(role, network_of(candidate), Cost(**costs)))
+        chosen.setdefault(candidate.id, _Network(role, network_of(candidate)))
 
     for candidate in first:
         choose("winner" if not chosen else f"rank {ranked.index(candidate)}", candidate)
@@ -263,15 +261,13 @@ def _named_network(name: str, run: Run, study: Study) -> _Network:
     """Builds a plain network by name, whatever the limits of the search are."""
     name, task, limits = full_name(name), run.data.task, study.settings or {}
     cost = cost_of(make_baseline(name, task), task)
-    network = ChildNetwork(
-        id=name.replace(":", "-"), baseline=name, params=cost.params, macs=cost.macs
-    )
+    network = ChildNetwork(id=name.replace(":", "-"), baseline=name, **asdict(cost))
     exceeded = any(
         limit is not None and getattr(cost, each) > limit
         for each in COUNTED
         for limit in [limits.get(f"max_{each}")]
     )
-    return _Network(_OVER if exceeded else "plain", network, cost)
+    return _Network(_OVER if exceeded else "plain", network)
 
 
 def _judge(
@@ -298,7 +294,7 @@ def _judge(
             Contestant(
                 role=network.role,
                 name=network.network.id,
-                **asdict(network.cost),
+                **network.network.model_dump(include=set(COUNTED)),
                 minutes=round(float(np.mean(seconds)) / 60, 2),
                 val=error_interval(val, spreads["val"]),
                 test=error_interval(test, spreads["test"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from smash.errors import (
@@ -10,7 +11,7 @@ from smash.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from smash.profiling.cost import count_macs
+from smash.profiling.cost import cost_of
 from smash.run.child import Child
 from smash.run.child_folder import ChildNetwork, write_result
 from smash.run.layout import RESULT
@@ -19,7 +20,6 @@ from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, automatic
 from smash.spaces.baseline_names import FITTED, full_name
 from smash.spaces.baselines import fit_baseline, make_baseline
-from smash.spaces.parameters import count_parameters
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
 from smash.study.study import Study
@@ -88,12 +88,11 @@ def _baseline_network(
         baseline = fit_baseline(baseline.lower(), beside.params, run.data.task)
     baseline = full_name(baseline)
     network = make_baseline(baseline, run.data.task)
-    macs = count_macs(network, run.data.task)
-    params = count_parameters(network)
+    cost = cost_of(network, run.data.task)
     if beside and announce:
-        times = params / beside.params
+        times = cost.params / beside.params
         lines = [
-            f"{baseline}: {params:,} parameters, the nearest of its family to the "
+            f"{baseline}: {cost.params:,} parameters, the nearest of its family to the "
             f"{beside.params:,} of candidate {beside.id} of rank {rank}"
         ]
         if not 1 / _EQUAL <= times <= _EQUAL:
@@ -103,7 +102,7 @@ def _baseline_network(
             )
         announce(lines)
     identity = baseline.replace(":", "-")  # it names a folder
-    return ChildNetwork(id=identity, baseline=baseline, params=params, macs=macs)
+    return ChildNetwork(id=identity, baseline=baseline, **asdict(cost))
 
 
 def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
