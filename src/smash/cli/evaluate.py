@@ -22,8 +22,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Evaluate this file of 'smash export' instead, on the CPU (a .py or .pt2 can run "
-            "code).",
+            help="Evaluate this file of 'smash export' instead, on the CPU (a .py, .pt2 or .pte "
+            "can run code).",
         ),
     ] = None,
     device: DeviceOption = "auto",

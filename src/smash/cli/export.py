@@ -21,8 +21,8 @@ def export(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="A file that ends in .onnx, .int8.onnx, .pt2, .safetensors or .py; by default "
-            "CHILD/model.onnx."
+            help="A file that ends in .onnx, .int8.onnx, .pte, .pt2, .safetensors or .py; by "
+            "default CHILD/model.onnx."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,

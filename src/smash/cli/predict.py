@@ -19,8 +19,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="A .onnx, .safetensors, .pt2 or .py of 'smash export' (a .pt2 or .py can run "
-            "code), or CHILD.",
+            help="A .onnx, .safetensors, .pte, .pt2 or .py of 'smash export' (the last three can "
+            "run code), or CHILD.",
         ),
     ],
     files: Annotated[

@@ -38,7 +38,7 @@ def retrain(
     tensorboard: TensorboardOption = False,
     export: Annotated[
         Path | None,
-        typer.Option(help="Then export it: a .onnx, .int8.onnx, .safetensors or .py."),
+        typer.Option(help="Then export it: a .onnx, .int8.onnx, .pte, .pt2, .safetensors or .py."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite existing files of the export.")

@@ -14,15 +14,16 @@ import torch
 from torch import nn
 
 from smash.errors import AlreadyExistsError, InvalidValueError, faults_of
+from smash.exporting.executorch import read_executorch, write_executorch
 from smash.exporting.formats import INT8, files_of
 from smash.exporting.onnx import (
     OnnxNetwork,
     OnnxVersion,
     check_opset,
-    check_packages,
     version_of,
     write_onnx,
 )
+from smash.exporting.packages import check_packages
 from smash.exporting.parity import Parity, check_parity, run_isolated
 from smash.exporting.program import read_program, write_program
 from smash.exporting.quantisation import Quantisation, compare, quantise
@@ -79,8 +80,8 @@ def export(
 
     Args:
         child: The child, or its folder.
-        to: The file: ``.onnx``, ``.int8.onnx``, ``.pt2``, ``.safetensors`` or ``.py``; by default
-            ``model.onnx`` in the child's folder.
+        to: The file: ``.onnx``, ``.int8.onnx``, ``.pte``, ``.pt2``, ``.safetensors`` or ``.py``;
+            by default ``model.onnx`` in the child's folder.
         force: Whether to overwrite existing files.
         opset: Version of the operators of ONNX; None for the exporter's own.
         quantise_epochs: Epochs in which a copy of the child is fine-tuned for int8.
@@ -90,7 +91,7 @@ def export(
     Raises:
         AlreadyExistsError: A file exists.
         InvalidValueError: The child cannot be written in this format, or an option is not for it.
-        MissingExtraError: The packages for ONNX are not installed.
+        MissingExtraError: The packages for the format are not installed.
         ParityError: The export differs from the child, or int8 loses more than `max_loss`; no file
             is left.
     """
@@ -156,8 +157,7 @@ def check_place(
         MissingExtraError: The packages for the format are not installed.
     """
     files = files_of(path)
-    if path.suffix == ".onnx":
-        check_packages()
+    check_packages(path.suffix)
     existing = [str(file) for file in files if file.exists() and file not in kept]
     if existing and not force:
         raise AlreadyExistsError(
@@ -261,6 +261,14 @@ def _place(files: tuple[Path, ...]) -> Iterator[Path]:
     sync_folder(parent)
 
 
+def _write_executorch(
+    child: nn.Module, signature: Signature, description: Description, path: Path
+) -> Network:
+    write_executorch(child, signature, description, path)
+    network, _ = read_executorch(path)
+    return network
+
+
 def _write_program(
     child: nn.Module, signature: Signature, description: Description, path: Path
 ) -> Network:
@@ -290,6 +298,7 @@ def _write_standalone(
 
 _WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]] = {
     ".pt2": _write_program,
+    ".pte": _write_executorch,
     ".py": _write_standalone,
     ".safetensors": _write_safetensors,
 }

@@ -9,7 +9,7 @@ from smash.errors import InvalidValueError, NotFoundError
 from smash.run.layout import ARCHITECTURE, check_child
 
 INT8 = ".int8.onnx"
-FORMATS = (".onnx", INT8, ".pt2", ".py", ".safetensors")
+FORMATS = (".onnx", INT8, ".pte", ".pt2", ".py", ".safetensors")
 """Endings of exported files."""
 
 
@@ -22,6 +22,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     others = {
         ".onnx": (),
         ".pt2": (),
+        ".pte": (),
         ".py": (path.with_suffix(".safetensors"),),
         ".safetensors": (path.with_name(ARCHITECTURE),),
     }
@@ -45,8 +46,8 @@ def check_model(path: Path) -> None:
         raise NotFoundError(f"model {str(path)!r} does not exist; create it with 'smash export'")
     elif not path.name.endswith(FORMATS):
         raise InvalidValueError(
-            "model must be a .onnx, .pt2, .safetensors or .py that 'smash export' wrote, or a "
-            f"folder RUN/children/NAME, got {str(path)!r}"
+            "model must be a .onnx, .pte, .pt2, .safetensors or .py that 'smash export' wrote, or "
+            f"a folder RUN/children/NAME, got {str(path)!r}"
         )
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from smash.errors import DataError, InvalidValueError, MissingExtraError, reason_of
-from smash.exporting.onnx_session import End, IsolatedSession, Session, messages_in
+from smash.errors import DataError, InvalidValueError, reason_of
+from smash.exporting.packages import import_package, missing_extra
 from smash.exporting.parity import example_images
+from smash.exporting.sessions import End, IsolatedSession, OnnxSession, messages_in
 from smash.exporting.signature import SIGNATURE, ShippedNetwork, Signature, metadata
 from smash.io.text import as_size
 
@@ -24,8 +23,6 @@ IMAGES, LOGITS = "images", "logits"
 
 OPSETS = range(18, 26)
 """Versions of the operators that can be written."""
-
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -144,11 +141,11 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, threads: int | None = None, *, isolated: bool = False) -> None:
-        content, start = path.read_bytes(), IsolatedSession if isolated else Session
+        content, start = path.read_bytes(), IsolatedSession if isolated else OnnxSession
         try:
             self._session = start(content, threads or torch.get_num_threads())
         except ImportError as error:
-            raise _missing(repr(error.name)) from None
+            raise missing_extra(repr(error.name)) from None
         except Exception as error:  # ONNX Runtime has a type for each reason.
             raise DataError(
                 f"{path} cannot be run as ONNX ({reason_of(error)}): export it again"
@@ -218,33 +215,3 @@ def _in_words(end: End) -> str:
     name, kind, shape = end
     extents = (str(extent) if isinstance(extent, int) else "N" for extent in shape)
     return f"{name!r:.60}, {kind} of {'x'.join(extents) or 'no axes'}"
-
-
-def check_packages() -> None:
-    """Checks that the packages for ONNX are installed, without the seconds of importing them.
-
-    Raises:
-        MissingExtraError: A package is not installed.
-    """
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise _missing(", ".join(map(repr, missing)))
-
-
-def import_package(name: str) -> ModuleType:
-    """Imports a package of the extra ``onnx``.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise _missing(repr(name)) from None
-
-
-def _missing(packages: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"ONNX needs packages that are not installed, {packages}: install them with "
-        "pip install 'smash-nas[onnx]'"
-    )

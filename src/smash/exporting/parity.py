@@ -29,6 +29,7 @@ _SECONDS = 600
 _REFUSED = (
     *("smash", "safetensors", "numpy", "PIL", "torchvision", "scipy", "sklearn", "optuna"),
     *("pydantic", "typer", "rich", "tomli_w", "moocore", "onnx", "onnxscript", "onnxruntime"),
+    *("executorch",),
 )
 # Class names are compared by `ascii`, because JSON reads a pair of surrogates as one character.
 _SCRIPT = """

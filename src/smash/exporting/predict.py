@@ -2,7 +2,7 @@
 
 ``.onnx`` and ``.safetensors`` are data and cannot run code; an ``.onnx`` runs in a process of its
 own with a time limit. A ``.py`` is code, and predicting with it runs it; torch may
-unpickle parts of a ``.pt2``, which can run code as well.
+unpickle parts of a ``.pt2``, and ExecuTorch trusts a ``.pte``, so both can run code as well.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from smash.data.sources.images import IMAGE_EXTENSIONS, read_image
 from smash.data.sources.npz import member_names
 from smash.data.sources.sound import SOUND_EXTENSIONS, read_waveform
 from smash.errors import DataError, InvalidValueError, listed, reason_of, shortened
+from smash.exporting.executorch import read_executorch
 from smash.exporting.export import signature_of
 from smash.exporting.formats import check_model, missing_files
 from smash.exporting.onnx import OnnxNetwork
@@ -83,7 +84,7 @@ class Prediction:
 def load_model(path: str | Path) -> Model:
     """Loads a file that `smash export` wrote, or the folder of a trained child.
 
-    A ``.py`` is run, and a ``.pt2`` may run code while it is loaded.
+    A ``.py`` is run, and a ``.pt2`` or ``.pte`` may run code while it is loaded.
 
     Raises:
         NotFoundError: The path does not exist.
@@ -103,8 +104,9 @@ def load_model(path: str | Path) -> Model:
     if path.suffix == ".safetensors":
         network, signature = read_safetensors(path)
         return Model(signature, torch.no_grad()(network))
-    if path.suffix == ".pt2":
-        program, signature = read_program(path)
+    if path.suffix in (".pt2", ".pte"):
+        read = read_program if path.suffix == ".pt2" else read_executorch
+        program, signature = read(path)
         return Model(signature, program)
     return _run_module(path)
 

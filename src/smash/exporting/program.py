@@ -1,4 +1,4 @@
-"""A network as a program of `torch.export`, which torch and ExecuTorch run without its source."""
+"""A network as a program of `torch.export`, which torch runs without its source."""
 
 from __future__ import annotations
 
@@ -31,16 +31,34 @@ def write_program(
     Raises:
         InvalidValueError: Torch cannot write it as a program.
     """
+    program = trace_program(child, signature, path.suffix)
+    torch.export.save(program, path, extra_files=metadata(signature, description))
+
+
+def trace_program(
+    child: nn.Module, signature: Signature, ending: str, examples: int | None = None
+) -> torch.export.ExportedProgram:
+    """Traces a network, with its normalisation and without names of this machine.
+
+    Args:
+        child: Maps normalised images to logits; in eval mode, on the CPU.
+        signature: Its input and its classes.
+        ending: Ending of the file that it is for.
+        examples: Number of examples that it takes at once; None for any number.
+
+    Raises:
+        InvalidValueError: Torch cannot trace it.
+    """
     try:
         program = torch.export.export(
             ShippedNetwork(child, signature).eval(),
-            (example_images(signature, 2),),  # A single example would become a constant.
-            dynamic_shapes=({0: torch.export.Dim("examples")},),
+            (example_images(signature, examples or 2),),  # One of any would become a constant.
+            dynamic_shapes=None if examples else ({0: torch.export.Dim("examples")},),
         )
     except Exception as error:  # The network may be a user's own and raise anything.
         reason = reason_of(error.__cause__ or error)
         raise InvalidValueError(
-            f"{type(child).__name__} cannot be written as .pt2 ({reason}): export it as "
+            f"{type(child).__name__} cannot be written as {ending} ({reason}): export it as "
             ".safetensors or .py"
         ) from None
     for module in program.graph_module.modules():
@@ -48,7 +66,7 @@ def write_program(
             for node in module.graph.nodes:
                 for name in _SOURCES:  # They hold paths and lines of this machine.
                     node.meta.pop(name, None)
-    torch.export.save(program, path, extra_files=metadata(signature, description))
+    return program
 
 
 def read_program(path: Path) -> tuple[Callable[[Tensor], Tensor], Signature]:

@@ -10,9 +10,6 @@ between convolutions.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,8 @@ from torch import Tensor
 from smash.data import Data
 from smash.errors import ParityError
 from smash.exporting.evaluation import as_exported, evaluate_exported
-from smash.exporting.onnx import IMAGES, OnnxNetwork, import_package, strip_metadata
+from smash.exporting.onnx import IMAGES, OnnxNetwork, strip_metadata
+from smash.exporting.packages import import_package, without_warnings
 from smash.profiling.latency import time_call
 from smash.runtime.rng import torch_generator
 
@@ -108,7 +106,7 @@ def quantise(float_path: Path, data: Data, path: Path) -> None:
             example = next(examples, None)
             return None if example is None else {IMAGES: example.numpy()}
 
-    with _without_warnings():
+    with without_warnings():
         quantization.quantize_static(
             model,
             path,
@@ -165,17 +163,6 @@ def with_convolutions(model: Any) -> Any:
         del field[:]
         field.extend(copies)
     return model
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silences the quantiser, which advises preparations that were made already."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)
 
 
 def compare(

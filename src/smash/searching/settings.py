@@ -16,7 +16,7 @@ from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
 if TYPE_CHECKING:
     from smash.profiling.budget import Budget
 
-LatencyFormat = Literal["onnx", "pt2", "py"]
+LatencyFormat = Literal["onnx", "pte", "pt2", "py"]
 StrategyName = Literal["perturbation", "gradient", "evolution", "nsga2"]
 
 _NotNegative = Annotated[int, Field(ge=0)]

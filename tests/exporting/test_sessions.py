@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from smash.errors import DataError, MissingExtraError
-from smash.exporting import onnx_session
+from smash.exporting import sessions
 from smash.exporting.onnx import OnnxNetwork
-from smash.exporting.onnx_session import IsolatedSession, Session
 from smash.exporting.predict import load_model
+from smash.exporting.sessions import IsolatedSession, OnnxSession
 from smash.spaces.task import Task
 from tests.exporting.answers import signature_for
 
@@ -91,7 +91,7 @@ def external(place):
 def test_isolated_session_computes_what_a_session_computes():
     content = flatten().SerializeToString()
     images = np.arange(12, dtype=np.float32).reshape(4, 1, 3)
-    here, apart = Session(content, 1), IsolatedSession(content, 1)
+    here, apart = OnnxSession(content, 1), IsolatedSession(content, 1)
     assert here.metadata == apart.metadata
     assert (here.inputs, here.outputs) == (apart.inputs, apart.outputs)
     for part in (images, images[:1]):
@@ -100,7 +100,7 @@ def test_isolated_session_computes_what_a_session_computes():
 
 
 def test_predicting_with_an_endless_loop_ends_with_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_session, "SECONDS", 4.0)
+    monkeypatch.setattr(sessions, "SECONDS", 4.0)
     path = tmp_path / "model.onnx"
     path.write_bytes(endless().SerializeToString())
     start = time.monotonic()
@@ -118,11 +118,11 @@ def test_isolated_session_ends_without_the_process_that_began_it(tmp_path):
         "import os, signal, sys\n"
         "import numpy as np\n"
         "from pathlib import Path\n"
-        "from smash.exporting import onnx_session\n"
-        "onnx_session.SECONDS = 5.0\n"
-        "session = onnx_session.IsolatedSession(Path(sys.argv[1]).read_bytes(), 1)\n"
+        "from smash.exporting import sessions\n"
+        "sessions.SECONDS = 5.0\n"
+        "session = sessions.IsolatedSession(Path(sys.argv[1]).read_bytes(), 1)\n"
         "header = {'seconds': 2.0, 'shape': [1, 1, 3]}\n"
-        "onnx_session._send(session._requests, header, bytes(12))\n"
+        "sessions._send(session._requests, header, bytes(12))\n"
         "print(session._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -1,8 +1,9 @@
-"""ONNX Runtime in this process or, for a file of unknown origin, in a process of its own.
+"""Runtimes of exported graphs in this process or, for safety, in a process of its own.
 
 An ONNX graph is data, but it can loop for ever, crash the runtime or name other files as its
-weights. A process of its own bounds the time that a graph may take and survives a crash. It runs
-this file as a script, so this file imports nothing else of the package.
+weights. A process of its own bounds the time that a graph may take and survives a crash; what a
+runtime logs stays in it. It runs this file as a script, so this file imports nothing else of the
+package.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,17 +37,30 @@ End = tuple[str, str, tuple[int | str | None, ...]]
 Array = NDArray[np.float32]
 
 
-class Session:
+class Session(ABC):
+    """A runtime that has loaded a graph.
+
+    Attributes:
+        metadata: The metadata of the graph.
+        inputs: The inputs of the graph, as far as the runtime tells.
+        outputs: The outputs of the graph, as far as the runtime tells.
+    """
+
+    metadata: dict[str, str]
+    inputs: list[End]
+    outputs: list[End]
+
+    @abstractmethod
+    def run(self, images: Array) -> Array:
+        """Runs the graph, which has one input and one output."""
+
+
+class OnnxSession(Session):
     """ONNX Runtime on the CPU, in this process.
 
     Args:
         content: The ONNX file.
         threads: Threads that it may use.
-
-    Attributes:
-        metadata: The metadata of the model.
-        inputs: The inputs of the graph.
-        outputs: The outputs of the graph.
 
     Raises:
         ImportError: ONNX or ONNX Runtime is not installed.
@@ -66,9 +81,9 @@ class Session:
             providers=["CPUExecutionProvider"],
             enable_fallback=0,  # The fallback is the same provider again, and prints.
         )
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs: list[End] = _ends(self._session.get_inputs())
-        self.outputs: list[End] = _ends(self._session.get_outputs())
+        self.metadata = self._session.get_modelmeta().custom_metadata_map
+        self.inputs = _ends(self._session.get_inputs())
+        self.outputs = _ends(self._session.get_outputs())
 
     def run(self, images: Array) -> Array:
         """Runs the graph, which has one input and one output."""
@@ -77,19 +92,56 @@ class Session:
         return np.asarray(logits, np.float32)
 
 
-class IsolatedSession:
-    """`Session` in a process of its own, which ends if the graph takes longer than `SECONDS`.
+class ExecutorchSession(Session):
+    """ExecuTorch on the CPU, in this process, for one example at a time; it logs much.
+
+    Args:
+        content: The program; its metadata are methods that return text.
+        threads: Ignored.
 
     Raises:
-        ImportError: ONNX or ONNX Runtime is not installed.
+        ImportError: ExecuTorch is not installed.
+        RuntimeError: It cannot load the program.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1) -> None:
+        from executorch.runtime import Runtime
+
+        # A method does not keep the program alive that it is in.
+        self._program = Runtime.get().load_program(content)
+        names = self._program.method_names - {"forward"}
+        self.metadata = {name: self._program.load_method(name).execute([])[0] for name in names}
+        self.inputs, self.outputs = [], []
+        self._forward = self._program.load_method("forward")
+
+    def run(self, images: Array) -> Array:
+        """Runs the program once for each example."""
+        import torch
+
+        outputs = [
+            self._forward.execute([example])[0].clone() for example in torch.tensor(images).split(1)
+        ]
+        return torch.cat(outputs).numpy()
+
+
+class IsolatedSession(Session):
+    """A session in a process of its own, which ends if the graph takes longer than `SECONDS`.
+
+    Args:
+        content: The file of the graph.
+        threads: Threads that the runtime may use.
+        runtime: A key of `RUNTIMES`.
+
+    Raises:
+        ImportError: The runtime is not installed.
         RuntimeError: The graph cannot be loaded, takes too long or crashes the process.
     """
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    def __init__(self, content: bytes, threads: int, runtime: str = "onnx") -> None:
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         with TemporaryDirectory() as folder:  # A working directory without files.
             self._process = subprocess.Popen(  # noqa: S603 # This file itself.
-                [sys.executable, "-I", "-B", __file__, json.dumps(folders), str(threads)],
+                [sys.executable, "-I", "-B", __file__, json.dumps(folders), str(threads), runtime],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -99,7 +151,7 @@ class IsolatedSession:
             self._requests: IO[bytes] = cast(IO[bytes], self._process.stdin)
             self._replies: IO[bytes] = cast(IO[bytes], self._process.stdout)
             described, _ = self._ask({"seconds": SECONDS}, content)
-        self.metadata: dict[str, str] = described["metadata"]
+        self.metadata = described["metadata"]
         self.inputs, self.outputs = (
             [(name, kind, tuple(shape)) for name, kind, shape in described[ends]]
             for ends in ("inputs", "outputs")
@@ -128,6 +180,13 @@ class IsolatedSession:
         if "error" in reply[0]:
             raise RuntimeError(reply[0]["error"])
         return reply
+
+
+RUNTIMES: dict[str, Callable[[bytes, int], Session]] = {
+    "onnx": OnnxSession,
+    "executorch": ExecutorchSession,
+}
+"""Runtimes by name."""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -184,6 +243,7 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
 def _serve() -> None:
     """Answers one request to load a graph, then requests to run it."""
     sys.path[:], threads = json.loads(sys.argv[1]), int(sys.argv[2])
+    start = RUNTIMES[sys.argv[3]]
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What a library prints must not mix with replies.
     session: Session | None = None
@@ -194,7 +254,7 @@ def _serve() -> None:
         faulthandler.dump_traceback_later(header["seconds"], exit=True)
         try:
             if session is None:
-                session = Session(content, threads)
+                session = start(content, threads)
                 names = ("metadata", "inputs", "outputs")
                 _send(replies, {name: getattr(session, name) for name in names})
                 continue
