@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 import smash
-from smash.correlation.stages import LEVEL, LOOKS, Clock, in_stages, is_judged
+from smash.correlation.stages import (
+    LEVEL,
+    LOOKS,
+    TrainingClock,
+    agrees_beyond_chance,
+    spread_over_ranks,
+)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 64, 100])
-def test_in_stages_takes_each_beginning_from_all_over_the_ranking(n):
-    ordered = in_stages(range(n))
+def test_spread_over_ranks_takes_each_beginning_from_all_over_the_ranking(n):
+    ordered = spread_over_ranks(range(n))
     assert sorted(ordered) == list(range(n))
     assert ordered[0] == 0
     for count in (2, 4, 8, 16):
@@ -20,24 +26,24 @@ def test_in_stages_takes_each_beginning_from_all_over_the_ranking(n):
             assert max(gaps) <= n / count + 1
 
 
-def test_is_judged_at_all_looks_passes_a_worthless_ranking_in_one_of_twenty_cases():
+def test_agrees_beyond_chance_at_all_looks_passes_a_worthless_ranking_in_one_of_twenty_cases():
     rng = np.random.default_rng(0)
     drawn = rng.random((1000, 2, LOOKS[-1]))
-    passed = sum(any(is_judged(x[:n], y[:n]) for n in LOOKS) for x, y in drawn)
+    passed = sum(any(agrees_beyond_chance(x[:n], y[:n]) for n in LOOKS) for x, y in drawn)
     assert 0.01 < passed / len(drawn) < LEVEL
 
 
-def test_is_judged_needs_agreement_and_not_the_opposite():
+def test_agrees_beyond_chance_needs_agreement_and_not_the_opposite():
     truth = np.arange(8.0)
-    assert is_judged(truth, truth)
-    assert not is_judged(-truth, truth)
-    assert not is_judged(np.zeros(8), truth)
-    assert not is_judged(truth[:3], truth[:3])  # three in order may be chance
+    assert agrees_beyond_chance(truth, truth)
+    assert not agrees_beyond_chance(-truth, truth)
+    assert not agrees_beyond_chance(np.zeros(8), truth)
+    assert not agrees_beyond_chance(truth[:3], truth[:3])  # three in order may be chance
 
 
 def test_clock_without_time_for_another_says_so():
-    assert Clock(minutes=1).has_time()
-    assert not Clock(minutes=1e-9).has_time()
+    assert TrainingClock(minutes=1).record_training()
+    assert not TrainingClock(minutes=1e-9).record_training()
 
 
 @pytest.fixture

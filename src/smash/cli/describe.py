@@ -76,7 +76,7 @@ def describe_sizes(sizes: list[Size]) -> list[str]:
         for one in sizes
     ] + [
         f"times are for {timed.batch} input on {timed.device}, threads: {timed.threads}, median ± "
-        "half the spread of the quartiles; other work on this machine makes them longer"
+        "half the interquartile range; other work on this machine makes them longer"
     ]
 
 

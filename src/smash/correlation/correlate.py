@@ -22,7 +22,13 @@ from smash.correlation.ground_truth import (
     train_sample,
 )
 from smash.correlation.settings import FEWEST, CorrelateSettings
-from smash.correlation.stages import LOOKS, Clock, choose_epochs, in_stages, is_judged
+from smash.correlation.stages import (
+    LOOKS,
+    TrainingClock,
+    agrees_beyond_chance,
+    choose_epochs,
+    spread_over_ranks,
+)
 from smash.correlation.statistics import RankComparison
 from smash.errors import InvalidValueError
 from smash.io.files import write_atomically
@@ -57,9 +63,9 @@ def correlate(
 ) -> Trust:
     """Computes the rank correlation of a run's scores with real accuracies.
 
-    These are read from a table, or found by training a sample of candidates: so many, or until the
-    ranking is judged (`smash.correlation.stages`). What an earlier or interrupted call measured or
-    trained is not computed again.
+    These are read from a table, or found by training a sample of candidates: a fixed number, or
+    until agreement is shown (`smash.correlation.stages`). What an earlier or interrupted call
+    measured or trained is not computed again.
 
     Args:
         run: A run whose training has finished; to train a sample, one with ranked candidates.
@@ -128,34 +134,34 @@ class _Correlation:
         """Compares with the accuracies of candidates that are trained from scratch."""
         run, settings = self._run, self._settings
         study = Study(run.study_path)
-        search = study.settings or {}
+        search, ranked = study.settings or {}, study.ranked()
+        if len(ranked) < FEWEST:
+            raise InvalidValueError(
+                f"a ranking must have at least {FEWEST} candidates to be compared, got "
+                f"{len(ranked)}: search for more"
+            )
         rank_by = settings.rank_by or search.get("rank_by", "loss")
         prior = choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name)
         child = settings.child.replaced(minutes=None)
         with open_executor(settings.ray, settings.device) as executor:
             if settings.minutes is None:
-                sample = stratified_sample(study.candidates(), int(settings.train or 0))
+                sample = stratified_sample(ranked, int(settings.train or 0))
                 known = self._train(sample, child, executor)
             else:
-                clock = Clock(settings.minutes)
-                ordered = in_stages(study.ranked())[: settings.train]
-                if len(ordered) < FEWEST:
-                    raise InvalidValueError(
-                        f"a ranking must have at least {FEWEST} candidates to be judged, got "
-                        f"{len(ordered)}: search for more"
-                    )
+                clock = TrainingClock(settings.minutes)
+                ordered = spread_over_ranks(ranked)[: settings.train]
                 child = child.replaced(epochs=self._epochs(ordered, child, settings.minutes))
 
-                def judge(known: Sequence[GroundTruth]) -> bool:
+                def agrees(known: Sequence[GroundTruth]) -> bool:
                     scores = self._full_scores(ordered[: len(known)], known, search, rank_by)
                     ranking = np.array(scores)
                     if prior is not None:
                         ranking = joint_score(prior, ranking, self._proxy_values(prior, known))
-                    return is_judged(-ranking, [each.accuracy for each in known])
+                    return agrees_beyond_chance(-ranking, [each.accuracy for each in known])
 
-                known = self._train_until(ordered, child, clock, judge, executor)
+                known = self._train_until(ordered, child, clock, agrees, executor)
                 sample = ordered[: len(known)]
-        most = max(candidate.examples for candidate in study.candidates())
+        most = max(candidate.examples for candidate in ranked)
         return self._record(
             known,
             self._full_scores(sample, known, search, rank_by),
@@ -188,8 +194,8 @@ class _Correlation:
         self,
         ordered: Sequence[Candidate],
         child: ChildSettings,
-        clock: Clock,
-        judge: Callable[[Sequence[GroundTruth]], bool],
+        clock: TrainingClock,
+        agrees: Callable[[Sequence[GroundTruth]], bool],
         executor: Executor,
     ) -> list[GroundTruth]:
         """Trains candidates until their ranking is judged, or the time is over."""
@@ -201,9 +207,9 @@ class _Correlation:
             ends = next((look for look in LOOKS if look > len(known)), len(ordered))
             ends = ends if self._settings.ray else len(known) + 1
             known += self._train(ordered[len(known) : ends], child, executor)
-            in_time = clock.has_time()
+            in_time = clock.record_training()
             count = f"{len(known)} trained networks"
-            if len(known) in LOOKS and judge(known):
+            if len(known) in LOOKS and agrees(known):
                 self._announce([f"the ranking agrees with {count} beyond chance"])
                 break
             if len(known) >= FEWEST and not in_time:
@@ -313,7 +319,7 @@ def draw(trust: Trust) -> str:
     chart = point_chart(
         [Point(x=point.score, y=point.accuracy, number=None) for point in shown],
         Scale(name=f"SMASH score: {trust.score}"),
-        Scale(name="real accuracy"),
+        Scale(name=trust.truth),
         "Real accuracy against SMASH score.",
         frame=frame,
         interactive=False,

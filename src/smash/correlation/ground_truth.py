@@ -158,12 +158,11 @@ def part_of(
     return [row for row in part if row.id in kept]
 
 
-def stratified_sample(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+def stratified_sample(ranked: Sequence[Candidate], count: int) -> list[Candidate]:
     """Draws candidates from all over the ranking: one from each of `count` equal parts of it.
 
     Args:
-        candidates: Scored candidates; those that were dropped early rank behind the others, and
-            among them the longer one was kept the better.
+        ranked: The candidates, best first.
         count: Number to draw.
 
     Returns:
@@ -172,9 +171,6 @@ def stratified_sample(candidates: Sequence[Candidate], count: int) -> list[Candi
     Raises:
         InvalidValueError: There are fewer candidates.
     """
-    ranked = sorted(
-        candidates, key=lambda each: (each.partial, -each.examples, each.value, each.id)
-    )
     if not 1 <= count <= len(ranked):
         raise InvalidValueError(
             f"train must be from 1 to {len(ranked)}, the number of candidates, got {count}: search "
@@ -182,7 +178,7 @@ def stratified_sample(candidates: Sequence[Candidate], count: int) -> list[Candi
         )
     bounds = [len(ranked) * index // count for index in range(count + 1)]
     return [
-        ranked[generator(0, "audit sample", index).integers(low, high)]
+        ranked[int(generator(0, "audit sample", index).integers(low, high))]
         for index, (low, high) in enumerate(pairwise(bounds))
     ]
 
@@ -249,4 +245,5 @@ def _with_audit(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Sp
     """Trains without the audit split, and judges on validation and audit."""
     data, audit = audit_cut(data)
     data = data.to(device)
-    return data, {"val": data.val, AUDIT: audit.on(device, data.train.stored)}  # they share images
+    audit = audit.on(device, data.train.stored)  # shares the images that are there already
+    return data, {"val": data.val, AUDIT: audit}

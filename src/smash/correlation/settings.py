@@ -44,8 +44,8 @@ class CorrelateSettings(ChildSettings):
     examples that are cut from the training split."""
 
     minutes: Positive | None = None
-    """Train candidates for so long, alike and briefly, until the ranking agrees with them beyond
-    chance; at most as many as train says."""
+    """Train candidates briefly and alike until the ranking agrees with them beyond chance, for so
+    long at most, and as many as train says."""
 
     epochs: Annotated[Count, Option(default="30, or as minutes allow")] = 30
     """Epochs of each training."""

@@ -1,8 +1,8 @@
-"""Training of candidates in stages, until their ranking is judged or the time is over.
+"""Training of candidates in stages, until their ranking is shown to agree or the time is over.
 
 After 8, 16, 32 and 64 trainings the ranking is tested for agreement with the real accuracies, each
-time at a quarter of a level of 5% (Bonferroni): whatever the number of looks, a ranking of no worth
-passes in at most 5% of cases.
+time at a quarter of a level of 5% (Bonferroni), so that a worthless ranking passes in at most 5% of
+cases.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from smash.training.child import ChildTraining, network_of
 from smash.training.timing import TIMED_STEPS, measure_pace
 
 LOOKS = (8, 16, 32, 64)
-"""Numbers of trained candidates at which the ranking is judged."""
+"""Numbers of trained candidates at which the ranking is tested."""
 
 LEVEL = 0.05
-"""The most likely that a ranking of no worth passes at any look."""
+"""Upper bound on the probability that a worthless ranking passes any look."""
 
 _AIM = 24  # trainings that should fit in the time
 _MOST_EPOCHS = 30
 
 
-def in_stages(candidates: Sequence[Candidate]) -> list[Candidate]:
+def spread_over_ranks(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Orders candidates so that each beginning of the order comes from all over the ranking.
 
     Ranks follow the sequence of van der Corput: the best, the middle, the quarters and so on.
@@ -45,7 +45,7 @@ def in_stages(candidates: Sequence[Candidate]) -> list[Candidate]:
         candidates: The candidates, best first.
 
     Returns:
-        The same, the best first.
+        The same candidates, in this order.
     """
     n = len(candidates)
     points = stats.qmc.Halton(d=1, scramble=False).random(2 ** math.ceil(math.log2(n)))
@@ -53,7 +53,7 @@ def in_stages(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidates[rank] for rank in ranks]
 
 
-def is_judged(ranking: ArrayLike, truth: ArrayLike) -> bool:
+def agrees_beyond_chance(ranking: ArrayLike, truth: ArrayLike) -> bool:
     """Tells whether a ranking agrees with the truth beyond chance, by Kendall's τ at one look.
 
     Args:
@@ -67,7 +67,7 @@ def is_judged(ranking: ArrayLike, truth: ArrayLike) -> bool:
 def choose_epochs(
     run: Run, candidate: Candidate, settings: ChildSettings, minutes: float, device: torch.device
 ) -> int:
-    """Chooses how long candidates are trained, so that enough of them are in some minutes.
+    """Chooses how long candidates are trained, so that about 24 trainings fit in some minutes.
 
     Args:
         run: The run.
@@ -86,15 +86,15 @@ def choose_epochs(
     return min(_MOST_EPOCHS, max(1, steps // trial.per_epoch))
 
 
-class Clock:
+class TrainingClock:
     """Tells whether another training ends in time, by the longest of those so far.
 
     Args:
         minutes: The time, from now on.
 
     Example:
-        >>> clock = Clock(minutes=1.0)
-        >>> clock.has_time()
+        >>> clock = TrainingClock(minutes=1.0)
+        >>> clock.record_training()
         True
     """
 
@@ -102,8 +102,8 @@ class Clock:
         self._begun = self._last = time.monotonic()
         self._seconds, self._longest = 60 * minutes, 0.0
 
-    def has_time(self) -> bool:
-        """Takes note that a training has ended, and tells whether there is time for another."""
+    def record_training(self) -> bool:
+        """Records the end of a training; returns whether there is time for another."""
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
         return now - self._begun + self._longest <= self._seconds

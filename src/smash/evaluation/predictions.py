@@ -85,15 +85,15 @@ def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return pairs.view(classes, classes)
 
 
-def macro_f1(confused: Tensor) -> float:
+def macro_f1(counts: Tensor) -> float:
     """Computes the F1 score of each class, and their mean.
 
     Args:
-        confused: The confusion matrix; classes that are neither there nor predicted are left out.
+        counts: The confusion matrix; classes that are neither present nor predicted are left out.
     """
-    counts = confused.cpu().numpy()
-    both = counts.sum(0) + counts.sum(1)
-    return float((2 * counts.diagonal()[both > 0] / both[both > 0]).mean())
+    matrix = counts.cpu().numpy()
+    both = matrix.sum(0) + matrix.sum(1)
+    return float((2 * matrix.diagonal()[both > 0] / both[both > 0]).mean())
 
 
 def over_views(logits: Tensor, views: int) -> Tensor:

@@ -43,7 +43,7 @@ class Evaluation(Record):
     """Mean cross-entropy, in nats."""
 
     recall: list[Share]
-    """For each class, the share of its examples that is classified rightly, 0…1."""
+    """For each class, the share of its examples that is classified correctly, 0…1."""
 
     confusion: list[list[Amount]] = Field(default=[])
     """For each class, how many of its examples are taken for each class; empty if not stored."""

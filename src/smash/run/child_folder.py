@@ -20,9 +20,9 @@ from smash.errors import InvalidValueError, RunStateError
 from smash.evaluation import Evaluation
 from smash.io.files import read_json, write_json
 from smash.io.records import Amount, Record
-from smash.run.layout import ARCHITECTURE, CHILDREN, RESULT
+from smash.run.layout import ARCHITECTURE, AUDIT, CHILDREN, RESULT
 
-_WITHOUT_EFFECT = {"validate_every", "validate_on", "keep_every"}  # settings that change no weight
+_NO_EFFECT_ON_WEIGHTS = {"validate_every", "validate_on", "keep_every"}
 
 Extent = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -167,7 +167,7 @@ def finished_children(run: Path) -> list[ChildFolder]:
     """
     paths = [file.parent for file in sorted((run / CHILDREN).glob(f"*/{RESULT}"))]
     children = [ChildFolder(path, read_record(path)) for path in paths]
-    kept = [child for child in children if "val" in child.result]
+    kept = [child for child in children if "val" in child.result and AUDIT not in child.result]
     return sorted(kept, key=lambda child: child.error("val"))
 
 
@@ -236,7 +236,7 @@ def child_name(identity: str, settings: ChildSettings) -> str:
 
 def settings_of_weights(settings: ChildSettings) -> dict[str, Any]:
     """Returns the settings that the weights of a child depend on."""
-    without = set(_WITHOUT_EFFECT)
+    without = set(_NO_EFFECT_ON_WEIGHTS)
     if settings.patience:  # the validations decide when training stops
         without.remove("validate_every")
     return settings.model_dump(exclude=without)

@@ -20,7 +20,7 @@ ways (`Race.run`):
    cost as much as no race. So after each rung only one in `REDUCTION_FACTOR` goes on, those with
    the best scores so far, besides whoever is among the best few of cohort and leaders together.
    This rule bounds the cost and states no probability; it loses candidates that differ little from
-   those it keeps. `benchmarks/racing.py` measures how many of the best it loses.
+   those it keeps.
 
 3. *It has seen all examples.*
 
