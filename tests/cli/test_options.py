@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from smash.cli.options import settings_options
+from smash.cli.options import load, settings_options
 from smash.config import Count, Option, Settings
 from smash.errors import InvalidValueError
 
@@ -82,3 +82,13 @@ def test_command_reports_all_faults_of_its_settings(run):
         "option 'rope' must be KEY=VALUE, such as depth=6",
         "steps must be a whole number, got 'none'",
     )
+
+
+@pytest.mark.parametrize(
+    ("augment", "line"), [(True, "  augmentation: random shifts by up to 1 (leave it"), (False, "")]
+)
+def test_load_says_how_examples_are_augmented(capsys, augment, line):
+    load("digits", augment=augment)
+    said = capsys.readouterr().err
+    assert ("augmentation" in said) is augment
+    assert line in said

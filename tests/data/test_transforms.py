@@ -65,6 +65,19 @@ def test_augmentation_of_nothing_returns_its_input():
     assert Augmentation()(images, torch.Generator()) is images
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "words"),
+    [
+        (Augmentation(), ""),
+        (Augmentation(4), "random shifts by up to 4"),
+        (Augmentation(0, True), "random mirroring"),
+        (Augmentation(4, True), "random shifts by up to 4 and mirroring"),
+    ],
+)
+def test_describe_words_each_change(augmentation, words):
+    assert augmentation.describe() == words
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_augmentation_on_a_gpu_is_the_same():
     images = torch.rand(16, 3, 8, 8)

@@ -166,6 +166,8 @@ def load(source: str, settings: LoadSettings | None = None, **changes: Any) -> D
     )
     for note in data.notes:
         say(f"  {note}")
+    if words := data.augmentation.describe():
+        say(f"  augmentation: {words} (leave it out with --no-augment)")
     return data
 
 

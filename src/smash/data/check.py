@@ -174,14 +174,12 @@ def check_data(source: Any, settings: LoadSettings | None = None, **changes: Any
 
 def _describe_learned(data: Data) -> tuple[str, ...]:
     """Words the form in which networks get the examples."""
-    task, augmentation = data.task, data.augmentation
+    task, changes = data.task, data.augmentation.describe()
     stride = as_size(fitting_stride(task.size))
-    changes = [f"shifts by up to {augmentation.padding}"] * bool(augmentation.padding)
-    changes += ["mirroring"] * augmentation.flip
     return (
         f"size {as_size(task.size)}, {task.channels} channel{'s' * (task.channels > 1)}",
         f"a first layer of stride {stride}, unless --stem-stride says otherwise",
-        f"random {' and '.join(changes)} in training" if changes else "examples as they are",
+        f"{changes} in training" if changes else "examples as they are",
     )
 
 

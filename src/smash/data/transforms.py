@@ -27,10 +27,18 @@ class Augmentation:
         >>> augment = Augmentation(padding=1, flip=True)
         >>> augment(torch.zeros(2, 3, 8, 8), torch.Generator()).shape
         torch.Size([2, 3, 8, 8])
+        >>> augment.describe()
+        'random shifts by up to 1 and mirroring'
     """
 
     padding: int = 0
     flip: bool = False
+
+    def describe(self) -> str:
+        """Words the changes; empty if there are none."""
+        changes = [f"shifts by up to {self.padding}"] * bool(self.padding)
+        changes += ["mirroring"] * self.flip
+        return f"random {' and '.join(changes)}" if changes else ""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augments a batch, with independent draws for each example.

@@ -30,6 +30,9 @@ class DataFacts(Record):
     notes: list[str] = Field(default=[])
     """Decisions made while the data was read."""
 
+    augmentation: str = ""
+    """Random changes of training examples in words; empty for none."""
+
     @classmethod
     def of(cls, data: Data) -> DataFacts:
         """Counts the examples of data."""
@@ -40,6 +43,7 @@ class DataFacts(Record):
             classes=task.classes,
             examples={name: len(split) for name, split in splits.items()},
             notes=list(data.notes),
+            augmentation=data.augmentation.describe(),
         )
 
     @classmethod
