@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smash.hypernet.cutting import cut
 from smash.hypernet.encoding import GridEncoding
 from smash.hypernet.shared import SharedWeights
 from smash.hypernet.source import WeightSource, send_like
@@ -139,11 +140,14 @@ class ConvolutionalWeights(WeightSource[MemoryBankArchitecture]):
         if code is None:
             code = self.encoding.encode(architecture)
         matrix_IO = self._generate(send_like(code, self.noise))
-        for place in self.encoding.places(architecture):
-            shape = child.get_parameter(place.parameter).shape
-            rows = slice(place.start * self._rows, place.stop * self._rows)
-            weight_IO = matrix_IO[rows, : shape[0]]
-            weights[place.parameter] = over_norm(weight_IO).T.reshape(shape)
+        places = self.encoding.places(architecture)
+        names = [place.parameter for place in places]
+        shapes = {name: child.get_parameter(name).shape for name in names}
+        rows_IO = matrix_IO.split([(place.stop - place.start) * self._rows for place in places])
+        columns = {name: (name, (slice(None), slice(shape[0]))) for name, shape in shapes.items()}
+        weights_IO = cut(dict(zip(names, rows_IO, strict=True)), columns)
+        for name, shape in shapes.items():
+            weights[name] = over_norm(weights_IO[name]).T.reshape(shape)
         return weights
 
     def _generate(self, code: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smash.hypernet.cutting import cut
 from smash.hypernet.shared import SharedWeights, tensor_key
 from smash.hypernet.source import Encoding, WeightSource, send_like
 from smash.spaces.base import SearchSpace, Shape, corner
@@ -97,19 +98,19 @@ class LowRankHypernetwork(nn.Module):
         learned_LE = self.learned_TE[numbers]
         hidden = torch.relu(self.entry(torch.cat([features_LF, learned_LE, places_LP], dim=1)))
         amounts_Lr = torch.tanh(self.exit(hidden))
-        return {
-            parameter: self._change(name, shape, amounts_r)
-            for (parameter, (name, shape)), amounts_r in zip(
-                places.items(), amounts_Lr, strict=True
-            )
+        corners = {
+            parameter: (tensor_key(name), corner(self.shapes[name], shape))
+            for parameter, (name, shape) in places.items()
         }
-
-    def _change(self, name: str, shape: Shape, amounts_r: Tensor) -> Tensor:
-        out, *rest = corner(self.shapes[name], shape)
-        left_Or = self.left[tensor_key(name)][out] * amounts_r
-        right_rIK = self.right[tensor_key(name)][(slice(None), *rest)]
-        change_OIK: Tensor = left_Or @ right_rIK.flatten(1)
-        return change_OIK.view(shape)
+        out = {parameter: (key, part[:1]) for parameter, (key, part) in corners.items()}
+        rest = {
+            parameter: (key, (slice(None), *part[1:])) for parameter, (key, part) in corners.items()
+        }
+        left_Or, right_rIK = cut(self.left, out), cut(self.right, rest)
+        return {
+            name: ((left_Or[name] * amounts_r) @ right_rIK[name].flatten(1)).view(shape)
+            for (name, (_, shape)), amounts_r in zip(places.items(), amounts_Lr, strict=True)
+        }
 
     def _describe(self, places: list[tuple[str, Shape]]) -> list[list[float]]:
         """Describes each place by P numbers: its turn in its shared tensor, and its part of it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from smash.hypernet.cutting import cut
 from smash.spaces.base import Shape, corner
 
 
@@ -43,13 +44,13 @@ class SharedWeights(nn.Module):
 
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
         """Gives a tensor for each parameter of `child` that has a shared tensor, by name."""
-        weights = {}
+        places = {}
         for name, parameter in child.named_parameters():
             key = tensor_key(self._shared_name(name))
             if key in self.tensors:
-                whole = self.tensors[key]
-                weights[name] = whole[corner(tuple(whole.shape), tuple(parameter.shape))]
-        return weights
+                whole = tuple(self.tensors[key].shape)
+                places[name] = key, corner(whole, tuple(parameter.shape))
+        return cut(self.tensors, places)
 
 
 def tensor_key(name: str) -> str:
