@@ -147,7 +147,7 @@ def make_optimizer(network: SmashNetwork, settings: TrainingPlan) -> torch.optim
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, betas=(0.5, 0.999), eps=1e-4, fused=True)
     # Fused SGD of torch fails where a shared tensor gets its first gradient after the others.
-    return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, foreach=True)
 
 
 def scheduled_rate(settings: TrainingPlan, position: float) -> float:
