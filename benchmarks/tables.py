@@ -125,6 +125,22 @@ def speed(name: str) -> str:
     return markdown_table(("", *sizes), rows)
 
 
+def launches() -> str:
+    """Operations of a training step ÷ of its child alone, by space and weight source."""
+    measured = read_result("launches")
+    sizes = list(dict.fromkeys(row["size"] for row in measured))
+    rows = []
+    for space, hypernet in dict.fromkeys((row["space"], row["hypernet"]) for row in measured):
+        of_size = dict.fromkeys(sizes, "")
+        for row in measured:
+            if (row["space"], row["hypernet"]) == (space, hypernet):
+                graphs = f", {row['graph_ratio']:.2f} with graphs" if row["graph_ratio"] else ""
+                total = sum(row["parts"].values())
+                of_size[row["size"]] = f"{row['ratio']:.2f} ({total:,.0f}{graphs})"
+        rows.append((f"`{space}`", f"`{hypernet}`", *of_size.values()))
+    return markdown_table(("space", "hypernet", *sizes), rows)
+
+
 def kills() -> str:
     """Kills of each command."""
     rows = []
@@ -194,6 +210,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "devices": devices,
     "speed": partial(speed, "speed"),
     "speed on an H200": partial(speed, "speed-h200"),
+    "launches": launches,
     "kills": kills,
     "fuzzing": fuzzing,
     "altered runs": altered_runs,

@@ -39,7 +39,6 @@ from smash.scoring.score import Score
 from smash.scoring.scorer import Scorer
 from smash.searching.predictions import Predictor
 from smash.searching.racing import Race
-from smash.spaces.parameters import initialise
 from smash.study.candidate import Candidate
 from smash.study.study import Study
 
@@ -122,12 +121,7 @@ def measure(
 
 def _step(work: Workload, effort: Effort) -> Iterator[Row]:
     images, labels = work.batch()
-    own: dict[int, torch.nn.Module] = {}
-    for number in range(effort.rounds + WARM_UP):
-        architecture = work.architecture(number)
-        child = work.space.build(architecture, work.task, str(work.device))
-        initialise(child, torch_generator(0, "bench child"))
-        own[number] = child
+    own = [work.child(number) for number in range(effort.rounds + WARM_UP)]
 
     def child_alone(number: int) -> None:
         with autocast(work.device):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from smash.config import Length, SpaceSettings, TrainingPlan
 from smash.data import Augmentation, Data, load_data
@@ -17,6 +17,7 @@ from smash.hypernet import SmashNetwork
 from smash.runtime.device import autocast
 from smash.runtime.rng import generator, torch_generator
 from smash.spaces import make_space
+from smash.spaces.parameters import initialise
 from smash.spaces.task import Task
 from smash.training.defaults import DEFAULTS
 from smash.training.optim import make_optimizer
@@ -57,17 +58,33 @@ class Workload:
     """An untrained SMASH network of one size, with data and an optimiser.
 
     Time does not depend on the weights, so nothing is trained.
+
+    Args:
+        name: Name in `SIZES`.
+        device: Where networks compute.
+        space: Name of the space; the preset of the size is one of memory banks.
+        hypernet: Name of the weight source.
     """
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: torch.device,
+        space: str = "memory-bank",
+        hypernet: str = "convolutional",
+    ) -> None:
         self.name, self.size, self.device = name, SIZES[name], device
         self.task = Task(channels=self.size.channels, size=(self.size.side,) * 2, classes=_CLASSES)
-        self.space = make_space(SpaceSettings(name="memory-bank", preset=self.size.preset), dims=2)
+        settings = SpaceSettings(name=space)
+        if space == "memory-bank":
+            settings = SpaceSettings(name=space, preset=self.size.preset)
+        self.space = make_space(settings, dims=2).bind(self.task)
+        self._hypernet = hypernet
 
     @cached_property
     def network(self) -> SmashNetwork:
         """The SMASH network."""
-        return SmashNetwork(self.space, self.task).to(self.device)
+        return SmashNetwork(self.space, self.task, self._hypernet).to(self.device)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -90,6 +107,12 @@ class Workload:
         images = torch.randn(shape, generator=torch_generator(0, "bench images"))
         labels = torch.arange(BATCH) % _CLASSES
         return images.to(self.device), labels.to(self.device)
+
+    def child(self, number: int) -> nn.Module:
+        """Builds the child of an architecture, with weights of its own."""
+        child = self.space.build(self.architecture(number), self.task, str(self.device))
+        initialise(child, torch_generator(0, "bench child"))
+        return child
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> None:
         """Runs one step of SMASH training."""

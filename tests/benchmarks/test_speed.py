@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from benchmarks.speed import MEASUREMENTS, QUICK, measure, ratio_of, take_turns
 from benchmarks.speed.__main__ import main
+from benchmarks.speed.launches import OperationCounter, count
 
 
 def test_take_turns_reverses_the_order_and_drops_the_warm_up():
@@ -46,3 +48,24 @@ def test_main_with_an_unknown_name_exits_with_code_2(monkeypatch, capsys):
         main()
     assert error.value.code == 2
     assert "no such measurement: steps" in capsys.readouterr().err
+
+
+def test_operation_counter_gives_operations_to_the_part_that_made_their_node():
+    weight, images = torch.ones(2, 3, requires_grad=True), torch.ones(4, 3)
+    counter = OperationCounter()
+    with counter:
+        with counter.part("product"):
+            product = images @ weight.t()  # a view, and one operation
+        with counter.part("sum"):
+            product.exp().sum().backward()  # and the ones that the backward pass begins with
+    assert counter.counts == {"product": 1, "sum": 3, "sum backward": 1, "product backward": 1}
+
+
+def test_count_of_a_step_is_repeatable_and_near_the_child_with_plain_sharing():
+    first, second = (count("mobile", "none", "demo", architectures=1) for _ in range(2))
+    assert first == second
+    assert first.ratio == sum(first.parts.values()) / first.child
+    assert (
+        first.ratio < 1.1
+    )  # the child counts batches in each of its BatchNorms, the step does not
+    assert first.graph_ratio is None
