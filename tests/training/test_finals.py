@@ -1,12 +1,18 @@
-"""Successive halving: how many candidates are trained for how long, and within which share."""
+"""Finals: which candidates are trained for how long, within which share, and on which images."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smash.training.finals import plan_rungs
+import smash
+from smash import Task
+from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
+from smash.training.finals import Finals, plan_rungs, unlike
+from tests.conftest import TINY
+from tests.study.candidates import make_candidate
 
 
 @pytest.mark.parametrize(
@@ -34,3 +40,35 @@ def test_plan_rungs_stays_within_the_share_or_at_an_epoch_each(
     least = plan_rungs(candidates, epochs, finalists, 0.0)
     spent, fewest = (sum(count * length for count, length in plan) for plan in (rungs, least))
     assert spent <= max(share * epochs, fewest)
+
+
+def test_unlike_passes_over_mutants_of_a_better_candidate():
+    space = MobileSpace(MOBILE_PRESETS["tiny"], Task(channels=1, size=(8, 8), classes=2))
+    rng = np.random.default_rng(0)
+    drawn = [space.sample(rng) for _ in range(8)]
+    families = [[first, *(space.mutate(first, rng, 0.01) for _ in range(3))] for first in drawn]
+    ranked = []
+    for number, architecture in enumerate(each for family in families for each in family):
+        candidate = make_candidate(str(number), float(number))
+        candidate.architecture = space.to_json(architecture)
+        ranked.append(candidate)
+    chosen = unlike(space, ranked, 4)
+    assert [each.id for each in chosen] == ["0", "4", "8", "12"]
+    filled = [int(each.id) for each in unlike(space, ranked, 12)]
+    assert filled == sorted(filled)
+    assert len(filled) == 12
+    assert {0, 4, 8, 12} <= set(filled)
+
+
+def test_finals_of_a_run_on_smaller_images_train_on_those(few_digits, tmp_path):
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, proxy_size=4, **TINY)
+    smash.search(run, random=4, perturb=0, markov=0, device="cpu")
+    child = smash.retrain(run, finalists=3, epochs=2, device="cpu")
+    finals = Finals.read(run.path / "finals.json")
+    assert [len(rung.finalists) for rung in finals.rungs] == [3, 2]
+    assert child.record.id == finals.winner
+    assert child.record.size == [8, 8]
+    brief = sorted(run.path.glob("children/*-brief"))
+    assert len(brief) == 5
+    assert all(smash.Child.open(each).record.size == [4, 4] for each in brief)
+    assert [each.path for each in run.children] == [child.path]  # the brief ones are not shipped

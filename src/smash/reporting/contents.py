@@ -19,6 +19,7 @@ from smash.run.data_facts import DataFacts
 from smash.run.layout import (
     ARCHITECTURE,
     AUDIT,
+    BRIEF,
     CHILDREN,
     ENVIRONMENT,
     METRICS,
@@ -162,7 +163,7 @@ def _children(folder: Path) -> list[TrainedChild]:
             mistakes=Mistakes.of_child(path),
         )
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
-        if (path / ARCHITECTURE).is_file()
+        if (path / ARCHITECTURE).is_file() and not path.name.endswith(f"-{BRIEF}")
     ]
     return sorted(children, key=_validation_result)
 

@@ -58,6 +58,10 @@ MISTAKES = "mistakes.json"
 AUDIT = "audit"
 """The split that `correlate` judges children on, and the end of their names."""
 
+BRIEF = "brief"
+"""What the finals call the validation split of smaller images, and the end of the names of children
+that learned from such."""
+
 
 def check_free(path: Path) -> None:
     """Checks that a new run may be made at a path, and would overwrite nothing.

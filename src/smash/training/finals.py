@@ -3,23 +3,38 @@
 A ranking by generated weights is coarse among candidates of nearly the same cost. So the best of it
 are trained for a few epochs each, the better half for twice as many, and so on until one is left
 (Jamieson & Talwalkar 2016). They learn from the training split and are judged on the validation
-split; each is a child of the run, so that finals that were interrupted go on.
+split, at the size of images that the SMASH network learned from; each is a child of the run, so
+that finals that were interrupted go on.
+
+The first of a ranking are often mutants of each other, which hardly differ once they are trained.
+So a candidate that is much like a better one is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from smash.data import Data, Split, shrink
 from smash.io.records import Record
-from smash.run.layout import FINALS
+from smash.run.child_folder import child_name
+from smash.run.layout import BRIEF, FINALS
 from smash.run.run import Run
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, silent
+from smash.spaces.base import SearchSpace
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
 from smash.training.child import ChildJob, network_of
 from smash.training.children import train_children, with_val
 from smash.training.settings import FinalsSettings
+
+_ALIKE = 0.5  # of the typical distance between candidates
+_TYPICAL = 64  # candidates, from all over the ranking, whose distances tell the typical one
 
 
 class Finalist(Record):
@@ -107,12 +122,20 @@ def hold_finals(
     """
     plan = plan_rungs(len(ranked), settings.epochs, settings.finalists, settings.finals_share)
     rank = {candidate.id: number for number, candidate in enumerate(ranked)}
-    candidates, rungs = list(ranked), list[Rung]()
+    if not plan:
+        return None
+    candidates, rungs = unlike(run.space, ranked, plan[0][0]), list[Rung]()
+    side = run.settings.training.proxy_size or max(run.data.task.size)
+    smaller = side < max(run.data.task.size)
+    split_data, split = (partial(_with_brief, side=side), BRIEF) if smaller else (with_val, "val")
     for count, epochs in plan:
         brief = settings.child.replaced(epochs=epochs)
-        jobs = [ChildJob.of(run, network_of(each), brief) for each in candidates[:count]]
-        children = train_children(run, jobs, with_val, settings.device, progress, executor)
-        found = {child.record.id: child.result["val"] for child in children}
+        jobs = []
+        for each in candidates[:count]:
+            name = f"{child_name(each.id, brief)}-{BRIEF}" if smaller else None
+            jobs.append(ChildJob.of(run, network_of(each), brief, name))
+        children = train_children(run, jobs, split_data, settings.device, progress, executor)
+        found = {child.record.id: child.result[split] for child in children}
         # Few validation examples make equal errors; the loss tells those apart.
         candidates = sorted(
             candidates[:count], key=lambda each: (found[each.id].error, found[each.id].loss)
@@ -124,11 +147,48 @@ def hold_finals(
             for each in candidates
         ]
         rungs.append(Rung(epochs=epochs, finalists=finalists))
-    if not rungs:
-        return None
     finals = Finals(rungs=rungs)
     finals.write(run.path / FINALS)
     return finals
+
+
+def _with_brief(data: Data, device: torch.device, side: int) -> tuple[Data, Mapping[str, Split]]:
+    """Trains on smaller images, and evaluates on those of validation."""
+    data = shrink(data, side).to(device)
+    return data, {BRIEF: data.val}
+
+
+def unlike(space: SearchSpace[Any], ranked: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Chooses the best candidates, but for those that are much like a better one.
+
+    Two are alike if the distance of their features is below half of the typical one.
+
+    Args:
+        space: The space that they are from.
+        ranked: The candidates, best first.
+        count: Number to choose.
+
+    Returns:
+        The chosen ones, best first; if too few differ, the best of the others fill up.
+    """
+
+    def features(candidate: Candidate) -> Tensor:
+        return space.features(space.from_json(candidate.architecture)).float()
+
+    some = ranked[:: -(-len(ranked) // _TYPICAL)]
+    typical = torch.pdist(torch.stack([features(each) for each in some]), p=1).median()
+    chosen, places = list[Candidate](), list[Tensor]()
+    for candidate in ranked:
+        place = features(candidate)
+        if all((place - other).abs().sum() >= _ALIKE * typical for other in places):
+            chosen.append(candidate)
+            places.append(place)
+        if len(chosen) == count:
+            return chosen
+    ids = {each.id for each in chosen}
+    others = [each for each in ranked if each.id not in ids]
+    ids |= {each.id for each in others[: count - len(chosen)]}
+    return [each for each in ranked if each.id in ids]
 
 
 def plan_rungs(candidates: int, epochs: int, finalists: int, share: float) -> list[tuple[int, int]]:
