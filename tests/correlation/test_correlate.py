@@ -104,11 +104,11 @@ def test_baselines_rank_the_same_architectures(cells, scored, tmp_path):
     assert set(found.baselines) == {"params", "macs", "random"}
 
 
-def joined_by_hand(scores, proxy_ranks):
-    """Score twice, proxy once, and the log odds of the proxy at the top."""
+def joined_by_hand(scores, proxy_ranks, top=0.5):
+    """Score twice, proxy once, and the log odds of the proxy at the top, unless it is a size."""
     count = len(scores) + 1
     joined = 2 * np.log(stats.rankdata(scores)) + np.log(proxy_ranks)
-    return joined - 0.5 * np.log(1 - proxy_ranks / count)
+    return joined - top * np.log(1 - proxy_ranks / count)
 
 
 def test_prior_is_ranked_alone_and_joined_with_score(cells, scored, tmp_path, capsys):
@@ -121,7 +121,7 @@ def test_prior_is_ranked_alone_and_joined_with_score(cells, scored, tmp_path, ca
         for cell, _ in scored.values()
     ]
     losses = [loss for _, loss in scored.values()]
-    joined = joined_by_hand(np.negative(losses), stats.rankdata(params))
+    joined = joined_by_hand(np.negative(losses), stats.rankdata(params), top=0)
     truth = list(truths.values())
     tau = found.together["params"].kendall_tau
     assert tau.value == pytest.approx(stats.kendalltau(joined, truth).statistic)

@@ -15,7 +15,7 @@ def test_joint_score_counts_the_score_twice_and_the_first_proxy_at_the_top():
         0.5 * np.log(1 - first) - 2 * np.log(score) - np.log(first) - np.log(0.5)
         for score, first in ((0.75, 0.25), (0.5, 0.5), (0.25, 0.75))
     ]
-    assert joint_score("macs+naswot", scores, values) == pytest.approx(expected)
+    assert joint_score("naswot+macs", scores, values) == pytest.approx(expected)
 
 
 def test_joint_score_of_good_candidates_is_decided_by_the_first_proxy():
@@ -23,7 +23,13 @@ def test_joint_score_of_good_candidates_is_decided_by_the_first_proxy():
     swapped = ranks.copy()
     swapped[[99, 94]] = swapped[[94, 99]]  # the best by the proxy is the sixth by the score
     values = [(value,) for value in swapped]
-    assert joint_score("macs", -ranks, values).argmin() == 94
+    assert joint_score("naswot", -ranks, values).argmin() == 94
+
+
+def test_joint_score_with_a_size_leaves_the_order_of_the_best_to_both():
+    scores, values = np.array([0.1, 0.2, 0.3]), [(1.0,), (2.0,), (3.0,)]
+    expected = [-2 * np.log(4 - rank) - np.log(rank) + 3 * np.log(4) for rank in (1, 2, 3)]
+    assert joint_score("macs", scores, values) == pytest.approx(expected)
 
 
 def test_proxy_score_of_several_values_joins_their_ranks():
@@ -37,7 +43,7 @@ def test_proxy_with_several_values_counts_once_in_a_joint_score():
     scores, az_nas = np.array([0.1, 0.2, 0.3]), [(1.0, 3.0, 2.0, 2.0)] * 3
     constant = [(1.0,)] * 3
     assert joint_score("az-nas", scores, az_nas) == pytest.approx(
-        joint_score("macs", scores, constant)
+        joint_score("naswot", scores, constant)
     )
 
 

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxy_names import JOIN, PROXY_NAMES, VALUES
+from smash.scoring.proxy_names import JOIN, PROXY_NAMES, SIZE_PROXIES, VALUES
 from smash.scoring.rank_aggregation import Floats, log_ranks, relative_ranks
 
 DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas"}
@@ -37,9 +37,10 @@ and each proxy (benchmarks/notes/cells.md).
 """
 
 TOP_WEIGHT = 0.5
-"""Weight of the order that the first proxy of a prior gives to the best.
+"""Weight of the order that the first proxy of a prior gives to the best, unless it is a size.
 
-Chosen on the first halves of two tables (benchmarks/notes/cells.md, functions.md).
+Chosen on the first half of a table (benchmarks/notes/cells.md). Among candidates that all come near
+a limit, the largest are not the best (benchmarks/notes/within-limits.md).
 """
 
 PREFILTER_SHARE = 0.25
@@ -78,8 +79,8 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """Joins SMASH scores and a prior by their ranks r, from 0 to 1; lower is better.
 
     It is −Σ weight · log r over the score and the proxies, plus `TOP_WEIGHT` · log(1 − r) of the
-    first proxy. Logarithms of ranks punish what is bad by any of them, and hardly tell apart what
-    is good; there the last term decides.
+    first proxy, unless that is a size. Logarithms of ranks punish what is bad by any of them, and
+    hardly tell apart what is good; there the last term decides.
 
     Args:
         prior: Name of a proxy, or of several joined; each counts once.
@@ -91,6 +92,8 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """
     proxies = _scores_of_each(prior, values)
     joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
+    if prior.split(JOIN)[0] in SIZE_PROXIES:
+        return -joined
     return TOP_WEIGHT * np.log1p(-relative_ranks(proxies[0])) - joined
 
 
