@@ -39,8 +39,7 @@ and each proxy (benchmarks/notes/cells.md).
 TOP_WEIGHT = 0.5
 """Weight of the order that the first proxy of a prior gives to the best, unless it is a size.
 
-Chosen on the first half of a table (benchmarks/notes/cells.md). Among candidates that all come near
-a limit, the largest are not the best (benchmarks/notes/within-limits.md).
+Chosen on the first halves of two tables (benchmarks/notes/cells.md, functions.md).
 """
 
 PREFILTER_SHARE = 0.25
