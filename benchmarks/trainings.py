@@ -1,10 +1,13 @@
-"""Trains many candidates, each twice: ground truth for rankings of memory banks.
+r"""Trains many candidates, each once or twice: ground truth for rankings of a space.
 
 Candidates are drawn at random and stratified by parameters; with ``--spread`` they are those whose
-readable measures (`SearchSpace.readable`) differ most. Each is trained from scratch by the
+readable measures (`SearchSpace.readable`) differ most. With ``--max-macs`` they lie in a band below
+the limit, as the candidates of a search under limits do. Each is trained from scratch by the
 published recipe with seeds 0 and 1::
 
     python -m benchmarks.trainings FOLDER --out TABLE.csv
+    python -m benchmarks.trainings FOLDER --out TABLE.csv --space '{"name": "mobile"}' \
+        --max-params 78666 --max-macs 12501632
 
 The table has a line for each: architecture, parameters, MACs, and the accuracy of both trainings on
 examples that are cut out of the training split. ``smash correlate RUN --table TABLE.csv --column
@@ -36,15 +39,19 @@ from torch import Tensor
 from torch import multiprocessing as mp
 
 import smash
+from smash.config import SpaceSettings
 from smash.correlation.ground_truth import AUDIT_SEED
 from smash.data import Data, Split, epoch_order
 from smash.data.splits import cut
 from smash.evaluation import evaluate
 from smash.io.files import append, read_lines
+from smash.profiling.budget import Budget
 from smash.profiling.cost import Cost, measure_cost
+from smash.profiling.feasible import FeasibleSampler
 from smash.runtime.device import choose_device
 from smash.runtime.rng import generator, torch_generator
-from smash.spaces import SearchSpace
+from smash.spaces import SearchSpace, Task, make_space
+from smash.spaces.layers import channels_last
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.memory_bank.options import PRESETS
 from smash.spaces.parameters import initialise
@@ -85,6 +92,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--options", type=json.loads, default=OPTIONS, help="of preset small, JSON")
+    parser.add_argument("--space", type=json.loads, help="other than memory banks, JSON")
+    parser.add_argument("--max-params", type=int)
+    parser.add_argument("--max-macs", type=int)
+    parser.add_argument("--band", type=float, default=0.5, help="least share of the MACs allowed")
     parser.add_argument("--drawn", type=int, default=480)
     parser.add_argument("--draw-seed", type=int, default=0, help="of the candidates")
     parser.add_argument("--spread", action="store_true", help="candidates that differ most")
@@ -99,8 +110,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     data = smash.load_data(options.data, image_size=options.image_size)
-    space = banks(options.options)
+    space = space_of(options, data.task)
     found = random_candidates(space, options.drawn, options.draw_seed)
+    if options.max_macs:
+        budget = Budget(max_params=options.max_params, max_macs=options.max_macs)
+        least = round(options.band * options.max_macs)
+        found = in_band(space, data.task, budget, least, options.drawn, options.draw_seed)
     if options.spread:
         sample = spread_out(space, found, options.sample)
     else:
@@ -167,7 +182,7 @@ def train(
     data = smash.load_data(options.data, image_size=options.image_size)
     rest, audit = cut(data.train, options.audit / len(data.train), AUDIT_SEED, keep=1)
     rest, audit = rest.to(place), audit.to(place)
-    space = banks(options.options)
+    space = space_of(options, data.task)
     plan = Plan(options.epochs, options.batch_size)
     feeds = [Feed(data, rest, seed, plan) for seed in range(len(COLUMNS))]
     width = options.side_by_side if place.type == "cuda" else 1
@@ -188,6 +203,26 @@ def train(
             losses = [round(loss, 4) for loss in child.losses.tolist()]
             name = space.identify(job[0])
             yield {"id": name, "seed": job[1], "accuracy": accuracy, "losses": losses}
+
+
+def space_of(options: argparse.Namespace, task: Task) -> SearchSpace[Any]:
+    """Makes the space that the options name."""
+    if options.space is None:
+        return banks(options.options)
+    return make_space(SpaceSettings(**options.space), task.dims).bind(task)
+
+
+def in_band(
+    space: SearchSpace[Any], task: Task, budget: Budget, least: int, count: int, seed: int
+) -> dict[str, Any]:
+    """Draws architectures within limits, as a search does, that have at least so many MACs."""
+    sampler = FeasibleSampler(space, task, budget, seed)
+    found = {}
+    for index in range(count):
+        architecture = sampler.draw(generator(seed, "band", index))
+        if measure_cost(space, architecture, task).macs >= least:
+            found[space.identify(architecture)] = architecture
+    return dict(sorted(found.items()))
 
 
 def banks(options: dict[str, Any]) -> MemoryBankSpace:
@@ -275,7 +310,7 @@ class Feed:
             along[:, None, :, None],
             across[:, None, None, :],
         ]
-        return images, self.labels[rows]
+        return channels_last(images), self.labels[rows]
 
 
 class Training:
