@@ -24,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from smash.run.layout import BRIEF, METRICS
+from smash.run.metrics_log import MetricsLog
+
 RESULT = Path(__file__).parent / "results" / "compare.json"
 
 _RATE = 8000  # Hz, of the spoken digits
@@ -64,9 +67,11 @@ CASES = (
          "--space mobile --preset tiny --max-params 50000 --max-macs 10000000",
          (6, 4), "--epochs 10"),
     Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
-         "--space mobile --preset small --max-params 78666 --max-macs 12501632",
+         "--space mobile --preset small --max-params 78666 --max-macs 12501632 "
+         "--proxy-size 16 --batch-size 128",
          (12, 6),
-         "--epochs 4 --batch-size 128 --random 1 --families mlperf-resnet --families ds-cnn"),
+         "--epochs 4 --batch-size 128 --finalists 8 --random 1 --no-median "
+         "--families mlperf-resnet"),
 )  # fmt: skip
 
 
@@ -118,8 +123,15 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
         "seed": seed,
         "commands": [f"smash {' '.join(command.split())}" for command in commands],
         "minutes": took,
+        "finals": finals_minutes(Path(run)),
         "comparison": json.loads(done.stdout),
     }
+
+
+def finals_minutes(run: Path) -> float:
+    """Adds up the brief trainings of the finals."""
+    logs = [MetricsLog(path / METRICS) for path in run.glob(f"children/*-{BRIEF}")]
+    return round(sum(float(log.rows()[-1]["seconds"]) for log in logs) / 60, 1)
 
 
 def prepared(source: str, data: Path, out: Path) -> str:

@@ -83,11 +83,12 @@ def compared() -> str:
             (each for each in others if each["role"] == "plain"),
             key=lambda each: each["val"]["value"],
         )
+        minutes = sum(row["minutes"][:2]) + row.get("finals", 0)
         drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
         rows.append(
             (row["data"], f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
              f"{plain['name']} {_percent(plain['test'])}", _points(plain["behind"]),
-             ", ".join(f"{error:.1%}" for error in drawn), f"{sum(row['minutes'][:2]):.0f}")
+             ", ".join(f"{error:.1%}" for error in drawn), f"{minutes:.0f}")
         )  # fmt: skip
     header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
               "its distance", "random candidates", "minutes to the winner")  # fmt: skip

@@ -55,7 +55,8 @@ def test_public_class_has_an_example(public):
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_of_module_run(name, request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name in ("smash.run.child", "smash.run.run"):  # their examples open a run
+    # Their examples open a run.
+    if name in ("smash.run.child", "smash.run.child_folder", "smash.run.run"):
         (tmp_path / "runs").mkdir()
         (tmp_path / "runs" / "digits").symlink_to(request.getfixturevalue("finished"))
     result = doctest.testmod(importlib.import_module(name), optionflags=FLAGS)

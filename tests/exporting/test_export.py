@@ -119,7 +119,7 @@ def test_export_over_existing_files_needs_force(child, tmp_path):
 
 def test_export_to_an_unknown_suffix_is_refused(tmp_path):
     child = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
-    with pytest.raises(InvalidValueError, match=r"\.onnx, \.int8\.onnx, \.pt2, \.py"):
+    with pytest.raises(InvalidValueError, match=r"\.onnx, \.int8\.onnx, \.pte, \.pt2, \.py"):
         export_network(child, signature_for(TASK), {}, tmp_path / "model.pt")
 
 

@@ -244,7 +244,7 @@ def test_load_model_refuses_other_files(tmp_path, exported):
     with pytest.raises(NotFoundError):
         load_model(tmp_path / "gone.onnx")
     (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(InvalidValueError, match=r"\.onnx, \.pt2, \.safetensors or \.py"):
+    with pytest.raises(InvalidValueError, match=r"\.onnx, \.pte, \.pt2, \.safetensors or \.py"):
         load_model(tmp_path / "model.pt")
     for code in ("CLASSES = 3", "def", "1 / 0", "\0"):
         (tmp_path / "model.py").write_text(code)

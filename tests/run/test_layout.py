@@ -66,7 +66,7 @@ def test_show_of_a_run_and_a_missing_table_need_no_torch(finished, tmp_path):
     )
     codes = [line for line in answer.stdout.splitlines() if line in {"0", "2"}]
     assert codes == ["0", "0", "0", "2"]
-    assert "validation error" in answer.stdout
+    assert "Trained children" in answer.stdout
     assert answer.stdout.endswith("['numpy', 'optuna']\n")
     assert "nowhere.csv' is not a file" in answer.stderr
 

@@ -200,7 +200,7 @@ def test_search_with_a_prior_ranks_by_both(fresh, capsys):
     assert [one.proxy for one in candidates] == [(one.params,) for one in candidates]
     goodness = stats.rankdata([-one.loss for one in candidates])
     size = stats.rankdata([one.params for one in candidates])
-    joint = 2 * np.log(goodness) + np.log(size) - 0.5 * np.log(1 - size / 11)
+    joint = 2 * np.log(goodness) + np.log(size)
     best_first = [candidates[position].id for position in np.argsort(-joint, kind="stable")]
     ranked = [one.id for one in study.ranked()]
     assert joint[[[one.id for one in candidates].index(name) for name in ranked]] == pytest.approx(

@@ -57,7 +57,7 @@ def print_candidates(study: Study, top: int) -> None:
             for rank, each in enumerate(best)
         ),
         # so that the table fits into 80 columns
-        padding=(0, 1, 0, 0),
+        padding=0 if prior else (0, 1, 0, 0),
         show_edge=False,
     )
 
