@@ -14,6 +14,7 @@ import json
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -76,8 +77,10 @@ def memory_banks() -> str:
 
 def compared() -> str:
     """Test errors of the winner beside other networks, on each data set."""
-    rows = []
-    for row in read_result("compare"):
+    rows, measured = [], read_result("compare")
+    repeated = Counter(row["data"] for row in measured)
+    for row in measured:
+        name = row["data"] + f", seed {row['seed']}" * (repeated[row["data"]] > 1)
         winner, *others = row["comparison"]["contestants"]
         plain = min(
             (each for each in others if each["role"] == "plain"),
@@ -86,7 +89,7 @@ def compared() -> str:
         minutes = sum(row["minutes"][:2]) + row.get("finals", 0)
         drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
         rows.append(
-            (row["data"], f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
+            (name, f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
              f"{plain['name']} {_percent(plain['test'])}", _points(plain["behind"]),
              ", ".join(f"{error:.1%}" for error in drawn), f"{minutes:.0f}")
         )  # fmt: skip
