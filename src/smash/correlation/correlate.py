@@ -198,7 +198,7 @@ class _Correlation:
         agrees: Callable[[Sequence[GroundTruth]], bool],
         executor: Executor,
     ) -> list[GroundTruth]:
-        """Trains candidates until their ranking is judged, or the time is over."""
+        """Trains candidates until their ranking is shown to agree, or the time is over."""
         length, most = child.length_in_words, self._settings.minutes
         self._announce([f"trains candidates for {length} each, for {most:g} minutes at most"])
         known: list[GroundTruth] = []
