@@ -82,7 +82,7 @@ CASES = (
     Case("mobile", "images", 6, {"space": "mobile"}, {"max_macs": 2_000_000}),
     Case("function", "images", 6, {"space": "residual-chain"}),
     Case("signals", "signals", 8, {"preset": "small"}, {"max_macs": 1_500_000}),
-    Case("volumes", "volumes", 4, {"preset": "small"}, {"max_macs": 10_000_000}),
+    Case("volumes", "volumes", 6, {"space": "mobile", "preset": "tiny"}, {"max_macs": 10_000_000}),
 )
 
 
