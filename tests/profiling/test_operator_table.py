@@ -8,20 +8,7 @@ from smash.errors import DataError, NotFoundError
 from smash.profiling.operator_table import Operator, read_table
 from tests.documents import PAGES, blocks
 
-HEADER = "operator,input,output,kernel,stride,dilation,groups,seconds\n"
 ROW = "relu,1x8,1x8,,,,,"
-
-
-@pytest.fixture
-def table(tmp_path):
-    """Writes a table."""
-
-    def write(rows: str, header: str = HEADER):
-        path = tmp_path / "table.csv"
-        path.write_text(header + rows)
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize(

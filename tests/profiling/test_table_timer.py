@@ -17,10 +17,10 @@ from smash.profiling.table_timer import TableTimer, list_operators, sample_opera
 from smash.searching.settings import SearchSettings
 from smash.spaces.choices import FunctionSpace
 from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
+from tests.profiling.conftest import HEADER
 from tests.profiling.test_footprint import Chain
 
 TASK = Task(channels=3, size=(8, 8), classes=2)
-HEADER = "operator,input,output,kernel,stride,dilation,groups,seconds\n"
 CHAIN = """\
 convolution,1x3x8x8,1x8x8x8,3x3,1x1,1x1,1,0.003
 relu,1x8x8x8,1x8x8x8,,,,,0.0005
@@ -28,18 +28,6 @@ convolution,1x8x8x8,1x4x8x8,3x3,1x1,1x1,1,0.002
 mean,1x4x8x8,1x4,,,,,0.00025
 addmm,1x4,1x2,,,,,0
 """
-
-
-@pytest.fixture
-def table(tmp_path):
-    """Writes a table."""
-
-    def write(rows: str, header: str = HEADER):
-        path = tmp_path / "table.csv"
-        path.write_text(header + rows)
-        return path
-
-    return write
 
 
 def chain_or_pool(choose, task):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import smash
 from smash import Task
+from smash.reporting.contents import read_contents
 from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
 from smash.training.finals import Finals, plan_rungs, unlike
 from tests.conftest import TINY
@@ -60,10 +61,14 @@ def test_unlike_passes_over_mutants_of_a_better_candidate():
     assert {0, 4, 8, 12} <= set(filled)
 
 
-def test_finals_of_a_run_on_smaller_images_train_on_those(few_digits, tmp_path):
-    run = smash.train(few_digits, tmp_path / "run", epochs=1, proxy_size=4, **TINY)
+def test_finals_of_a_run_on_smaller_images_train_on_those(digits, tmp_path, command):
+    run = smash.train(digits, tmp_path / "run", epochs=1, proxy_size=4, **TINY)
     smash.search(run, random=4, perturb=0, markov=0, device="cpu")
-    child = smash.retrain(run, finalists=3, epochs=2, device="cpu")
+    found = command(
+        *("retrain", str(run.path), "--finalists", "3", "--epochs", "2", "--device", "cpu")
+    )
+    assert f"Next: smash compare {run.path} --finalists 3 --epochs 2, which" in found.err
+    (child,) = run.children
     finals = Finals.read(run.path / "finals.json")
     assert [len(rung.finalists) for rung in finals.rungs] == [3, 2]
     assert child.record.id == finals.winner
@@ -71,4 +76,5 @@ def test_finals_of_a_run_on_smaller_images_train_on_those(few_digits, tmp_path):
     brief = sorted(run.path.glob("children/*-brief"))
     assert len(brief) == 5
     assert all(smash.Child.open(each).record.size == [4, 4] for each in brief)
-    assert [each.path for each in run.children] == [child.path]  # the brief ones are not shipped
+    # The brief ones are not shipped.
+    assert [each.name for each in read_contents(run.path).children] == [child.path.name]

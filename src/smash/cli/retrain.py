@@ -82,7 +82,17 @@ def retrain(
         from smash.exporting.export import export as export_child
 
         print_export(export_child(child, export, force=force))
-    say(f"Next: smash compare {quoted(run)}, which tells whether the search pays off")
+    command = f"smash compare {quoted(run)}{_finals(settings)}"
+    say(f"Next: {command}, which tells whether the search pays off")
+
+
+def _finals(settings: RetrainSettings) -> str:
+    """Writes the options with which another command finds the same winner."""
+    if settings.finalists == 1:
+        return ""
+    given = settings.given()
+    names = [name for name in ("finalists", "finals_share", "epochs") if name in given]
+    return "".join(f" --{name.replace('_', '-')} {given[name]:g}" for name in names)
 
 
 def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> list[int]:

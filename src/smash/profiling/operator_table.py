@@ -14,7 +14,7 @@ from smash.errors import DataError, NotFoundError, shortened
 _SECONDS = "seconds"
 
 REMEDY = "'smash show RUN --operators' lists those of the space"
-"""What to do about an operator that a table lacks."""
+"""Advice on operators that a table lacks."""
 
 
 class Operator(NamedTuple):

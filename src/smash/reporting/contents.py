@@ -59,6 +59,11 @@ class TrainedChild:
         return AUDIT in self.result or self.name.endswith(f"-{AUDIT}")
 
     @property
+    def brief(self) -> bool:
+        """Whether it was trained on smaller images, for the finals alone."""
+        return BRIEF in self.result or (not self.result and self.name.endswith(f"-{BRIEF}"))
+
+    @property
     def origin(self) -> str:
         """The id of its candidate, or the name of its reference network."""
         return self.record.baseline or self.record.id
@@ -163,9 +168,9 @@ def _children(folder: Path) -> list[TrainedChild]:
             mistakes=Mistakes.of_child(path),
         )
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
-        if (path / ARCHITECTURE).is_file() and not path.name.endswith(f"-{BRIEF}")
+        if (path / ARCHITECTURE).is_file()
     ]
-    return sorted(children, key=_validation_result)
+    return sorted((child for child in children if not child.brief), key=_validation_result)
 
 
 def _validation_result(child: TrainedChild) -> tuple[float, float]:

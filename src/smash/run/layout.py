@@ -59,8 +59,8 @@ AUDIT = "audit"
 """The split that `correlate` judges children on, and the end of their names."""
 
 BRIEF = "brief"
-"""What the finals call the validation split of smaller images, and the end of the names of children
-that learned from such."""
+"""The validation split of the smaller images that finals may train on, and the end of the names of
+children that were trained on them."""
 
 
 def check_free(path: Path) -> None:
