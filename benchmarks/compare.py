@@ -71,7 +71,7 @@ CASES = (
          "--proxy-size 16 --batch-size 128",
          (12, 6),
          "--epochs 4 --batch-size 128 --finalists 8 --random 1 --no-median "
-         "--families mlperf-resnet"),
+         "--families mlperf-resnet --with mlperf-resnet-16"),
 )  # fmt: skip
 
 
