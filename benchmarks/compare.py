@@ -70,7 +70,7 @@ CASES = (
          "--space mobile --preset small --max-params 78666 --max-macs 12501632 "
          "--proxy-size 16 --batch-size 128",
          (12, 6),
-         "--epochs 4 --batch-size 128 --finalists 8 --random 1 --no-median "
+         "--epochs 4 --batch-size 128 --finalists 24 --random 1 --no-median "
          "--families mlperf-resnet --with mlperf-resnet-16"),
 )  # fmt: skip
 

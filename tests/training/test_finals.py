@@ -20,16 +20,17 @@ from tests.study.candidates import make_candidate
     ("candidates", "settings", "rungs"),
     [
         (200, {"epochs": 100, "finalists": 1, "share": 1.0}, []),
-        (200, {"epochs": 100, "finalists": 8, "share": 1.0}, [(8, 4), (4, 8), (2, 16)]),
-        (200, {"epochs": 100, "finalists": 8, "share": 0.24}, [(8, 1), (4, 2), (2, 4)]),
-        (200, {"epochs": 100, "finalists": 8, "share": 0.0}, [(8, 1), (4, 2), (2, 4)]),
-        (200, {"epochs": 12, "finalists": 5, "share": 1.0}, [(5, 1), (3, 2), (2, 4)]),
-        (3, {"epochs": 100, "finalists": 8, "share": 1.0}, [(3, 14), (2, 28)]),
+        (200, {"epochs": 100, "finalists": 8, "share": 1.0}, [(8, 6), (2, 24)]),
+        (200, {"epochs": 100, "finalists": 8, "share": 0.16}, [(8, 1), (2, 4)]),
+        (200, {"epochs": 100, "finalists": 8, "share": 0.0}, [(8, 1), (2, 4)]),
+        (200, {"epochs": 100, "finalists": 17, "share": 0.6}, [(17, 1), (5, 4), (2, 16)]),
+        (3, {"epochs": 100, "finalists": 8, "share": 1.0}, [(3, 33)]),
         (0, {"epochs": 100, "finalists": 8, "share": 1.0}, []),
-        (200, {"epochs": 3, "finalists": 16, "share": 1.0}, [(16, 1), (8, 2), (4, 3), (2, 3)]),
+        (200, {"epochs": 3, "finalists": 32, "share": 1.0}, [(32, 1), (8, 3)]),
+        (200, {"epochs": 1, "finalists": 8, "share": 1.0}, [(8, 1)]),
     ],
 )
-def test_plan_rungs_halves_candidates_and_doubles_epochs(candidates, settings, rungs):
+def test_plan_rungs_keeps_a_quarter_for_four_times_the_epochs(candidates, settings, rungs):
     assert plan_rungs(candidates, **settings) == rungs
 
 
@@ -70,11 +71,11 @@ def test_finals_of_a_run_on_smaller_images_train_on_those(digits, tmp_path, comm
     assert f"Next: smash compare {run.path} --finalists 3 --epochs 2, which" in found.err
     (child,) = run.children
     finals = Finals.read(run.path / "finals.json")
-    assert [len(rung.finalists) for rung in finals.rungs] == [3, 2]
+    assert [len(rung.finalists) for rung in finals.rungs] == [3]
     assert child.record.id == finals.winner
     assert child.record.size == [8, 8]
     brief = sorted(run.path.glob("children/*-brief"))
-    assert len(brief) == 5
+    assert len(brief) == 3
     assert all(smash.Child.open(each).record.size == [4, 4] for each in brief)
     # The brief ones are not shipped.
     assert [each.name for each in read_contents(run.path).children] == [child.path.name]

@@ -101,7 +101,7 @@ class FinalsSettings(ChildSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
     finalists: Count = 1
-    """Train this many of the best-ranked briefly, the better half for longer, until one is left."""
+    """Train so many of the best-ranked briefly, the best quarter for longer, until one is left."""
 
     finals_share: NotNegative = 1.0
     """Epochs of the finals together ÷ those of the full training."""
