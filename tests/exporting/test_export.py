@@ -6,6 +6,7 @@ import resource
 import shutil
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from smash.run.child import Child
 from smash.spaces.baselines import make_baseline
 from smash.spaces.task import Task
 from tests.exporting.answers import assert_same, filled, images_for, signature_for
-from tests.processes import in_process
+from tests.processes import begin, in_process
 
 TASK = Task(channels=1, size=(4, 4), classes=3)
 
@@ -115,6 +116,35 @@ def test_export_over_existing_files_needs_force(child, tmp_path):
     with torch.no_grad():
         wanted = child.model(torch.device("cpu"))((images - network.mean) / network.std)
         assert_same(network(images), wanted)
+
+
+def _export_for_ever(folder):
+    write = _WRITERS[".safetensors"]
+    _WRITERS[".safetensors"] = lambda *arguments: (write(*arguments), time.sleep(600))
+    _export_a_baseline(folder)
+
+
+def _export_a_baseline(folder):
+    child = filled(make_baseline("resnet-8-1", TASK, "cpu"))
+    description = {"baseline": "resnet-8-1"}
+    export_network(
+        child, signature_for(TASK), description, folder / "model.safetensors", force=True
+    )
+
+
+def test_export_removes_what_a_killed_one_left_but_nothing_of_one_that_runs(tmp_path):
+    process = begin(_export_for_ever, tmp_path)
+    while not (written := list(tmp_path.glob(".export-*/model.safetensors"))):
+        assert process.is_alive()
+        time.sleep(0.01)
+    names = ["architecture.json", "model.safetensors"]
+    _export_a_baseline(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [written[0].parent.name, *names]
+    assert written[0].exists()
+    process.kill()
+    process.join()
+    _export_a_baseline(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == names
 
 
 def test_export_to_an_unknown_suffix_is_refused(tmp_path):

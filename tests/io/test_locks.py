@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from filelock import FileLock
 
 import smash
 from smash.errors import RunStateError
@@ -79,19 +82,40 @@ def _write_temporarily(folder):
 
 
 def test_temporary_folder_removes_those_of_killed_processes_alone(tmp_path):
+    users = tmp_path / ".work-of-the-user"
+    users.mkdir()
     process = begin(_write_temporarily, tmp_path)
     while not (files := list(tmp_path.glob(".work-*/file"))):
         assert process.is_alive()
         time.sleep(0.01)
     (theirs,) = (file.parent for file in files)
     with temporary_folder(tmp_path, "work") as ours, temporary_folder(tmp_path, "work") as other:
-        assert {*tmp_path.glob(".work-*")} == {theirs, ours, other}
+        assert {*tmp_path.iterdir()} == {theirs, ours, other, users}
     process.kill()
     process.join()
-    assert [*tmp_path.glob(".work-*")] == [theirs]
+    assert {*tmp_path.iterdir()} == {theirs, users}
     with temporary_folder(tmp_path, "work") as ours:
-        assert [*tmp_path.glob(".work-*")] == [ours]
-    assert [*tmp_path.glob(".work-*")] == []
+        assert {*tmp_path.iterdir()} == {ours, users}
+    assert [*tmp_path.iterdir()] == [users]
+
+
+def test_temporary_folder_that_another_process_locked_first_is_made_again(tmp_path, monkeypatch):
+    """As another one does that takes a new folder for one that a killed process left."""
+    locks = []
+
+    class Overtaken(TemporaryDirectory):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if not locks:
+                locks.append(FileLock(Path(self.name, ".alive.lock")))
+                locks[0].acquire()
+
+    monkeypatch.setattr("smash.io.locks.TemporaryDirectory", Overtaken)
+    with temporary_folder(tmp_path, "work") as made:
+        assert made != Path(locks[0].lock_file).parent
+        locks[0].release()
+        assert made.exists()
+    assert not [*tmp_path.iterdir()]
 
 
 def _append_many(path, writer):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ from smash.exporting.safetensors import read_safetensors, write_safetensors, wri
 from smash.exporting.signature import Signature
 from smash.exporting.standalone import find_source, write_code
 from smash.io.files import make_folder, named_errors, sync_folder
+from smash.io.locks import temporary_folder
 from smash.run.child import Child
 from smash.run.layout import ARCHITECTURE, MODEL
 from smash.runtime.progress import Progress, automatic
@@ -251,10 +251,10 @@ def _place(files: tuple[Path, ...]) -> Iterator[Path]:
     """Gives a folder for files of these names, which then replace them all, unless one fails."""
     parent = files[0].absolute().parent
     make_folder(parent)
-    with named_errors(files[0]), TemporaryDirectory(prefix=".export-", dir=parent) as folder:
-        yield Path(folder)
+    with named_errors(files[0]), temporary_folder(parent, "export") as folder:
+        yield folder
         for file in files[::-1]:  # The file that needs the others comes last.
-            written = Path(folder) / file.name
+            written = folder / file.name
             with written.open("rb+") as stream:
                 os.fsync(stream.fileno())
             written.replace(file)

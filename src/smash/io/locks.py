@@ -64,22 +64,33 @@ def exclusive(path: Path) -> Iterator[None]:
 def temporary_folder(parent: Path, work: str) -> Iterator[Path]:
     """Makes a temporary folder, and removes those that killed processes left of the same work.
 
-    A folder holds a lock for as long as its process lives.
+    A folder holds a lock for as long as its process lives; one without the file of a lock is the
+    user's, and stays.
 
     Args:
         parent: The folder that it is made in.
         work: The work, which its name begins with.
     """
+    for alive in parent.glob(f".{work}-*/{_ALIVE}"):
+        with suppress(Timeout, OSError, NotImplementedError):
+            with FileLock(alive, blocking=False):
+                shutil.rmtree(alive.parent, ignore_errors=True)
+            alive.parent.rmdir()  # Windows removes no file that is open
     with ExitStack() as stack:
-        with exclusive(parent / work):
-            for folder in parent.glob(f".{work}-*"):
-                with suppress(Timeout, OSError, NotImplementedError):
-                    with FileLock(folder / _ALIVE, blocking=False):
-                        pass
-                    shutil.rmtree(folder)
-            name = stack.enter_context(TemporaryDirectory(prefix=f".{work}-", dir=parent))
-            stack.enter_context(_locked(Path(name, _ALIVE), blocking=False))
-        yield Path(name)
+        yield _make_locked(stack, parent, work)
+
+
+def _make_locked(stack: ExitStack, parent: Path, work: str) -> Path:
+    """Makes a folder with a lock; another one if a process removes it before it is locked."""
+    while True:
+        name = stack.enter_context(
+            TemporaryDirectory(prefix=f".{work}-", dir=parent, ignore_cleanup_errors=True)
+        )
+        alive = Path(name, _ALIVE)
+        with suppress(Timeout, FileNotFoundError):
+            stack.enter_context(_locked(alive, blocking=False))
+            if alive.exists():
+                return alive.parent
 
 
 @contextmanager
