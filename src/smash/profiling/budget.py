@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field
+from torch import nn
 
 from smash.config import Settings
 from smash.errors import InvalidValueError
 from smash.io.units import Bytes, Seconds
-from smash.profiling.cost import Cost, measure_cost
+from smash.profiling.cost import Cost, cost_of, measure_cost
 from smash.profiling.names import COUNTED
 from smash.spaces.base import SearchSpace
+from smash.spaces.parameters import count_parameters
 from smash.spaces.task import Task
 
 
@@ -51,6 +53,16 @@ class Budget(Settings):
     def allows(self, cost: Cost) -> bool:
         """Tells whether a child is within the limits on costs that are counted."""
         return all(getattr(cost, name) <= limit for name, limit in self.counted.items())
+
+    def cost_within(self, child: nn.Module, task: Task) -> Cost | None:
+        """Measures the costs of a child on the meta device; None where one exceeds its limit.
+
+        Parameters are counted first: the other costs take far longer.
+        """
+        if self.max_params is not None and count_parameters(child) > self.max_params:
+            return None
+        cost = cost_of(child, task)
+        return cost if self.allows(cost) else None
 
     def allows_latency(self, seconds: float) -> bool:
         """Tells whether a child that takes this time for one input is within the budget.

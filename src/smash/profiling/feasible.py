@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from smash.profiling.budget import Budget
-from smash.profiling.cost import cost_of
 from smash.runtime.rng import generator
 from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import count_parameters
@@ -78,14 +77,10 @@ class FeasibleSampler:
         return mutant if self._allows(mutant) else architecture
 
     def _allows(self, architecture: Any) -> bool:
-        """Tells whether an architecture is within the limits; counts its parameters first."""
         child = self._space.build(architecture, self._task)
-        limit = self._budget.max_params
-        if limit is not None and count_parameters(child) > limit:
-            return False
-        return self._budget.counted.keys() <= {"params"} or self._budget.allows(
-            cost_of(child, self._task)
-        )
+        if self._budget.counted.keys() == {"params"}:
+            return count_parameters(child) <= self._budget.counted["params"]
+        return self._budget.cost_within(child, self._task) is not None
 
 
 def sampler_within(

@@ -9,7 +9,7 @@ from typing import Any
 
 from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
-from smash.profiling.cost import Cost, measure_cost
+from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator
 from smash.searching.strategies import Strategy
 from smash.spaces import SearchSpace
@@ -79,15 +79,15 @@ class Proposer:
             InvalidValueError: No architecture of many is within the budget.
         """
         rng = generator(self._seed, f"{strategy.name} proposal", index)
-        cheapest: Cost | None = None
-        fastest = math.inf
+        exceeds, fastest = False, math.inf
         for _ in range(_DRAWS):
             (architecture,) = strategy.propose(history, rng, 1)
             identity = self._space.identify(architecture)
             if identity in seen:
                 continue
-            cost = measure_cost(self._space, architecture, self._task)
-            if self._budget.allows(cost):
+            child = self._space.build(architecture, self._task)
+            cost = self._budget.cost_within(child, self._task)
+            if cost is not None:
                 latency = self._stopwatch(architecture) if self._stopwatch else None
                 if latency is None or self._budget.allows_latency(latency):
                     return Candidate(
@@ -99,13 +99,14 @@ class Proposer:
                         latency=latency,
                     )
                 fastest = min(fastest, latency)
-            if cheapest is None or cost.params < cheapest.params:
-                cheapest = cost
-        if cheapest is None:
+            exceeds = True
+        if not exceeds:
             return None
+        cheapest = measure_cost(self._space, self._space.smallest(), self._task)
         timed = f"; the fastest takes {1000 * fastest:.3g} ms" if fastest < math.inf else ""
         raise InvalidValueError(
-            f"none of {_DRAWS} sampled architectures is within the limits; the smallest has "
-            f"{cheapest.params:,} parameters, {cheapest.macs:,} MACs, {cheapest.memory:,} bytes of "
-            f"activations and {cheapest.flash:,} bytes of flash{timed}: raise the limit"
+            f"none of {_DRAWS} sampled architectures is within the limits; the smallest of the "
+            f"space has {cheapest.params:,} parameters, {cheapest.macs:,} MACs, "
+            f"{cheapest.memory:,} bytes of activations and {cheapest.flash:,} bytes of "
+            f"flash{timed}: raise the limit"
         )
