@@ -190,7 +190,7 @@ class MobileNetwork(MobileOptions):
         for stage, (widths, first) in enumerate(zip(self.widths, self.strides, strict=True)):
             width = choose(f"width {stage}", widths)
             for number in range(choose(f"depth {stage}", self.depths)):
-                shape = self._block(choose, f"{stage}.{number}", (inputs, width), act)
+                shape = self._block(choose, dims, f"{stage}.{number}", (inputs, width), act)
                 shape = shape if number else BlockShape(**{**vars(shape), "stride": first})
                 child.add_module(f"{shape.kind}-{stage}-{number}", Block(dims, shape))
                 inputs = width
@@ -198,13 +198,15 @@ class MobileNetwork(MobileOptions):
         child.add_module("head", Head(dims, inputs, head, task.classes, act))
         return child
 
-    def _block(self, choose: Any, name: str, channels: tuple[int, int], act: str) -> BlockShape:
+    def _block(
+        self, choose: Any, dims: int, name: str, channels: tuple[int, int], act: str
+    ) -> BlockShape:
         kind = choose(f"kind {name}", self.kinds)
         expands = kind in ("fused", "inverted")
         return BlockShape(
             kind=kind,
             channels=channels,
-            kernel=choose(f"kernel {name}", self.kernels),
+            kernel=choose(f"kernel {name}", self.signal_kernels if dims == 1 else self.kernels),
             stride=1,
             expansion=choose(f"expansion {name}", self.expansions) if expands else 1,
             squeeze=self.squeeze and choose(f"squeeze {name}", (False, True)),
