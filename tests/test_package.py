@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import smash
 
 CODE = """
-import sys
+import json, sys
 from smash.cli.main import main
-sys.argv[0] = 'smash'
-try:
-    main()
-except SystemExit as end:
-    slow = {'torch', 'optuna', 'scipy', 'sklearn', 'torchvision', 'pandas'} & {*sys.modules}
-    print('code', end.code, *slow, file=sys.stderr)
+
+for line in json.loads(sys.argv[1]):
+    sys.argv = ['smash', *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        slow = {'torch', 'optuna', 'scipy', 'sklearn', 'torchvision', 'pandas'} & {*sys.modules}
+        print('after', line, 'code', end.code, *sorted(slow), file=sys.stderr)
 """
+
+
+def _run(lines: list[str], folder: Path) -> list[str]:
+    """Runs commands in one new process; tells after each its code and what slow is loaded."""
+    found = subprocess.run(
+        [sys.executable, "-c", CODE, json.dumps(lines)], capture_output=True, text=True, cwd=folder
+    )
+    return [line for line in found.stderr.splitlines() if line.startswith("after ")]
 
 
 def test_import_loads_neither_torch_nor_numpy():
@@ -28,70 +40,57 @@ def test_import_loads_neither_torch_nor_numpy():
     assert found.stdout.split() == []
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        ("--help", 0),
-        ("show MISSING", 2),
-        ("report MISSING", 2),
-        ("data check digitz", 2),
-        ("train MISSING_FOLDER --out OUT", 2),
-        (
-            "train digits --out OUT --preset smal -o depth=x --hypernet lowrank --device gpu "
-            "--dims 9 --minutes soon",
-            2,
-        ),
-        ("train digits --out OUT --preset tiny -o depth=x", 2),
-        ("train digits --out OUT --space memory-bnk", 2),
-        ("train digits --out OUT --space mobile --preset huge", 2),
-        ("train digits --out OUT --space mobile -o wdths=3", 2),
-        ("train digits --out OUT --space nas-bench-201 -o celks=3", 2),
-        ("search MISSING --strategy x --prior y --device gpu", 2),
-        ("retrain MISSING --baseline resnat-18 --device gpu", 2),
-        ("compare MISSING --families nosuch", 2),
-        ("correlate MISSING --train 5 --proxy x", 2),
-        ("predict MISSING a.png", 2),
-    ],
-)
-def test_commands_that_do_not_compute_load_nothing_slow(words, code, tmp_path):
-    found = subprocess.run(
-        [sys.executable, "-c", CODE, *words.split()], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert found.stderr.splitlines()[-1] == f"code {code}", found.stderr
+def test_commands_that_do_not_compute_load_nothing_slow(tmp_path):
+    refused = [
+        "show MISSING",
+        "report MISSING",
+        "data check digitz",
+        "train MISSING_FOLDER --out OUT",
+        "train digits --out OUT --preset smal -o depth=x --hypernet lowrank --device gpu --dims 9 "
+        "--minutes soon",
+        "train digits --out OUT --preset tiny -o depth=x",
+        "train digits --out OUT --space memory-bnk",
+        "train digits --out OUT --space mobile --preset huge",
+        "train digits --out OUT --space mobile -o wdths=3",
+        "train digits --out OUT --space nas-bench-201 -o celks=3",
+        "search MISSING --strategy x --prior y --device gpu",
+        "retrain MISSING --baseline resnat-18 --device gpu",
+        "compare MISSING --families nosuch",
+        "correlate MISSING --train 5 --proxy x",
+        "predict MISSING a.png",
+    ]
+    found = _run(["--help", *refused], tmp_path)
+    assert found == ["after --help code 0", *(f"after {line} code 2" for line in refused)]
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "retrain {run} --rank 9999",
-        "retrain {run} --ranks 0-99",
-        "compare {run} --ranks 99",
-        "predict {child} missing.png",
-        "predict {run}/config.toml missing.png",
-        "evaluate {child}-x",
-        "evaluate {child} --model missing.onnx",
-        "export {child}-x",
-        "export {child} --to model.tflite",
-        "show {child}",
-    ],
-)
-def test_faults_of_a_finished_run_need_no_torch(finished, tmp_path, words):
+def test_faults_of_a_finished_run_need_no_torch(finished, tmp_path):
     (child,) = (finished / "children").iterdir()
-    found = subprocess.run(
-        [sys.executable, "-c", CODE, *words.format(run=finished, child=child).split()],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    last = found.stderr.splitlines()[-1].split()
-    assert last[:2] == ["code", "2"], found.stderr
-    assert "torch" not in last
+    lines = [
+        f"retrain {finished} --rank 9999",
+        f"retrain {finished} --ranks 0-99",
+        f"compare {finished} --ranks 99",
+        f"predict {child} missing.png",
+        f"predict {finished}/config.toml missing.png",
+        f"evaluate {child}-x",
+        f"evaluate {child} --model missing.onnx",
+        f"export {child}-x",
+        f"export {child} --to model.tflite",
+        f"show {child}",
+    ]
+    found = _run(lines, tmp_path)
+    assert len(found) == len(lines), found
+    for line, said in zip(lines, found, strict=True):
+        code, *slow = said.removeprefix(f"after {line} code ").split()
+        assert code == "2"
+        assert "torch" not in slow, line
 
 
 def test_show_of_a_run_without_children_needs_no_torch(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("children"))
-    found = subprocess.run(
-        [sys.executable, "-c", CODE, "show", str(run)], capture_output=True, text=True
-    )
-    assert "torch" not in found.stderr.splitlines()[-1].split()
+    (said,) = _run([f"show {run}"], tmp_path)
+    assert said.startswith(f"after show {run} code 0")
+    assert "torch" not in said.split()
 
 
 def test_public_names_are_importable():
