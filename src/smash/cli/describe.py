@@ -19,7 +19,7 @@ from smash.spaces.task import Task
 from smash.training.loop import steps_per_epoch
 from smash.training.smash_network import budget_of
 
-_SAMPLES = 50  # architectures that say what the median one of a space is
+_SAMPLES = 50  # architectures that say how large those of a space are
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,10 @@ def describe_run(run: Run) -> list[str]:
 
 
 def describe_space(run: Run) -> list[str]:
-    """Describes how large the children of a run are; measuring them takes a second or two."""
-    costs = [cost for cost, _ in survey(run.space, run.data.task)]
-    smallest, median, largest = costs[0], costs[len(costs) // 2], costs[-1]
-    sizes = " / ".join(f"{cost.params:,}" for cost in (smallest, median, largest))
-    return [f"networks of {sizes} parameters (smallest / median / largest of 200 drawn)"]
+    """Describes how large the children of a run are."""
+    params = [each for each, _ in survey(run.space, run.data.task, _SAMPLES)]
+    sizes = " / ".join(f"{each:,}" for each in (params[0], params[_SAMPLES // 2], params[-1]))
+    return [f"networks of {sizes} parameters (smallest / median / largest of {_SAMPLES} drawn)"]
 
 
 def announce_run(run: Run) -> None:

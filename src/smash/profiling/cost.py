@@ -52,8 +52,10 @@ def cost_of(child: nn.Module, task: Task) -> Cost:
     )
 
 
-def survey(space: SearchSpace[Any], task: Task, samples: int = 200) -> list[tuple[Cost, Any]]:
-    """Samples architectures and their costs, sorted by parameters; the sample is always the same.
+def survey(space: SearchSpace[Any], task: Task, samples: int) -> list[tuple[int, Any]]:
+    """Samples architectures and their numbers of parameters, which sort them.
+
+    The sample is always the same.
 
     Args:
         space: The search space.
@@ -62,8 +64,8 @@ def survey(space: SearchSpace[Any], task: Task, samples: int = 200) -> list[tupl
     """
     rng = generator(0, "survey")
     architectures = [space.sample(rng) for _ in range(samples)]
-    pairs = [(measure_cost(space, each, task), each) for each in architectures]
-    return sorted(pairs, key=lambda pair: (pair[0].params, pair[0].macs))
+    pairs = [(count_parameters(space.build(each, task)), each) for each in architectures]
+    return sorted(pairs, key=lambda pair: pair[0])
 
 
 def count_macs(child: nn.Module, task: Task) -> int:
