@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from smash.profiling.budget import Budget
 from smash.profiling.cost import measure_cost
-from smash.profiling.feasible import FeasibleSampler
+from smash.profiling.feasible import FeasibleSampler, quick_draw
 from smash.spaces import MobileSpace, NasBench201Space, Task
 from smash.spaces.mobile import choose_options
 from smash.spaces.nas_bench_201 import NasBench201Options
@@ -59,3 +60,18 @@ def test_draws_have_the_costs_of_plain_draws_that_are_feasible():
     drawn = [measure_cost(CELLS, sampler.draw(rng), TASK).params for _ in range(60)]
     plain = [each for each in every if each <= limit]
     assert stats.ks_2samp(drawn, plain).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("share", "is_needed"), [(0.02, True), (0.6, False)])
+def test_quick_draw_is_given_where_few_are_within_the_budget(share, is_needed):
+    limit = int(np.quantile(costs(CELLS), share))
+    draw = quick_draw(CELLS, TASK, Budget(max_params=limit), seed=0)
+    assert (draw is not None) == is_needed
+    if draw:
+        drawn = [draw(np.random.default_rng(seed)) for seed in range(8)]
+        assert all(measure_cost(CELLS, each, TASK).params <= limit for each in drawn)
+        assert len(set(drawn)) > 4
+
+
+def test_quick_draw_is_not_given_without_limits():
+    assert quick_draw(CELLS, TASK, Budget(), seed=0) is None

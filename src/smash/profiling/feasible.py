@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from smash.spaces.parameters import count_parameters
 from smash.spaces.task import Task
 
 _DRAWS_EACH = 4  # by which the pool is filled, if enough of them are within the budget
+_TRIED = 32  # plain draws that tell whether enough are
 _RATE = 0.1
-_THINNING = 8  # steps of the chain from one member of the pool to the next
+_THINNING = 8  # steps of the chain after which little is left of an architecture
 _BURN_IN = 64
 
 
@@ -51,9 +54,17 @@ class FeasibleSampler:
         self._space, self._task, self._budget = space, task, budget
         self._pool = self._fill(pool, generator(seed, "pool of feasible architectures", 0))
 
-    def draw(self, rng: np.random.Generator) -> Any:
-        """Draws an architecture within the limits."""
-        return self._step(self._pool[int(rng.integers(len(self._pool)))], rng)
+    def draw(self, rng: np.random.Generator, steps: int = 1) -> Any:
+        """Draws an architecture within the limits.
+
+        Args:
+            rng: Source of randomness.
+            steps: Mutations of the member of the pool; more of them leave less of it.
+        """
+        architecture = self._pool[int(rng.integers(len(self._pool)))]
+        for _ in range(steps):
+            architecture = self._step(architecture, rng)
+        return architecture
 
     def _fill(self, size: int, rng: np.random.Generator) -> list[Any]:
         pool: list[Any] = []
@@ -88,3 +99,28 @@ def sampler_within(
 ) -> FeasibleSampler | None:
     """Makes the sampler of a budget; None where it has no limit."""
     return FeasibleSampler(space, task, budget, seed) if budget.counted else None
+
+
+def quick_draw(
+    space: SearchSpace[Any], task: Task, budget: Budget, seed: int
+) -> Callable[[np.random.Generator], Any] | None:
+    """Gives a function that draws within a budget that few architectures meet.
+
+    Returns:
+        The function; None where a quarter of the architectures is within the budget, so that plain
+        draws soon find one.
+    """
+    rng = generator(seed, "share of feasible architectures", 0)
+    if not budget.counted:
+        return None
+    found = sum(_is_within(space, space.sample(rng), task, budget) for _ in range(_TRIED))
+    if found * _DRAWS_EACH >= _TRIED:
+        return None
+    return partial(FeasibleSampler(space, task, budget, seed).draw, steps=_THINNING)
+
+
+def _is_within(space: SearchSpace[Any], architecture: Any, task: Task, budget: Budget) -> bool:
+    child = space.build(architecture, task)
+    if budget.counted.keys() == {"params"}:
+        return count_parameters(child) <= budget.counted["params"]
+    return budget.cost_within(child, task) is not None

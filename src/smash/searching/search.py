@@ -14,6 +14,7 @@ from smash.config import refuse_changes
 from smash.exporting.latency import CommandTimer
 from smash.io.locks import hold
 from smash.io.measurements import MeasurementLog
+from smash.profiling.feasible import quick_draw
 from smash.profiling.latency import ChildTimer, Stopwatch
 from smash.profiling.names import COUNTED
 from smash.profiling.table_timer import TableTimer
@@ -149,8 +150,9 @@ def _phases(
     evolution: Strategy[Any] = RegularisedEvolution(space, rate)
     if settings.strategy == "nsga2":
         evolution = Nsga2(space, settings.objectives, rate)
+    draw = quick_draw(space, run.data.task, settings.budget, settings.seed)
     phases = (
-        (RandomSampling(space), settings.random),
+        (RandomSampling(space, draw), settings.random),
         (perturbation, settings.perturb),
         (MarkovChain(space, rate), settings.markov),
         (evolution, settings.evolve),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from smash.study.candidate import Candidate
 
 
 class RandomSampling(Strategy[A]):
-    """Samples from the whole space.
+    """Samples from the whole space, or from the part of it that is within limits.
 
     Args:
         space: The search space.
+        draw: Draws an architecture within limits that few architectures meet.
 
     Example:
         >>> from smash import NasBench201Space
@@ -27,9 +28,11 @@ class RandomSampling(Strategy[A]):
     name = "random"
     cohort = 100
 
-    def __init__(self, space: SearchSpace[A]) -> None:
-        self._space = space
+    def __init__(
+        self, space: SearchSpace[A], draw: Callable[[np.random.Generator], A] | None = None
+    ) -> None:
+        self._draw = draw or space.sample
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Samples architectures, whatever the history."""
-        return [self._space.sample(rng) for _ in range(n)]
+        return [self._draw(rng) for _ in range(n)]
