@@ -47,10 +47,11 @@ sys.path += json.loads(path)
 spec = importlib.util.spec_from_file_location("model", model)
 module = sys.modules["model"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-import torch
-
 if ascii(module.CLASSES) != classes:
     raise ValueError("its class names differ")
+
+import torch
+
 content = bytearray(open(images, "rb").read())
 batch = torch.frombuffer(content, dtype=torch.float32).reshape(json.loads(shape))
 with torch.no_grad():
