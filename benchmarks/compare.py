@@ -55,17 +55,17 @@ class Case:
 
 CASES = (
     Case("digits, 8×8", "digits", "", "--space mobile --preset tiny --max-params 10000",
-         (2, 2), "--epochs 60"),
+         (2, 2), "--epochs 60 --finalists 16 --finals-share 4 --random 5"),
     Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3",
          "--space mobile --preset tiny --max-params 10000 --max-macs 1000000",
-         (4, 3), "--epochs 20 --batch-size 128"),
+         (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4 --random 5"),
     Case("spoken digits, log-mel", "fsdd_8khz.npz",
          "--group-pattern _([a-z]+)_ --test-fraction 0.33",
          "--space mobile --preset tiny --max-params 25000 --max-macs 3000000",
-         (4, 3), "--epochs 30 --batch-size 64"),
+         (4, 3), "--epochs 30 --batch-size 64 --finalists 16 --finals-share 4 --random 5"),
     Case("chairs and monitors, 32³", "modelnet_chair_monitor.npz", "--dims 3",
          "--space mobile --preset tiny --max-params 50000 --max-macs 10000000",
-         (6, 4), "--epochs 10"),
+         (6, 4), "--epochs 10 --finalists 8 --finals-share 2"),
     Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
          "--space mobile --preset small --max-params 78666 --max-macs 12501632 "
          "--proxy-size 16 --batch-size 128",
