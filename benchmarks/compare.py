@@ -56,7 +56,7 @@ class Case:
 CASES = (
     Case("digits, 8×8", "digits", "", "--space mobile --preset tiny --max-params 10000",
          (2, 2), "--epochs 60 --finalists 16 --finals-share 4 --random 5"),
-    Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3",
+    Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3 --val-fraction 0.2",
          "--space mobile --preset tiny --max-params 10000 --max-macs 1000000",
          (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4 --random 5"),
     Case("spoken digits, log-mel", "fsdd_8khz.npz",
