@@ -33,11 +33,13 @@ class Size:
     """How large the network is, and how much is scored with it.
 
     Attributes:
-        preset: Preset of the memory-bank space.
+        preset: Preset of the space.
         side: Height and width of an image in pixels.
         channels: Channels of an image.
         candidates: Candidates in a race.
         examples: Validation examples that a candidate is scored on.
+        space: Name of the space.
+        hypernet: Name of the weight source.
     """
 
     preset: str
@@ -45,13 +47,19 @@ class Size:
     channels: int
     candidates: int
     examples: int
+    space: str = "memory-bank"
+    hypernet: str = "convolutional"
 
 
 SIZES: Mapping[str, Size] = {
     "demo": Size(preset="tiny", side=8, channels=1, candidates=60, examples=2000),
     "cifar-small": Size(preset="small", side=32, channels=3, candidates=40, examples=1000),
     "cifar-default": Size(preset="original", side=32, channels=3, candidates=12, examples=500),
-}
+    "mobile": Size(
+        preset="small", side=32, channels=3, candidates=40, examples=1000,
+        space="mobile", hypernet="none",
+    ),
+}  # fmt: skip
 
 
 class Workload:
@@ -62,24 +70,24 @@ class Workload:
     Args:
         name: Name in `SIZES`.
         device: Where networks compute.
-        space: Name of the space; the preset of the size is one of memory banks.
-        hypernet: Name of the weight source.
+        space: Name of the space, with its default preset; by default that of the size.
+        hypernet: Name of the weight source; by default that of the size.
     """
 
     def __init__(
         self,
         name: str,
         device: torch.device,
-        space: str = "memory-bank",
-        hypernet: str = "convolutional",
+        space: str | None = None,
+        hypernet: str | None = None,
     ) -> None:
         self.name, self.size, self.device = name, SIZES[name], device
         self.task = Task(channels=self.size.channels, size=(self.size.side,) * 2, classes=_CLASSES)
-        settings = SpaceSettings(name=space)
-        if space == "memory-bank":
-            settings = SpaceSettings(name=space, preset=self.size.preset)
+        name_of_space = space or self.size.space
+        preset = self.size.preset if name_of_space == self.size.space else None
+        settings = SpaceSettings(name=name_of_space, preset=preset)
         self.space = make_space(settings, dims=2).bind(self.task)
-        self._hypernet = hypernet
+        self._hypernet = hypernet or self.size.hypernet
 
     @cached_property
     def network(self) -> SmashNetwork:
