@@ -1,10 +1,11 @@
-"""Finals: brief true trainings decide among the best-ranked candidates (successive halving).
+"""Finals: true trainings decide among the best-ranked candidates (successive halving).
 
 A ranking by generated weights is coarse among candidates of nearly the same cost. So the best of it
-are trained for a few epochs each, the best quarter for four times as many, and so on until one
-is left (Jamieson & Talwalkar 2016). They learn from the training split and are judged on the
-validation split, at the size of images that the SMASH network learned from; each is a child of the
-run, so that finals that were interrupted go on.
+are trained for a few epochs each, the best quarter for four times as many, and so on (Jamieson &
+Talwalkar 2016); the last two to four are trained in full. They learn from the training split and
+are judged on the validation split, in brief trainings at the size of images that the SMASH network
+learned from. Each is a child of the run, so that finals that were interrupted go on, and the winner
+need not be trained again.
 
 The first of a ranking are often mutants of each other, which hardly differ once they are trained.
 So a candidate that is much like a better one is passed over.
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from smash.data import Data, Split, shrink
+from smash.evaluation.record import Evaluation
 from smash.io.records import Record
 from smash.run.child_folder import child_name
 from smash.run.layout import BRIEF, FINALS
@@ -30,10 +32,11 @@ from smash.spaces.base import SearchSpace
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
 from smash.training.child import ChildJob, network_of
-from smash.training.children import train_children, with_val
+from smash.training.children import SplitData, train_children, with_val
 from smash.training.settings import FinalsSettings
 
 _FACTOR = 4  # 1 of so many goes on; with 2 the winner was not better, and took half as long again
+_LAST = 4  # the most that are trained in full
 _ALIKE = 0.5  # of the typical distance between candidates
 _TYPICAL = 64  # candidates, from all over the ranking, whose distances tell the typical one
 
@@ -48,9 +51,10 @@ class Finalist(Record):
 
 
 class Rung(Record):
-    """Candidates that were trained for the same number of epochs, best first."""
+    """Candidates that were trained alike, best first; `side` is the extent of their inputs."""
 
     epochs: int
+    side: int
     finalists: list[Finalist]
 
 
@@ -59,7 +63,7 @@ class Finals(Record):
 
     Example:
         >>> few = Finalist(id="3f2a", rank=4, error=0.02, loss=0.1)
-        >>> Finals(rungs=[Rung(epochs=4, finalists=[few])]).winner
+        >>> Finals(rungs=[Rung(epochs=4, side=32, finalists=[few])]).winner
         '3f2a'
     """
 
@@ -94,7 +98,7 @@ def describe_finals(finals: Finals) -> list[str]:
     for rung in finals.rungs:
         found = ", ".join(f"rank {each.rank} {each.error:.2%}" for each in rung.finalists)
         epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
-        lines.append(f"finals, {epochs} each, validation error: {found}")
+        lines.append(f"finals, {epochs} at {rung.side} pixels each, validation error: {found}")
     return lines
 
 
@@ -105,7 +109,7 @@ def hold_finals(
     progress: Progress = silent,
     executor: Executor | None = None,
 ) -> Finals | None:
-    """Trains the best-ranked candidates briefly, the best quarter for longer, until one is left.
+    """Trains the best-ranked candidates briefly, the best of them for longer, and the last in full.
 
     Args:
         run: The run that they belong to.
@@ -122,35 +126,51 @@ def hold_finals(
         RunStateError: A child is damaged, or another process is training it.
     """
     plan = plan_rungs(len(ranked), settings.epochs, settings.finalists, settings.finals_share)
-    rank = {candidate.id: number for number, candidate in enumerate(ranked)}
     if not plan:
         return None
+    rank = {candidate.id: number for number, candidate in enumerate(ranked)}
+    side = max(run.data.task.size)
+    brief_side = run.settings.training.proxy_size or side
     candidates, rungs = unlike(run.space, ranked, plan[0][0]), list[Rung]()
-    side = run.settings.training.proxy_size or max(run.data.task.size)
-    smaller = side < max(run.data.task.size)
-    split_data, split = (partial(_with_brief, side=side), BRIEF) if smaller else (with_val, "val")
-    for count, epochs in plan:
-        brief = settings.child.replaced(epochs=epochs)
-        jobs = []
-        for each in candidates[:count]:
-            name = f"{child_name(each.id, brief)}-{BRIEF}" if smaller else None
-            jobs.append(ChildJob.of(run, network_of(each), brief, name))
-        children = train_children(run, jobs, split_data, settings.device, progress, executor)
-        found = {child.record.id: child.result[split] for child in children}
-        # Few validation examples make equal errors; the loss tells those apart.
-        candidates = sorted(
-            candidates[:count], key=lambda each: (found[each.id].error, found[each.id].loss)
-        )
+    for number, (count, epochs) in enumerate(plan):
+        side_of_rung = side if number == len(plan) - 1 else brief_side
+        trained = candidates[:count]
+        results = _train(run, trained, epochs, side_of_rung, settings, progress, executor)
         finalists = [
-            Finalist(
-                id=each.id, rank=rank[each.id], error=found[each.id].error, loss=found[each.id].loss
-            )
-            for each in candidates
+            Finalist(id=each.id, rank=rank[each.id], error=result.error, loss=result.loss)
+            for each, result in zip(trained, results, strict=True)
         ]
-        rungs.append(Rung(epochs=epochs, finalists=finalists))
+        # Few validation examples make equal errors; the loss tells those apart.
+        finalists.sort(key=lambda each: (each.error, each.loss))
+        candidates = [ranked[each.rank] for each in finalists]
+        rungs.append(Rung(epochs=epochs, side=side_of_rung, finalists=finalists))
     finals = Finals(rungs=rungs)
     finals.write(run.path / FINALS)
     return finals
+
+
+def _train(
+    run: Run,
+    candidates: Sequence[Candidate],
+    epochs: int,
+    side: int,
+    settings: FinalsSettings,
+    progress: Progress,
+    executor: Executor | None,
+) -> list[Evaluation]:
+    """Trains candidates for some epochs, at an extent of the inputs, and evaluates them."""
+    child, split = settings.child.replaced(epochs=epochs), "val"
+    split_data: SplitData = with_val
+    names: list[str | None] = [None] * len(candidates)
+    if side < max(run.data.task.size):
+        split, split_data = BRIEF, partial(_with_brief, side=side)
+        names = [f"{child_name(each.id, child)}-{BRIEF}" for each in candidates]
+    jobs = [
+        ChildJob.of(run, network_of(each), child, name)
+        for each, name in zip(candidates, names, strict=True)
+    ]
+    children = train_children(run, jobs, split_data, settings.device, progress, executor)
+    return [each.result[split] for each in children]
 
 
 def _with_brief(data: Data, device: torch.device, side: int) -> tuple[Data, Mapping[str, Split]]:
@@ -193,30 +213,29 @@ def unlike(space: SearchSpace[Any], ranked: Sequence[Candidate], count: int) -> 
 
 
 def plan_rungs(candidates: int, epochs: int, finalists: int, share: float) -> list[tuple[int, int]]:
-    """Plans successive halving within a share of the epochs of the full training.
+    """Plans successive halving: brief trainings within a share of a full one, and the last in full.
 
-    Each rung takes about as many epochs in all as the others, and each candidate at least one.
+    Each brief rung takes about as many epochs in all as the others, and each candidate at least
+    one.
 
     Args:
         candidates: Number of ranked candidates.
         epochs: Epochs of the full training.
         finalists: Number of candidates of the first rung.
-        share: Epochs of all rungs ÷ epochs of the full training.
+        share: Epochs of all brief rungs ÷ epochs of the full training.
 
     Returns:
         The number of candidates and the epochs of each, rung by rung; none for a single candidate.
 
     Example:
-        >>> plan_rungs(200, epochs=30, finalists=8, share=2.0)
-        [(8, 3), (2, 12)]
+        >>> plan_rungs(200, epochs=30, finalists=24, share=2.0)
+        [(24, 1), (6, 4), (2, 30)]
     """
     counts, left = [], min(finalists, candidates)
-    while left > 1:
+    while left > _LAST:
         counts.append(left)
         left = -(-left // _FACTOR)
     cost = sum(count * _FACTOR**rung for rung, count in enumerate(counts))
     first = max(1, int(share * epochs / cost)) if counts else 0
-    lengths = [min(epochs, first * _FACTOR**rung) for rung in range(len(counts))]
-    # A rung of full trainings decides: another would only repeat the better ones of them.
-    full = lengths.index(epochs) + 1 if epochs in lengths else len(counts)
-    return list(zip(counts, lengths, strict=True))[:full]
+    brief = [(count, min(epochs, first * _FACTOR**rung)) for rung, count in enumerate(counts)]
+    return [*brief, (left, epochs)] if left > 1 else []

@@ -74,8 +74,7 @@ def retrain(
         return _retrain(run, network_of(pick(ranked, settings.rank)), settings, progress)
     winner, finals = choose_winner(run, ranked, settings, progress)
     if finals and announce:
-        words = f"{winner.id} is trained for {settings.length_in_words}"
-        announce([*describe_finals(finals), words])
+        announce([*describe_finals(finals), f"{winner.id} is the winner"])
     return _retrain(run, network_of(winner), settings, progress, kept_is_fine=finals is not None)
 
 

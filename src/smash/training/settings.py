@@ -101,10 +101,10 @@ class FinalsSettings(ChildSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
     finalists: Count = 1
-    """Train so many of the best-ranked briefly, the best quarter for longer, until one is left."""
+    """Train so many of the best-ranked briefly, and the last two to four of them in full."""
 
     finals_share: NotNegative = 1.0
-    """Epochs of the finals together ÷ those of the full training."""
+    """Epochs of the brief trainings together ÷ those of a full one."""
 
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
