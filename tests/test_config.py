@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import Annotated, Literal
@@ -45,6 +46,26 @@ def test_settings_with_several_faults_report_all():
         "setting 'weight' is not known: did you mean 'height'?",
         "steps must be given with stops",
     )
+
+
+class Walkers(Settings):
+    """An example of settings of which one is needed."""
+
+    adults: Count | None = None
+    children: Count | None = None
+
+    def rules(self):
+        return [] if self.adults or self.children else ["give adults or children: got neither"]
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, "many"])
+def test_settings_with_a_wrong_value_do_not_call_it_missing(value):
+    with pytest.raises(InvalidValueError) as caught:
+        Walkers(adults=value)
+    (fault,) = caught.value.faults
+    assert fault.startswith("adults must be")
+    with pytest.raises(InvalidValueError, match="got neither"):
+        Walkers()
 
 
 def test_describe_lists_own_fields_before_inherited_ones():

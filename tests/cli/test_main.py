@@ -145,6 +145,7 @@ RUN_ROWS = {
     "retrain precision": ("retrain {run} --rank 1 --precision fp8", ("precision", "'fp8'")),
     "retrain device": ("retrain {run} --rank 1 --device gpu", ("'gpu'",)),
     "correlate with nothing": ("correlate {run}", ("neither", "table", "train")),
+    "correlate minutes 0": ("correlate {run} --minutes 0", ("minutes", "greater than 0", "'0'")),
     "correlate with both": ("correlate {run} --table x.csv --train 3", ("both",)),
     "table not there": ("correlate {run} --table {run}/x.csv --column y", ("x.csv",)),
     "table no column": ("correlate {run} --table {run}/x.csv", ("column", "x.csv")),

@@ -55,7 +55,12 @@ class Settings(BaseModel):
             faults = faults_in(error, type(self))
             rest = {name: value for name, value in values.items() if name not in wrong}
             if wrong and not any(each.is_required() for each in self._fields(wrong)):
-                faults += faults_of(lambda: type(self)(**rest))  # the rules among valid fields
+                # The rules among valid fields; those that no fields at all break ask for a field,
+                # which may be the wrong one.
+                missing = faults_of(type(self))
+                faults += [
+                    each for each in faults_of(lambda: type(self)(**rest)) if each not in missing
+                ]
             raise InvalidValueError(*faults) from None
 
     @classmethod
