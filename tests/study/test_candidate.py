@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -34,7 +35,9 @@ def test_candidate_is_read_as_it_was_written():
     attributes = to_attributes(candidate, {"layers": [1, 2]})
     assert attributes["proxy"] == [None, 2.0]  # JSON has no infinity
     assert not attributes.keys() & {"trace", "values", "predicted"}
-    read = from_attributes(attributes, candidate.trace, lambda document: tuple(document["layers"]))
+    read = from_attributes(
+        attributes, candidate.trace, lambda text: tuple(json.loads(text)["layers"])
+    )
     candidate.architecture = (1, 2)
     assert read == candidate
     assert read.values is None
@@ -45,4 +48,13 @@ def test_candidate_without_an_attribute_is_refused(name):
     attributes = to_attributes(make_candidate(), {})
     del attributes[name]
     with pytest.raises((KeyError, ValueError), match=name):
-        from_attributes(attributes, {}, dict)
+        from_attributes(attributes, {}, json.loads)
+
+
+def test_candidate_reads_its_architecture_once_when_it_is_used():
+    texts = []
+    attributes = to_attributes(make_candidate(), {"layers": [1]})
+    candidate = from_attributes(attributes, {}, lambda text: texts.append(text) or (1,))
+    assert texts == []
+    assert candidate.architecture == candidate.architecture == (1,)
+    assert texts == ['{"layers":[1]}']

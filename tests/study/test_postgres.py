@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from smash.study.study import Study
 from tests.answers import content
 from tests.postgres import PASSWORD, Postgres, programs
 from tests.processes import begin, ended
+from tests.study.candidates import make_candidate
 
 SEARCH = "--random 4 --perturb 0 --markov 7 --device cpu"
 NUMBERS = {("random", index) for index in range(4)} | {("markov", index) for index in range(7)}
@@ -178,6 +180,44 @@ def test_architecture_committed_twice_counts_once(fresh, storage):
     again = smash.search(run, random=3, perturb=0, markov=0, device="cpu").candidates()
     assert again[:2] == [first, second]
     assert len(again) == 3
+
+
+def test_study_on_a_server_is_read_as_optuna_reads_it(fresh, storage):
+    run = fresh()
+    server = Server.choose(run, storage)
+    study = Study(run / "study.journal", create=True, server=server)
+    written = [
+        make_candidate("one", architecture={"é\"'": [1, 2]}, trace={4: 0.75, 8: 1 / 3}),
+        make_candidate("two", index=1, partial=True, trace={4: math.inf, 8: -math.inf}),
+        make_candidate("three", 0.25, index=2, latency=0.01, proxy=(-math.inf, 2.0)),
+    ]
+    read = []
+    for candidate in written:
+        study.add(candidate, {"depth": 3.0, "a 'b'": 0.1})
+        read += study.candidates()[len(read) :]  # what is new
+    assert read == written == Study(run / "study.journal").candidates()
+    assert [each.id for each in study.ranked()] == ["three", "one", "two"]
+    trials = study._study.get_trials()
+    assert [dict(trial.intermediate_values) for trial in trials] == [each.trace for each in read]
+    assert study.readable() == {
+        trial.user_attrs["id"]: {"depth": 3.0, "a 'b'": 0.1} for trial in trials
+    }
+
+
+@pytest.mark.parametrize("value", ['"{\\"a"', "[1]", "7"])
+def test_damaged_architecture_on_a_server_is_refused_when_it_is_used(
+    fresh, server, database, storage, value
+):
+    run = fresh()
+    study = Study(run / "study.journal", create=True, server=Server.choose(run, storage))
+    study.add(make_candidate())
+    with server.connect(database) as connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = %s WHERE key = 'architecture'", [value]
+        )
+    (candidate,) = study.candidates()
+    with pytest.raises(RunStateError, match="is damaged"):
+        _ = candidate.architecture
 
 
 def test_claim_belongs_to_one_search_and_ends_with_its_connection(fresh, server, database, storage):

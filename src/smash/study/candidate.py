@@ -29,6 +29,29 @@ _Finite = Annotated[
 """A proxy's value; JSON has no infinity, so −∞ is stored as null."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An architecture as its JSON text, a tenth of the memory; it is read when it is first used."""
+
+    text: str
+    read: Callable[[str], Any]
+
+
+class _ReadOnUse:
+    """A field whose value may be `Unread`; it is required, since the class itself has none."""
+
+    def __get__(self, candidate: Candidate | None, owner: type[Candidate]) -> Any:
+        if candidate is None:
+            raise AttributeError("architecture")
+        value = vars(candidate)["architecture"]
+        if isinstance(value, Unread):
+            value = vars(candidate)["architecture"] = value.read(value.text)
+        return value
+
+    def __set__(self, candidate: Candidate, value: Any) -> None:
+        vars(candidate)["architecture"] = value
+
+
 @dataclass(kw_only=True)
 class Candidate:
     """An architecture on its way through a search: proposed, running, then settled.
@@ -67,7 +90,7 @@ class Candidate:
     """
 
     id: str
-    architecture: Any
+    architecture: Any = _ReadOnUse()
     strategy: str
     index: Amount
     params: Amount
@@ -160,26 +183,39 @@ def to_attributes(candidate: Candidate, document: Mapping[str, Any]) -> dict[str
 def from_attributes(
     attributes: Mapping[str, Any],
     trace: Mapping[int, float],
-    decode: Callable[[Mapping[str, Any]], Any],
+    read: Callable[[str], Any],
 ) -> Candidate:
-    """Reads what `to_attributes` wrote.
+    """Reads what `to_attributes` wrote; the architecture only when it is used.
 
     Args:
         attributes: Attributes of the trial.
         trace: Intermediate values of the trial.
-        decode: Reads an architecture from JSON.
+        read: Reads an architecture from its text, such as `architecture_from`.
 
     Raises:
         KeyError: An attribute is missing.
-        ValueError: An attribute has another type, or `decode` raised.
+        ValueError: An attribute has another type.
     """
-    document = parse_json(attributes["architecture"])
-    if not isinstance(document, dict):
-        raise ValueError(f"architecture of a candidate is {document!r:.60}")
     record = {name: value for name, value in attributes.items() if name not in _SCORE}
     score = {name: attributes[name] for name in _SCORE}
     candidate = _RECORD.validate_python(
         {**record, "architecture": None, "trace": dict(trace), "score": score}
     )
-    candidate.architecture = decode(document)
+    candidate.architecture = Unread(attributes["architecture"], read)
     return candidate
+
+
+def architecture_from(text: str, decode: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """Reads an architecture as `to_attributes` wrote it.
+
+    Args:
+        text: The text.
+        decode: Reads an architecture from JSON.
+
+    Raises:
+        ValueError: It is no JSON object, or `decode` raised.
+    """
+    document = parse_json(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"architecture of a candidate is {document!r:.60}")
+    return decode(document)

@@ -25,11 +25,12 @@ from smash.errors import (
     ServerError,
     reason_of,
 )
+from smash.io.files import parse_json
 from smash.io.records import Record
 from smash.run.layout import STORAGE, STUDY, network_digest
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Engine
 
 _FORM = "postgresql://USER@HOST/DATABASE"
 _OPTIONS = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
@@ -47,6 +48,29 @@ _KEEPALIVES = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 )
 """Lets the server notice as soon that a worker's machine has lost power."""
+
+ATTRIBUTES = """
+(SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
+ FROM trial_user_attributes WHERE trial_id = trials.trial_id)
+"""
+TRACE = """
+(SELECT '{' || string_agg('"' || step || '":' || CASE intermediate_value_type::text
+    WHEN 'INF_POS' THEN 'Infinity' WHEN 'INF_NEG' THEN '-Infinity' WHEN 'NAN' THEN 'NaN'
+    ELSE intermediate_value::text END, ',') || '}'
+ FROM trial_intermediate_values WHERE trial_id = trials.trial_id)
+"""
+PARAMS = """
+(SELECT '{' || string_agg(to_json(param_name)::text || ':' || param_value, ',') || '}'
+ FROM trial_params WHERE trial_id = trials.trial_id)
+"""
+ID = """
+(SELECT value_json FROM trial_user_attributes WHERE trial_id = trials.trial_id AND key = 'id')
+"""
+_TRIALS = """
+SELECT trial_id, {columns} FROM trials JOIN studies USING (study_id)
+WHERE study_name = :name AND trial_id > :after ORDER BY trial_id
+"""
+_BUFFERED = 1000  # rows of a server's answer that are held at once
 
 
 class StorageRecord(Record):
@@ -71,6 +95,7 @@ class Server:
 
     def __init__(self, url: URL, name: str, *, known: bool) -> None:
         self._url, self._name, self._known = url, name, known
+        self._engine: Engine
 
     def __str__(self) -> str:
         """Formats the URL as the user gives it."""
@@ -157,11 +182,35 @@ class Server:
                     f"study {self._name!r} is not in {self}: restore it, or remove {STORAGE} from "
                     "the run and search anew"
                 )
+        self._engine = engine
         weakref.finalize(study, engine.dispose)  # Optuna offers no way to close connections
         if not self._known:
             StorageRecord(url=str(self), name=self._name).write(run / STORAGE)
             self._known = True
         return study
+
+    def read(self, *columns: str, after: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Reads trials as they arrive: their ids and columns, decoded from JSON.
+
+        Optuna's own reader holds an object for each attribute of all trials at once.
+
+        Args:
+            *columns: Any of `ATTRIBUTES`, `TRACE`, `PARAMS` and `ID`.
+            after: Id of a trial. Trials are added under a lock, so none appears below it later.
+
+        Raises:
+            ServerError: The server cannot be reached.
+            ValueError: A column is no JSON.
+        """
+        from sqlalchemy import text
+
+        query = text(_TRIALS.format(columns=", ".join(columns)))
+        with self.reaching(), self._engine.connect() as connection:
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=_BUFFERED)
+            for number, *documents in streaming.execute(
+                query, {"name": self._name, "after": after}
+            ):
+                yield number, *(parse_json(document or "{}") for document in documents)
 
     def claim(self, work: str, *, wait: bool = False) -> AbstractContextManager[bool]:
         """Claims a piece of work on the study; gives whether no other search has it.

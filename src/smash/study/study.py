@@ -8,8 +8,10 @@ never answered: all readers count the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +25,14 @@ from smash.io.files import named_errors
 from smash.io.records import faults_in
 from smash.run.layout import check_searched
 from smash.spaces.task import MOST_READABLE
-from smash.study.candidate import Candidate, from_attributes, to_attributes
+from smash.study.candidate import (
+    Candidate,
+    architecture_from,
+    from_attributes,
+    to_attributes,
+)
 from smash.study.journal import open_journal
-from smash.study.postgres import Server
+from smash.study.postgres import ATTRIBUTES, ID, PARAMS, TRACE, Server
 from smash.study.ranking import Ranked, rank
 from smash.study.settings import StudySettings, Timetable
 
@@ -89,9 +96,11 @@ class Study:
         self._server = server or Server.of(path.parent)
         self.where = path if self._server is None else self._server
         self._candidates: dict[str, Candidate] = {}  # by id, in the order of their commits
-        self._read = 0  # trials
+        self._read = 0  # place of the last trial that was read: its number from 1, or its id
         if self._server is None and not create:
             check_searched(path)
+        # It holds no connection, for candidates outlive their study.
+        self._read_architecture = partial(_read_architecture, space, self.where)
         self._study = self._open()
 
     def _open(self) -> optuna.Study:
@@ -109,10 +118,7 @@ class Study:
         return self._server.reaching() if self._server else named_errors(self._path)
 
     def _damaged(self, error: Exception) -> RunStateError:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return RunStateError(
-            f"{self.where} is damaged ({reason}): restore it, or search anew without it"
-        )
+        return _damaged(self.where, error)
 
     @property
     def shared(self) -> bool:
@@ -205,38 +211,45 @@ class Study:
             with self._reaching():
                 return self._study.get_trials(deepcopy=False)
         except (*_DAMAGES, RecursionError) as error:
-            if self._server is not None:
-                raise
             raise self._damaged(error) from None
+
+    def _new_trials(self) -> Iterator[tuple[int, Mapping[str, Any], Mapping[int, float]]]:
+        """Reads the trials after the last one: the place of each, its attributes and its trace."""
+        if self._server is not None:
+            yield from self._server.read(ATTRIBUTES, TRACE, after=self._read)
+            return
+        for place, trial in enumerate(self._trials()[self._read :], self._read + 1):
+            yield place, trial.user_attrs, trial.intermediate_values
 
     def candidates(self) -> list[Candidate]:
         """Returns all candidates in the order of their commits, each architecture once.
 
+        Those on a server read their architectures when they are used, for there may be a million.
+
         Raises:
             RunStateError: A candidate is damaged.
         """
-        trials = self._trials()
         try:
-            for trial in trials[self._read :]:
-                candidate = from_attributes(
-                    trial.user_attrs, trial.intermediate_values, self._decode
-                )
+            for place, attributes, trace in self._new_trials():
+                candidate = from_attributes(attributes, trace, self._read_architecture)
+                if not self.shared:
+                    _ = candidate.architecture  # a damaged one is refused at once
                 self._candidates.setdefault(candidate.id, candidate)
+                self._read = place
         except _DAMAGES as error:
             raise self._damaged(error) from None
-        self._read = len(trials)
         return list(self._candidates.values())
-
-    def _decode(self, document: Mapping[str, Any]) -> Any:
-        return document if self._space is None else self._space.from_json(document)
 
     def readable(self) -> dict[str, dict[str, float]]:
         """Returns the readable features of each candidate, by its id."""
+        params: Iterable[tuple[str, Mapping[str, float]]]
+        if self._server is not None:
+            params = ((identity, each) for _, identity, each in self._server.read(ID, PARAMS))
+        else:
+            params = ((trial.user_attrs["id"], trial.params) for trial in self._trials())
         return {
-            trial.user_attrs["id"]: {
-                name: value for name, value in trial.params.items() if name not in _SIZES
-            }
-            for trial in self._trials()
+            identity: {sys.intern(name): each[name] for name in each if name not in _SIZES}
+            for identity, each in params
         }
 
     def ranked(self) -> list[Candidate]:
@@ -253,3 +266,15 @@ class Study:
             return rank(self.candidates(), self.prior)
         except (LookupError, ValueError) as error:  # the proxy's values do not suit the prior
             raise self._damaged(error) from None
+
+
+def _read_architecture(space: SearchSpace[Any] | None, where: Path | Server, text: str) -> Any:
+    try:
+        return architecture_from(text, dict if space is None else space.from_json)
+    except _DAMAGES as error:
+        raise _damaged(where, error) from None
+
+
+def _damaged(where: Path | Server, error: Exception) -> RunStateError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return RunStateError(f"{where} is damaged ({reason}): restore it, or search anew without it")
