@@ -141,6 +141,8 @@ class SearchLoop:
         while unsettled := [each for each in cohorts if len(self._settled(each)) < each.quota]:
             works = False
             for cohort in unsettled:
+                if len(self._settled(cohort)) >= cohort.quota:
+                    continue  # by another search; a claim would cost a connection
                 with self._study.claim(str(cohort)) as mine:
                     if not mine:
                         continue
