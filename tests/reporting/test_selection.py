@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from smash.reporting.drawing import Drawing, pack, pack_drawings, unpack
 from smash.reporting.selection import (
+    LISTED,
     costs,
     improvements,
     in_order_of_interest,
@@ -41,6 +42,18 @@ def test_on_the_page_of_many_candidates_keeps_the_best(contents):
     assert in_order_of_interest(contents)[: len(matter) // 2] != []
     assert {one.id for one in matter} <= {one.id for one in in_order_of_interest(contents)[:15]}
     assert {one.id for one in in_order_of_interest(contents)[:12]} <= {one.id for one in chosen}
+
+
+def test_on_the_page_of_many_that_tie_keeps_those_of_the_table(contents):
+    ties = [
+        replace(one, macs=1, memory=1, flash=1, params=1, score=replace(one.settled, error=0.0))
+        for one in contents.candidates
+    ]
+    place = {one.id: one for one in ties}
+    tied = replace(contents, candidates=ties, ranked=[place[one.id] for one in contents.ranked])
+    chosen = on_the_page(tied, most=26)
+    assert {one.id for one in tied.complete[:LISTED]} <= {one.id for one in chosen}
+    assert len(chosen) == 26
 
 
 def test_unpack_returns_what_was_packed():

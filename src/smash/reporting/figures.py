@@ -216,13 +216,14 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
     errors = {candidate.id: candidate.error for candidate in shown}
     for cost in costs(contents.candidates):
         front, scale = pareto_front(contents.candidates, (cost, "error")), _COST_SCALES[cost]
+        corners = dict.fromkeys((cost_of(each, cost), each.error) for each in front)
         draw = partial(
             point_chart,
             _points(contents, shown, {each.id: cost_of(each, cost) for each in shown}, errors),
             scale,
             Scale(name=f"{split} error, generated weights", format=formatting.short_percent),
             f"{split} error against {scale.name}.",
-            stairs=[(cost_of(candidate, cost), candidate.error) for candidate in front],
+            stairs=list(corners),
         )
         figures.append(
             Figure(

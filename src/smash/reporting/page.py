@@ -20,6 +20,7 @@ from smash.reporting.draw_cell import CellDrawer
 from smash.reporting.draw_memory_bank import BankDrawer
 from smash.reporting.drawing import LARGEST, Draw, Drawing, draw_plainly, pack_drawings
 from smash.reporting.selection import (
+    LISTED,
     cost_of,
     costs,
     improvements,
@@ -33,7 +34,6 @@ from smash.spaces.nas_bench_201 import NasBench201Space
 from smash.study.candidate import Candidate
 
 REPORT = "report.html"
-_LISTED = 12  # candidates in the table
 _MOST_FRAMES = 80  # of the animation
 
 _FILTERS = (
@@ -88,7 +88,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         contents=contents,
         best=best,
         drawing=best and artist(best).html,
-        listed=contents.complete[:_LISTED],
+        listed=contents.complete[:LISTED],
         ranks=contents.ranks,
         trained=trained,
         winner=winner,

@@ -12,6 +12,7 @@ from smash.study.candidate import Candidate
 
 T = TypeVar("T")
 
+LISTED = 12  # best candidates in the table
 MOST_POINTS = 3000
 _BEST = 1000  # of them, the number of best candidates that are shown in any case
 
@@ -68,12 +69,16 @@ def on_the_page(contents: Contents, most: int = MOST_POINTS) -> list[Candidate]:
 
     Args:
         contents: The run.
-        most: The most points; of more candidates, the interesting ones and an even share of the
-            rest.
+        most: The most points; of more candidates, those of the table, the interesting ones and an
+            even share of the rest.
     """
     ordered = in_order_of_interest(contents)
     if len(ordered) > most:
-        best, rest = ordered[: min(_BEST, most // 2)], ordered[min(_BEST, most // 2) :]
+        # Where many tie, the fronts alone may be more than there is room for.
+        best = [*contents.complete[:LISTED], *ordered[: min(_BEST, most // 2)]]
+        best = list({each.id: each for each in best}.values())
+        known = {each.id for each in best}
+        rest = [each for each in ordered if each.id not in known]
         ordered = best + spread(rest, most - len(best))
     selected = {candidate.id for candidate in ordered}
     return [candidate for candidate in contents.candidates if candidate.id in selected]
