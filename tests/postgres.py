@@ -69,6 +69,11 @@ class Postgres:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """Id of the server's first process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Stops the server as a power cut would."""
         self._process.send_signal(3)
