@@ -61,7 +61,7 @@ def test_estimator_passes_the_checks_of_scikit_learn(check):
     estimator = SmashClassifier(**QUICK, retrain_epochs=1)
     function = check.func if isinstance(check, partial) else check
     if function in (check_classifiers_train, check_classifiers_classes):  # these need accuracy
-        estimator.set_params(retrain_epochs=8)
+        estimator.set_params(retrain_epochs=6)
     check(estimator)
 
 
@@ -78,9 +78,9 @@ def test_digits_are_told_apart_within_the_limit(digits, tmp_path):
     images, names = digits
     found = SmashClassifier(
         max_params=30_000,
-        epochs=3,
-        candidates=7,
-        retrain_epochs=5,
+        epochs=2,
+        candidates=3,
+        retrain_epochs=4,
         run_dir=tmp_path / "kept",
         device="cpu",
         random_state=1,

@@ -60,7 +60,7 @@ class Effort:
     images: int = 50000
 
 
-QUICK = Effort(rounds=3, candidates=(10, 40), images=500)
+QUICK = Effort(rounds=1, candidates=(10, 40), images=500)
 
 
 @dataclass(frozen=True, kw_only=True)
