@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from smash.run.layout import BRIEF, METRICS
+from smash.run.layout import FINALS, METRICS
 from smash.run.metrics_log import MetricsLog
+from smash.training.finals import Finals
 
 RESULT = Path(__file__).parent / "results" / "compare.json"
 
@@ -129,8 +130,10 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
 
 
 def finals_minutes(run: Path) -> float:
-    """Adds up the brief trainings of the finals."""
-    logs = [MetricsLog(path / METRICS) for path in run.glob(f"children/*-{BRIEF}")]
+    """Adds up the trainings of the finalists, the last of which are in full."""
+    ids = {finalist.id for rung in Finals.read(run / FINALS).rungs for finalist in rung.finalists}
+    children = [path for path in run.glob("children/*") if path.name.partition("-")[0] in ids]
+    logs = [MetricsLog(path / METRICS) for path in children]
     return round(sum(float(log.rows()[-1]["seconds"]) for log in logs) / 60, 1)
 
 

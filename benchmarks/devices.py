@@ -127,7 +127,7 @@ def trained(case: Case, data: Data, path: Path) -> smash.Child:
     run = smash.train(few, path, epochs=1, device="cpu", resume=resume, **case.train)
     smash.search(run, random=_DRAWN, perturb=0, markov=0, examples=500, device="cpu", **case.limits)
     run.data = part
-    return smash.retrain(run, epochs=case.epochs, validate_every=0, test=True, device="cpu")
+    return smash.retrain(run, rank=0, epochs=case.epochs, validate_every=0, test=True, device="cpu")
 
 
 def measured(case: Case, child: smash.Child) -> dict[str, Any]:

@@ -30,13 +30,13 @@ RUNS: dict[str, dict[str, list[str]]] = {
     "memory-bank-convolutional": {
         "train": ["--epochs", "1"],
         "search": ["--random", "12", "--perturb", "4", "--markov", "4"],
-        "retrain": ["--epochs", "1", "--recipe", "modern"],
+        "retrain": ["--rank", "0", "--epochs", "1", "--recipe", "modern"],
         "correlate": ["--train", "3", "--epochs", "1"],
     },
     "memory-bank-low-rank": {
         "train": ["--epochs", "1", "--hypernet", "low-rank", "--seed", "3"],
         "search": ["--evolve", "12", "--random", "8", "--strategy", "evolution", "--full"],
-        "retrain": ["--epochs", "1", "--init", "generated", "--patience", "1"],
+        "retrain": ["--rank", "0", "--epochs", "1", "--init", "generated", "--patience", "1"],
     },
     "memory-bank-shared": {
         "train": ["--epochs", "1", "--hypernet", "none", "-o", "variable_nonlinearity=true",
@@ -52,7 +52,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
     "nas-bench-201": {
         "train": ["--epochs", "1", "--space", "nas-bench-201"],
         "search": ["--random", "16", "--perturb", "4", "--markov", "4", "--prior", "synflow"],
-        "retrain": ["--epochs", "1"],
+        "retrain": ["--rank", "0", "--epochs", "1"],
         "correlate": ["--train", "3", "--epochs", "1", "--proxy", "naswot,az-nas"],
     },
 }  # fmt: skip

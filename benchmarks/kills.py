@@ -38,7 +38,7 @@ SEARCH = "--random 16 --perturb 4 --markov 2 --keep 3 --device cpu"
 COMMANDS = {
     "train": "train digits.npz --preset tiny -o depth=1 -o max_width=16 --epochs 16 --device cpu",
     "search": f"search RUN {SEARCH}",
-    "retrain": "retrain RUN --epochs 4 --device cpu",
+    "retrain": "retrain RUN --rank 0 --epochs 4 --device cpu",
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",
 }
 _EXAMPLES = 400

@@ -99,7 +99,7 @@ def make_run(path: Path) -> None:
     }
     run = smash.train(data, path, epochs=1, **tiny)
     smash.search(run, random=3, perturb=1, markov=1, device="cpu")
-    smash.retrain(run, epochs=1, device="cpu")
+    smash.retrain(run, rank=0, epochs=1, device="cpu")
 
 
 def readers(folder: Path) -> dict[str, Reader]:

@@ -101,7 +101,7 @@ def finished(tmp_path_factory):
         search = "--random 3 --perturb 1 --markov 1 --device cpu"
         assert call(*train.split(), "--out", str(path)) == 0
         assert call("search", str(path), *search.split()) == 0
-        assert call("retrain", str(path), "--epochs", "1", "--device", "cpu") == 0
+        assert call("retrain", str(path), "--rank", "0", "--epochs", "1", "--device", "cpu") == 0
 
     return _made_once(tmp_path_factory, "finished", make) / "run"
 

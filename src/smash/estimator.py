@@ -164,7 +164,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             max_macs=self.max_macs,
             device=self.device,
         )
-        child = retrain(run, epochs=self.retrain_epochs, seed=seed, device=self.device, test=False)
+        child = retrain(run, rank=0, epochs=self.retrain_epochs, seed=seed, device=self.device)
         self._mean, self._std = data.mean, data.std
         self.model_ = child.model(torch.device("cpu"))
         self.n_params_ = child.record.params

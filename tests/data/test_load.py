@@ -235,7 +235,7 @@ def test_run_of_a_named_data_set_reads_it_again_with_its_views(modelnet, tmp_pat
     assert again.settings.data_dir == str(modelnet)
     score = smash.search(run, random=1, perturb=0, markov=0)
     assert score is not None
-    child = smash.retrain(run, epochs=1, batch_size=10, test=True, device="cpu")
+    child = smash.retrain(run, rank=0, epochs=1, batch_size=10, test=True, device="cpu")
     assert child.result["test"].examples == 20
 
 

@@ -104,7 +104,7 @@ def test_retrain_on_views_evaluates_all(small, tmp_path):
     _, seen = small
     run = smash.train(seen, tmp_path / "run", epochs=1, **TINY)
     smash.search(run, random=2, perturb=0, markov=0)
-    child = smash.retrain(run, epochs=1, batch_size=20, test=True, device="cpu")
+    child = smash.retrain(run, rank=0, epochs=1, batch_size=20, test=True, device="cpu")
     cpu = torch.device("cpu")
     again = evaluate(child.model(cpu), seen.test, seen, "test")
     assert child.result["test"].examples == 60

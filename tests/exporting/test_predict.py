@@ -285,7 +285,7 @@ def test_retrain_exports_the_child(finished, tmp_path, command, monkeypatch):
     """The last of the three commands from a folder of photographs to a model."""
     run = shutil.copytree(finished, tmp_path / "run")
     to = tmp_path / "model.safetensors"
-    asked = ["retrain", str(run), "--epochs", "1", "--seed", "1", "--device", "cpu"]
+    asked = ["retrain", str(run), "--rank", "0", "--epochs", "1", "--seed", "1", "--device", "cpu"]
     refused = command(*asked, "--export", "model.pt")
     assert refused.code == 2
     with monkeypatch.context() as patch:

@@ -68,7 +68,7 @@ def test_retrain_of_a_child_with_a_link_refuses_it_by_name(command, run, decoys,
     (child / name).unlink(missing_ok=True)
     (child / name).symlink_to(decoys / "folder")
     before = content(decoys)
-    answer = command("retrain", str(run), "--epochs", "1", "--device", "cpu")
+    answer = command("retrain", str(run), "--rank", "0", "--epochs", "1", "--device", "cpu")
     assert answer.code == 2
     assert f"{child / name} is a link" in answer.faults[0]
     assert content(decoys) == before

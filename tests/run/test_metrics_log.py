@@ -67,7 +67,7 @@ def test_curves_of_a_run_and_its_children_are_in_tensorboard(few_digits, tmp_pat
     run = smash.train(few_digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
     assert read(run.path / TENSORBOARD / "network") == expected(run.metrics.rows())
     smash.search(run, random=2, perturb=0, markov=0, examples=20)
-    child = smash.retrain(run, epochs=2, test=False)
+    child = smash.retrain(run, rank=0, epochs=2, test=False)
     rows = MetricsLog(child.path / "metrics.jsonl").rows()
     assert len(rows) == 2
     assert read(run.path / TENSORBOARD / child.path.name) == expected(rows)

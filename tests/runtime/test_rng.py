@@ -44,7 +44,7 @@ def trained(few_digits, tmp_path, monkeypatch):
         run = smash.train(few_digits, path, space="dropping", epochs=1, device="cpu")
         smash.search(run, random=1, perturb=0, markov=0, device="cpu")
         torch.manual_seed(state)
-        child = smash.retrain(run, epochs=1, device="cpu")
+        child = smash.retrain(run, rank=0, epochs=1, device="cpu")
         return load_file(path / "network.safetensors"), load_file(child.path / "model.safetensors")
 
     return train

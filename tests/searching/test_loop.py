@@ -219,7 +219,7 @@ def test_search_with_a_prior_ranks_by_both(fresh, capsys):
     for each in study.ranked()[:5]:
         for text in (each.id, f"{each.macs:,}", each.strategy):
             assert text in shown
-    child = smash.retrain(run, epochs=1, device="cpu", test=False)
+    child = smash.retrain(run, rank=0, epochs=1, device="cpu", test=False)
     assert child.record.id == best_first[0]
     with pytest.raises(RunStateError, match="prior was params"):
         smash.search(run, **{**settings, "prior": "macs"})

@@ -50,7 +50,7 @@ def test_a_function_in_a_file_trains_searches_and_retrains(file, tmp_path, comma
     answer = command("--space", space, "search", str(run), *SEARCH)
     assert answer.code == 0, answer.err
     SPACES.pop("mine.py:network", None)
-    answer = command("--space", space, "retrain", str(run), "--epochs", "1")
+    answer = command("--space", space, "retrain", str(run), "--rank", "0", "--epochs", "1")
     assert answer.code == 0, answer.err
     assert str(tmp_path) not in (run / "config.toml").read_text().split("[data]")[0]
 

@@ -132,7 +132,7 @@ def test_study_on_a_server_is_that_of_a_journal(fresh, storage, command):
     answer = command("show", str(run), "--json")
     assert json.loads(answer.out)[0]["id"] == min(wanted, key=lambda one: one.value).id
 
-    assert command("retrain", str(run), "--epochs", "1", "--device", "cpu").code == 0
+    assert command("retrain", str(run), "--rank", "0", "--epochs", "1", "--device", "cpu").code == 0
     assert (
         command("correlate", str(run), "--train", "3", "--epochs", "1", "--device", "cpu").code == 0
     )

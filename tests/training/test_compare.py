@@ -133,7 +133,7 @@ def compared(tmp_path_factory, few_digits):
     run = smash.train(few_digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
     smash.search(run, random=8, perturb=0, markov=0, max_params=100_000)
     plain = {"families": ("cnn", "ds-cnn"), "baselines": ("resnet-8-1", "timm:test_resnet")}
-    options = {"epochs": 1, "seeds": 2, "random": 1, **plain}
+    options = {"epochs": 1, "seeds": 2, "random": 1, "finalists": 1, **plain}
     return run, smash.compare(run, **options), options
 
 

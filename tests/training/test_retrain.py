@@ -48,7 +48,7 @@ def ranked(searched, few_digits, tmp_path):
 
 
 def test_a_child_is_trained_kept_and_evaluated(ranked):
-    child = smash.retrain(ranked, epochs=2, device="cpu")
+    child = smash.retrain(ranked, rank=0, epochs=2, device="cpu")
     assert child.path.name == f"{child.record.id}-e2"
     assert child.result.keys() == {"train", "val"}
     assert [each.path for each in ranked.children] == [child.path]
@@ -82,12 +82,12 @@ def test_generated_weights_begin_where_scoring_ended(ranked):
 
 
 def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
-    child = smash.retrain(ranked, epochs=2, device="cpu")
+    child = smash.retrain(ranked, rank=0, epochs=2, device="cpu")
     with pytest.raises(AlreadyExistsError):
-        smash.retrain(ranked, epochs=2, device="cpu")
+        smash.retrain(ranked, rank=0, epochs=2, device="cpu")
     whole = child.result
     (child.path / "result.json").unlink()
-    assert smash.retrain(ranked, epochs=2, device="cpu").result == whole
+    assert smash.retrain(ranked, rank=0, epochs=2, device="cpu").result == whole
 
 
 def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
@@ -119,6 +119,19 @@ def test_retrain_after_interrupted_finals_trains_nothing_twice(ranked, monkeypat
     write_result(child.path, {name: whole[name] for name in ("train", "val")})
     assert "test" not in smash.retrain(ranked, **settings).result
     assert smash.retrain(ranked, test=True, **settings).result == whole
+
+
+def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, monkeypatch):
+    smash.retrain(ranked, baseline="resnet-8-1", epochs=1, name="plain", device="cpu")
+    with pytest.raises(RunStateError, match="'plain' is 'resnet-8-1', which is no candidate"):
+        smash.retrain(ranked, epochs=2, name="plain", device="cpu")
+    winner = smash.retrain(ranked, epochs=2, device="cpu")
+    monkeypatch.setattr(ChildTraining, "step", None)  # it is trained already
+    named = smash.retrain(ranked, epochs=2, name="mine", device="cpu")
+    assert named.path.name == "mine"
+    assert named.result == winner.result
+    with pytest.raises(AlreadyExistsError):
+        smash.retrain(ranked, epochs=2, name="mine", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -186,25 +199,25 @@ def test_a_reference_network_has_no_generated_weights(untrained):
 
 
 def test_a_child_may_have_a_name_of_its_own(ranked):
-    child = smash.retrain(ranked, epochs=1, name="mine", device="cpu")
+    child = smash.retrain(ranked, rank=0, epochs=1, name="mine", device="cpu")
     assert child.path == ranked.path / "children" / "mine"
     (child.path / "result.json").unlink()
     with pytest.raises(RunStateError, match="epochs was 1 when child 'mine' was begun, got 2"):
-        smash.retrain(ranked, epochs=2, name="mine", device="cpu")
+        smash.retrain(ranked, rank=0, epochs=2, name="mine", device="cpu")
     with pytest.raises(RunStateError, match="id was"):
         smash.retrain(ranked, rank=1, epochs=1, name="mine", device="cpu")
 
 
 def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked, few_digits):
     ranked.data = few_digits
-    never = smash.retrain(ranked, epochs=3, validate_every=0, device="cpu")
+    never = smash.retrain(ranked, rank=0, epochs=3, validate_every=0, device="cpu")
     assert ["val_error" in row for row in rows_of(never)] == [False, False, True]
     # It changes no weight, so the child is the same.
     (never.path / "result.json").unlink()
     (never.path / "state.safetensors").unlink()
     (never.path / "metrics.jsonl").unlink()
     each = smash.retrain(
-        ranked, epochs=3, validate_every=2, validate_on="test", test=True, device="cpu"
+        ranked, rank=0, epochs=3, validate_every=2, validate_on="test", test=True, device="cpu"
     )
     assert each.path == never.path
     assert ["val_error" in row for row in rows_of(each)] == [False, True, True]
@@ -216,7 +229,7 @@ def test_validation_is_as_often_as_asked_and_on_what_was_asked(ranked, few_digit
 
 def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
     ranked.data = few_digits
-    child = smash.retrain(ranked, epochs=5, keep_every=2, device="cpu")
+    child = smash.retrain(ranked, rank=0, epochs=5, keep_every=2, device="cpu")
     copies = sorted(path.name for path in (child.path / "copies").iterdir())
     assert copies == ["epoch-2.safetensors", "epoch-4.safetensors"]
     names = weights_of(child).keys()
@@ -226,11 +239,11 @@ def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
 def test_retrain_augments_as_the_data_says_unless_disabled(untrained):
     untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation(padding=1))
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu"}
-    augmented = smash.retrain(untrained, **recipe)
-    plain = smash.retrain(untrained, augment=False, **recipe)
+    augmented = smash.retrain(untrained, rank=0, **recipe)
+    plain = smash.retrain(untrained, rank=0, augment=False, **recipe)
     assert plain.path.name == "wrn-10-1-e1-unaugmented"
     untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation())
-    without = smash.retrain(untrained, name="without", **recipe)
+    without = smash.retrain(untrained, rank=0, name="without", **recipe)
     assert same(weights_of(plain), weights_of(without))
     assert not same(weights_of(plain), weights_of(augmented))
 
@@ -239,8 +252,8 @@ def test_retrain_augments_as_the_data_says_unless_disabled(untrained):
 def test_retrain_in_half_precision_gives_nearly_the_same_loss(untrained, few_digits, precision):
     untrained.data = few_digits
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 0.01}
-    whole = smash.retrain(untrained, precision="fp32", **recipe)
-    half = smash.retrain(untrained, precision=precision, **recipe)
+    whole = smash.retrain(untrained, rank=0, precision="fp32", **recipe)
+    half = smash.retrain(untrained, rank=0, precision=precision, **recipe)
     assert half.path.name == f"wrn-10-1-e1-lr0.01-{precision}"
     assert not same(weights_of(half), weights_of(whole))
     assert all(value.dtype != torch.float16 for value in weights_of(half).values())
@@ -254,7 +267,7 @@ def test_retrain_with_class_weights_weighs_rare_classes_more(untrained):
     few = torch.cat([torch.where(labels > 1)[0], torch.where(labels <= 1)[0][:8]])
     untrained.data = dataclasses.replace(data, train=data.train.subset(few))
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu", "learning_rate": 1e-12}
-    weighted = smash.retrain(untrained, class_weights=True, **recipe)
+    weighted = smash.retrain(untrained, rank=0, class_weights=True, **recipe)
     assert weighted.path.name.endswith("-weighted")
     # At no learning rate the network stays as it began: by hand, the loss of its batches.
     data = untrained.data
@@ -273,9 +286,9 @@ def test_retrain_with_class_weights_weighs_rare_classes_more(untrained):
 
 def test_a_name_that_two_recipes_share_is_of_the_first(ranked):
     asked = {"epochs": 1, "device": "cpu"}
-    child = smash.retrain(ranked, learning_rate=0.1234567, **asked)
+    child = smash.retrain(ranked, rank=0, learning_rate=0.1234567, **asked)
     for again in (
-        lambda: smash.retrain(ranked, learning_rate=0.1234568, **asked),
+        lambda: smash.retrain(ranked, rank=0, learning_rate=0.1234568, **asked),
         lambda: retrain_several(ranked, [0], learning_rate=0.1234568, **asked),
     ):
         with pytest.raises(RunStateError, match=r"learning_rate was 0\.1234567 .* choose another"):
@@ -302,7 +315,7 @@ def curves_of(child):
 def modern(digits, tmp_path_factory):
     """A child of the modern recipe, trained in one go; patience never ends it."""
     run = begin(digits, tmp_path_factory.mktemp("modern") / "run", **TINY)
-    return smash.retrain(run, patience=3, **MODERN)
+    return smash.retrain(run, rank=0, patience=3, **MODERN)
 
 
 def test_the_modern_recipe_learns_and_is_named(modern):
@@ -331,8 +344,8 @@ def test_retrain_interrupted_resumes_exactly_with_the_modern_recipe(
     with monkeypatch.context() as patch:
         patch.setattr(ChildTraining, name, counted)
         with pytest.raises(_CutError):
-            smash.retrain(untrained, patience=3, **MODERN)
-    again = smash.retrain(untrained, patience=3, **MODERN)
+            smash.retrain(untrained, rank=0, patience=3, **MODERN)
+    again = smash.retrain(untrained, rank=0, patience=3, **MODERN)
     assert same(weights_of(again), weights_of(modern))
     assert curves_of(again) == curves_of(modern)
     assert again.result == modern.result
@@ -341,7 +354,7 @@ def test_retrain_interrupted_resumes_exactly_with_the_modern_recipe(
 def test_retrain_with_patience_stops_and_keeps_the_best(untrained):
     # At so large a rate no error falls epoch after epoch.
     recipe = {"baseline": "wrn-10-1", "epochs": 12, "learning_rate": 1.5, "device": "cpu"}
-    child = smash.retrain(untrained, patience=1, keep_every=1, **recipe)
+    child = smash.retrain(untrained, rank=0, patience=1, keep_every=1, **recipe)
     found = [(row["val_error"], row["val_loss"]) for row in rows_of(child)]
     best = min(found)
     assert len(found) == found.index(best) + 1 + 1 < 12
@@ -350,7 +363,9 @@ def test_retrain_with_patience_stops_and_keeps_the_best(untrained):
     assert same(weights_of(child), load_file(copy))
     # Nothing is left to train, and the best is still there.
     (child.path / "result.json").unlink()
-    assert smash.retrain(untrained, patience=1, keep_every=1, **recipe).result == child.result
+    assert (
+        smash.retrain(untrained, rank=0, patience=1, keep_every=1, **recipe).result == child.result
+    )
 
 
 def test_patience_without_validation_is_refused(untrained):
@@ -396,11 +411,11 @@ def test_a_proxy_ranks_and_the_space_as_asked_is_trained(few_digits, tmp_path):
     assert any("stages/0/0" in name for name in names)
     assert not any("stages/0/1" in name for name in names)
     smash.search(run, random=3, perturb=0, markov=0, examples=50, device="cpu")
-    child = smash.retrain(run, epochs=1, test=False, device="cpu")
+    child = smash.retrain(run, rank=0, epochs=1, test=False, device="cpu")
     shipped = run.space.build(run.space.from_json(child.record.architecture), run.data.task)
     assert load_file(child.path / "model.safetensors").keys() == shipped.state_dict().keys()
     assert child.record.params == count_parameters(shipped)
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
-        smash.retrain(run, init="generated", epochs=1)
+        smash.retrain(run, rank=0, init="generated", epochs=1)
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
         retrain_several(run, [0], init="generated", epochs=1)

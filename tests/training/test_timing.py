@@ -132,14 +132,14 @@ def test_train_with_minutes_is_a_function_of_its_record(few_digits, tmp_path, mo
 def test_retrain_with_minutes_is_a_function_of_its_record(few_digits, tmp_path, busy):
     run = begin(few_digits, tmp_path / "run", **TINY)
     settings = {"baseline": "resnet-8-2", "minutes": 0.25, "device": "cpu"}
-    child = smash.retrain(run, **settings)
+    child = smash.retrain(run, rank=0, **settings)
     assert child.path.name == "resnet-8-2-m0.25"
     assert (child.record.length.steps, child.record.length.total) == (60, 15)
     again = run.child_path("again")
     again.mkdir()
     shutil.copy(child.path / "architecture.json", again)
     busy[0] = -1e9
-    other = smash.retrain(run, name="again", **settings)
+    other = smash.retrain(run, rank=0, name="again", **settings)
     assert other.record == child.record
     for name, tensor in other.model(torch.device("cpu")).state_dict().items():
         assert torch.equal(tensor, child.model(torch.device("cpu")).state_dict()[name])

@@ -131,6 +131,13 @@ def train_children(
     return [Child.read(job.path, run) for job in jobs]
 
 
+def copy_child(job: ChildJob, name: str) -> None:
+    """Copies a child that was trained to a folder of another name."""
+    path = job.path.with_name(name)
+    make_folder(path)
+    _write_files(path, _read_files(job.path))
+
+
 def _train_remotely(
     run: Run,
     jobs: Sequence[ChildJob],

@@ -119,14 +119,15 @@ def hold_finals(
         executor: Trains them; by default this process.
 
     Returns:
-        The finals; None where the settings allow none, and the first candidate is the winner.
+        The finals; None with one finalist, or minutes for each child, whose epochs are not known:
+        then the first candidate is the winner.
 
     Raises:
         DivergedError: A loss is no longer finite.
         RunStateError: A child is damaged, or another process is training it.
     """
     plan = plan_rungs(len(ranked), settings.epochs, settings.finalists, settings.finals_share)
-    if not plan:
+    if not plan or settings.minutes is not None:
         return None
     rank = {candidate.id: number for number, candidate in enumerate(ranked)}
     side = max(run.data.task.size)

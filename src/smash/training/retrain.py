@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,11 +10,12 @@ from smash.errors import (
     AlreadyExistsError,
     InvalidValueError,
     NotFoundError,
+    RunStateError,
 )
 from smash.profiling.cost import cost_of
 from smash.run.child import Child
-from smash.run.child_folder import ChildNetwork, write_result
-from smash.run.layout import RESULT
+from smash.run.child_folder import ChildNetwork, read_record, write_result
+from smash.run.layout import ARCHITECTURE, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.progress import Progress, automatic
@@ -30,7 +31,7 @@ from smash.training.child import (
     network_of,
     train_child,
 )
-from smash.training.children import with_test, with_val
+from smash.training.children import copy_child, with_test, with_val
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import RetrainSettings
 
@@ -70,12 +71,35 @@ def retrain(
         network = _baseline_network(run, settings.baseline, settings.rank or 0, announce)
         return _retrain(run, network, settings, progress)
     ranked = Study(run.study_path).ranked()
-    if settings.rank is not None:
-        return _retrain(run, network_of(pick(ranked, settings.rank)), settings, progress)
+    if settings.rank is None:
+        chosen = _named_before(run, ranked, settings.name)
+    else:
+        chosen = pick(ranked, settings.rank)
+    if chosen is not None:
+        return _retrain(run, network_of(chosen), settings, progress)
     winner, finals = choose_winner(run, ranked, settings, progress)
     if finals and announce:
         announce([*describe_finals(finals), f"{winner.id} is the winner"])
+    if finals and settings.name is not None:  # the same training would give the same files
+        copy_child(ChildJob.of(run, network_of(winner), settings.child), settings.name)
     return _retrain(run, network_of(winner), settings, progress, kept_is_fine=finals is not None)
+
+
+def _named_before(run: Run, ranked: Sequence[Candidate], name: str | None) -> Candidate | None:
+    """Finds the candidate whose training was begun under a name.
+
+    Raises:
+        RunStateError: The child of that name is no candidate.
+    """
+    if name is None or not (run.child_path(name) / ARCHITECTURE).is_file():
+        return None
+    begun = read_record(run.child_path(name)).id
+    for candidate in ranked:
+        if candidate.id == begun:
+            return candidate
+    raise RunStateError(
+        f"child {name!r} is {begun!r}, which is no candidate of this search: choose another name"
+    )
 
 
 def _baseline_network(

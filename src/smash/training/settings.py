@@ -100,8 +100,9 @@ class TrainSettings(TrainingSettings):
 class FinalsSettings(ChildSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
-    finalists: Count = 1
-    """Train so many of the best-ranked briefly, and the last two to four of them in full."""
+    finalists: Count = 8
+    """Train so many of the best-ranked briefly, and the last two to four of them in full; with 1,
+    or with minutes, the best-ranked is the winner."""
 
     finals_share: NotNegative = 1.0
     """Epochs of the brief trainings together ÷ those of a full one."""
@@ -155,7 +156,8 @@ class RetrainSettings(FinalsSettings):
                 faults += faults_of(lambda: full_name(str(self.baseline)))
         if self.name is not None:
             faults += faults_of(lambda: child_path(Path(), str(self.name)))
-        if self.finalists > 1 and self.rank is not None:
+        given = self.given()
+        if given.get("finalists", 1) > 1 and self.rank is not None:
             faults.append(
                 f"finalists choose the candidate, got {self.finalists} with rank {self.rank}: "
                 "leave one of them out"
@@ -165,7 +167,7 @@ class RetrainSettings(FinalsSettings):
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "
                 f"{self.init!r}: weights are generated for candidates only"
             )
-        if self.baseline is not None and self.finalists > 1:
+        if self.baseline is not None and given.get("finalists", 1) > 1:
             faults.append(
                 f"finalists are candidates, got {self.finalists} with baseline "
                 f"{self.baseline!r}: leave one of them out"
