@@ -45,12 +45,6 @@ _EXAMPLES = 400
 _PATIENCE = 300.0  # seconds that a command may take
 _PROMPT = 5.0  # seconds that a command may go on after a signal
 _SOON = 10.0  # seconds by which the lock of a killed search may delay the next one
-_PRELOADED = [
-    "torch._dynamo",
-    "sklearn.datasets",
-    "smash.searching.search",
-    "smash.correlation.correlate",
-]
 
 
 @dataclass
@@ -98,7 +92,7 @@ def work(arguments: list[str], log: Path) -> None:
 def start(line: str, run: Path, log: Path) -> BaseProcess:
     """Starts a command as a process that is forked from one where torch is imported."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(["benchmarks.preloaded"])
     arguments = [part.replace("RUN", os.path.relpath(run, log.parent)) for part in line.split()]
     process = context.Process(target=work, args=(arguments, log), daemon=True)
     process.start()

@@ -13,19 +13,12 @@ from typing import Any
 
 import torch
 
-_PRELOADED = [
-    "torch._dynamo",
-    "sklearn.datasets",
-    "smash.searching.search",
-    "smash.correlation.correlate",
-    "smash.cli.main",
-]
 _PATIENCE = 600.0  # seconds after which a process hangs, even on a slow machine
 
 
 def preload() -> None:
     """Sets the imports of the process that all others are forked from."""
-    get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    get_context("forkserver").set_forkserver_preload(["benchmarks.preloaded"])
 
 
 def begin(work: Callable[..., object], *arguments: Any) -> BaseProcess:
