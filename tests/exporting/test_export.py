@@ -45,7 +45,8 @@ def test_export_in_each_format_gives_the_logits_of_the_child(exported, finished,
     assert signature.classes == tuple("0123456789")
     assert signature.scaled
     assert_same(network(images / 255), wanted)
-    assert_same(run_isolated(exported / "m.py", images / 255, signature.classes), wanted)
+    (logits,) = run_isolated(exported / "m.py", [images / 255], signature.classes)
+    assert_same(logits, wanted)
     assert_same(OnnxNetwork(exported / "m.onnx")(images / 255), wanted)
 
 
@@ -87,7 +88,7 @@ def test_export_that_differs_is_an_error_and_leaves_no_file(tmp_path, monkeypatc
 
     def wrong(child, signature, description, path):
         run = write(child, signature, description, path)
-        return lambda images: run(images) + 1e-3
+        return lambda batches: [logits + 1e-3 for logits in run(batches)]
 
     monkeypatch.setitem(_WRITERS, ".safetensors", wrong)
     description = {"baseline": "resnet-8-1"}

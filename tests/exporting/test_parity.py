@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -38,7 +40,7 @@ def test_check_parity_reports_the_largest_difference():
         logits[-1, -1] += 5e-5
         return logits
 
-    parity = check_parity(run, child, signature, "model")
+    parity = check_parity(partial(map, run), child, signature, "model")
     assert parity.difference == pytest.approx(5e-5, rel=0.01)
     assert parity.allowed >= 1e-4
     assert parity.batches == BATCHES == (1, 5)
@@ -56,21 +58,21 @@ def test_check_parity_reports_the_largest_difference():
 def test_check_parity_refuses_slips(slip, words):
     child, signature = child_and_signature()
     with pytest.raises(ParityError, match=words):
-        check_parity(lambda images: slip(child, images), child, signature, "model")
+        check_parity(partial(map, partial(slip, child)), child, signature, "model")
 
 
 def test_run_isolated_has_no_other_package(tmp_path):
     """The imports that the process refuses are refused indeed."""
     (tmp_path / "model.py").write_text("import smash\n")
     with pytest.raises(ParityError, match="smash is not part of torch"):
-        run_isolated(tmp_path / "model.py", torch.zeros(1, 1), ("a",))
+        run_isolated(tmp_path / "model.py", [torch.zeros(1, 1)], ("a",))
 
 
 def test_run_isolated_stops_code_that_does_not_end(tmp_path, monkeypatch):
     monkeypatch.setattr("smash.exporting.parity._SECONDS", 0.1)
     (tmp_path / "model.py").write_text("while True: pass\n")
     with pytest.raises(ParityError, match=r"took longer than 0\.1 s .* while the machine is idle"):
-        run_isolated(tmp_path / "model.py", torch.zeros(1, 1), ("a",))
+        run_isolated(tmp_path / "model.py", [torch.zeros(1, 1)], ("a",))
 
 
 def test_run_isolated_compares_class_names_character_by_character(tmp_path):
@@ -79,8 +81,10 @@ def test_run_isolated_compares_class_names_character_by_character(tmp_path):
         "CLASSES = ('\\ud83d\\udca5',)\ndef load(): return lambda images: images\n"
     )
     with pytest.raises(ParityError, match="its class names differ"):
-        run_isolated(tmp_path / "model.py", torch.ones(1, 1), ("💥",))
+        run_isolated(tmp_path / "model.py", [torch.ones(1, 1)], ("💥",))
     (tmp_path / "model.py").write_text(
         "CLASSES = ('💥',)\ndef load(): return lambda images: images\n", encoding="utf-8"
     )
-    assert run_isolated(tmp_path / "model.py", torch.ones(1, 1), ("💥",)).item() == 1
+    batches = [torch.ones(1, 1), torch.arange(3.0)[:, None]]
+    found = run_isolated(tmp_path / "model.py", batches, ("💥",))
+    assert [logits.tolist() for logits in found] == [[[1]], [[0], [1], [2]]]

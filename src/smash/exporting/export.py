@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from smash.run.layout import ARCHITECTURE, MODEL
 from smash.runtime.progress import Progress, automatic
 from smash.training.quantised import fine_tune_for_int8
 
-Network = Callable[[torch.Tensor], torch.Tensor]
+Runner = Callable[[Sequence[torch.Tensor]], Iterable[torch.Tensor]]  # of batches
 Description = Mapping[str, Any]
 
 
@@ -207,14 +208,14 @@ def write_network(
     description: Description,
     path: Path,
     opset: int | None = None,
-) -> Network:
+) -> Runner:
     """Writes a network in the format of the file's name, and gives what runs the file.
 
     The arguments are those of `export_network`; nothing is compared.
     """
     if path.suffix == ".onnx":
         write_onnx(child, signature, description, path, opset)
-        return OnnxNetwork(path)
+        return partial(map, OnnxNetwork(path))
     return _WRITERS[path.suffix](child, signature, description, path)
 
 
@@ -234,7 +235,7 @@ def _export_int8(
     splits = ("val", "test") if "test" in child.result else ("val",)
     float32 = quantised = path.with_name("float32.onnx")
     write_onnx(network, signature, description, float32, opset)
-    parity = check_parity(OnnxNetwork(float32), network, signature, path.name)
+    parity = check_parity(partial(map, OnnxNetwork(float32)), network, signature, path.name)
     if epochs:
         make_folder(path.with_name("fine-tuning"))
         tuned = fine_tune_for_int8(child, epochs, path.with_name("fine-tuning"), progress)
@@ -263,40 +264,40 @@ def _place(files: tuple[Path, ...]) -> Iterator[Path]:
 
 def _write_executorch(
     child: nn.Module, signature: Signature, description: Description, path: Path
-) -> Network:
+) -> Runner:
     write_executorch(child, signature, description, path)
     network, _ = read_executorch(path)
-    return network
+    return partial(map, network)
 
 
 def _write_program(
     child: nn.Module, signature: Signature, description: Description, path: Path
-) -> Network:
+) -> Runner:
     write_program(child, signature, description, path)
     network, _ = read_program(path)
-    return network
+    return partial(map, network)
 
 
 def _write_safetensors(
     child: nn.Module, signature: Signature, description: Description, path: Path
-) -> Network:
+) -> Runner:
     write_safetensors(child, signature, description, path)
     network, _ = read_safetensors(path)
-    return torch.no_grad()(network)
+    return partial(map, torch.no_grad()(network))
 
 
 def _write_standalone(
     child: nn.Module, signature: Signature, description: Description, path: Path
-) -> Network:
+) -> Runner:
     weights = path.with_suffix(".safetensors")
     title = f"Network {description.get('id', '')}, found and trained with smash-nas."
     source = find_source(child, description, signature.task)
     path.write_text(write_code(source, signature, title, weights.name), encoding="utf-8")
     write_weights(child.state_dict(), signature, weights)
-    return lambda images: run_isolated(path, images, signature.classes)
+    return partial(run_isolated, path, classes=signature.classes)
 
 
-_WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Network]] = {
+_WRITERS: dict[str, Callable[[nn.Module, Signature, Description, Path], Runner]] = {
     ".pt2": _write_program,
     ".pte": _write_executorch,
     ".py": _write_standalone,

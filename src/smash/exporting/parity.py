@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,9 +33,9 @@ _REFUSED = (
 )
 # Class names are compared by `ascii`, because JSON reads a pair of surrogates as one character.
 _SCRIPT = """
-import importlib.util, json, sys
+import importlib.util, json, math, sys
 
-model, images, logits, shape, classes, refused, path = sys.argv[1:]
+model, images, logits, shapes, classes, refused, path = sys.argv[1:]
 
 class Refusal:
     def find_spec(self, name, *_):
@@ -52,11 +52,13 @@ if ascii(module.CLASSES) != classes:
 
 import torch
 
-content = bytearray(open(images, "rb").read())
-batch = torch.frombuffer(content, dtype=torch.float32).reshape(json.loads(shape))
-with torch.no_grad():
-    found = module.load()(batch).contiguous()
-open(logits, "wb").write(bytes(found.view(torch.uint8).flatten().tolist()))
+network, shapes = module.load(), json.loads(shapes)
+content = torch.frombuffer(bytearray(open(images, "rb").read()), dtype=torch.float32)
+batches = content.split([math.prod(shape) for shape in shapes])
+with torch.no_grad(), open(logits, "wb") as file:
+    for batch, shape in zip(batches, shapes):
+        found = network(batch.reshape(shape)).contiguous()
+        file.write(bytes(found.view(torch.uint8).flatten().tolist()))
 """
 
 
@@ -94,12 +96,15 @@ def example_images(signature: Signature, count: int, purpose: str = "parity") ->
 
 
 def check_parity(
-    run: Callable[[Tensor], Tensor], child: nn.Module, signature: Signature, name: str
+    run: Callable[[Sequence[Tensor]], Iterable[Tensor]],
+    child: nn.Module,
+    signature: Signature,
+    name: str,
 ) -> Parity:
     """Compares an export with its child on the same inputs, at several batch sizes.
 
     Args:
-        run: Runs the export: maps inputs as the signature says to logits.
+        run: Runs the export: maps batches of inputs as the signature says to their logits.
         child: Maps normalised inputs to logits; in eval mode, on the CPU.
         signature: Describes the input of the export.
         name: Name of the export in error messages.
@@ -108,11 +113,10 @@ def check_parity(
         ParityError: Two logits differ by more than 1e-4 · max(1, the largest absolute logit).
     """
     difference, largest = 0.0, 0.0
-    for count in BATCHES:
-        images = example_images(signature, count)
+    batches = [example_images(signature, count) for count in BATCHES]
+    for count, images, found in zip(BATCHES, batches, run(batches), strict=True):
         with torch.no_grad():
             expected = child(normalise(images, signature.mean, signature.std))
-        found = run(images)
         if found.shape != expected.shape:
             raise ParityError(
                 f"{name} gives logits of shape {tuple(found.shape)} for {count} examples, and the "
@@ -134,25 +138,26 @@ def check_parity(
     return Parity(difference, allowed, BATCHES)
 
 
-def run_isolated(path: Path, images: Tensor, classes: tuple[str, ...]) -> Tensor:
+def run_isolated(path: Path, batches: Sequence[Tensor], classes: tuple[str, ...]) -> list[Tensor]:
     """Runs a stand-alone Python file in a new process without this package.
 
     Args:
         path: The file; its weights are beside it.
-        images: N×channels×spatial, float32.
+        batches: Each of N×channels×spatial, float32.
         classes: The class names that it must have.
 
     Returns:
-        Logits, N×classes.
+        Logits of each batch, N×classes.
 
     Raises:
         ParityError: It fails, has other class names, or takes more than ten minutes.
     """
     with TemporaryDirectory() as name:
         inputs, outputs = Path(name) / "images", Path(name) / "logits"
-        inputs.write_bytes(images.contiguous().numpy().tobytes())
+        inputs.write_bytes(b"".join(images.contiguous().numpy().tobytes() for images in batches))
+        shapes = [list(images.shape) for images in batches]
         arguments = [
-            *(str(path.absolute()), str(inputs), str(outputs), json.dumps(list(images.shape))),
+            *(str(path.absolute()), str(inputs), str(outputs), json.dumps(shapes)),
             *(ascii(classes), json.dumps(_REFUSED)),
             json.dumps([folder for folder in sys.path if folder]),
         ]
@@ -174,4 +179,6 @@ def run_isolated(path: Path, images: Tensor, classes: tuple[str, ...]) -> Tensor
                 f"{path.name} does not run on its own ({reason}): nothing was written"
             )
         content = bytearray(outputs.read_bytes())
-    return torch.frombuffer(content, dtype=torch.float32).reshape(len(images), -1)
+    examples = [len(images) for images in batches]
+    logits = torch.frombuffer(content, dtype=torch.float32).reshape(sum(examples), -1)
+    return list(logits.split(examples))
