@@ -17,4 +17,5 @@ pytest.importorskip("executorch")
 )
 def test_memory_of_small_graphs_without_overwriting_equals_what_executorch_plans(network):
     found = compare_memory(network(), TASK)
-    assert found["planned"] == found["counted_without_overwriting"] >= found["counted"]
+    planned = found["planned"]
+    assert planned == found["alive"] == found["counted_without_overwriting"] >= found["counted"]

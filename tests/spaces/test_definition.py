@@ -24,7 +24,7 @@ SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
     "memory-bank": (MemoryBankSpace(OPTIONS["gates-post"]), task_of(OPTIONS["gates-post"])),
     "signal": (MemoryBankSpace(OPTIONS["signal"]), task_of(OPTIONS["signal"])),
     "nas-bench-201": (NasBench201Space(NasBench201Options(channels=4, cells=1)), TASK),
-    "mobile": (MobileSpace(choose_options("tiny", {"squeeze": True}), TASK), TASK),
+    "mobile": (MobileSpace(choose_options("tiny", {"squeeze": True})).bind(TASK), TASK),
 }
 BASELINES = ("wrn-10-0.5", "resnet-8-4")
 

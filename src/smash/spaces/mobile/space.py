@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smash.spaces.base import Definition
 from smash.spaces.choices import CHOSEN_MODULES, Choices, FunctionSpace
 from smash.spaces.choices.chosen import Chosen
@@ -26,6 +28,14 @@ class MobileSpace(FunctionSpace):
 
     def __init__(self, options: MobileOptions, task: Task | None = None) -> None:
         super().__init__(MobileNetwork(**vars(options)), "mobile", task)
+        self._options = options
+
+    def bind(self, task: Task) -> MobileSpace:
+        """Makes the same space for another task."""
+        return self if task == self.task else MobileSpace(self._options, task)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MobileSpace, (self._options, self.task)
 
     def definition(self, architecture: Choices, task: Task) -> Definition:
         """Gives the source files of the child, and the call that builds it."""
