@@ -71,10 +71,11 @@ def most_alive(graph: fx.GraphModule) -> int:
         if spec is not None and spec.mem_offset is not None
     }
     spans = [(spec.lifetime, spec.allocated_memory) for spec in specs.values()]
-    return max(
+    most: int = max(
         sum(size for (first, last), size in spans if first <= step <= last)
         for (step, _), _ in spans
     )
+    return most
 
 
 def spaces(task: Task) -> dict[str, SearchSpace[Any]]:
