@@ -182,6 +182,35 @@ def test_architecture_committed_twice_counts_once(fresh, storage):
     assert len(again) == 3
 
 
+def test_candidate_is_committed_as_optuna_commits_it(fresh, server, database, storage):
+    run = fresh()
+    study = Study(run / "study.journal", create=True, server=Server.choose(run, storage))
+    candidate = make_candidate(
+        "é'\"", partial=True, proxy=(-math.inf, 2.0), latency=0.01,
+        trace={4: 1 / 3, 8: math.inf, 12: -math.inf},
+    )  # fmt: skip
+    study.add(candidate, {"depth": 3.0, "a 'b'": 0.1})
+    (ours,) = study._study.get_trials()
+    study._study.add_trial(ours)
+    study.add(replace(candidate, id="b"), {})
+    trials = study._study.get_trials()
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    tables = {
+        "trials": "state",
+        "trial_values": "objective, value, value_type",
+        "trial_params": "param_name, param_value, distribution_json",
+        "trial_user_attributes": "key, value_json",
+        "trial_intermediate_values": "step, intermediate_value, intermediate_value_type",
+    }
+    with server.connect(database) as connection:
+        for table, columns in tables.items():
+            query = f"SELECT {columns} FROM {table} WHERE trial_id = %s ORDER BY 1"  # noqa: S608
+            by_us, by_optuna = (
+                connection.execute(query, [trial._trial_id]).fetchall() for trial in trials[:2]
+            )
+            assert by_us == by_optuna != []
+
+
 def test_study_on_a_server_is_read_as_optuna_reads_it(fresh, storage):
     run = fresh()
     server = Server.choose(run, storage)

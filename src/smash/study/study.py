@@ -200,11 +200,14 @@ class Study:
             distributions={**dict.fromkeys(readable, _READABLE), **dict.fromkeys(costs, _COST)},
             user_attrs=to_attributes(candidate, document),
         )
+        if self._server is not None:
+            self._server.add(trial)
+            return
         with self._reaching():
             self._study.add_trial(trial)
-        if not self.shared:  # no other search commits, so there is nothing to read back
-            self._candidates.setdefault(candidate.id, candidate)
-            self._read += 1
+        # No other search commits, so there is nothing to read back.
+        self._candidates.setdefault(candidate.id, candidate)
+        self._read += 1
 
     def _trials(self) -> Sequence[FrozenTrial]:
         try:
