@@ -131,10 +131,10 @@ class MemoryBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps N×inputs×spatial to all filled banks, N×(banks · bank_channels)×spatial."""
-        banks = list(x.split(self.bank_channels, dim=1))
+        banks = self._banks(x)
         for op, reads, writes in zip(self.ops, self.reads, self.writes, strict=True):
             output = op(torch.cat([banks[bank] for bank in reads], dim=1))
-            parts = output.split(self.bank_channels, dim=1)
+            parts = self._banks(output)
             for number, bank in enumerate(writes):
                 part = parts[number % len(parts)]
                 if bank < len(banks):
@@ -142,6 +142,10 @@ class MemoryBlock(nn.Module):
                 else:
                     banks.append(part)
         return torch.cat(banks, dim=1)
+
+    def _banks(self, x: Tensor) -> list[Tensor]:
+        """Splits channels into banks; one bank is no split, which a converter may not know."""
+        return [x] if x.shape[1] == self.bank_channels else list(x.split(self.bank_channels, dim=1))
 
 
 class Transition(nn.Module):
