@@ -115,6 +115,21 @@ def devices() -> str:
     return markdown_table(header, rows)
 
 
+def tflite() -> str:
+    """Children as TFLite, in float32 and in int8, compared with the child itself."""
+    rows = []
+    for row in read_result("tflite"):
+        size = "×".join(map(str, row["input"]))
+        child, *converted = (f"{error:.1%}" for error in row["errors"])
+        difference, rounded = row["differences"]
+        rows.append((row["name"], size, f"{row['params']:,}", f"{row['largest_logit']:.1f}",
+                     f"{difference:.0e} → {rounded:.1f}", f"{child} → {' → '.join(converted)}",
+                     " → ".join(f"{size:,}" for size in row["bytes"])))  # fmt: skip
+    header = ("child", "input", "parameters", "largest logit", "it differs in float32 → int8 by",
+              "validation error: child → float32 → int8", "bytes: float32 → int8")  # fmt: skip
+    return markdown_table(header, rows)
+
+
 def speed(name: str) -> str:
     """Costs as ratios, by size of the network."""
     measured = read_result(name)
@@ -212,6 +227,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "memory banks": memory_banks,
     "compared": compared,
     "devices": devices,
+    "tflite": tflite,
     "speed": partial(speed, "speed"),
     "speed on an H200": partial(speed, "speed-h200"),
     "launches": launches,
