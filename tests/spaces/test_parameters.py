@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 import torch
 from torch import nn
 
@@ -16,16 +19,25 @@ def test_without_values_draws_no_random_numbers() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_without_values_allocates_on_the_device() -> None:
+def test_without_values_allocates_on_the_device_what_torch_does() -> None:
+    expected = make_network().state_dict(keep_vars=True)
     for device in ("meta", "cpu"):
         with without_values(device):
-            network = make_network()
-        tensors = [*network.parameters(), *network.buffers()]
-        assert {tensor.device.type for tensor in tensors} == {device}
-    torch_made = make_network()
-    assert [tensor.shape for tensor in tensors] == [
-        tensor.shape for tensor in [*torch_made.parameters(), *torch_made.buffers()]
-    ]
+            found = make_network().state_dict(keep_vars=True)
+        assert list(found) == list(expected)
+        for name, tensor in found.items():
+            assert tensor.device.type == device, name
+            assert tensor.shape == expected[name].shape, name
+            assert tensor.dtype == expected[name].dtype, name
+            assert type(tensor) is type(expected[name]), name
+            assert tensor.requires_grad == expected[name].requires_grad, name
+
+
+def test_without_values_leaves_tensors_on_the_meta_device_as_allocated() -> None:
+    with without_values("meta"):
+        network = make_network()
+    # Each initialiser that writes raises the version.
+    assert {tensor._version for tensor in network.state_dict(keep_vars=True).values()} == {0}
 
 
 def test_without_values_sets_constants_of_a_batch_norm() -> None:
@@ -35,10 +47,59 @@ def test_without_values_sets_constants_of_a_batch_norm() -> None:
         assert torch.equal(norm.state_dict()[name], value), name
 
 
-def test_without_values_ends_with_the_context() -> None:
+class Scaled(nn.Linear):
+    """A layer of a user, with parameters and initial values of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.scale = nn.Parameter(torch.randn(4))
+        self.norm = nn.BatchNorm1d(4, affine=False)
+        self.attention = nn.MultiheadAttention(4, 2)
+        nn.init.trunc_normal_(self.scale)
+        nn.init.constant_(self.scale, 0.5)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.orthogonal_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+def test_without_values_builds_layers_with_initialisers_of_their_own() -> None:
     with without_values("meta"):
-        pass
-    assert torch.nn.Linear(2, 2).weight.abs().sum() > 0
+        layer = Scaled()
+    assert {tensor.device.type for tensor in layer.state_dict().values()} == {"meta"}
+    assert not Scaled().bias.any()
+
+
+def make_drawn() -> nn.Module:
+    return nn.Sequential(nn.Conv1d(3, 4, 1), nn.Linear(3, 4))
+
+
+def is_drawn(network: nn.Module) -> bool:
+    return all(
+        0 < p.abs().max() <= 3**-0.5 and p.unique().numel() > 1 for p in network.parameters()
+    )
+
+
+def test_without_values_ends_with_the_context() -> None:
+    for device in ("meta", "cpu"):
+        with without_values(device):
+            make_network()
+        assert is_drawn(make_drawn())
+
+
+def test_without_values_ends_where_building_fails() -> None:
+    for device in ("meta", "cpu"):
+        with pytest.raises(ValueError, match="divisible"), without_values(device):
+            nn.Conv2d(3, 4, 1, groups=2)
+        assert is_drawn(make_drawn())
+
+
+def test_without_values_concerns_its_own_thread_alone() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for device in ("meta", "cpu"):
+            with without_values(device):
+                assert is_drawn(pool.submit(make_drawn).result())
 
 
 def test_initialise_draws_he_weights_from_the_generator() -> None:
