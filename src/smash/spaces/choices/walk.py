@@ -64,6 +64,7 @@ class _Walker:
         self._paths: dict[str, dict[str, Option]] = {}  # choices by which a name was first reached
         self._shapes: dict[str, Shape] = {}
         self._sizes: dict[Choices, int] = {}
+        self._visited: set[tuple[str, Option]] = set()
 
     def walk(self) -> Walk:
         first = self._visit(Forcing({}))
@@ -71,16 +72,15 @@ class _Walker:
             rng = np.random.default_rng(0)
             first = self._caller.draw(lambda: Drawing(rng))[0].architecture
         self._check_base(first)
-        visited: set[tuple[str, int]] = set()
         while waiting := [
-            (name, number)
+            (name, option)
             for name, options in self._options.items()
-            for number in range(len(options))
-            if (name, number) not in visited
+            for option in options
+            if (name, option) not in self._visited
         ]:
-            for name, number in waiting:
-                visited.add((name, number))
-                self._visit(Forcing({**self._paths[name], name: self._options[name][number]}))
+            for name, option in waiting:
+                self._visited.add((name, option))
+                self._visit(Forcing({**self._paths[name], name: option}))
         self._visit_at_random()
         smallest = self._descend()
         largest = max(self._sizes, key=self._sizes.__getitem__)
@@ -96,9 +96,10 @@ class _Walker:
         for name, options in chooser.asked.items():
             known = self._options.setdefault(name, options)
             check_same_options(name, known, options, self._caller.space)
-            self._paths.setdefault(name, dict(path))
-            if name in chooser.reached:
-                path[name] = chooser.reached[name]
+            if name not in self._paths:
+                self._paths[name] = dict(path)
+                self._visited.add((name, chooser.reached[name]))
+            path[name] = chooser.reached[name]
         if child is None:
             return None
         architecture = chooser.architecture
