@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from smash.errors import InvalidValueError
@@ -62,6 +64,21 @@ def test_propose_does_not_repeat_what_was_seen():
     second = proposer.propose(RandomSampling(SPACE), [], 0, {first.id})
     assert second is not None
     assert second.id != first.id
+
+
+def test_propose_goes_further_where_all_mutations_were_seen():
+    first = Proposer(SPACE, TASK, Budget(), 0).propose(RandomSampling(SPACE), [], 0, set())
+    assert first is not None
+
+    class Same(RandomSampling[Any]):
+        name = "same"
+
+        def propose(self, history, rng, n):
+            return [first.architecture] * n
+
+    found = Proposer(SPACE, TASK, Budget(), 0).propose(Same(SPACE), [], 0, {first.id})
+    assert found is not None
+    assert found.id != first.id
 
 
 def test_propose_from_an_exhausted_space_returns_none(monkeypatch):

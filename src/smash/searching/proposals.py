@@ -11,12 +11,13 @@ from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
 from smash.profiling.cost import measure_cost
 from smash.runtime.rng import generator
-from smash.searching.strategies import Strategy
+from smash.searching.strategies import RandomSampling, Strategy
 from smash.spaces import SearchSpace
 from smash.spaces.task import Task
 from smash.study.candidate import Candidate
 
 _DRAWS = 1000  # for one proposal, before the search gives up
+_PATIENCE = 100  # draws after which a mutation is mutated once more
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Proposer:
     ) -> Candidate | None:
         """Makes one proposal; None if the space has no further architecture.
 
+        Where all mutations of an architecture were seen before or exceed the budget, as happens
+        near a tight limit, mutations of those mutations are tried, and so on.
+
         Args:
             strategy: The strategy.
             history: The candidates of all earlier cohorts.
@@ -80,8 +84,11 @@ class Proposer:
         """
         rng = generator(self._seed, f"{strategy.name} proposal", index)
         exceeds, fastest = False, math.inf
-        for _ in range(_DRAWS):
+        mutates = strategy.name != RandomSampling.name
+        for draw in range(_DRAWS):
             (architecture,) = strategy.propose(history, rng, 1)
+            for _ in range(draw // _PATIENCE if mutates else 0):
+                architecture = self._space.mutate(architecture, rng)
             identity = self._space.identify(architecture)
             if identity in seen:
                 continue
