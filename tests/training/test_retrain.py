@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 
 import smash
+from smash.cli.tables import print_child
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import cost_of
@@ -121,7 +122,7 @@ def test_retrain_after_interrupted_finals_trains_nothing_twice(ranked, monkeypat
     assert smash.retrain(ranked, test=True, **settings).result == whole
 
 
-def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, monkeypatch):
+def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, monkeypatch, capsys):
     smash.retrain(ranked, baseline="resnet-8-1", epochs=1, name="plain", device="cpu")
     with pytest.raises(RunStateError, match="'plain' is 'resnet-8-1', which is no candidate"):
         smash.retrain(ranked, epochs=2, name="plain", device="cpu")
@@ -130,6 +131,8 @@ def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, mon
     named = smash.retrain(ranked, epochs=2, name="mine", device="cpu")
     assert named.path.name == "mine"
     assert named.result == winner.result
+    print_child(named)
+    assert "seeds" not in capsys.readouterr().out  # a copy is no second training
     with pytest.raises(AlreadyExistsError):
         smash.retrain(ranked, epochs=2, name="mine", device="cpu")
 

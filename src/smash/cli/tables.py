@@ -159,7 +159,7 @@ def _print_table(
 def print_child(child: ChildFolder) -> None:
     """Prints how good a trained child is, and the mean over seeds where there are several."""
     from smash.evaluation import mean_error
-    from smash.run.child_folder import finished_children, same_but_seed
+    from smash.run.child_folder import finished_children, one_of_each_seed, same_but_seed
 
     run = child.path.absolute().parent.parent
     result = child.result
@@ -170,7 +170,8 @@ def print_child(child: ChildFolder) -> None:
                 f"{found.examples:,} examples"
             )
     groups = same_but_seed(finished_children(run))
-    (seeds,) = (group for group in groups if child.path.name in [each.path.name for each in group])
+    (group,) = (group for group in groups if child.path.name in [each.path.name for each in group])
+    seeds = one_of_each_seed(group)
     if len(seeds) > 1:
         mean, *interval = mean_error([each.result["val"] for each in seeds])
         print(f"val: mean error of {len(seeds)} seeds {_percent_of(mean, interval)}")
@@ -225,7 +226,7 @@ def _percent_above(error: float, interval: Sequence[float]) -> tuple[str, str]:
 def print_children(run: Path) -> None:
     """Prints the trained children of a run with their errors, best validated first."""
     from smash.evaluation import mean_error
-    from smash.run.child_folder import finished_children, same_but_seed
+    from smash.run.child_folder import finished_children, one_of_each_seed, same_but_seed
 
     children = finished_children(run)
     if not children:
@@ -243,9 +244,10 @@ def print_children(run: Path) -> None:
     rows: list[tuple[object, ...]] = []
     for group in same_but_seed(children):
         rows += map(cells, group)
-        if len(group) > 1:
-            mean, *interval = mean_error([child.result["val"] for child in group])
-            rows.append((f"mean of {len(group)} seeds", "", "", _percent_above(mean, interval), ""))
+        seeds = one_of_each_seed(group)
+        if len(seeds) > 1:
+            mean, *interval = mean_error([child.result["val"] for child in seeds])
+            rows.append((f"mean of {len(seeds)} seeds", "", "", _percent_above(mean, interval), ""))
     _print_table(
         "Trained children; errors with their 95% intervals, RAM and flash in bytes in int8",
         ("child", "parameters\nMACs", "RAM\nflash", "validation\nerror", "test\nerror"),

@@ -180,6 +180,11 @@ def same_but_seed(children: Iterable[ChildFolder]) -> list[list[ChildFolder]]:
     return list(groups.values())
 
 
+def one_of_each_seed(group: Iterable[ChildFolder]) -> list[ChildFolder]:
+    """Leaves out copies under another name, which are no further trainings."""
+    return list({child.record.settings.seed: child for child in group}.values())
+
+
 def read_record(path: Path) -> ChildRecord:
     """Reads the ``architecture.json`` of a child's folder.
 
