@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import smash
 from smash import Task
 from smash.reporting.contents import read_contents
+from smash.reporting.page import page
 from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
 from smash.training.finals import Finals, plan_rungs, unlike
 from tests.conftest import TINY
@@ -60,27 +61,38 @@ def test_unlike_passes_over_mutants_of_a_better_candidate():
     assert {0, 4, 8, 12} <= set(filled)
 
 
-def test_finals_of_a_run_on_smaller_images_train_briefly_on_those(digits, tmp_path, command):
-    run = smash.train(digits, tmp_path / "run", epochs=1, proxy_size=4, **TINY)
+@pytest.mark.parametrize("side", [4, 8])
+def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
+    digits, tmp_path, command, side
+):
+    smaller = {"proxy_size": side} if side < 8 else {}
+    run = smash.train(digits, tmp_path / "run", epochs=1, **smaller, **TINY)
     smash.search(run, random=6, perturb=0, markov=0, device="cpu")
     found = command(
         *("retrain", str(run.path), "--finalists", "5", "--epochs", "2", "--device", "cpu")
     )
     assert f"Next: smash compare {run.path} --finalists 5 --epochs 2, which" in found.err
+    assert ("inputs shrunk to 4" in found.err) == (side == 4)
     finals = Finals.read(run.path / "finals.json")
     assert [(len(rung.finalists), rung.epochs, rung.side) for rung in finals.rungs] == [
-        (5, 1, 4),
+        (5, 1, side),
         (2, 2, 8),
     ]
     best = [finalist.id for finalist in finals.rungs[0].finalists[:2]]
     assert sorted(best) == sorted(finalist.id for finalist in finals.rungs[1].finalists)
     brief = sorted(run.path.glob("children/*-brief"))
     assert len(brief) == 5
-    assert all(smash.Child.open(each).record.size == [4, 4] for each in brief)
+    assert all(smash.Child.open(each).record.size == [side, side] for each in brief)
     # Two are trained in full, and the better one is the winner; the brief ones are not shipped.
     children = {child.record.id: child for child in run.children}
     assert len(children) == 2
     assert all(child.record.size == [8, 8] for child in children.values())
     val = {name: child.result["val"] for name, child in children.items()}
     assert finals.winner == min(val, key=lambda name: (val[name].error, val[name].loss))
-    assert len(read_contents(run.path).children) == 2
+    contents = read_contents(run.path)
+    assert len(contents.children) == 2
+    assert contents.winner is not None
+    assert contents.winner.id == finals.winner
+    words = " ".join(page(contents).split())
+    assert f"<b>{finals.winner}</b> came out best in the finals of 5" in words
+    assert f"Trained, it errs on <b>{val[finals.winner].error:.2%}</b>" in words

@@ -88,8 +88,8 @@ def retrain(
 
 def _finals(settings: RetrainSettings) -> str:
     """Writes the options with which another command finds the same winner."""
-    if settings.finalists == 1:
-        return ""
+    if settings.rank is not None:
+        return f" --ranks {settings.rank}"
     given = settings.given()
     names = [name for name in ("finalists", "finals_share", "epochs") if name in given]
     return "".join(f" --{name.replace('_', '-')} {given[name]:g}" for name in names)

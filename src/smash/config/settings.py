@@ -55,8 +55,8 @@ class Settings(BaseModel):
             faults = faults_in(error, type(self))
             rest = {name: value for name, value in values.items() if name not in wrong}
             if wrong and not any(each.is_required() for each in self._fields(wrong)):
-                # The rules among valid fields; those that no fields at all break ask for a field,
-                # which may be the wrong one.
+                # The rules among valid fields, but not those that ask for a missing field, which
+                # may be the wrong one.
                 missing = faults_of(type(self))
                 faults += [
                     each for each in faults_of(lambda: type(self)(**rest)) if each not in missing

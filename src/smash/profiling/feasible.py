@@ -88,10 +88,7 @@ class FeasibleSampler:
         return mutant if self._allows(mutant) else architecture
 
     def _allows(self, architecture: Any) -> bool:
-        child = self._space.build(architecture, self._task)
-        if self._budget.counted.keys() == {"params"}:
-            return count_parameters(child) <= self._budget.counted["params"]
-        return self._budget.cost_within(child, self._task) is not None
+        return _is_within(self._space, architecture, self._task, self._budget)
 
 
 def sampler_within(

@@ -22,6 +22,7 @@ from smash.run.layout import (
     BRIEF,
     CHILDREN,
     ENVIRONMENT,
+    FINALS,
     METRICS,
     RESULT,
     STUDY,
@@ -33,6 +34,7 @@ from smash.run.trust import Trust
 from smash.study.candidate import Candidate
 from smash.study.study import Study
 from smash.training.compare import Comparison, read_comparison
+from smash.training.finals import Finals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class TrainedChild:
 
     @property
     def brief(self) -> bool:
-        """Whether it was trained on smaller images, for the finals alone."""
+        """Whether it was trained briefly, for the finals alone."""
         return BRIEF in self.result or (not self.result and self.name.endswith(f"-{BRIEF}"))
 
     @property
@@ -85,6 +87,7 @@ class Contents:
         children: Trained children, sorted by validation error.
         data: The data in numbers; None where they are missing.
         comparison: The latest comparison with plain networks; None before the first.
+        finals: The latest finals; None before the first.
         trust: The latest check of the ranking; None before the first.
         times: Latencies of the best candidates, as `latency_rows` gives them.
     """
@@ -101,6 +104,7 @@ class Contents:
     trust: Trust | None
     data: DataFacts | None = None
     comparison: Comparison | None = None
+    finals: Finals | None = None
     times: Sequence[tuple[str, ...]]
 
     @property
@@ -112,6 +116,13 @@ class Contents:
     def complete(self) -> list[Candidate]:
         """Candidates that were scored on all examples, best first."""
         return [candidate for candidate in self.ranked if not candidate.partial]
+
+    @property
+    def winner(self) -> Candidate | None:
+        """The winner of the finals, or else the best-ranked candidate."""
+        ids = {candidate.id: candidate for candidate in self.complete}
+        of_finals = ids.get(self.finals.winner) if self.finals else None
+        return of_finals or next(iter(self.complete), None)
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -154,6 +165,7 @@ def read_contents(path: Path) -> Contents:
         trust=Trust.of_run(path),
         data=DataFacts.of_run(path),
         comparison=read_comparison(path),
+        finals=Finals.read(path / FINALS) if (path / FINALS).is_file() else None,
         times=latency_rows(path, ranked[:TIMED]),
     )
 

@@ -81,7 +81,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {each.__name__: each for each in _FILTERS}
-    best = contents.complete[0] if contents.complete else None
+    best = contents.winner
     winner = _headline(best, trained)
     render = partial(
         environment.from_string(_asset("page.html.j2")).render,
@@ -215,9 +215,8 @@ def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dic
 def _frames(contents: Contents) -> list[Candidate]:
     """Selects the frames of the animation: each best so far, and the winner."""
     frames = [contents.candidates[number] for number in improvements(contents.candidates)]
-    winner = contents.complete[:1]
-    if frames[-1:] != winner:
-        frames += winner  # with a prior, the best score alone does not win
+    if contents.winner and frames[-1:] != [contents.winner]:
+        frames.append(contents.winner)  # the best score alone does not win
     if len(frames) <= _MOST_FRAMES:
         return frames
     last = len(frames) - 1

@@ -69,13 +69,14 @@ def on_the_page(contents: Contents, most: int = MOST_POINTS) -> list[Candidate]:
 
     Args:
         contents: The run.
-        most: The most points; of more candidates, those of the table, the interesting ones and an
-            even share of the rest.
+        most: The most points; of more candidates, the winner, those of the table, the
+            interesting ones and an even share of the rest.
     """
     ordered = in_order_of_interest(contents)
     if len(ordered) > most:
-        # Where many tie, the fronts alone may be more than there is room for.
-        best = [*contents.complete[:LISTED], *ordered[: min(_BEST, most // 2)]]
+        # If many candidates tie, the fronts alone can exceed the room.
+        winners = [contents.winner] if contents.winner else []
+        best = [*winners, *contents.complete[:LISTED], *ordered[: min(_BEST, most // 2)]]
         best = list({each.id: each for each in best}.values())
         known = {each.id for each in best}
         rest = [each for each in ordered if each.id not in known]

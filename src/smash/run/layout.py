@@ -59,8 +59,8 @@ AUDIT = "audit"
 """The split that `correlate` judges children on, and the end of their names."""
 
 BRIEF = "brief"
-"""The validation split of the smaller images that finals may train on, and the end of the names of
-children that were trained on them."""
+"""The validation split as the brief trainings of finals see it, and the end of their children's
+names."""
 
 
 def check_free(path: Path) -> None:

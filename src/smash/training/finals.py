@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smash.config import ChildSettings
 from smash.data import Data, Split, shrink
-from smash.evaluation.record import Evaluation
 from smash.io.records import Record
 from smash.run.child_folder import child_name
 from smash.run.layout import BRIEF, FINALS
@@ -32,7 +32,7 @@ from smash.spaces.base import SearchSpace
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
 from smash.training.child import ChildJob, network_of
-from smash.training.children import SplitData, train_children, with_val
+from smash.training.children import train_children, with_val
 from smash.training.settings import FinalsSettings
 
 _FACTOR = 4  # 1 of so many goes on; with 2 the winner was not better, and took half as long again
@@ -98,7 +98,8 @@ def describe_finals(finals: Finals) -> list[str]:
     for rung in finals.rungs:
         found = ", ".join(f"rank {each.rank} {each.error:.2%}" for each in rung.finalists)
         epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
-        lines.append(f"finals, {epochs} at {rung.side} pixels each, validation error: {found}")
+        shrunk = f", inputs shrunk to {rung.side}" * (rung.side < finals.rungs[-1].side)
+        lines.append(f"finals, {epochs} each{shrunk}, validation error: {found}")
     return lines
 
 
@@ -136,7 +137,12 @@ def hold_finals(
     for number, (count, epochs) in enumerate(plan):
         side_of_rung = side if number == len(plan) - 1 else brief_side
         trained = candidates[:count]
-        results = _train(run, trained, epochs, side_of_rung, settings, progress, executor)
+        brief = (epochs, side_of_rung) != (settings.epochs, side)
+        child = settings.child.replaced(epochs=epochs)
+        jobs = _jobs(run, trained, child, brief=brief)
+        split_data = partial(_with_brief, side=side_of_rung) if brief else with_val
+        children = train_children(run, jobs, split_data, settings.device, progress, executor)
+        results = [each.result[BRIEF if brief else "val"] for each in children]
         finalists = [
             Finalist(id=each.id, rank=rank[each.id], error=result.error, loss=result.loss)
             for each, result in zip(trained, results, strict=True)
@@ -150,33 +156,24 @@ def hold_finals(
     return finals
 
 
-def _train(
-    run: Run,
-    candidates: Sequence[Candidate],
-    epochs: int,
-    side: int,
-    settings: FinalsSettings,
-    progress: Progress,
-    executor: Executor | None,
-) -> list[Evaluation]:
-    """Trains candidates for some epochs, at an extent of the inputs, and evaluates them."""
-    child, split = settings.child.replaced(epochs=epochs), "val"
-    split_data: SplitData = with_val
-    names: list[str | None] = [None] * len(candidates)
-    if side < max(run.data.task.size):
-        split, split_data = BRIEF, partial(_with_brief, side=side)
-        names = [f"{child_name(each.id, child)}-{BRIEF}" for each in candidates]
-    jobs = [
-        ChildJob.of(run, network_of(each), child, name)
-        for each, name in zip(candidates, names, strict=True)
+def _jobs(
+    run: Run, candidates: Sequence[Candidate], child: ChildSettings, *, brief: bool
+) -> list[ChildJob]:
+    """Lists the trainings of a rung; brief ones have names that keep them out of all tables."""
+    return [
+        ChildJob.of(
+            run,
+            network_of(each),
+            child,
+            f"{child_name(each.id, child)}-{BRIEF}" if brief else None,
+        )
+        for each in candidates
     ]
-    children = train_children(run, jobs, split_data, settings.device, progress, executor)
-    return [each.result[split] for each in children]
 
 
 def _with_brief(data: Data, device: torch.device, side: int) -> tuple[Data, Mapping[str, Split]]:
-    """Trains on smaller images, and evaluates on those of validation."""
-    data = shrink(data, side).to(device)
+    """Trains on images of a side, and evaluates on those of validation."""
+    data = (shrink(data, side) if side < max(data.task.size) else data).to(device)
     return data, {BRIEF: data.val}
 
 
