@@ -23,3 +23,8 @@ def test_demo_compares_the_winner_with_others_within_its_limit(brief, command, t
         assert role in ended.out
     assert (out / "report.html").is_file()
     assert all(child.record.params <= 20_000 for child in Run.open(out).children)
+    again = command("demo", "--out", str(out))
+    assert (again.code, again.faults) == (
+        2,
+        [f"smash: {str(out)!r} already exists and is kept: choose another --out"],
+    )

@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Find a network of 1,000 parameters for scikit-learn's digits, and compare it, in minutes."""
     out = out or _next_free(Path("runs"), "demo")
-    check_free(out)
+    check_free(out, "choose another --out")
     from smash.cli.describe import announce_run
     from smash.reporting import report as write_report
     from smash.runtime.progress import on_terminal

@@ -63,10 +63,14 @@ BRIEF = "brief"
 names."""
 
 
-def check_free(path: Path) -> None:
+def check_free(path: Path, advice: str = "choose another --out, or add --resume") -> None:
     """Checks that a new run may be made at a path, and would overwrite nothing.
 
     The remains of a start that was killed before it wrote its settings count as nothing.
+
+    Args:
+        path: The folder of the run.
+        advice: What to do if something exists there.
 
     Raises:
         AlreadyExistsError: Something exists at this path.
@@ -77,9 +81,7 @@ def check_free(path: Path) -> None:
     if path.is_dir() and all(_is_remains(entry) for entry in path.iterdir()):
         return
     if path.exists() or path.is_symlink():
-        raise AlreadyExistsError(
-            f"{str(path)!r} already exists and is kept: choose another --out, or add --resume"
-        )
+        raise AlreadyExistsError(f"{str(path)!r} already exists and is kept: {advice}")
 
 
 def _is_remains(path: Path) -> bool:
