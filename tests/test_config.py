@@ -8,8 +8,20 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from smash.config import Count, Option, Settings, describe, refuse_changes
+from smash.config import MOST, Count, LoadSettings, Option, Settings, describe, refuse_changes
+from smash.correlation.settings import CorrelateSettings
 from smash.errors import InvalidValueError, RunStateError
+from smash.searching.settings import SearchSettings
+from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
+
+VERBS = [
+    LoadSettings,
+    TrainSettings,
+    SearchSettings,
+    RetrainSettings,
+    CompareSettings,
+    CorrelateSettings,
+]
 
 
 class Walk(Settings):
@@ -68,13 +80,40 @@ def test_settings_with_a_wrong_value_do_not_call_it_missing(value):
         Walkers()
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_settings_with_a_number_beyond_64_bits_are_refused(verb):
+    names = [field.name for field in describe(verb) if field.kind is int]
+    assert names
+    for name in names:
+        with pytest.raises(InvalidValueError) as caught:
+            verb(**{name: 10**30})
+        assert any(fault.startswith(f"{name} must be ") for fault in caught.value.faults), name
+
+
+@pytest.mark.parametrize(
+    ("verb", "settings", "fault"),
+    [
+        (TrainSettings, {"minutes": 1e300}, "minutes must be at most 525600, got 1e+300"),
+        (SearchSettings, {"minutes": 1e300}, "minutes must be at most 525600, got 1e+300"),
+        (RetrainSettings, {"minutes": "1e9"}, "minutes must be at most 525600, got '1e9'"),
+        (CorrelateSettings, {"minutes": 1e300}, "minutes must be at most 525600, got 1e+300"),
+        (TrainSettings, {"epochs": 10**7}, "epochs must be at most 1e+06, got 10000000"),
+        (SearchSettings, {"random": 10**8}, "random must be at most 1e+07, got 100000000"),
+    ],
+)
+def test_settings_that_no_machine_would_finish_are_refused(verb, settings, fault):
+    with pytest.raises(InvalidValueError) as caught:
+        verb(**settings)
+    assert caught.value.faults == (fault,)
+
+
 def test_describe_lists_own_fields_before_inherited_ones():
     fields = {field.name: field for field in describe(Hike)}
     assert list(fields) == ["height", "pace", "steps", "stops"]
     assert [(field.type, field.default) for field in fields.values()] == [
         ("float > 0", "that of the hill"),
         ("slow | fast", "slow"),
-        ("int ≥ 1", ""),
+        (f"int ≥ 1 ≤ {MOST}", ""),
         ("str", ""),
     ]
     assert fields["pace"].help == "Pace of the walk. It may change on the way."

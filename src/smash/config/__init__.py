@@ -7,13 +7,16 @@ documentation's table of settings.
 from smash.config.description import FieldDescription, describe
 from smash.config.length import Length
 from smash.config.models import (
+    MOST,
     ChildSettings,
     Count,
     DataSettings,
     Device,
+    Epochs,
     Fraction,
     LoadSettings,
     LoopSettings,
+    Minutes,
     NotNegative,
     PathText,
     Positive,
@@ -27,15 +30,18 @@ from smash.config.models import (
 from smash.config.settings import Option, Settings, refuse_changes
 
 __all__ = [
+    "MOST",
     "ChildSettings",
     "Count",
     "DataSettings",
     "Device",
+    "Epochs",
     "FieldDescription",
     "Fraction",
     "Length",
     "LoadSettings",
     "LoopSettings",
+    "Minutes",
     "NotNegative",
     "Option",
     "PathText",

@@ -13,8 +13,13 @@ from smash.config.settings import Option, Settings
 from smash.io.units import Bytes
 from smash.runtime.names import Precision, check_device
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+MOST = 2**63 - 1
+"""The largest whole number of any setting: files and other libraries hold no larger ones."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Seed = Annotated[int, Field(ge=0, le=MOST)]
+Epochs = Annotated[int, Field(ge=1, le=10**6)]
+Minutes = Annotated[float, Field(gt=0, le=60 * 24 * 365)]  # a year
 PathText = Annotated[
     str, BeforeValidator(lambda path: str(path) if isinstance(path, Path) else path)
 ]
@@ -81,7 +86,7 @@ class LoadSettings(Settings):
     channels: Literal["none", "first", "last"] | None = None
     """Position of the axis of channels in an ambiguous .npz."""
 
-    window: Annotated[int | None, Field(ge=4), Option(default="128")] = None
+    window: Annotated[int | None, Field(ge=4, le=MOST), Option(default="128")] = None
     """Rows of a window, in a table of time series."""
 
     stride: Annotated[Count | None, Option(default="half a window")] = None
@@ -175,7 +180,7 @@ class LoopSettings(Settings):
         50
     """
 
-    batch_size: Annotated[int, Field(ge=2)] = 50
+    batch_size: Annotated[int, Field(ge=2, le=MOST)] = 50
     """Examples per step."""
 
     learning_rate: Positive
@@ -193,7 +198,7 @@ class LoopSettings(Settings):
     class_weights: bool = False
     """Weigh classes in the loss by their inverse frequency."""
 
-    validate_every: Annotated[int, Field(ge=0)] = 1
+    validate_every: Annotated[int, Field(ge=0, le=MOST)] = 1
     """Epochs between validations; 0 validates at the end only."""
 
     validate_on: Literal["val", "test"] = "val"
@@ -210,7 +215,9 @@ class TrainingSettings(LoopSettings):
     """Settings of the training of a SMASH network."""
 
     batch_size: Annotated[
-        int, Field(ge=2), Option(default="50 for memory banks, 32 for nas-bench-201, else 64")
+        int,
+        Field(ge=2, le=MOST),
+        Option(default="50 for memory banks, 32 for nas-bench-201, else 64"),
     ] = 50
     """Examples per step, in each process."""
 
@@ -235,7 +242,7 @@ class TrainingSettings(LoopSettings):
     snapshots: Annotated[Count, Option(default="4 for nas-bench-201, else 1")] = 1
     """Networks of the second half of training that rank together, with the last one."""
 
-    proxy_size: Annotated[int | None, Field(ge=4), _BY_SPACE] = None
+    proxy_size: Annotated[int | None, Field(ge=4, le=MOST), _BY_SPACE] = None
     """Longest side of the images that the SMASH network learns and ranks from."""
 
     proxy_space: Annotated[bool, _BY_SPACE] = False
@@ -269,7 +276,7 @@ class TrainingPlan(TrainingSettings):
     length: Length
     """Training steps."""
 
-    minutes: Positive | None = None
+    minutes: Minutes | None = None
     """Time that the length is kept to, where a time was asked for."""
 
     processes: Count = 1
@@ -319,10 +326,10 @@ class ChildSettings(LoopSettings):
     """Training recipe; the modern one adds smoothed labels, mixup, averaged weights and a
     warm-up."""
 
-    epochs: Count = 30
+    epochs: Epochs = 30
     """Passes over the training split."""
 
-    minutes: Positive | None = None
+    minutes: Minutes | None = None
     """Time to train each child for, instead of epochs."""
 
     patience: Count | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smash.config import ChildSettings, Count, Device, Option, Positive, RayAddress
+from smash.config import MOST, ChildSettings, Count, Device, Epochs, Minutes, Option, RayAddress
 from smash.errors import faults_of, unknown
 
 Half = Literal["first", "second"]
@@ -36,18 +36,20 @@ class CorrelateSettings(ChildSettings):
     half: Half | None = None
     """A fixed half of the table: first or second."""
 
-    limit: Annotated[int | None, Field(ge=FEWEST), Option(default="the whole table")] = None
+    limit: Annotated[int | None, Field(ge=FEWEST, le=MOST), Option(default="the whole table")] = (
+        None
+    )
     """Architectures of the table to compare."""
 
-    train: Annotated[int | None, Field(ge=FEWEST)] = None
+    train: Annotated[int | None, Field(ge=FEWEST, le=MOST)] = None
     """Instead of a table, train this many candidates from all over the ranking, and judge them on
     examples that are cut from the training split."""
 
-    minutes: Positive | None = None
+    minutes: Minutes | None = None
     """Train candidates briefly and alike until the ranking agrees with them beyond chance, for so
     long at most, and as many as train says."""
 
-    epochs: Annotated[Count, Option(default="30, or as minutes allow")] = 30
+    epochs: Annotated[Epochs, Option(default="30, or as minutes allow")] = 30
     """Epochs of each training."""
 
     proxies: Annotated[tuple[str, ...], Option(flags=("--proxy",))] = ()

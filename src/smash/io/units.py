@@ -64,5 +64,5 @@ def _size(value: Any, info: ValidationInfo) -> Any:
 Seconds = Annotated[float, BeforeValidator(_time), Field(gt=0, allow_inf_nan=False)]
 """Seconds, given as a number or as `parse_time` reads it."""
 
-Bytes = Annotated[int, BeforeValidator(_size), Field(ge=1)]
+Bytes = Annotated[int, BeforeValidator(_size), Field(ge=1, lt=2**63)]
 """Bytes, given as a number or as `parse_size` reads it."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from smash.config import Count, Device, Option, Positive, RayAddress, Seed, Settings
+from smash.config import Count, Device, Minutes, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
 from smash.io.units import Bytes, Seconds
 from smash.profiling.command import split_command
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 LatencyFormat = Literal["onnx", "pte", "pt2", "py"]
 StrategyName = Literal["perturbation", "gradient", "evolution", "nsga2"]
 
-_NotNegative = Annotated[int, Field(ge=0)]
+_MOST = 10**7  # proposals of a strategy: ten times as many candidates as a study can hold
+_Proposals = Annotated[int, Field(ge=0, le=_MOST)]
 _EVOLVING = ("evolution", "nsga2")
 _PERTURBING = {"random": 500, "perturb": 100, "markov": 100, "evolve": 0}
 _EVOLUTION = {"random": 100, "perturb": 0, "markov": 0, "evolve": 600}
@@ -45,19 +46,21 @@ class SearchSettings(Settings):
         100
     """
 
-    random: Annotated[Count | None, Option(default="500, or 100 with evolution")] = None
+    random: Annotated[
+        int | None, Field(ge=1, le=_MOST), Option(default="500, or 100 with evolution")
+    ] = None
     """Architectures to sample at random."""
 
-    perturb: Annotated[_NotNegative | None, Option(default="100, or 0 with evolution")] = None
+    perturb: Annotated[_Proposals | None, Option(default="100, or 0 with evolution")] = None
     """Mutations of the best random architecture."""
 
-    markov: Annotated[_NotNegative | None, Option(default="100, or 0 with evolution")] = None
+    markov: Annotated[_Proposals | None, Option(default="100, or 0 with evolution")] = None
     """Steps of a Markov chain from the best architecture."""
 
-    evolve: Annotated[_NotNegative | None, Option(default="600 with evolution, else 0")] = None
+    evolve: Annotated[_Proposals | None, Option(default="600 with evolution, else 0")] = None
     """Candidates of evolution."""
 
-    minutes: Positive | None = None
+    minutes: Minutes | None = None
     """Time to search for. The numbers of architectures then say how it is shared among strategies.
     With storage, only this search ends with it."""
 

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from smash.config import (
+    MOST,
     ChildSettings,
     Count,
     Device,
+    Epochs,
+    Minutes,
     NotNegative,
     Option,
-    Positive,
     RayAddress,
     Seed,
     SpaceSettings,
@@ -34,10 +36,10 @@ class TrainSettings(TrainingSettings):
         {'epochs': 20, 'preset': 'tiny', 'options': {'depth': 2}}
     """
 
-    epochs: Annotated[Count | None, Option(default="12 for nas-bench-201, else 100")] = None
+    epochs: Annotated[Epochs | None, Option(default="12 for nas-bench-201, else 100")] = None
     """Passes over the training split."""
 
-    minutes: Positive | None = None
+    minutes: Minutes | None = None
     """Time to train for, instead of epochs. Steps are timed at first and on the way; the run keeps
     their number."""
 
@@ -133,7 +135,9 @@ class RetrainSettings(FinalsSettings):
         50
     """
 
-    rank: Annotated[int | None, Field(ge=0), Option(default="the winner of the finals")] = None
+    rank: Annotated[
+        int | None, Field(ge=0, le=MOST), Option(default="the winner of the finals")
+    ] = None
     """Rank of the candidate to train; 0 is the best."""
 
     baseline: str | None = None
@@ -189,7 +193,7 @@ class CompareSettings(FinalsSettings):
     median: bool = True
     """Train the candidate in the middle of the ranking too."""
 
-    random: Annotated[int, Field(ge=0)] = 2
+    random: Annotated[int, Field(ge=0, le=MOST)] = 2
     """Number of randomly drawn candidates to train too."""
 
     families: Annotated[tuple[str, ...], Option(default="all that suit the data")] = ()
