@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from smash.study.candidate import Candidate
 
 A = TypeVar("A")
+R = TypeVar("R")
 
 
 class Strategy(ABC, Generic[A]):
@@ -64,6 +65,34 @@ class Strategy(ABC, Generic[A]):
         """
 
 
+class Selection(Generic[R]):
+    """Selects from a history once for all proposals of a cohort, which are made on the same one.
+
+    So a proposal takes no longer where the history is long.
+
+    Args:
+        select: Selects from a history.
+
+    Example:
+        >>> last = Selection(lambda history: history[-1])
+        >>> last(["first", "second"])
+        'second'
+    """
+
+    def __init__(self, select: Callable[[Sequence[Candidate]], R]) -> None:
+        self._select = select
+        self._history: Sequence[Candidate] | None = None
+        self._length = 0
+        self._selected: R
+
+    def __call__(self, history: Sequence[Candidate]) -> R:
+        """Returns what was selected from this history, or selects it."""
+        if history is not self._history or len(history) != self._length:
+            self._selected = self._select(history)
+            self._history, self._length = history, len(history)
+        return self._selected
+
+
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """Returns the candidate with the best score, the first of equals."""
+    """Returns the candidate that ranks first, the first of equals."""
     return min(candidates, key=lambda candidate: candidate.comparable_value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smash.searching.strategies.base import A, Strategy, best
+from smash.searching.strategies.base import A, Selection, Strategy, best
 from smash.spaces import SearchSpace
 from smash.study.candidate import Candidate
 
@@ -42,6 +42,7 @@ class RegularisedEvolution(Strategy[A]):
     ) -> None:
         self._space, self._rate = space, rate
         self._population, self._tournament = population, tournament
+        self._members = Selection(self.population)
 
     def population(self, history: Sequence[Candidate]) -> list[Candidate]:
         """Returns the members of the population, the oldest first."""
@@ -54,7 +55,7 @@ class RegularisedEvolution(Strategy[A]):
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Mutates winners of tournaments."""
-        members = self.population(history)
+        members = self._members(history)
         size = min(self._tournament, len(members))
         proposals = []
         for _ in range(n):

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from smash.searching.strategies.base import A, Strategy, best
+from smash.searching.strategies.base import A, Selection, Strategy, best
 from smash.searching.strategies.random import RandomSampling
 from smash.spaces import SearchSpace
 from smash.study.candidate import Candidate
@@ -34,10 +34,11 @@ class Perturbation(Strategy[A]):
 
     def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
         self._space, self._rate = space, rate
+        self._base = Selection(best_random)
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Mutates the best random architecture."""
-        base = best_random(history).architecture
+        base = self._base(history).architecture
         return [self._space.mutate(base, rng, self._rate) for _ in range(n)]
 
 
@@ -61,10 +62,11 @@ class MarkovChain(Strategy[A]):
 
     def __init__(self, space: SearchSpace[A], rate: float = 0.05) -> None:
         self._space, self._rate = space, rate
+        self._base = Selection(best)
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Mutates the best architecture so far, the first of equals."""
-        base = best(history).architecture
+        base = self._base(history).architecture
         return [self._space.mutate(base, rng, self._rate) for _ in range(n)]
 
 
@@ -100,10 +102,11 @@ class GradientPerturbation(Strategy[A]):
         self._perturbation = Perturbation(space, rate)
         self._slope = lru_cache(maxsize=1)(slope)  # all proposals have the same base
         self._pool = pool
+        self._base = Selection(best_random)
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Proposes of each pool the perturbation that lowers the loss most, to first order."""
-        slope = self._slope(best_random(history).architecture)
+        slope = self._slope(self._base(history).architecture)
         pools = (self._perturbation.propose(history, rng, self._pool) for _ in range(n))
         return [min(pool, key=slope) for pool in pools]
 

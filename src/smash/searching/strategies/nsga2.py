@@ -8,7 +8,7 @@ import numpy as np
 
 from smash.searching import pareto
 from smash.searching.objectives import objective_values
-from smash.searching.strategies.base import A, Strategy
+from smash.searching.strategies.base import A, Selection, Strategy
 from smash.spaces import SearchSpace
 from smash.study.candidate import Candidate
 
@@ -44,6 +44,7 @@ class Nsga2(Strategy[A]):
     ) -> None:
         self._space, self._objectives = space, objectives
         self._rate, self._population = rate, population
+        self._parents = Selection(self.parents)
 
     def parents(self, history: Sequence[Candidate]) -> list[Candidate]:
         """Returns the candidates that may be mutated, the best first."""
@@ -52,7 +53,7 @@ class Nsga2(Strategy[A]):
 
     def propose(self, history: Sequence[Candidate], rng: np.random.Generator, n: int) -> list[A]:
         """Mutates winners of tournaments."""
-        parents = self.parents(history)
+        parents = self._parents(history)
         proposals = []
         for _ in range(n):
             first = rng.choice(len(parents), min(2, len(parents)), replace=False).min()
