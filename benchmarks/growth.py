@@ -251,11 +251,18 @@ def measure_ray(options: argparse.Namespace) -> None:
         for future in [executor.submit(nothing) for _ in range(_COHORT)]:
             future.result()
     seconds, spent = time.monotonic() - begun, time.process_time() - before
+    before = time.process_time()
+    futures = [executor.submit(nothing) for _ in range(options.tasks)]
+    submitted = time.process_time() - before
+    list(executor.as_completed(futures))
+    at_once = time.process_time() - before - submitted
     ray.shutdown()
     result = {
         "tasks": options.tasks,
         "tasks_a_second": round(options.tasks / seconds),
         "cpu_ms_a_task": round(1000 * spent / options.tasks, 2),  # of the driver
+        "cpu_ms_to_submit_one_of_all": round(1000 * submitted / options.tasks, 2),
+        "cpu_ms_to_await_one_of_all": round(1000 * at_once / options.tasks, 2),
     }
     keep(options, options.workers, result)
 
