@@ -225,6 +225,19 @@ def test_search_with_a_prior_ranks_by_both(fresh, capsys):
         smash.search(run, **{**settings, "prior": "macs"})
 
 
+def test_strategies_build_on_what_ranks_first_with_a_prior(fresh):
+    run, other = fresh(), fresh()
+    settings = {**RANDOM, "random": 7, "prior": "params", "full": True, "rate": 0.5}
+    drawn = smash.search(run, **settings).ranked()
+    assert drawn[0].loss > min(one.loss for one in drawn)  # by the score alone another is first
+    perturbed = smash.search(run, **{**settings, "perturb": 2}).ranked()
+    found = smash.search(other, **{**settings, "perturb": 2, "markov": 1}).candidates()
+    for base, strategy, count in ((drawn[0], "perturb", 2), (perturbed[0], "markov", 1)):
+        rngs = [generator(0, f"{strategy} proposal", index) for index in range(count)]
+        proposed = [run.space.mutate(base.architecture, rng, 0.5) for rng in rngs]
+        assert proposed == [one.architecture for one in found if one.strategy == strategy]
+
+
 def test_race_with_a_prior_killed_resumes_to_the_same_study(fresh):
     run, other = fresh(), fresh()
     settings = {**RANDOM, "prior": "naswot", "keep": 3}

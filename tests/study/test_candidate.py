@@ -27,6 +27,11 @@ def test_comparable_value_of_a_partial_score_is_infinite():
     assert make_candidate(loss=0.5, partial=True).comparable_value == math.inf
 
 
+def test_comparable_value_with_a_prior_is_the_joint_score():
+    assert make_candidate(loss=0.5, key=-3.0).comparable_value == -3.0
+    assert make_candidate(loss=0.5, key=-3.0, partial=True).comparable_value == math.inf
+
+
 def test_candidate_is_read_as_it_was_written():
     candidate = make_candidate(
         proxy=(-math.inf, 2.0), latency=0.01, trace={4: 0.75, 8: 0.5}, partial=True,

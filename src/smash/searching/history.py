@@ -63,4 +63,5 @@ class History:
                 self._by_id[candidate.id] = candidate
                 self._by_index[candidate.strategy, candidate.index] = candidate
                 self.candidates.append(candidate)
-                self.best = min(self.best, candidate.comparable_value)
+                if not candidate.partial:
+                    self.best = min(self.best, candidate.value)

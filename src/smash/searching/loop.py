@@ -165,6 +165,7 @@ class SearchLoop:
         own = {candidate.id for candidate in settled}
         before = [each for each in self._history.candidates if each.id not in own]
         with self._interruption.at_once():
+            self._join_prior(before)
             proposed = self._propose(cohort, before)
             exhausted = len(settled) + len(proposed) < len(cohort.indices)
             proposed = self._filter(cohort, proposed, settled)
@@ -196,6 +197,16 @@ class SearchLoop:
 
     def _settled(self, cohort: Cohort) -> list[Candidate]:
         return self._history.find(cohort.strategy.name, cohort.indices)
+
+    def _join_prior(self, before: Sequence[Candidate]) -> None:
+        """Ranks the candidates of earlier cohorts by score and prior, for strategies and races."""
+        full = [candidate for candidate in before if not candidate.partial]
+        if self._prior is None or not full:
+            return
+        scores = np.array([candidate.value for candidate in full])
+        keys = joint_score(self._prior, scores, [candidate.proxy for candidate in full])
+        for candidate, key in zip(full, keys.tolist(), strict=True):
+            candidate.key = key
 
     def _propose(self, cohort: Cohort, before: Sequence[Candidate]) -> list[Candidate]:
         """Proposes what has not settled of a cohort; less if the space has no more."""
@@ -262,21 +273,19 @@ class SearchLoop:
             race = Race(self._scorer.rungs, keep, ranking_keys=ranking_keys)
             predict = self._predictor.predict
             with self._interruption.at_once():
-                leaders = self._leaders(before, race)
+                leaders = self._leaders(before, keep)
         else:
             race, predict = Race(self._scorer.rungs[-1:], keep), self._predictor.predict_all
             leaders = []
         race.run(candidates, leaders, predict, self._scorer.ranking_values, self._commit)
 
-    def _leaders(self, before: Sequence[Candidate], race: Race) -> list[Candidate]:
+    def _leaders(self, before: Sequence[Candidate], keep: int) -> list[Candidate]:
         """Returns the best few candidates of earlier cohorts, with their ranking values."""
         full = [candidate for candidate in before if not candidate.partial]
-        scores = np.array([candidate.value for candidate in full])
-        keys = race.ranking_keys(scores, [candidate.proxy for candidate in full])
-        places = np.argsort(keys, kind="stable")
-        for at in places[race.keep :]:
-            full[at].values = None
-        leaders = [full[at] for at in places[: race.keep]]
+        full.sort(key=lambda candidate: candidate.comparable_value)
+        leaders = full[:keep]
+        for candidate in full[keep:]:
+            candidate.values = None
         for leader in leaders:
             if leader.values is None:  # an earlier search, or another process, scored it
                 leader.values = self._ranking_values(leader)

@@ -79,6 +79,8 @@ class Candidate:
         predicted: Log-probabilities for the examples seen, (examples, classes); only while running.
         values: The ranking quantity of each example seen, (examples,); only while running, and for
             the leaders of a race.
+        key: Joint score, lower is better, among the candidates of earlier cohorts; only during a
+            search with a prior.
 
     Example:
         >>> candidate = Candidate(
@@ -105,6 +107,7 @@ class Candidate:
     partial: bool = False
     predicted: Tensor | None = field(default=None, compare=False, repr=False)
     values: Tensor | None = field(default=None, compare=False, repr=False)
+    key: float | None = field(default=None, compare=False, repr=False)
 
     @property
     def state(self) -> State:
@@ -131,8 +134,13 @@ class Candidate:
 
     @property
     def comparable_value(self) -> float:
-        """The score that ranks, or ∞ if the race dropped it: a partial score is no estimate."""
-        return math.inf if self.partial else self.value
+        """The score that ranks, or with a prior the joint one; lower is better.
+
+        It is ∞ if the race dropped the candidate: a partial score is no estimate.
+        """
+        if self.partial:
+            return math.inf
+        return self.value if self.key is None else self.key
 
     @property
     def error(self) -> float:
@@ -162,7 +170,7 @@ class Candidate:
 
 _RECORD = TypeAdapter(Candidate)
 _SCORE = tuple(field.name for field in fields(Score))
-_NOT_ATTRIBUTES = {"architecture", "trace", "predicted", "values"}
+_NOT_ATTRIBUTES = {"architecture", "trace", "predicted", "values", "key"}
 
 
 def to_attributes(candidate: Candidate, document: Mapping[str, Any]) -> dict[str, Any]:
