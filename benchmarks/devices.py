@@ -121,7 +121,7 @@ def trained(case: Case, data: Data, path: Path) -> smash.Child:
         for count in (_SMASH_EXAMPLES, _MOST_EXAMPLES)
     )
     resume = path.is_dir()
-    if resume and (children := smash.Run.open(path).children):
+    if resume and (children := smash.Child.of_run(smash.Run.open(path))):
         children[0].run.data = part
         return children[0]
     run = smash.train(few, path, epochs=1, device="cpu", resume=resume, **case.train)

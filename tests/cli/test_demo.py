@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smash.run.run import Run
+from smash import Child, Run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_demo_compares_the_winner_with_others_within_its_limit(brief, command, t
     for role in ("winner", "median-ranked", "ds-cnn"):
         assert role in ended.out
     assert (out / "report.html").is_file()
-    assert all(child.record.params <= 20_000 for child in Run.open(out).children)
+    assert all(child.record.params <= 20_000 for child in Child.of_run(Run.open(out)))
     again = command("demo", "--out", str(out))
     assert (again.code, again.faults) == (
         2,

@@ -272,7 +272,7 @@ def test_correlate_with_training_judges_children_on_audit_split(run):
     assert again.model_dump_json() == found.model_dump_json()
     assert found.truth.endswith("audit split after 1 epoch")
     assert "error on" in found.score
-    assert run.children == []  # they were trained on fewer examples than what is shipped
+    assert smash.Child.of_run(run) == []  # they were trained on fewer examples than what is shipped
 
 
 def test_correlate_with_wrong_settings_reports_all_faults(cells, scored, tmp_path):

@@ -173,7 +173,7 @@ def test_compare_states_the_costs_of_each_network(compared):
 
 def test_compare_keeps_its_look_at_the_test_split(compared):
     run, _, options = compared
-    child = run.children[0]
+    child = smash.Child.of_run(run)[0]
     write_result(child.path, {"val": child.result["val"]})
     smash.compare(run, **options)
     assert "test" in child.result

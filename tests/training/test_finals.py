@@ -84,7 +84,7 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     assert len(brief) == 5
     assert all(smash.Child.open(each).record.size == [side, side] for each in brief)
     # Two are trained in full, and the better one is the winner; the brief ones are not shipped.
-    children = {child.record.id: child for child in run.children}
+    children = {child.record.id: child for child in smash.Child.of_run(run)}
     assert len(children) == 2
     assert all(child.record.size == [8, 8] for child in children.values())
     val = {name: child.result["val"] for name, child in children.items()}

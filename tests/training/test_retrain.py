@@ -52,7 +52,7 @@ def test_a_child_is_trained_kept_and_evaluated(ranked):
     child = smash.retrain(ranked, rank=0, epochs=2, device="cpu")
     assert child.path.name == f"{child.record.id}-e2"
     assert child.result.keys() == {"train", "val"}
-    assert [each.path for each in ranked.children] == [child.path]
+    assert [each.path for each in smash.Child.of_run(ranked)] == [child.path]
     mistakes = Mistakes.of_child(child.path)
     assert all(each.label != each.predicted for each in mistakes)
     picture = Image.open(io.BytesIO(base64.b64decode(mistakes[0].picture)))

@@ -10,7 +10,7 @@ import os
 import platform
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +20,7 @@ from smash.config import Length, RunSettings
 from smash.data import IN_MEMORY, Data, load_data, shrink
 from smash.errors import RunStateError
 from smash.hypernet import SmashNetwork
-from smash.io.files import (
-    make_folder,
-    write_atomically,
-    write_json,
-)
+from smash.io.files import make_folder, write_atomically, write_json
 from smash.io.tensors import load_tensors, save_tensors
 from smash.run.data_facts import DataFacts
 from smash.run.layout import (
@@ -43,9 +39,6 @@ from smash.run.layout import (
 )
 from smash.run.metrics_log import Curves, MetricsLog
 from smash.spaces import SearchSpace, make_space
-
-if TYPE_CHECKING:
-    from smash.run.child import Child
 
 
 class Run:
@@ -223,17 +216,6 @@ class Run:
             reason = str(error).splitlines()[0]
             raise RunStateError(f"{path} does not fit this run: {reason}") from None
         return network.to(device)
-
-    @property
-    def children(self) -> list[Child]:
-        """The trained children, but for those of `correlate`, sorted by validation error.
-
-        Raises:
-            RunStateError: A child is damaged.
-        """
-        from smash.run.child import Child
-
-        return Child.of_run(self)
 
     def child_path(self, name: str) -> Path:
         """Returns the folder of a trained child.
