@@ -40,7 +40,7 @@ from smash.run.run import Run
 from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
-from smash.runtime.progress import Progress, automatic
+from smash.runtime.progress import Announce, Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.scoring.priors import NO_PRIOR, ProxyValues, choose_prior, joint_score, proxy_score
 from smash.scoring.proxies import PROXIES
@@ -58,7 +58,7 @@ def correlate(
     settings: CorrelateSettings | None = None,
     *,
     progress: Progress = automatic,
-    announce: Callable[[list[str]], None] | None = None,
+    announce: Announce | None = None,
     **changes: Any,
 ) -> Trust:
     """Computes the rank correlation of a run's scores with real accuracies.
@@ -98,7 +98,7 @@ class _Correlation:
         run: Run,
         settings: CorrelateSettings,
         progress: Progress,
-        announce: Callable[[list[str]], None],
+        announce: Announce,
     ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
         self._announce = announce

@@ -14,6 +14,9 @@ Advance = Callable[[int, str], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a label and the total; the context gives an `Advance`."""
 
+Announce = Callable[[list[str]], None]
+"""Shows lines on what is about to begin, or what was found."""
+
 _SECONDS_BETWEEN_LINES = 10.0
 _FEWEST = 2  # units of work that tell the time left
 

@@ -29,13 +29,7 @@ from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
 from smash.study.ranking import pick
 from smash.study.study import Study
-from smash.training.child import (
-    ChildJob,
-    check_begun,
-    check_start,
-    network_of,
-    train_child,
-)
+from smash.training.child import ChildJob, check_begun, check_start, network_of, train_child
 from smash.training.settings import RetrainSettings
 
 SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]

@@ -6,7 +6,7 @@ the recommendation by validation error; the test split only reports.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from smash.run.layout import COMPARISON
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
-from smash.runtime.progress import Progress, automatic
+from smash.runtime.progress import Announce, Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.spaces.baseline_names import full_name
 from smash.spaces.baselines import fit_plain_network, make_baseline
@@ -45,9 +45,6 @@ from smash.training.settings import CompareSettings
 
 _CONFIDENCE = 0.95
 _OVER = "over the limits"
-
-Announce = Callable[[list[str]], None]
-"""Shows lines on what is about to be trained."""
 
 Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""

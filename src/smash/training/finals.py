@@ -42,7 +42,7 @@ _TYPICAL = 64  # candidates, from all over the ranking, whose distances tell the
 
 
 class Finalist(Record):
-    """A candidate after a brief training; `error` is that of the validation split, 0…1."""
+    """A candidate after the training of a rung; `error` is that of the validation split, 0…1."""
 
     id: str
     rank: int
@@ -196,17 +196,17 @@ def unlike(space: SearchSpace[Any], ranked: Sequence[Candidate], count: int) -> 
 
     some = ranked[:: -(-len(ranked) // _TYPICAL)]
     typical = torch.pdist(torch.stack([features(each) for each in some]), p=1).median()
-    chosen, places = list[Candidate](), list[Tensor]()
+    chosen, alike, places = list[Candidate](), list[Candidate](), list[Tensor]()
     for candidate in ranked:
         place = features(candidate)
-        if all((place - other).abs().sum() >= _ALIKE * typical for other in places):
-            chosen.append(candidate)
-            places.append(place)
+        if any((place - other).abs().sum() < _ALIKE * typical for other in places):
+            alike.append(candidate)
+            continue
+        chosen.append(candidate)
+        places.append(place)
         if len(chosen) == count:
             return chosen
-    ids = {each.id for each in chosen}
-    others = [each for each in ranked if each.id not in ids]
-    ids |= {each.id for each in others[: count - len(chosen)]}
+    ids = {each.id for each in (*chosen, *alike[: count - len(chosen)])}
     return [each for each in ranked if each.id in ids]
 
 

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from smash.errors import (
-    AlreadyExistsError,
-    InvalidValueError,
-    NotFoundError,
-    RunStateError,
-)
+from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import cost_of
 from smash.run.child import Child
-from smash.run.child_folder import ChildNetwork, read_record, write_result
+from smash.run.child_folder import ChildNetwork, read_record
 from smash.run.layout import ARCHITECTURE, RESULT
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.progress import Progress, automatic
+from smash.runtime.progress import Announce, Progress, automatic
 from smash.spaces.baseline_names import FITTED, full_name
 from smash.spaces.baselines import fit_baseline, make_baseline
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
 from smash.study.study import Study
-from smash.training.child import (
-    ChildJob,
-    check_begun,
-    check_start,
-    network_of,
-    train_child,
-)
+from smash.training.child import ChildJob, check_begun, check_start, network_of, train_child
 from smash.training.children import copy_child, with_test, with_val
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import RetrainSettings
@@ -43,7 +32,7 @@ def retrain(
     settings: RetrainSettings | None = None,
     *,
     progress: Progress = automatic,
-    announce: Callable[[list[str]], None] | None = None,
+    announce: Announce | None = None,
     **changes: Any,
 ) -> Child:
     """Trains a candidate. An unfinished training of the same child is continued.
@@ -103,7 +92,7 @@ def _named_before(run: Run, ranked: Sequence[Candidate], name: str | None) -> Ca
 
 
 def _baseline_network(
-    run: Run, baseline: str, rank: int, announce: Callable[[list[str]], None] | None
+    run: Run, baseline: str, rank: int, announce: Announce | None
 ) -> ChildNetwork:
     beside = None
     if baseline.lower() in FITTED:
@@ -153,7 +142,10 @@ def _retrain(
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
     if finished and kept_is_fine:
-        return _with_test(Child.read(job.path, run), settings)
+        child = Child.read(job.path, run)
+        if settings.test and "test" not in child.result:  # the finals looked at validation alone
+            child.evaluate("test", choose_device(settings.device))
+        return child
     if finished:
         raise AlreadyExistsError(
             f"child {job.path.name!r} was trained already and is kept: see it with "
@@ -162,12 +154,3 @@ def _retrain(
     device = choose_device(settings.device)
     data, splits = (with_test if settings.test else with_val)(run.data, device)
     return train_child(run, job, data, splits, device, progress)
-
-
-def _with_test(child: Child, settings: RetrainSettings) -> Child:
-    """Evaluates a finished child on the test split if that was not done in a brief training."""
-    result = child.result
-    if settings.test and "test" not in result:
-        found = child.evaluate("test", choose_device(settings.device))
-        write_result(child.path, {**result, "test": found})
-    return child
