@@ -36,10 +36,12 @@ docs: .venv/docs-installed
 
 install: .venv/installed
 
-# Not compiled: Python compiles what it imports, and compiling all of torch takes a minute.
+# pip would compile all of torch, which takes a minute. Python compiles what it imports: here what
+# most commands need, so that no two processes do the same.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/$(PIP) --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m benchmarks.preloaded
 	touch $@
 
 .venv/docs-installed: .venv/installed
