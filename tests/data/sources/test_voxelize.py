@@ -11,6 +11,7 @@ from smash.data.sources.modelnet import MODELNET10, read_modelnet10
 from smash.data.sources.voxelize import prepare_modelnet, voxelise
 from smash.errors import AlreadyExistsError, DataError, MissingExtraError, NotFoundError
 from smash.runtime.progress import Advance, Progress
+from tests.processes import preload
 
 pytest.importorskip("trimesh")
 
@@ -127,6 +128,7 @@ def noting(seen: list[tuple[int, int]]) -> Progress:
 
 
 def test_prepare_writes_files_that_modelnet_reads(meshes, tmp_path):
+    preload()
     seen: list[tuple[int, int]] = []
     paths = prepare_modelnet(meshes, tmp_path / "out", processes=2, progress=noting(seen))
     assert [path.name for path in paths] == [

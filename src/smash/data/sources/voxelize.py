@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -234,8 +234,9 @@ def _mapping(processes: int | None) -> Iterator[Mapping]:
     if count == 1:
         yield map
         return
-    # Spawned, because a fork may hang where threads of the process compute.
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+    # Not forked from this process, because a fork may hang where threads compute.
+    method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(count, mp_context=get_context(method))
     try:
         yield partial(pool.map, chunksize=_FILE_BATCH)
     finally:
