@@ -77,16 +77,17 @@ def digits():
 def test_digits_are_told_apart_within_the_limit(digits, tmp_path):
     images, names = digits
     found = SmashClassifier(
-        max_params=30_000,
-        epochs=2,
+        max_params=60_000,
+        epochs=1,
+        preset="tiny",
         candidates=3,
-        retrain_epochs=4,
+        retrain_epochs=3,
         run_dir=tmp_path / "kept",
         device="cpu",
         random_state=1,
     ).fit(images[:1300], names[:1300])
     assert found.score(images[1300:], names[1300:]) > 0.9
-    assert found.n_params_ == sum(p.numel() for p in found.model_.parameters()) <= 30_000
+    assert found.n_params_ == sum(p.numel() for p in found.model_.parameters()) <= 60_000
     assert list(found.classes_) == sorted(set(names))
     kept = smash.Run.open(tmp_path / "kept")
     assert kept.trained

@@ -278,12 +278,12 @@ def test_search_for_minutes_that_is_killed_resumes_to_the_same_candidates(
     run, slow, monkeypatch, tmp_path
 ):
     shutil.copytree(run.path, tmp_path / "copy")
-    settings = {"minutes": 0.7, "random": 2, "perturb": 0, "markov": 1, "device": "cpu"}
+    settings = {"minutes": 0.5, "random": 2, "perturb": 0, "markov": 1, "device": "cpu"}
     whole = smash.search(run, **settings)
     commit, slow[0] = History.commit, 0.0
 
     def kill(self, candidate):
-        if len(self.candidates) == 16:
+        if len(self.candidates) == 15:
             raise RuntimeError("as by a kill")
         commit(self, candidate)
 
