@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from smash.profiling.cost import Cost, count_macs, measure_cost, survey
+from smash.profiling.cost import Cost, cost_of, measure_cost, survey
 from smash.spaces import MemoryBankSpace, NasBench201Space, Task
 from smash.spaces.baselines import make_baseline
 from tests.spaces.cases import OPTIONS
@@ -30,25 +30,25 @@ def count_module_macs(child: nn.Module, task: Task) -> int:
 
 
 @pytest.mark.parametrize("name", ["v1", "original", "signal", "voxels", "gates-post"])
-def test_count_macs_of_memory_banks_is_sum_over_layers(name):
+def test_macs_of_memory_banks_is_sum_over_layers(name):
     options = OPTIONS[name]
     task = Task(channels=2, size=(8,) * options.dims, classes=3)
     space = MemoryBankSpace(options)
     child = space.build(space.sample(np.random.default_rng(0)), task)
-    assert count_macs(child, task) == count_module_macs(child, task)
+    assert cost_of(child, task).macs == count_module_macs(child, task)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "wrn-16-2", "densenet121", "vgg11_bn"])
-def test_count_macs_of_baseline_is_sum_over_layers(name):
+def test_macs_of_baseline_is_sum_over_layers(name):
     task = Task(channels=3, size=(32, 32), classes=10)
     child = make_baseline(name, task, "meta")
-    assert count_macs(child, task) == count_module_macs(child, task)
+    assert cost_of(child, task).macs == count_module_macs(child, task)
 
 
-def test_count_macs_of_cells_is_sum_over_layers():
+def test_macs_of_cells_is_sum_over_layers():
     task, space = Task(channels=3, size=(32, 32), classes=10), NasBench201Space()
     child = space.build(space.sample(np.random.default_rng(0)), task)
-    assert count_macs(child, task) == count_module_macs(child, task)
+    assert cost_of(child, task).macs == count_module_macs(child, task)
 
 
 @pytest.mark.parametrize("name", [n for n in OPTIONS if n not in ("v1", "original")])
@@ -76,8 +76,8 @@ def test_measure_cost_agrees_with_torchs_flop_counter(name):
     ],
     ids=lambda case: type(case).__name__,
 )
-def test_count_macs_of_transposed_convolution_is_inputs_times_filter(layer, size):
-    macs = count_macs(layer.to("meta"), Task(channels=4, size=size, classes=2))
+def test_macs_of_transposed_convolution_is_inputs_times_filter(layer, size):
+    macs = cost_of(layer.to("meta"), Task(channels=4, size=size, classes=2)).macs
     filters = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
     assert macs == 4 * math.prod(size) * filters  # each input value goes into as many sums
 
@@ -115,26 +115,26 @@ class Attention(nn.Module):
 @pytest.mark.parametrize(
     "how", ["MultiheadAttention", "scaled_dot_product_attention", "matmul", "bmm", "einsum"]
 )
-def test_count_macs_of_attention_includes_its_matrix_products(how):
+def test_macs_of_attention_includes_its_matrix_products(how):
     with torch.device("meta"):
         child = Attention(how)
-    macs = count_macs(child, Task(channels=WIDTH, size=(TOKENS,), classes=2))
+    macs = cost_of(child, Task(channels=WIDTH, size=(TOKENS,), classes=2)).macs
     assert macs == PROJECTIONS + PRODUCTS
 
 
-def test_count_macs_of_transformer_layer_is_as_worked_out():
+def test_macs_of_transformer_layer_is_as_worked_out():
     with torch.device("meta"):
         child = nn.TransformerEncoderLayer(WIDTH, 4, dim_feedforward=48, batch_first=True)
     # The layer takes (n, tokens, width); a task has channels first, so channels are the tokens.
-    macs = count_macs(child, Task(channels=TOKENS, size=(WIDTH,), classes=2))
+    macs = cost_of(child, Task(channels=TOKENS, size=(WIDTH,), classes=2)).macs
     assert macs == PROJECTIONS + PRODUCTS + 2 * TOKENS * WIDTH * 48
 
 
-def test_count_macs_keeps_training_mode():
+def test_cost_of_a_child_keeps_its_training_mode():
     child = nn.Conv1d(1, 1, 1, device="meta")
     for training in (True, False):
         child.train(training)
-        count_macs(child, Task(channels=1, size=(4,), classes=2))
+        cost_of(child, Task(channels=1, size=(4,), classes=2))
         assert child.training is training
 
 

@@ -7,7 +7,7 @@ import torch
 
 from smash import Task
 from smash.errors import InvalidValueError
-from smash.profiling.cost import count_macs
+from smash.profiling.cost import cost_of
 from smash.spaces.baseline_names import full_name
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.parameters import count_parameters
@@ -23,7 +23,7 @@ def test_resnet8_has_the_counts_of_mlperf_tiny():
     # Published with biases before BatchNorms (336) and running statistics (480), and without the
     # BatchNorms of the two shortcuts (192).
     assert count_parameters(network) + 336 + 480 - 192 == 78_666
-    assert count_macs(network, CIFAR) == 12_501_632
+    assert cost_of(network, CIFAR).macs == 12_501_632
 
 
 @pytest.mark.parametrize("task", [CIFAR, SIGNAL, VOLUME], ids=lambda task: f"{task.dims}d")

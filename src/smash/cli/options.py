@@ -28,14 +28,6 @@ DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")]
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, in RUN/tensorboard.")
 ]
-RayOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="auto|local|HOST:PORT",
-        help="Work on a Ray cluster: this machine's, a new one of this machine alone, or another.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

@@ -25,7 +25,9 @@ class Cost:
 
     Attributes:
         params: Number of parameters; buffers are not parameters.
-        macs: Multiply-accumulates of all convolutions and matrix products for one input.
+        macs: Multiply-accumulates for one input. Convolutions (transposed ones too), linear layers,
+            matrix products and attention count; elementwise operations, biases, pooling and
+            normalisation do not.
         memory: Bytes of RAM for the activations of one input, see `smash.profiling.footprint`.
         flash: Bytes of the weights and the graph in int8.
     """
@@ -66,16 +68,3 @@ def survey(space: SearchSpace[Any], task: Task, samples: int) -> list[tuple[int,
     architectures = [space.sample(rng) for _ in range(samples)]
     pairs = [(count_parameters(space.build(each, task)), each) for each in architectures]
     return sorted(pairs, key=lambda pair: pair[0])
-
-
-def count_macs(child: nn.Module, task: Task) -> int:
-    """Counts the multiply-accumulates of a network for one input.
-
-    Convolutions (transposed ones too), linear layers, matrix products and attention count;
-    elementwise operations, biases, pooling and normalisation do not.
-
-    Args:
-        child: A module on the meta device.
-        task: Gives the shape of the input.
-    """
-    return sum(each.macs for each in record_operations(child, task).operations)

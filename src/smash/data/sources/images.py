@@ -40,9 +40,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 WHITE = 0xFFFF
 """Value of 16-bit pixels that is white, unless a data set says otherwise."""
 
-MAX_SIDE = 4096
-"""The longest side that images are resized to, in pixels."""
-
 # A fault reports what Pillow logs about a damaged file; programs may still listen to the log.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
