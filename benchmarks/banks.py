@@ -90,6 +90,7 @@ def network(data: smash.Data, hypernet: str, options: argparse.Namespace) -> sma
     return smash.train(
         data,
         folder,
+        space="memory-bank",
         preset="small",
         options=options.options,
         hypernet=hypernet,

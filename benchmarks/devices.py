@@ -77,11 +77,11 @@ class Case:
 
 
 CASES = (
-    Case("memory banks", "images", 5, {"preset": "small"}, {"max_macs": 3_000_000}),
+    Case("memory banks", "images", 5, {"space": "memory-bank"}, {"max_macs": 3_000_000}),
     Case("cells", "images", 3, {"space": "nas-bench-201"}, {"max_macs": 6_000_000}),
     Case("mobile", "images", 6, {"space": "mobile"}, {"max_macs": 2_000_000}),
     Case("function", "images", 6, {"space": "residual-chain"}),
-    Case("signals", "signals", 8, {"preset": "small"}, {"max_macs": 1_500_000}),
+    Case("signals", "signals", 8, {"space": "memory-bank"}, {"max_macs": 1_500_000}),
     Case("volumes", "volumes", 6, {"space": "mobile", "preset": "tiny"}, {"max_macs": 10_000_000}),
 )
 

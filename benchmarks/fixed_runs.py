@@ -25,27 +25,28 @@ import numpy as np
 from safetensors.numpy import load_file
 
 SMASH = [sys.executable, "-m", "smash"]
+BANKS = ["--space", "memory-bank"]
 
 RUNS: dict[str, dict[str, list[str]]] = {
     "memory-bank-convolutional": {
-        "train": ["--epochs", "1"],
+        "train": [*BANKS, "--epochs", "1"],
         "search": ["--random", "12", "--perturb", "4", "--markov", "4"],
         "retrain": ["--rank", "0", "--epochs", "1", "--recipe", "modern"],
         "correlate": ["--train", "3", "--epochs", "1"],
     },
     "memory-bank-low-rank": {
-        "train": ["--epochs", "1", "--hypernet", "low-rank", "--seed", "3"],
+        "train": [*BANKS, "--epochs", "1", "--hypernet", "low-rank", "--seed", "3"],
         "search": ["--evolve", "12", "--random", "8", "--strategy", "evolution", "--full"],
         "retrain": ["--rank", "0", "--epochs", "1", "--init", "generated", "--patience", "1"],
     },
     "memory-bank-shared": {
-        "train": ["--epochs", "1", "--hypernet", "none", "-o", "variable_nonlinearity=true",
+        "train": [*BANKS, "--epochs", "1", "--hypernet", "none", "-o", "variable_nonlinearity=true",
                   "-o", "depth=4"],
         "search": ["--objectives", "loss,params", "--random", "16", "--max-params", "60000"],
         "retrain": ["--epochs", "1", "--rank", "2"],
     },
     "memory-bank-gradient": {
-        "train": ["--epochs", "1", "--preset", "tiny", "--class-weights"],
+        "train": [*BANKS, "--epochs", "1", "--preset", "tiny", "--class-weights"],
         "search": ["--strategy", "gradient", "--random", "6", "--perturb", "4", "--markov", "4"],
         "retrain": ["--epochs", "1", "--baseline", "resnet"],
     },

@@ -34,9 +34,10 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+SPACE = "--space memory-bank --preset tiny -o depth=1 -o max_width=16"
 SEARCH = "--random 16 --perturb 4 --markov 2 --keep 3 --device cpu"
 COMMANDS = {
-    "train": "train digits.npz --preset tiny -o depth=1 -o max_width=16 --epochs 16 --device cpu",
+    "train": f"train digits.npz {SPACE} --epochs 16 --device cpu",
     "search": f"search RUN {SEARCH}",
     "retrain": "retrain RUN --rank 0 --epochs 4 --device cpu",
     "correlate": "correlate RUN --train 3 --epochs 1 --device cpu",

@@ -56,7 +56,8 @@ def main() -> None:
     data = smash.load_data((images, labels), val_fraction=0.3, channels="last")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run")
-        run = smash.train(data, path, epochs=1, preset=options.preset, device="cpu")
+        banks = {"space": "memory-bank", "preset": options.preset}
+        run = smash.train(data, path, epochs=1, **banks, device="cpu")
         begun = time.monotonic()
         counts = {"random": options.candidates, "perturb": 0, "markov": 0}
         smash.search(run, device="cpu", progress=watch, **counts)

@@ -127,6 +127,7 @@ def trained(data: smash.Data, options: argparse.Namespace) -> Run:
         data,
         options.out / "run",
         minutes=SHARES["training"] * options.minutes,
+        space="memory-bank",
         preset=options.preset,
         batch_size=options.batch_size,
         validate_every=0,

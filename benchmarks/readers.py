@@ -93,6 +93,7 @@ def make_run(path: Path) -> None:
     torch.set_num_threads(1)
     data = smash.load_data("digits")
     tiny: dict[str, Any] = {
+        "space": "memory-bank",
         "preset": "tiny",
         "options": {"depth": 1, "max_width": 16},
         "device": "cpu",

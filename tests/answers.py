@@ -10,6 +10,9 @@ import pytest
 
 from smash.cli import main as cli
 
+TRAIN = "train digits --space memory-bank --preset tiny -o depth=1 -o max_width=16 --device cpu"
+"""Trains the space of `tests.conftest.TINY`."""
+
 
 @dataclass(frozen=True)
 class Answer:

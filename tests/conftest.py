@@ -13,13 +13,18 @@ import pytest
 from filelock import FileLock
 
 import smash
-from tests.answers import Answer, call
+from tests.answers import TRAIN, Answer, call
 
 # A busy machine is no fault; and each run of the tests tries the same examples.
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("tests")
 
-TINY: dict[str, Any] = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
+TINY: dict[str, Any] = {
+    "space": "memory-bank",
+    "preset": "tiny",
+    "options": {"depth": 1, "max_width": 16},
+    "device": "cpu",
+}
 
 
 gc.disable()
@@ -109,9 +114,8 @@ def finished(tmp_path_factory):
 
     def make(folder: Path) -> None:
         path = folder / "run"
-        train = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 1"
         search = "--random 3 --perturb 1 --markov 1 --device cpu"
-        assert call(*train.split(), "--out", str(path)) == 0
+        assert call(*TRAIN.split(), "--epochs", "1", "--out", str(path)) == 0
         assert call("search", str(path), *search.split()) == 0
         assert call("retrain", str(path), "--rank", "0", "--epochs", "1", "--device", "cpu") == 0
 

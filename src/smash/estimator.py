@@ -35,13 +35,16 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         max_params: Limit on the parameters of the network; None for no limit.
-        max_macs: Limit on the multiply-accumulates for one example; None for no limit.
+        max_macs: Limit on the multiply-accumulates for one example; None for no limit. The SMASH
+            network learns and ranks within the limits.
         minutes: Time to train the SMASH network; search and retraining take extra time.
         epochs: Length of that training in epochs instead, so that the result is repeatable.
         preset: Name of a preset of the search space; by default one that suits the examples.
         candidates: Number of architectures to rank: five in seven are random, the others
             mutations of the best.
         retrain_epochs: Length of the training of the winner, in epochs.
+        finalists: Number of the best-ranked of which brief trainings choose the winner; with 1 it
+            is the best-ranked.
         val_fraction: Share of the examples that rank architectures and are not trained on.
         channels: Position of the axis of channels in `X`, ``first`` or ``last``, if it has one.
         augment: Whether training examples are shifted and flipped.
@@ -74,6 +77,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         preset: str | None = None,
         candidates: int = 140,
         retrain_epochs: int = 30,
+        finalists: int = 8,
         val_fraction: float = 0.1,
         channels: Literal["first", "last"] = "first",
         augment: bool = False,
@@ -88,6 +92,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.preset = preset
         self.candidates = candidates
         self.retrain_epochs = retrain_epochs
+        self.finalists = finalists
         self.val_fraction = val_fraction
         self.channels = channels
         self.augment = augment
@@ -151,7 +156,9 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             preset=self.preset,
             seed=seed,
             device=self.device,
-            batch_size=min(50, len(data.train)),
+            batch_size=min(64, len(data.train)),
+            max_params=self.max_params,
+            max_macs=self.max_macs,
         )
         changes = self.candidates // 7
         search(
@@ -160,11 +167,15 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             perturb=changes,
             markov=changes,
             seed=seed,
-            max_params=self.max_params,
-            max_macs=self.max_macs,
             device=self.device,
         )
-        child = retrain(run, rank=0, epochs=self.retrain_epochs, seed=seed, device=self.device)
+        child = retrain(
+            run,
+            finalists=min(self.finalists, self.candidates),
+            epochs=self.retrain_epochs,
+            seed=seed,
+            device=self.device,
+        )
         self._mean, self._std = data.mean, data.std
         self.model_ = child.model(torch.device("cpu"))
         self.n_params_ = child.record.params

@@ -34,7 +34,7 @@ RETRAIN = "retrain RUN --rank 1 --epochs 1 --device cpu"
 RESUME = "train --out RUN --resume"
 EVALUATE = "evaluate CHILD --device cpu"
 TABLE = "correlate RUN --table DATA --column y --device cpu"
-TRAIN = "train DATA --preset tiny -o depth=1 --epochs 1 --device cpu --out OUT"
+TRAIN = "train DATA --space memory-bank --preset tiny -o depth=1 --epochs 1 --device cpu --out OUT"
 CHECK = "data check DATA"
 
 CONFIG, NETWORK, STATE = "config.toml", "network.safetensors", "state.safetensors"
@@ -581,7 +581,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     # The world.
     "a file in the way": (
         lambda place: place.out.write_text("kept"),
-        "train digits --preset tiny -o depth=1 --epochs 1 --device cpu --out OUT/run",
+        "train digits --preset tiny -o depths=1 --epochs 1 --device cpu --out OUT/run",
         1,
         ("out/run",),
     ),
@@ -593,7 +593,7 @@ ROWS: dict[str, tuple[Damage, str, int, tuple[str, ...]]] = {
     ),
     "a loop of links": (
         lambda place: place.out.symlink_to(place.out),
-        "train digits --preset tiny --epochs 1 --device cpu --out OUT",
+        "train digits --space memory-bank --preset tiny --epochs 1 --device cpu --out OUT",
         2,
         ("already exists",),
     ),

@@ -15,7 +15,7 @@ from smash.study.study import Study
 from tests.answers import Answer, content
 
 SEARCH = ("--random", "3", "--perturb", "1", "--markov", "1", "--device", "cpu")
-TRAIN = "train digits --preset tiny -o depth=1 --device cpu --epochs 1"
+TRAIN = "train digits --space memory-bank --preset tiny -o depth=1 --device cpu --epochs 1"
 
 
 @pytest.fixture
@@ -306,12 +306,12 @@ def test_all_wrong_options_are_told_before_data_is_opened(smash, run, line, name
     assert "/nowhere/data" in answer.faults[0]  # which it would be told of
 
 
-@pytest.mark.parametrize("option", ["depth=NaN", "depth=0", "depht=3"])
+@pytest.mark.parametrize("option", ["depths=NaN", "depths=0", "dephts=3"])
 def test_options_that_no_preset_takes_are_told_before_data_is_opened(smash, tmp_path, option):
     empty, out = tmp_path / "empty", tmp_path / "out"
     empty.mkdir()
     check_refused(smash("train", str(empty), "-o", option, "--out", str(out)), "depth")
-    taken = smash("train", str(empty), "-o", "depth=3", "--out", str(out))
+    taken = smash("train", str(empty), "-o", "depths=3", "--out", str(out))
     check_refused(taken, str(empty))  # of which it is told now
     assert not out.exists()
 

@@ -19,7 +19,7 @@ import torch
 from smash.cli import main as cli
 from smash.io.tensors import load_tensors
 from smash.study.study import Study
-from tests.answers import Answer, content
+from tests.answers import TRAIN, Answer, content
 from tests.cli.test_main import photos
 from tests.processes import begin, in_process, without_rights
 
@@ -91,8 +91,7 @@ def test_a_search_on_a_full_disk_keeps_its_scores_and_goes_on(smash, run, finish
 def test_a_training_on_a_full_disk_keeps_its_state_and_goes_on(smash, run, tmp_path):
     wanted, _ = load_tensors(run / "network.safetensors")
     out = tmp_path / "again"
-    train = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 1"
-    line = f"{train} --out {out}"
+    line = f"{TRAIN} --epochs 1 --out {out}"
     failed(smash(line, largest=20_000), "state.safetensors", "File too large", "is intact")
     assert not (out / "state.safetensors").exists()
     assert not [name for name in content(out) if name.endswith(".tmp")]
@@ -110,7 +109,7 @@ def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(smash, run):
     for line in (
         SEARCH.replace("RUN", str(run)),
         f"retrain {run} --rank 1 --epochs 1 --device cpu",
-        f"train digits --preset tiny --epochs 1 --device cpu --out {run}/other",
+        f"train digits --space memory-bank --preset tiny --epochs 1 --device cpu --out {run}/other",
     ):
         failed(smash(line, rights=False), "Permission denied", "the permission")
     for line in (f"show {run}", f"evaluate {child} --device cpu"):

@@ -9,6 +9,7 @@ import smash
 from smash.errors import MissingExtraError, RunStateError
 from smash.run.layout import TENSORBOARD
 from smash.run.metrics_log import Curves, MetricsLog, check_tensorboard
+from tests.conftest import TINY
 
 
 def test_metrics_log_ignores_a_truncated_line_and_drops_later_steps(tmp_path):
@@ -63,8 +64,7 @@ def expected(rows):
 
 
 def test_curves_of_a_run_and_its_children_are_in_tensorboard(few_digits, tmp_path):
-    options = {"preset": "tiny", "options": {"depth": 1, "max_width": 16}, "device": "cpu"}
-    run = smash.train(few_digits, tmp_path / "run", epochs=2, tensorboard=True, **options)
+    run = smash.train(few_digits, tmp_path / "run", epochs=2, tensorboard=True, **TINY)
     assert read(run.path / TENSORBOARD / "network") == expected(run.metrics.rows())
     smash.search(run, random=2, perturb=0, markov=0, examples=20)
     child = smash.retrain(run, rank=0, epochs=2, test=False)

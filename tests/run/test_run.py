@@ -31,6 +31,7 @@ def test_train_with_keep_every_keeps_copies(few_digits, tmp_path):
         few_digits,
         tmp_path / "run",
         epochs=3,
+        space="memory-bank",
         preset="tiny",
         options={"depth": 1, "max_width": 16},
         device="cpu",

@@ -20,9 +20,10 @@ from smash.errors import RunStateError
 from smash.io.tensors import load_tensors
 from smash.runtime.distributed import ALONE, Processes, process_group
 from smash.training.smash_network import SmashTraining
+from tests.answers import TRAIN
 from tests.processes import in_two, join_two
 
-TRAIN = "train digits --preset tiny -o depth=1 -o max_width=16 --device cpu --epochs 2 --seed 3"
+TWO_EPOCHS = f"{TRAIN} --epochs 2 --seed 3"
 
 
 def exchange(rank: int, port: int, folder: str) -> None:
@@ -84,7 +85,7 @@ def train(rank: int, port: int, out: Path, more: str, killed_at: int | None) -> 
             return take_step(self, step)
 
         SmashTraining.step = counted  # type: ignore[method-assign]
-    sys.argv = ["smash", *TRAIN.split(), "--out", str(out), *more.split()]
+    sys.argv = ["smash", *TWO_EPOCHS.split(), "--out", str(out), *more.split()]
     cli.main()
 
 

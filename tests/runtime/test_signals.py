@@ -125,7 +125,7 @@ def _command_on_terminal(terminal, words):
 
 def test_training_whose_terminal_closes_saves_its_state(tmp_path):
     run = tmp_path / "run"
-    train = "train digits --preset tiny -o depth=1 --device cpu --epochs 1000"
+    train = "train digits --space memory-bank --preset tiny -o depth=1 --device cpu --epochs 1000"
     master, slave = pty.openpty()
     process = begin(_command_on_terminal, os.ttyname(slave), [*train.split(), "--out", str(run)])
     os.set_blocking(master, False)

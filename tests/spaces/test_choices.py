@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import pickle
 import random
@@ -109,6 +110,17 @@ def test_a_shortcut_of_different_widths_is_shared_at_its_largest():
     shapes = space_of(staged).shared_shapes(TASK)
     assert shapes["part2.shortcut.weight"] == (12, 12, 1, 1)  # though 12 → 12 has no shortcut
     assert shapes["part1.first.weight"] == (12, 8, 5, 5)
+
+
+def test_what_exists_by_two_choices_together_is_shared_at_its_largest():
+    def network(choose, task):
+        kind, extra = choose("kind", ("a", "b")), choose("extra", (False, True))
+        width = math.prod(choose(f"factor {number}", (1, 2, 3)) for number in range(6))
+        if kind == "b" and extra:
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 4))
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+
+    assert space_of(network).shared_shapes(TASK)["1.weight"] == (3**6, 64)
 
 
 def test_require_refuses_architectures():

@@ -4,15 +4,40 @@ import numpy as np
 import pytest
 
 import smash
-from smash.training.defaults import suitable_preset
+from smash.training.defaults import suitable_presets
+from smash.training.settings import TrainSettings
 from smash.training.timing import Pace
 from smash.training.train import begin
 
 
-def test_suitable_preset_depends_on_data_and_device():
-    assert suitable_preset((8, 8), "cpu") == "tiny"
-    assert suitable_preset((32, 32), "cpu") == "small"
-    assert suitable_preset((32, 32), "cuda") == "v2"
+def test_suitable_presets_depend_on_data_and_device():
+    assert suitable_presets("memory-bank", (8, 8), "cpu") == ("tiny",)
+    assert suitable_presets("mobile", (32, 32), "cpu") == ("tiny", "small")
+    assert suitable_presets("memory-bank", (32, 32), "cuda") == ("tiny", "small", "v2")
+
+
+@pytest.mark.parametrize(
+    ("limits", "preset"),
+    [
+        ({}, "small"),
+        ({"max_params": 78_666, "max_macs": 12_501_632}, "small"),
+        ({"max_params": 10_000}, "tiny"),
+        ({"max_memory": "16KiB"}, "tiny"),
+    ],
+)
+def test_train_takes_the_largest_preset_of_which_enough_is_within_the_limits(
+    tmp_path, limits, preset
+):
+    images = np.zeros((80, 32, 32, 3), np.uint8)
+    data = smash.load_data({"data": images, "labels": np.arange(80) % 4}, channels="last")
+    space = begin(data, tmp_path / "run", device="cpu", **limits).settings.space
+    assert (space.name, space.preset) == ("mobile", preset)
+
+
+@pytest.mark.parametrize("preset", ["original", "v1", "v2"])
+def test_train_with_a_preset_of_the_paper_searches_memory_banks(preset):
+    assert TrainSettings(preset=preset).space == "memory-bank"
+    assert TrainSettings(preset="small").space == "mobile"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +46,7 @@ def test_suitable_preset_depends_on_data_and_device():
 def test_train_uses_the_defaults_of_the_preset_unless_given(
     digits, tmp_path, preset, fixed, growing
 ):
-    given = {"device": "cpu", "preset": preset}
+    given = {"device": "cpu", "space": "memory-bank", "preset": preset}
     training = begin(digits, tmp_path / "usual", **given).settings.training
     assert (training.fixed_norms, training.growing) == (fixed, growing)
     assert training.schedule == "cosine"

@@ -16,7 +16,7 @@ from smash.scoring.scorer import Scorer
 from smash.training.optim import weighted_loss
 from smash.training.smash_network import SmashTraining, sampler_of
 from smash.training.train import begin
-from tests.answers import call
+from tests.answers import TRAIN, call
 from tests.conftest import TINY
 
 
@@ -121,7 +121,7 @@ def test_what_ranks_cells_can_be_asked_for_elsewhere(tmp_path, capsys):
         "--fixed-norms --no-growing --snapshots 2 --weight-decay 0.002 --hypernet none "
         "--schedule constant"
     )
-    train = f"train digits --preset tiny -o depth=1 --epochs 1 --device cpu {asked} --out".split()
+    train = f"{TRAIN} --epochs 1 {asked} --out".split()
     assert call(*train, out) == 0, capsys.readouterr().err
     run = smash.Run.open(out)
     training = run.settings.training

@@ -90,8 +90,8 @@ def test_train_resumed_with_other_settings_or_data_refuses(run, digits):
 
 
 def test_train_with_a_wrong_option_leaves_no_folder(digits, tmp_path):
-    with pytest.raises(InvalidValueError, match="did you mean 'depth'"):
-        smash.train(digits, tmp_path / "run", epochs=1, options={"depht": 3})
+    with pytest.raises(InvalidValueError, match="did you mean 'depths'"):
+        smash.train(digits, tmp_path / "run", epochs=1, options={"dephts": 3})
     assert not (tmp_path / "run").exists()
 
 

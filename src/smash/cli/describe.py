@@ -57,7 +57,7 @@ def sizes_of(space: SearchSpace[Any], task: Task, device: torch.device) -> list[
 def announce_sizes(run: Run, settings: SearchSettings) -> None:
     """Tells the user the sizes of a space, and which limits are looser than those of training."""
     lines = describe_sizes(sizes_of(run.space, run.data.task, choose_device(settings.device)))
-    trained = budget_of(run).counted
+    trained = budget_of(run.settings.training).counted
     for name, limit in settings.budget.counted.items():
         if limit > trained.get(name, limit):
             lines.append(
@@ -88,7 +88,7 @@ def describe_run(run: Run) -> list[str]:
     steps = training.length.total
     epochs = steps / steps_per_epoch(len(run.data.train), size)
     lines.append(
-        f"{f'preset {space.preset}' if space.preset else f'space {space.name}'}, "
+        f"space {space.name}{f', preset {space.preset}' if space.preset else ''}: "
         f"{steps:,} steps of {size} ({epochs:.3g} epoch{'' if epochs == 1 else 's'}) on "
         f"{settings.device}"
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from smash.errors import InvalidValueError
 from smash.hypernet.cutting import cut
 from smash.spaces.base import Shape, corner
 
@@ -43,13 +44,23 @@ class SharedWeights(nn.Module):
                     self.tensors[shift].requires_grad_(False)
 
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
-        """Gives a tensor for each parameter of `child` that has a shared tensor, by name."""
+        """Gives a tensor for each parameter of `child` that has a shared tensor, by name.
+
+        Raises:
+            InvalidValueError: One is larger than its shared tensor.
+        """
         places = {}
         for name, parameter in child.named_parameters():
             key = tensor_key(self._shared_name(name))
             if key in self.tensors:
-                whole = tuple(self.tensors[key].shape)
-                places[name] = key, corner(whole, tuple(parameter.shape))
+                whole, part = tuple(self.tensors[key].shape), tuple(parameter.shape)
+                try:
+                    places[name] = key, corner(whole, part)
+                except ValueError as error:
+                    raise InvalidValueError(
+                        f"parameter {name!r}: {error}, the largest that was found for it: give it "
+                        "another name where it is so large, or let fewer choices decide its size"
+                    ) from None
         return cut(self.tensors, places)
 
 

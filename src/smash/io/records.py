@@ -116,6 +116,7 @@ _RULES = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "bool_parsing": "must be true or false",
+    "too_short": "must have at least {min_length} value",
     "literal_error": "must be {expected}",
 }
 

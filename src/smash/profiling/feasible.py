@@ -14,7 +14,10 @@ from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import count_parameters
 from smash.spaces.task import Task
 
-_DRAWS_EACH = 4  # by which the pool is filled, if enough of them are within the budget
+ENOUGH = 0.25
+"""Share of the architectures within a budget from which plain draws soon find one."""
+
+_DRAWS_EACH = round(1 / ENOUGH)  # by which the pool is filled, if enough of them are feasible
 _TRIED = 32  # plain draws that tell whether enough are
 _RATE = 0.1
 _THINNING = 8  # steps of the chain after which little is left of an architecture
@@ -98,20 +101,23 @@ def sampler_within(
     return FeasibleSampler(space, task, budget, seed) if budget.counted else None
 
 
+def share_within(space: SearchSpace[Any], task: Task, budget: Budget, seed: int) -> float:
+    """Estimates which share of the architectures of a space is within a budget, 0…1."""
+    if not budget.counted:
+        return 1.0
+    rng = generator(seed, "share of feasible architectures", 0)
+    return sum(_is_within(space, space.sample(rng), task, budget) for _ in range(_TRIED)) / _TRIED
+
+
 def quick_draw(
     space: SearchSpace[Any], task: Task, budget: Budget, seed: int
 ) -> Callable[[np.random.Generator], Any] | None:
     """Gives a function that draws within a budget that few architectures meet.
 
     Returns:
-        The function; None where a quarter of the architectures is within the budget, so that plain
-        draws soon find one.
+        The function; None where enough architectures are within the budget.
     """
-    rng = generator(seed, "share of feasible architectures", 0)
-    if not budget.counted:
-        return None
-    found = sum(_is_within(space, space.sample(rng), task, budget) for _ in range(_TRIED))
-    if found * _DRAWS_EACH >= _TRIED:
+    if share_within(space, task, budget, seed) >= ENOUGH:
         return None
     return partial(FeasibleSampler(space, task, budget, seed).draw, steps=_THINNING)
 

@@ -59,11 +59,17 @@ EPOCHS = {"nas-bench-201": 12}
 """Passes over the training split by space, where neither epochs nor minutes are given."""
 
 PUBLISHED_EPOCHS = 100
-SUITABLE = ("tiny", "small", "v2")
+
+SUITABLE = {"memory-bank": ("tiny", "small", "v2"), "mobile": ("tiny", "small", "base")}
+"""Presets that are chosen by data, device and limits, the smallest first."""
+
+OF_MEMORY_BANKS = ("original", "v1", "v2")
+"""Presets that no other space has: they choose it."""
 
 
-def suitable_preset(size: tuple[int, ...], device: str) -> str:
-    """Chooses the largest preset of memory banks that suits an input size and a device."""
+def suitable_presets(space: str, size: tuple[int, ...], device: str) -> tuple[str, ...]:
+    """Gives the presets of a space that suit an input size and a device, the smallest first."""
+    tiny, small, large = SUITABLE[space]
     if max(size) <= 12:
-        return "tiny"
-    return "v2" if device == "cuda" else "small"
+        return (tiny,)
+    return (tiny, small, large) if device == "cuda" else (tiny, small)

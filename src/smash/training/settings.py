@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from smash.config import (
     MOST,
@@ -24,7 +24,7 @@ from smash.config import (
 )
 from smash.errors import InvalidValueError, faults_of, unknown
 from smash.run.layout import child_path
-from smash.training.defaults import SUITABLE
+from smash.training.defaults import OF_MEMORY_BANKS, SUITABLE
 
 
 class TrainSettings(TrainingSettings):
@@ -43,12 +43,14 @@ class TrainSettings(TrainingSettings):
     """Time to train for, instead of epochs. Steps are timed at first and on the way; the run keeps
     their number."""
 
-    space: str = "memory-bank"
-    """Search space: memory-bank, nas-bench-201, mobile, FILE.py:FUNCTION or MODULE:FUNCTION."""
+    space: Annotated[str, Option(default="mobile, or the one that has the preset")] = "mobile"
+    """Search space: mobile, memory-bank, nas-bench-201, FILE.py:FUNCTION or MODULE:FUNCTION."""
 
-    preset: Annotated[str | None, Option(default="the largest that suits data and device")] = None
-    """Options of the space by name: original, v1, v2, small or tiny for memory-bank; tiny, small
-    or base for mobile."""
+    preset: Annotated[
+        str | None, Option(default="the largest that suits the data, the device and the limits")
+    ] = None
+    """Options of the space by name: tiny, small or base for mobile; original, v1, v2, small or
+    tiny for memory-bank."""
 
     options: Annotated[dict[str, Any], Option(flags=("--option", "-o"), metavar="KEY=VALUE")] = (
         Field(default={})
@@ -66,6 +68,13 @@ class TrainSettings(TrainingSettings):
 
     device: Device = "auto"
     """Device to compute on: cpu, cuda, mps or auto."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _space_of_preset(cls, values: Any) -> Any:
+        if values.get("preset") in OF_MEMORY_BANKS:
+            return {"space": "memory-bank", **values}
+        return values
 
     @field_validator("space", mode="before")
     @classmethod
@@ -94,8 +103,8 @@ class TrainSettings(TrainingSettings):
             return faults_of(lambda: make_space(space, dims=2))
 
         # The default preset follows from the data: only a fault with every one is a fault.
-        is_open = self.space == "memory-bank" and self.preset is None
-        found = [faults_with(preset) for preset in (SUITABLE if is_open else (self.preset,))]
+        presets = (self.preset,) if self.preset else SUITABLE.get(self.space, (None,))
+        found = [faults_with(preset) for preset in presets]
         return found[0] if all(found) else []
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smash.config import TrainingPlan
+from smash.config import TrainingPlan, TrainingSettings
 from smash.data import Data, epoch_order
 from smash.evaluation import error_of, predict
 from smash.hypernet import SmashNetwork
@@ -107,12 +107,13 @@ class SmashTraining(Trainable):
         return Validation(loss=loss, error=error, top5_error=top5_error)
 
 
-def budget_of(run: Run) -> Budget:
-    """Gives the limits that the SMASH network of a run learns within."""
-    plan = run.settings.training
-    return Budget(**{f"max_{name}": getattr(plan, f"max_{name}") for name in COUNTED})
+def budget_of(settings: TrainingSettings) -> Budget:
+    """Gives the limits that a SMASH network learns within."""
+    return Budget(**{f"max_{name}": getattr(settings, f"max_{name}") for name in COUNTED})
 
 
 def sampler_of(run: Run) -> FeasibleSampler | None:
     """Makes the sampler of a run's limits, which hold for children as they are shipped."""
-    return sampler_within(run.space, run.data.task, budget_of(run), run.settings.seed)
+    return sampler_within(
+        run.space, run.data.task, budget_of(run.settings.training), run.settings.seed
+    )

@@ -17,6 +17,7 @@ from smash.errors import InvalidValueError, RunStateError
 from smash.hypernet import SmashNetwork
 from smash.io.files import make_folder
 from smash.io.locks import hold
+from smash.profiling.feasible import ENOUGH, share_within
 from smash.run.layout import check_free
 from smash.run.metrics_log import check_tensorboard
 from smash.run.run import Run
@@ -24,6 +25,7 @@ from smash.runtime.device import choose_device
 from smash.runtime.distributed import process_group
 from smash.runtime.progress import Progress, automatic, silent
 from smash.spaces import is_user_code, make_space
+from smash.spaces.task import Task
 from smash.spaces.user_code import source_digest
 from smash.training.defaults import (
     DEFAULTS,
@@ -32,7 +34,8 @@ from smash.training.defaults import (
     LONG_EPOCHS,
     PUBLISHED_EPOCHS,
     SHARED_DEFAULTS,
-    suitable_preset,
+    SUITABLE,
+    suitable_presets,
 )
 from smash.training.loop import TrainingLoop, steps_per_epoch
 from smash.training.settings import TrainSettings
@@ -162,7 +165,7 @@ def _create(
     run = Run(out, resolve(settings, data, processes))
     run.data = data
     network = run.new_network()  # before the folder, because a wrong option leaves none behind
-    budget_of(run).check_feasible(run.space, data.task)
+    budget_of(run.settings.training).check_feasible(run.space, data.task)
     pace = None
     if settings.minutes is not None:
         run, network, pace = _fit_minutes(settings.minutes, run, network, settings)
@@ -216,8 +219,8 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
     """
     device = str(choose_device(settings.device))
     space, preset = settings.space, settings.preset
-    if space == "memory-bank":
-        preset = preset or suitable_preset(data.task.size, device)
+    if preset is None and space in SUITABLE:
+        preset = _suitable_preset(settings, data.task, device)
     defaults = dict(DEFAULTS.get(_defaults_key(space, preset), SHARED_DEFAULTS))
     if data.task.dims != 2:  # the size of a proxy was found for images
         defaults.pop("proxy_size", None)
@@ -237,6 +240,16 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         space=space_settings(settings, preset),
         training=plan,
     )
+
+
+def _suitable_preset(settings: TrainSettings, task: Task, device: str) -> str:
+    """Chooses the largest preset that suits, if enough of its networks are within the limits."""
+    smallest, *larger = suitable_presets(settings.space, task.size, device)
+    for preset in reversed(larger):
+        space = make_space(space_settings(settings, preset), task.dims).bind(task)
+        if share_within(space, task, budget_of(settings), settings.seed) >= ENOUGH:
+            return preset
+    return smallest
 
 
 def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings:

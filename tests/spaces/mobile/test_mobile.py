@@ -93,6 +93,30 @@ def test_each_norm_follows_a_convolution_so_that_it_folds(preset):
             assert after != "BatchNorm2d" or before == "Conv2d"
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depths": 0}, "depths.0 must be at least 1, got 0"),
+        ({"depths": []}, "depths must have at least 1 value"),
+        ({"depths": [2, 2]}, r"depths must differ, got \(2, 2\)"),
+        ({"kernels": [3, 4]}, "kernels must be odd, got 4"),
+        ({"kinds": ["redisual"]}, "did you mean 'residual'"),
+        ({"activations": "gelu"}, "activations.0 'gelu' is not known"),
+        ({"widths": [8, 16]}, "strides must be as many as widths, a stage each: got 3 and 2"),
+        ({"extent": [[2, 32]]}, "extent must say one for 1, 2 and 3 axes"),
+        ({"squeeze": "maybe"}, "squeeze must be true or false, got 'maybe'"),
+    ],
+)
+def test_choose_options_with_a_wrong_value_refuses_in_one_line(options, message):
+    with pytest.raises(InvalidValueError, match=message) as caught:
+        choose_options("tiny", options)
+    assert len(caught.value.faults) == 1
+
+
+def test_choose_options_takes_one_value_for_several():
+    assert choose_options("tiny", {"depths": 2, "stem": [8]}).depths == (2,)
+
+
 def test_unknown_options_are_named():
     with pytest.raises(InvalidValueError, match="did you mean 'widths'"):
         choose_options("tiny", {"width": [[4]]})

@@ -48,8 +48,9 @@ def walk(caller: Caller) -> Walk:
     """Visits each option of each choice once, with all other numbers at their largest.
 
     Where a parameter exists only by two choices together, such as a shortcut where two widths
-    differ, random draws find it; from each draw that finds one, single numbers are raised to their
-    largest in turn, so that its shape is the largest too.
+    differ, random draws find it. From each draw that finds one, single numbers are raised to their
+    largest in turn, and then together as far as the parameter still exists, so that its shape is
+    the largest too.
 
     Raises:
         InvalidValueError: The function is not a network function of the task.
@@ -65,6 +66,7 @@ class _Walker:
         self._shapes: dict[str, Shape] = {}
         self._sizes: dict[Choices, int] = {}
         self._visited: set[tuple[str, Option]] = set()
+        self._met: set[str] = set()  # parameters of the child that was built last
 
     def walk(self) -> Walk:
         first = self._visit(Forcing({}))
@@ -92,6 +94,7 @@ class _Walker:
             child = self._caller.call(chooser)
         except Rejected:
             child = None
+        self._met = set()
         path: dict[str, Option] = {}
         for name, options in chooser.asked.items():
             known = self._options.setdefault(name, options)
@@ -114,6 +117,7 @@ class _Walker:
                     "modules of different names"
                 )
             self._shapes[name] = tuple(map(max, whole, shape))
+            self._met.add(name)
         return architecture
 
     def _visit_at_random(self) -> None:
@@ -127,12 +131,22 @@ class _Walker:
                     return
                 continue
             quiet = 0
-            if architecture is None:
+            if architecture is not None:
+                grown = {name for name in self._shapes if self._shapes[name] != before.get(name)}
+                self._raise_numbers(architecture, grown)
+
+    def _raise_numbers(self, architecture: Choices, grown: set[str]) -> None:
+        """Raises the numbers of a draw, each by itself and together, as far as `grown` exist."""
+        raised: dict[str, Option] = architecture.values
+        for name, value in architecture.items:
+            options = self._options[name]
+            if not are_numbers(options) or value == max(options):
                 continue
-            for name, value in architecture.items:
-                options = self._options[name]
-                if are_numbers(options) and value != max(options):
-                    self._visit(Forcing({**architecture.values, name: max(options)}))
+            self._visit(Forcing({**architecture.values, name: max(options)}))
+            higher = {**raised, name: max(options)}
+            self._visit(Forcing(higher))
+            if grown <= self._met:
+                raised = higher
 
     def _descend(self) -> Choices:
         """Finds the cheapest architecture: all numbers at their least, then choice by choice."""

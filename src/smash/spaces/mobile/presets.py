@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
 from smash.spaces.mobile.options import MobileOptions
+from smash.spaces.mobile.validation import CheckedOptions
 
 MOBILE_PRESETS: dict[str, MobileOptions] = {
     "tiny": MobileOptions(
@@ -32,10 +33,10 @@ def choose_options(preset: str, options: Mapping[str, Any]) -> MobileOptions:
 
     Args:
         preset: ``tiny``, ``small`` or ``base``.
-        options: Fields that differ from the preset's; lists count as tuples.
+        options: Fields that differ from the preset's.
 
     Raises:
-        InvalidValueError: The preset or an option is not known.
+        InvalidValueError: The preset or an option is not known, or an option is wrong.
     """
     if preset not in MOBILE_PRESETS:
         raise InvalidValueError(unknown("preset", preset, MOBILE_PRESETS))
@@ -43,10 +44,4 @@ def choose_options(preset: str, options: Mapping[str, Any]) -> MobileOptions:
     faults = [unknown("option", name, names) for name in options if name not in names]
     if faults:
         raise InvalidValueError(*faults)
-    return replace(
-        MOBILE_PRESETS[preset], **{name: _as_tuples(value) for name, value in options.items()}
-    )
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
+    return CheckedOptions(**{**vars(MOBILE_PRESETS[preset]), **options}).options
