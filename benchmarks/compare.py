@@ -41,7 +41,7 @@ class Case:
         data: Its name in the table.
         source: What ``smash train`` reads, or the file that it is made of.
         train: Options of ``smash train`` for the data.
-        space: Options of ``smash train`` for the space, and the limits.
+        limits: Options of ``smash train`` for the limits, and for the SMASH network.
         minutes: Minutes of training and of searching.
         compare: Options of ``smash compare``.
     """
@@ -49,27 +49,26 @@ class Case:
     data: str
     source: str
     train: str
-    space: str
+    limits: str
     minutes: tuple[float, float]
     compare: str
 
 
 CASES = (
-    Case("digits, 8×8", "digits", "", "--space mobile --preset tiny --max-params 10000",
+    Case("digits, 8×8", "digits", "", "--max-params 10000",
          (2, 2), "--epochs 60 --finalists 16 --finals-share 4 --random 5"),
     Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3 --val-fraction 0.2",
-         "--space mobile --preset tiny --max-params 10000 --max-macs 1000000",
+         "--max-params 10000 --max-macs 1000000",
          (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4 --random 5"),
     Case("spoken digits, log-mel", "fsdd_8khz.npz",
          "--group-pattern _([a-z]+)_ --test-fraction 0.33",
-         "--space mobile --preset tiny --max-params 25000 --max-macs 3000000",
+         "--max-params 25000 --max-macs 3000000",
          (4, 3), "--epochs 30 --batch-size 64 --finalists 16 --finals-share 4 --random 5"),
     Case("chairs and monitors, 32³", "modelnet_chair_monitor.npz", "--dims 3",
-         "--space mobile --preset tiny --max-params 50000 --max-macs 10000000",
+         "--max-params 50000 --max-macs 10000000",
          (6, 4), "--epochs 10 --finalists 8 --finals-share 2"),
     Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
-         "--space mobile --preset small --max-params 78666 --max-macs 12501632 "
-         "--proxy-size 16 --batch-size 128",
+         "--max-params 78666 --max-macs 12501632 --proxy-size 16 --batch-size 128",
          (12, 6),
          "--epochs 4 --batch-size 128 --finalists 24 --random 1 --no-median "
          "--families mlperf-resnet --with mlperf-resnet-16"),
@@ -104,7 +103,7 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
     """Trains, searches and compares with one seed."""
     run = str(out / f"{case.source.partition('.')[0]}-{seed}")
     training, searching = (f"--minutes {minutes:g}" for minutes in case.minutes)
-    train = f"train {{data}} {case.train} {case.space} {training}"
+    train = f"train {{data}} {case.train} {case.limits} {training}"
     commands = [train, f"search {{run}} {searching}", f"compare {{run}} {case.compare} --seeds 1"]
     took = []
     for command in commands:

@@ -96,7 +96,9 @@ def test_digits_are_told_apart_within_the_limit(digits, tmp_path):
     assert kept.trained
     winner = Finals.read(kept.path / FINALS).winner
     assert winner in {
-        child.record.id for child in kept.children if child.record.params == found.n_params_
+        child.record.id
+        for child in smash.Child.of_run(kept)
+        if child.record.params == found.n_params_
     }
 
 
