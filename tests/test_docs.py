@@ -40,7 +40,7 @@ SMALLER: Mapping[str, float] = {
     "examples": 50,
     "minutes": 0.01,
 }
-SPACE = {"depth": 1, "max_width": 16}  # of memory banks
+SPACE = {"depths": 1}  # of `mobile`
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "smash.train": {"options": SPACE},
     "smash.search": {"perturb": 1, "markov": 1},

@@ -31,9 +31,9 @@ class TrainSettings(TrainingSettings):
     """The settings of `smash.train`.
 
     Example:
-        >>> settings = TrainSettings(epochs=20, preset="tiny", options={"depth": 2})
+        >>> settings = TrainSettings(epochs=20, preset="tiny", options={"depths": 2})
         >>> settings.given()
-        {'epochs': 20, 'preset': 'tiny', 'options': {'depth': 2}}
+        {'epochs': 20, 'preset': 'tiny', 'options': {'depths': 2}}
     """
 
     epochs: Annotated[Epochs | None, Option(default="12 for nas-bench-201, else 100")] = None

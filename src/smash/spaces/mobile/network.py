@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.spaces.mobile.options import MobileOptions
+from smash.spaces.mobile.options import MobileOptions, fitting_stride
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -183,7 +183,7 @@ class MobileNetwork(MobileOptions):
         dims, child = len(task.size), nn.Sequential()
         act = choose("activation", self.activations)
         inputs = choose("stem", self.stem)
-        stride = tuple(-(-size // dict(self.extent)[dims]) for size in task.size)
+        stride = self.stem_stride or fitting_stride(task.size, self.extent)
         child.add_module(
             "stem", ConvNormAct(dims, (task.channels, inputs), 3, stride=stride, activation=act)
         )

@@ -8,6 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+EXTENT = ((1, 256), (2, 32), (3, 16))
+
+
+def fitting_stride(
+    size: tuple[int, ...], extent: tuple[tuple[int, int], ...] = EXTENT
+) -> tuple[int, ...]:
+    """Computes the stride along each axis that brings an input down to an extent."""
+    return tuple(-(-axis // dict(extent)[len(size)]) for axis in size)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MobileOptions:
     """The options of the space for devices: what its networks may vary.
@@ -26,7 +36,8 @@ class MobileOptions:
         squeeze: Whether blocks may squeeze and excite.
         activations: Activations, one for the whole network.
         heads: Widths of the head's convolution; 0 is none.
-        extent: Extent per axis that the stem brings larger inputs down to.
+        extent: Extent that the stem brings larger inputs down to along each axis, by axes.
+        stem_stride: Stride of the stem instead.
     """
 
     stem: tuple[int, ...]
@@ -40,4 +51,5 @@ class MobileOptions:
     squeeze: bool = False
     activations: tuple[str, ...] = ("relu",)
     heads: tuple[int, ...] = (0,)
-    extent: tuple[tuple[int, int], ...] = ((1, 256), (2, 32), (3, 16))
+    extent: tuple[tuple[int, int], ...] = EXTENT
+    stem_stride: int | None = None

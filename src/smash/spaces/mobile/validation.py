@@ -62,6 +62,7 @@ class CheckedOptions(Settings):
     activations: Distinct[Literal["relu", "hard-swish"]]
     heads: Distinct[Annotated[int, Field(ge=0, le=_MOST)]]
     extent: Several[tuple[Literal[1, 2, 3], Positive]]
+    stem_stride: Positive | None
 
     def rules(self) -> list[str]:
         """Requires a stride for each stage, and an extent for each number of axes."""
