@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 EXTENT = ((1, 256), (2, 32), (3, 16))
 
 
