@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from smash import testing
 from smash.spaces import MemoryBankSpace, NasBench201Space, SearchSpace, Task
 from smash.spaces.base import Definition
+from smash.spaces.choices import FunctionSpace
 from smash.spaces.nas_bench_201 import NasBench201Options
 from smash.testing import SPACE_CHECKS
 from tests.spaces.cases import OPTIONS
@@ -186,6 +188,22 @@ def test_check_space_broken_space_raises(space, check, words):
 
 def test_check_generated_state_dropout_passes():
     testing.check_generated_state(_Dropping(), IMAGES)
+
+
+@pytest.mark.parametrize("check", [testing.check_children, testing.check_definition])
+def test_check_binds_the_space_to_the_task(check):
+    check(FunctionSpace(_of_each_channel, "channels"), Task(channels=4, size=(4,), classes=2))
+
+
+def _of_each_channel(choose, task):
+    """Chooses more for a task with more channels; an unbound space knows of three."""
+    widths = [choose(f"width {channel}", (2, 4)) for channel in range(task.channels)]
+    return nn.Sequential(
+        nn.Conv1d(task.channels, sum(widths), 1),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(sum(widths), task.classes),
+    )
 
 
 def test_check_space_runs_all_checks():

@@ -15,6 +15,7 @@ With pytest, each check is a test:
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import multiprocessing
 import random
@@ -64,6 +65,17 @@ def check_space(space: Space, task: Task) -> None:
         check(space, task)
 
 
+def _of_task(check: Callable[..., None]) -> Callable[..., None]:
+    """Binds the space of a check to the task, as runs do."""
+
+    @functools.wraps(check)
+    def bound(space: Space, task: Task, **options: Any) -> None:
+        check(space.bind(task), task, **options)
+
+    return bound
+
+
+@_of_task
 def check_json(space: Space, task: Task) -> None:
     """Architectures are hashable, and survive a round trip through JSON, as do their ids."""
     for architecture in _architectures(space):
@@ -88,6 +100,7 @@ def check_json(space: Space, task: Task) -> None:
         raise AssertionError(f"from_json must raise InvalidValueError for {wrong}")
 
 
+@_of_task
 def check_identity(space: Space, task: Task) -> None:
     """Checks that different architectures have different ids, the same in each process."""
     drawn = set(_architectures(space))
@@ -114,6 +127,7 @@ def _identities(space: Space, documents: Sequence[dict[str, Any]]) -> list[str]:
     return [space.identify(space.from_json(document)) for document in documents]
 
 
+@_of_task
 def check_randomness(space: Space, task: Task) -> None:
     """Draws depend on the generator only, and leave global random state as it is."""
 
@@ -133,6 +147,7 @@ def check_randomness(space: Space, task: Task) -> None:
     _require(len(set(other)) > 1, "different generators must give different architectures:", *other)
 
 
+@_of_task
 def check_mutation(space: Space, task: Task) -> None:
     """Checks that mutation returns another, valid architecture and keeps its argument."""
     rng = np.random.default_rng(6)
@@ -151,6 +166,7 @@ def check_mutation(space: Space, task: Task) -> None:
         _require(space.mutate(least, rng) != least, "mutate must change", least)
 
 
+@_of_task
 def check_children(space: Space, task: Task) -> None:
     """Checks that a child has the same shapes on the meta device and computes finite logits."""
     generator = torch.Generator().manual_seed(7)
@@ -184,6 +200,7 @@ def check_children(space: Space, task: Task) -> None:
         _require(close, "examples must not influence each other in eval mode:", architecture)
 
 
+@_of_task
 def check_sharing(space: Space, task: Task) -> None:
     """Checks that each parameter of a child fits the shared tensor of `shared_name`."""
     shapes = space.shared_shapes(task)
@@ -197,6 +214,7 @@ def check_sharing(space: Space, task: Task) -> None:
                 raise AssertionError(f"{name} of {architecture}: {error}") from None
 
 
+@_of_task
 def check_features(space: Space, task: Task) -> None:
     """Features are finite, repeatable numbers, equally many for each architecture."""
     length: int | None = None
@@ -224,6 +242,7 @@ def check_features(space: Space, task: Task) -> None:
         )
 
 
+@_of_task
 def check_extremes(space: Space, task: Task) -> None:
     """Checks that the extremes are in the space, and nothing is cheaper than the smallest.
 
@@ -239,6 +258,7 @@ def check_extremes(space: Space, task: Task) -> None:
         _require(read == extreme, "the smallest and the largest must be in the space:", extreme)
 
 
+@_of_task
 def check_definition(space: Space, task: Task) -> None:
     """Checks that the definition that is exported, if there is one, builds the same child."""
     for architecture in _architectures(space, count=3):
@@ -250,6 +270,7 @@ def check_definition(space: Space, task: Task) -> None:
         _require(same, "definition must build the same child:", architecture)
 
 
+@_of_task
 def check_generated_state(
     space: Space, task: Task, hypernets: Sequence[str] = ("none", "low-rank")
 ) -> None:
