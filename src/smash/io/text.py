@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterable
 
@@ -43,3 +44,8 @@ def as_size(extents: Iterable[int]) -> str:
 def is_utf8(name: object) -> bool:
     """Says whether a name from the file system was valid UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in str(name))
+
+
+def text_digest(text: str) -> str:
+    """Computes twelve digits that identify a text."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]

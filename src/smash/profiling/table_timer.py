@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from smash.errors import InvalidValueError, shortened
 from smash.io.measurements import Numbers
-from smash.io.text import as_size, printable
+from smash.io.text import as_size, printable, text_digest
 from smash.profiling.latency import Timer, kind_of_time
 from smash.profiling.operations import CONVOLUTION, Operation, record_operations
 from smash.profiling.operator_table import REMEDY, Operator, read_table
@@ -66,8 +65,8 @@ class TableTimer(Timer):
     def __init__(self, space: SearchSpace[Any], task: Task, path: Path) -> None:
         self._space, self._task, self._path = space, task, path
         self._table = read_table(path)
-        content = hashlib.sha256(repr(sorted(self._table.items())).encode()).hexdigest()
-        self.kind = kind_of_time(CHILD, torch.device("cpu"), device="table", rows=content[:12])
+        rows = text_digest(repr(sorted(self._table.items())))
+        self.kind = kind_of_time(CHILD, torch.device("cpu"), device="table", rows=rows)
 
     def __call__(self, architecture: Any) -> Numbers:
         """Adds up the operators of an architecture's child.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -64,7 +65,7 @@ def seconds(value: float) -> str:
 
 
 def plain(value: Any) -> str:
-    """Formats a setting: floats short, lists joined, nothing as a dash."""
+    """Formats a setting: short floats, joined lists, absolute paths by name, nothing as a dash."""
     if value is None or value == "" or value == {} or value == []:
         return "–"
     if isinstance(value, bool):
@@ -75,7 +76,7 @@ def plain(value: Any) -> str:
         return ", ".join(f"{key} {plain(each)}" for key, each in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(plain(each) for each in value)
-    return str(value)
+    return Path(value).name if Path(str(value)).is_absolute() else str(value)
 
 
 def encoded(html: str) -> bytes:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smash.errors import MissingExtraError, RunStateError
-from smash.io.files import append, read_lines, write_atomically
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from smash.io.files import append, make_folder, read_lines, write_atomically
 
 _NAMES = {
     "train_loss": "loss/train",
@@ -51,20 +49,32 @@ class Curves:
     def __init__(self, folder: Path) -> None:
         check_tensorboard()
         self._folder = folder
-        self._writer: SummaryWriter | None = None
+        self._path: Path | None = None
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Adds a line of ``metrics.jsonl``, which can be seen at once."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
+        values = [
+            Summary.Value(tag=name.format(split=row.get("split", "val")), simple_value=row[key])
+            for key, name in _NAMES.items()
+            if row.get(key) is not None
+        ]
+        events = [Event(step=row["step"], summary=Summary(value=values))]
+        if self._path is None:
+            make_folder(self._folder)
+            # Writers of TensorBoard and torch put the host name into the name of the file.
+            self._path = self._folder / f"events.out.tfevents.{time.time_ns()}"
             # An interrupted process may have written later steps, which are trained again.
-            self._writer = SummaryWriter(str(self._folder), purge_step=row["step"])
-        for key, name in _NAMES.items():
-            if row.get(key) is not None:
-                tag = name.format(split=row.get("split", "val"))
-                self._writer.add_scalar(tag, row[key], row["step"])
-        self._writer.flush()
+            start = SessionLog(status=SessionLog.START)
+            first = Event(file_version="brain.Event:2"), Event(step=row["step"], session_log=start)
+            events = [*first, *events]
+        with self._path.open("ab") as file:
+            for event in events:
+                event.wall_time = time.time()
+                RecordWriter(file).write(event.SerializeToString())
 
 
 class _Row(BaseModel):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from smash.config import Count, Device, Minutes, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
+from smash.io.text import text_digest
 from smash.io.units import Bytes, Seconds
 from smash.profiling.command import split_command
 from smash.runtime.names import Precision
@@ -186,7 +188,11 @@ class SearchSettings(Settings):
         """
         from smash.scoring.priors import NO_PRIOR, Prefilter
 
+        command, table = self.latency_command, self.latency_table
         return self.model_dump(mode="json", exclude=_FREE) | {
+            # A study may leave this machine, and the folders in these are its own.
+            "latency_command": command and _named(split_command(command)[0], command),
+            "latency_table": table and _named(table, table),
             "prior": None if self.prior == NO_PRIOR else self.prior,
             "prefilter": self.prefilter and str(Prefilter.parse(self.prefilter)),
         }
@@ -253,3 +259,8 @@ class SearchSettings(Settings):
                 f"rank_by must be among the objectives, got {self.rank_by!r}: leave it out"
             )
         return faults
+
+
+def _named(path: str, text: str) -> str:
+    """Names a text by the last part of a path in it and by its digest."""
+    return f"{Path(path).name} ({text_digest(text)})"
