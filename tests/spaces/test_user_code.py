@@ -45,7 +45,8 @@ def _own_registry(monkeypatch):
 def test_a_function_in_a_file_trains_searches_and_retrains(file, tmp_path, command):
     run = tmp_path / "run"
     space = f"{file}:network"
-    assert not command("train", "digits", "--space", space, "--epochs", "1", "--out", str(run)).code
+    argv = ["digits", "--space", space, "--epochs", "1", "--device", "cpu", "--out", str(run)]
+    assert not command("train", *argv).code
     SPACES.pop("mine.py:network")  # as in a new process
     answer = command("--space", space, "search", str(run), *SEARCH)
     assert answer.code == 0, answer.err
@@ -104,7 +105,7 @@ def test_a_missing_file_or_module_is_named(tmp_path):
 
 def test_a_space_object_is_registered_by_train(digits, tmp_path, file):
     space = load_space(f"{file}:network")
-    run = smash.train(digits, tmp_path / "run", space=space, epochs=1)
+    run = smash.train(digits, tmp_path / "run", space=space, epochs=1, device="cpu")
     assert run.settings.space.name == "mine.py:network" == space.name
     assert run.settings.space.source == source_digest(space)
     study = smash.search(run, random=2, perturb=0, markov=0)

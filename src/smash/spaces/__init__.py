@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smash._lazy import importer
@@ -133,7 +134,8 @@ def register_space(space: SearchSpace[Any] | str) -> str:
         space: The space, or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, whose code is executed.
     """
     if isinstance(space, str):
-        if not is_user_code(space):
+        place = space.rpartition(":")[0]
+        if not is_user_code(space) or (space in SPACES and not Path(place).is_file()):
             return space
         from smash.spaces.user_code import load_space, short_name
 

@@ -83,7 +83,18 @@ class TrainSettings(TrainingSettings):
             return space
         from smash.spaces import register_space
 
-        return register_space(space)
+        name = register_space(space)
+        # With its folder a file is found again when the settings are copied.
+        return space if isinstance(space, str) else name
+
+    @property
+    def space_name(self) -> str:
+        """The name of the space as a run keeps it: without the folders of this machine."""
+        if ":" not in self.space:
+            return self.space
+        from smash.spaces.user_code import short_name
+
+        return short_name(self.space)
 
     def rules(self) -> list[str]:
         """Requires one length, a device of this machine, and a space that can be made."""
@@ -99,7 +110,7 @@ class TrainSettings(TrainingSettings):
         from smash.spaces import make_space
 
         def faults_with(preset: str | None) -> list[str]:
-            space = SpaceSettings(name=self.space, preset=preset, options=self.options)
+            space = SpaceSettings(name=self.space_name, preset=preset, options=self.options)
             return faults_of(lambda: make_space(space, dims=2))
 
         # The default preset follows from the data: only a fault with every one is a fault.

@@ -198,6 +198,8 @@ def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, process
     if (epochs := given.pop("epochs", None)) is not None:
         size = given.get("batch_size", before.batch_size) * processes
         given["steps"] = epochs * steps_per_epoch(len(run.data.train), size)
+    if "space" in given:
+        given["space"] = settings.space_name
     refuse_changes(
         {
             **before.model_dump(),
@@ -218,7 +220,7 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
     The length follows from the epochs; for `minutes` it is one step, until steps are timed.
     """
     device = str(choose_device(settings.device))
-    space, preset = settings.space, settings.preset
+    space, preset = settings.space_name, settings.preset
     if preset is None and space in SUITABLE:
         preset = _suitable_preset(settings, data.task, device)
     defaults = dict(DEFAULTS.get(_defaults_key(space, preset), SHARED_DEFAULTS))
@@ -254,8 +256,8 @@ def _suitable_preset(settings: TrainSettings, task: Task, device: str) -> str:
 
 def space_settings(settings: TrainSettings, preset: str | None) -> SpaceSettings:
     """Gives the settings of the space, with the digest of its source where it is the user's."""
-    space = SpaceSettings(name=settings.space, preset=preset, options=settings.options)
-    if is_user_code(settings.space):
+    space = SpaceSettings(name=settings.space_name, preset=preset, options=settings.options)
+    if is_user_code(space.name):
         space = space.replaced(source=source_digest(make_space(space, dims=2)))
     return space
 
