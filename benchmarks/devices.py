@@ -1,9 +1,9 @@
-"""Exports a trained child of each space, of signals and of volumes, in float32 and in int8.
+"""Exports trained children in float32 and int8: the demo's winner, of each space, 1-D and 3-D.
 
     python -m benchmarks.devices FOLDER --signals SIGNALS.npz --volumes VOLUMES.npz --out RUNS
 
-Each child is a candidate within limits of a microcontroller, trained for one to three minutes, so
-the errors say what int8 costs, and not how good a network can be. The result is
+Each child but the demo's is a candidate within limits of a microcontroller, trained for one to
+three minutes, so the errors say what int8 costs, and not how good a network can be. The result is
 ``results/devices.json``. A repeated command trains only what is missing.
 """
 
@@ -20,10 +20,13 @@ import torch
 from torch import Tensor, nn
 
 import smash
+from smash.cli.demo import demo
 from smash.data import Data
 from smash.profiling.cost import measure_cost
+from smash.run.layout import FINALS
 from smash.spaces.choices import Choose
 from smash.spaces.task import Task
+from smash.training.finals import Finals
 
 RESULT = Path(__file__).parent / "results" / "devices.json"
 
@@ -63,7 +66,7 @@ class Case:
 
     Attributes:
         name: Its name in the table.
-        data: The data set: ``images``, ``signals`` or ``volumes``.
+        data: The data set: ``images``, ``signals`` or ``volumes``, or ``demo`` for all of the demo.
         epochs: Epochs of the child.
         train: Further settings of `smash.train`.
         limits: Limits of the search.
@@ -71,12 +74,13 @@ class Case:
 
     name: str
     data: str
-    epochs: int
+    epochs: int = 0
     train: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = (
+    Case("demo", "demo"),
     Case("memory banks", "images", 5, {"space": "memory-bank"}, {"max_macs": 3_000_000}),
     Case("cells", "images", 3, {"space": "nas-bench-201"}, {"max_macs": 6_000_000}),
     Case("mobile", "images", 6, {"space": "mobile"}, {"max_macs": 2_000_000}),
@@ -106,11 +110,26 @@ def main() -> None:
     rows = {row["name"]: row for row in kept}
     for case in CASES:
         if case.name == options.only or (options.only is None and case.name not in rows):
-            child = trained(case, sources[case.data](), options.out / case.name.replace(" ", "-"))
+            folder = options.out / case.name.replace(" ", "-")
+            is_demo = case.data == "demo"
+            child = demonstrated(folder) if is_demo else trained(case, sources[case.data](), folder)
             rows[case.name] = measured(case, child)
             ordered = [rows[each.name] for each in CASES if each.name in rows]
             RESULT.write_text(json.dumps(ordered, indent=1) + "\n")
             print(json.dumps(rows[case.name]), flush=True)
+
+
+def demonstrated(path: Path) -> smash.Child:
+    """Runs the demo, unless its folder exists, and gives its winner."""
+    if not path.exists():
+        demo(path, device="cpu")
+    winner = Finals.read(path / FINALS).winner
+    children = smash.Child.of_run(smash.Run.open(path))
+    child = next(
+        each for each in children if (each.record.id, each.record.settings.seed) == (winner, 0)
+    )
+    child.evaluate("test", torch.device("cpu"))
+    return child
 
 
 def trained(case: Case, data: Data, path: Path) -> smash.Child:
