@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-from contextlib import contextmanager
+import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from smash.correlation.correlate import correlate
 from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.io.tensors import load_tensors
 from smash.runtime import ray_executor
-from smash.runtime.ray_executor import open_executor
+from smash.runtime.ray_executor import DEVICE, open_executor
 from smash.training.children import retrain_several
 from tests.answers import content
 from tests.conftest import TINY
@@ -126,6 +129,65 @@ def test_correlate_that_loses_a_machine_finds_the_same(cluster, searched):
     models = [name for name in one if name.endswith("model.safetensors")]
     assert len(models) == 3
     assert all(equal(runs[0] / name, runs[1] / name) for name in models)
+
+
+@pytest.fixture(scope="module")
+def devices(cluster):
+    """A machine with room for many commands and two devices."""
+    cluster.add_node(**MACHINE | {"num_cpus": 4}, resources={DEVICE: 2})
+
+
+def occupy(folder):
+    """Uses one of two devices; it must be free, and both must be used at once."""
+    for sign in (folder / "first", folder / "second"):
+        with suppress(FileExistsError):
+            sign.touch(exist_ok=False)
+            break
+    else:
+        raise RuntimeError("no device is free")
+    (folder / f"began-{time.time_ns()}").touch()
+    patience = time.monotonic() + 100
+    while len([*folder.glob("began-*")]) < 2:
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+    time.sleep(0.2)
+    sign.unlink()
+
+
+def test_submit_to_device_uses_each_device_for_one_piece_of_work_at_a_time(devices, tmp_path):
+    with open_executor("auto", "cpu") as executor:
+        assert executor.has_devices
+        for future in [executor.submit_to_device(occupy, tmp_path) for _ in range(5)]:
+            future.result()
+
+
+TIMED = """import os, sys, time
+def runs():
+    with open({log!r}) as log:
+        return log.readlines()
+with open({log!r}, "a") as log:
+    print(os.getppid() == {pid}, sys.argv[1], file=log)
+while {together} and len(runs()) == 2:  # the candidates are timed together
+    time.sleep(0.01)
+print(os.path.getsize(sys.argv[1].replace(".py", ".safetensors")) / 1e6)
+"""
+
+
+def test_search_times_its_candidates_on_all_devices_as_it_would_here(devices, searched, tmp_path):
+    few = {"random": 2, "perturb": 0, "markov": 0, "device": "cpu", "latency_format": "py"}
+    studies, logs = [], []
+    for ray_address in ("auto", None):
+        folder = tmp_path / str(ray_address)
+        run = smash.Run.open(shutil.copytree(searched / "trained", folder / "run"))
+        script, log = folder / "time.py", folder / "log"
+        together = ray_address is not None
+        script.write_text(TIMED.format(log=str(log), pid=os.getpid(), together=together))
+        timed = shlex.join([sys.executable, str(script), "{model}"])
+        limits = {"latency_command": timed, "max_latency": "1s"}
+        studies.append(smash.search(run, **few, **limits, ray=ray_address).candidates())
+        logs.append([line.split()[0] for line in log.read_text().splitlines()])
+    assert studies[0] == studies[1]
+    assert logs == [3 * ["False"], 3 * ["True"]]
 
 
 @pytest.fixture(scope="module")

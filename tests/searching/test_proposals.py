@@ -36,6 +36,18 @@ def test_proposals_are_within_the_latency_limit():
     assert len(timed) > len(proposals)  # some were refused
 
 
+def test_time_ahead_measures_what_each_proposal_times_first():
+    timed, ahead = [], []
+    budget = Budget(max_params=survey(SPACE, TASK, 20)[10][0], max_latency=1)
+    proposer = Proposer(
+        SPACE, TASK, budget, 0, lambda each: timed.append(each) or 0.5, ahead.extend
+    )
+    proposer.time_ahead(RandomSampling(SPACE), [], range(4), set())
+    for index in range(4):
+        proposer.propose(RandomSampling(SPACE), [], index, set())
+    assert ahead == timed
+
+
 @pytest.mark.parametrize("cost", ["memory", "flash"])
 def test_proposals_come_close_to_a_limit_and_stay_within(cost):
     sample = [architecture for _, architecture in survey(SPACE, TASK, 20)]

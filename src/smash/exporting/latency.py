@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
@@ -16,12 +16,14 @@ from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
 from smash.io.locks import temporary_folder
 from smash.io.measurements import MeasurementLog, Numbers
+from smash.io.text import text_digest
 from smash.profiling.command import measure_by_command
 from smash.profiling.latency import Timer, kind_of_time, time_call
 from smash.profiling.stored_times import CHILD, GRAPH, Latency
 from smash.run.child import describe_input
 from smash.run.layout import LATENCIES
 from smash.run.run import Run
+from smash.runtime.executor import Executor, Future
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.spaces.parameters import initialise
@@ -67,12 +69,19 @@ class CommandTimer(Timer):
         command: The command; see `measure_by_command`.
         file_format: Ending of the exported file, such as ``onnx``.
         timeout: Seconds that a try may take.
+        executor: Runs the command, one at a time on each device, if its machines have devices;
+            otherwise the command runs here.
     """
 
-    def __init__(self, run: Run, command: str, file_format: str, timeout: float) -> None:
-        self._run, self._command = run, command
+    def __init__(
+        self, run: Run, command: str, file_format: str, timeout: float, executor: Executor
+    ) -> None:
+        self._run, self._command, self._executor = run, command, executor
         self._format, self._timeout = file_format, timeout
-        kind = {"command": quote(command), "format": file_format}
+        kind = {"command": text_digest(command), "format": file_format}
+        self.is_parallel = executor.has_devices
+        if executor.has_devices:
+            kind["place"] = "executor"
         self.kind = kind_of_time(CHILD, torch.device("cpu"), device="command", **kind)
 
     def __call__(self, architecture: Any) -> Numbers:
@@ -81,8 +90,34 @@ class CommandTimer(Timer):
         Raises:
             CommandError: The command failed twice, or cannot be started.
         """
+        if self.is_parallel:
+            return self.start(architecture).result()
         with _exported(self._run, architecture, self._format) as path:
-            return {"spread": 0.0, **measure_by_command(self._command, path, self._timeout)}
+            return _measure(self._command, path, self._timeout)
+
+    def start(self, architecture: Any) -> Future[Numbers]:
+        """Exports the child, and lets the command run as soon as a device is free."""
+        if not self.is_parallel:
+            return super().start(architecture)
+        with _exported(self._run, architecture, self._format) as path:
+            files = {each.name: each.read_bytes() for each in path.parent.glob("model.*")}
+        return self._executor.submit_to_device(
+            _measure_elsewhere, self._command, path.name, files, self._timeout
+        )
+
+
+def _measure_elsewhere(
+    command: str, name: str, files: Mapping[str, bytes], timeout: float
+) -> Numbers:
+    """Runs a command on one of several files, which are written on this machine."""
+    with TemporaryDirectory(prefix="smash-latency-") as folder:
+        for each, content in files.items():
+            Path(folder, each).write_bytes(content)
+        return _measure(command, Path(folder, name), timeout)
+
+
+def _measure(command: str, path: Path, timeout: float) -> Numbers:
+    return {"spread": 0.0, **measure_by_command(command, path, timeout)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from smash.io.measurements import MeasurementLog, Numbers, measurement_kind
 from smash.profiling.stored_times import CHILD, Latency
 from smash.runtime.device import machine_name
+from smash.runtime.executor import Future, SerialExecutor
 from smash.runtime.rng import torch_generator
 from smash.spaces.base import SearchSpace
 from smash.spaces.parameters import initialise
@@ -93,9 +94,11 @@ class Timer(ABC):
 
     Attributes:
         kind: Names the measurement and its conditions, from `kind_of_time`.
+        is_parallel: Whether `start` lets several measurements go on at once.
     """
 
     kind: str
+    is_parallel = False
 
     @abstractmethod
     def __call__(self, architecture: Any) -> Numbers:
@@ -105,6 +108,10 @@ class Timer(ABC):
             ``seconds`` for one input, infinite where the child does not run, and their ``spread``;
             ``memory_bytes`` and ``flash_bytes`` if they are measured as well.
         """
+
+    def start(self, architecture: Any) -> Future[Numbers]:
+        """Begins to measure an architecture; by default, it is measured when it is waited for."""
+        return SerialExecutor().submit(self, architecture)
 
 
 class ChildTimer(Timer):
@@ -138,6 +145,9 @@ class Stopwatch:
         measurements: Keeps the times.
         max_memory: Most ``memory_bytes``, if the timer measures them.
         max_flash: Most ``flash_bytes``, if the timer measures them.
+
+    Attributes:
+        is_parallel: Whether `measure_ahead` measures several architectures at once.
     """
 
     def __init__(
@@ -150,6 +160,7 @@ class Stopwatch:
         max_flash: int | None = None,
     ) -> None:
         self._space, self._timer, self._measurements = space, timer, measurements
+        self.is_parallel = timer.is_parallel
         limits = {"memory_bytes": max_memory, "flash_bytes": max_flash}
         self._limits = {name: limit for name, limit in limits.items() if limit is not None}
 
@@ -174,3 +185,15 @@ class Stopwatch:
         fits = all(known.get(name, 0) <= limit for name, limit in self._limits.items())
         # A log holds NaN for what is not finite.
         return known["seconds"] if fits and math.isfinite(known["seconds"]) else math.inf
+
+    def measure_ahead(self, architectures: Iterable[Any]) -> None:
+        """Measures architectures whose times are not kept, as many at once as the timer can."""
+        by_id = {self._space.identify(each): each for each in architectures}
+        started = {
+            identity: self._timer.start(architecture)
+            for identity, architecture in by_id.items()
+            if self._measurements.get(self._timer.kind, identity) is None
+        }
+        for identity, measured in started.items():
+            self._measurements.add(self._timer.kind, identity, measured.result())
+            self._measurements.flush()

@@ -43,6 +43,9 @@ class Executor(ABC):
         (3, 2)
     """
 
+    has_devices = False
+    """Whether machines have devices that `submit_to_device` uses."""
+
     @abstractmethod
     def scatter(self, value: Movable) -> Any:
         """Sends a value to all machines; returns an argument that stands for it."""
@@ -55,6 +58,10 @@ class Executor(ABC):
             function: A function of a module.
             *arguments: Plain values, futures of this executor, and what `scatter` returned.
         """
+
+    def submit_to_device(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:
+        """Submits a piece of work that has a device for itself; by default that of `submit`."""
+        return self.submit(function, *arguments)
 
     @abstractmethod
     def as_completed(self, futures: Sequence[Future[R]]) -> Iterator[Future[R]]:

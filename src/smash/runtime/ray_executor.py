@@ -36,6 +36,9 @@ from smash.runtime.executor import Executor, Future, Movable, SerialExecutor
 
 R = TypeVar("R")
 
+DEVICE = "smash_device"
+"""Ray resource of which a machine declares one for each device that measures networks."""
+
 _RETRIES = 3  # of a task whose machine is lost; a task that kills its process fails the run
 _SCATTERED = 2  # values that a process holds at once: a search or a retraining scatters one
 
@@ -120,9 +123,14 @@ class RayExecutor(Executor):
         gpus = int(_wants_gpu(module, device))
         _check_room(module, threads)
         self._ray = module
-        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": _RETRIES}
+        options: dict[str, Any] = {"num_cpus": threads, "num_gpus": gpus, "max_retries": _RETRIES}
         worker = _Worker(device.partition(":")[0], threads, _versions())
-        self._remote = partial(module.remote(_run).options(**options).remote, worker)
+        run = module.remote(_run)
+        self._remote = partial(run.options(**options).remote, worker)
+        # A machine with devices may have no GPU, and no CPU that scores.
+        options |= {"num_cpus": 0, "num_gpus": 0, "resources": {DEVICE: 1}}
+        self._remote_device = partial(run.options(**options).remote, worker)
+        self.has_devices = module.cluster_resources().get(DEVICE, 0) >= 1
 
     def scatter(self, value: Movable) -> Any:
         """Puts the value into the object store."""
@@ -130,8 +138,11 @@ class RayExecutor(Executor):
 
     def submit(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:
         """Submits a task, which starts as soon as there is room for it."""
-        plain = [each.ref if isinstance(each, _RayFuture) else each for each in arguments]
-        return _RayFuture(self._ray, self._remote(function, *plain))
+        return _RayFuture(self._ray, self._remote(function, *_plain(arguments)))
+
+    def submit_to_device(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:
+        """Submits a task, which starts as soon as a device is free; needs `has_devices`."""
+        return _RayFuture(self._ray, self._remote_device(function, *_plain(arguments)))
 
     def as_completed(self, futures: Sequence[Future[R]]) -> Iterator[Future[R]]:
         """Yields first what is done first."""
@@ -159,6 +170,10 @@ class _RayFuture(Generic[R]):
                 f"the command ({reason_of(error)})"
             ) from None
         return result
+
+
+def _plain(arguments: Sequence[Any]) -> list[Any]:
+    return [each.ref if isinstance(each, _RayFuture) else each for each in arguments]
 
 
 @dataclass(frozen=True)

@@ -211,11 +211,11 @@ class SearchLoop:
     def _propose(self, cohort: Cohort, before: Sequence[Candidate]) -> list[Candidate]:
         """Proposes what has not settled of a cohort; less if the space has no more."""
         settled = {candidate.index for candidate in self._settled(cohort)}
+        missing = [index for index in cohort.indices if index not in settled]
         seen = set(self._history.ids)
+        self._proposer.time_ahead(cohort.strategy, before, missing, seen)
         proposed: list[Candidate] = []
-        for index in cohort.indices:
-            if index in settled:
-                continue
+        for index in missing:
             candidate = self._proposer.propose(cohort.strategy, before, index, seen)
             if candidate is None:
                 break

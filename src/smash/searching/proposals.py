@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
-from smash.profiling.cost import measure_cost
+from smash.profiling.cost import Cost, measure_cost
 from smash.runtime.rng import generator
 from smash.searching.strategies import RandomSampling, Strategy
 from smash.spaces import SearchSpace
@@ -48,6 +48,7 @@ class Proposer:
         seed: Seed of all proposals.
         stopwatch: Measures the seconds of an architecture's child for one input, once it is within
             all other limits; None measures none.
+        measure_ahead: Measures several for the stopwatch at once; None if it cannot.
     """
 
     def __init__(
@@ -57,9 +58,32 @@ class Proposer:
         budget: Budget,
         seed: int,
         stopwatch: Callable[[Any], float] | None = None,
+        measure_ahead: Callable[[Sequence[Any]], None] | None = None,
     ) -> None:
         self._space, self._task, self._budget, self._seed = space, task, budget, seed
-        self._stopwatch = stopwatch
+        self._stopwatch, self._measure_ahead = stopwatch, measure_ahead
+
+    def time_ahead(
+        self,
+        strategy: Strategy[Any],
+        history: Sequence[Candidate],
+        indices: Iterable[int],
+        seen: Collection[str],
+    ) -> None:
+        """Times at once, if devices can, what `propose` will time first of several proposals.
+
+        The proposals stay the same: whatever else they need is timed when they are made.
+        """
+        if self._measure_ahead is None:
+            return
+        first = []
+        for index in indices:
+            draws = self._draws(strategy, history, index, seen)
+            found = next((each for each, _, cost in draws if cost is not None), None)
+            if found is None:
+                break  # as `propose` will
+            first.append(found)
+        self._measure_ahead(first)
 
     def propose(
         self,
@@ -82,18 +106,8 @@ class Proposer:
         Raises:
             InvalidValueError: No architecture of many is within the budget.
         """
-        rng = generator(self._seed, f"{strategy.name} proposal", index)
         exceeds, fastest = False, math.inf
-        mutates = strategy.name != RandomSampling.name
-        for draw in range(_DRAWS):
-            (architecture,) = strategy.propose(history, rng, 1)
-            for _ in range(draw // _PATIENCE if mutates else 0):
-                architecture = self._space.mutate(architecture, rng)
-            identity = self._space.identify(architecture)
-            if identity in seen:
-                continue
-            child = self._space.build(architecture, self._task)
-            cost = self._budget.cost_within(child, self._task)
+        for architecture, identity, cost in self._draws(strategy, history, index, seen):
             if cost is not None:
                 latency = self._stopwatch(architecture) if self._stopwatch else None
                 if latency is None or self._budget.allows_latency(latency):
@@ -117,3 +131,26 @@ class Proposer:
             f"{cheapest.memory:,} bytes of activations and {cheapest.flash:,} bytes of "
             f"flash{timed}: raise the limit"
         )
+
+    def _draws(
+        self,
+        strategy: Strategy[Any],
+        history: Sequence[Candidate],
+        index: int,
+        seen: Collection[str],
+    ) -> Iterator[tuple[Any, str, Cost | None]]:
+        """Draws architectures of a proposal that are new, with their ids.
+
+        Yields:
+            Architecture, id, and cost; None instead if it exceeds a limit that is counted.
+        """
+        rng = generator(self._seed, f"{strategy.name} proposal", index)
+        mutates = strategy.name != RandomSampling.name
+        for draw in range(_DRAWS):
+            (architecture,) = strategy.propose(history, rng, 1)
+            for _ in range(draw // _PATIENCE if mutates else 0):
+                architecture = self._space.mutate(architecture, rng)
+            identity = self._space.identify(architecture)
+            if identity not in seen:
+                child = self._space.build(architecture, self._task)
+                yield architecture, identity, self._budget.cost_within(child, self._task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from smash.profiling.table_timer import TableTimer
 from smash.run.layout import LATENCIES, STORAGE, STUDY, check_trained
 from smash.run.run import Run
 from smash.runtime.device import choose_device
+from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
@@ -84,12 +85,14 @@ def search(
     space, task = run.space, run.data.task
     if announce:
         announce(run)
-    stopwatch = _stopwatch(run, settings, device)
-    settings.budget.check_feasible(space, task, stopwatch)
     if settings.strategy == "gradient":
         network.check_slope()  # now, and not after all random architectures were scored
     lock = nullcontext() if server else hold(run.path, "search")
-    with open_executor(settings.ray, settings.device) as executor, lock:
+    with ExitStack() as stack:
+        executor = stack.enter_context(open_executor(settings.ray, settings.device))
+        stopwatch = _stopwatch(run, settings, device, executor)
+        settings.budget.check_feasible(space, task, stopwatch)
+        stack.enter_context(lock)
         study = Study(run.study_path, space, create=True, server=server)
         with study.claim("settings", wait=True):
             _keep_settings(study, settings, run)
@@ -104,7 +107,8 @@ def search(
             snapshots=run.snapshots(device),
         )
         timer = stopwatch if settings.times_children else None
-        proposer = Proposer(space, task, settings.budget, settings.seed, timer)
+        ahead = timer.measure_ahead if timer and timer.is_parallel else None
+        proposer = Proposer(space, task, settings.budget, settings.seed, timer, ahead)
         clock = None
         if settings.minutes is not None:
             clock = Clock(60 * settings.minutes, begun, study.timetable)
@@ -114,7 +118,9 @@ def search(
         return study
 
 
-def _stopwatch(run: Run, settings: SearchSettings, device: torch.device) -> Stopwatch:
+def _stopwatch(
+    run: Run, settings: SearchSettings, device: torch.device, executor: Executor
+) -> Stopwatch:
     """Makes the stopwatch of a search: of this machine, or by a table or command of the user."""
     space, task, log = run.space, run.data.task, MeasurementLog(run.path / LATENCIES)
     if settings.latency_table is not None:
@@ -122,7 +128,7 @@ def _stopwatch(run: Run, settings: SearchSettings, device: torch.device) -> Stop
     if settings.latency_command is None:
         return Stopwatch(space, ChildTimer(space, task, device), log)
     command, timeout = settings.latency_command, settings.latency_timeout
-    timer = CommandTimer(run, command, settings.latency_format, timeout)
+    timer = CommandTimer(run, command, settings.latency_format, timeout, executor)
     limits = {"max_memory": settings.max_memory, "max_flash": settings.max_flash}
     return Stopwatch(space, timer, log, **limits)
 
