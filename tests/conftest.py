@@ -57,6 +57,14 @@ def _no_wait_for_the_disk():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _small_pools():
+    """Lets what draws within limits choose among few architectures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smash.profiling.feasible._POOL", 8)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Keeps tests away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from smash.profiling import feasible
 from smash.profiling.budget import Budget
 from smash.profiling.cost import measure_cost
 from smash.profiling.feasible import FeasibleSampler, quick_draw
@@ -72,8 +71,7 @@ def test_draws_have_the_costs_of_plain_draws_that_are_feasible():
 
 
 @pytest.mark.parametrize(("share", "is_needed"), [(0.02, True), (0.6, False)])
-def test_quick_draw_is_given_where_few_are_within_the_budget(share, is_needed, monkeypatch):
-    monkeypatch.setattr(feasible, "_THINNING", 2)
+def test_quick_draw_is_given_where_few_are_within_the_budget(share, is_needed):
     limit = int(np.quantile(drawn_params(CELLS), share))
     draw = quick_draw(CELLS, TASK, Budget(max_params=limit), seed=0)
     assert (draw is not None) == is_needed

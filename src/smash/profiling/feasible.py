@@ -17,6 +17,7 @@ from smash.spaces.task import Task
 ENOUGH = 0.25
 """Share of the architectures within a budget from which plain draws soon find one."""
 
+_POOL = 128  # architectures
 _DRAWS_EACH = round(1 / ENOUGH)  # by which the pool is filled, if enough of them are feasible
 _TRIED = 32  # plain draws that tell whether enough are
 _RATE = 0.1
@@ -39,7 +40,7 @@ class FeasibleSampler:
         task: The task that children are built for.
         budget: Limits on costs that are counted; the smallest architecture must be within them.
         seed: Seed of the pool.
-        pool: Number of architectures in the pool.
+        pool: Number of architectures in the pool; by default 128.
 
     Example:
         >>> from smash import NasBench201Space, Task
@@ -52,10 +53,15 @@ class FeasibleSampler:
     """
 
     def __init__(
-        self, space: SearchSpace[Any], task: Task, budget: Budget, seed: int, pool: int = 128
+        self,
+        space: SearchSpace[Any],
+        task: Task,
+        budget: Budget,
+        seed: int,
+        pool: int | None = None,
     ) -> None:
         self._space, self._task, self._budget = space, task, budget
-        self._pool = self._fill(pool, generator(seed, "pool of feasible architectures", 0))
+        self._pool = self._fill(pool or _POOL, generator(seed, "pool of feasible architectures", 0))
 
     def draw(self, rng: np.random.Generator, steps: int = 1) -> Any:
         """Draws an architecture within the limits.
