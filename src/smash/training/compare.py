@@ -22,6 +22,7 @@ from smash.data import Data, Split
 from smash.errors import InvalidValueError, NotFoundError
 from smash.evaluation import predict
 from smash.io.records import Interval, Record
+from smash.profiling.budget import Budget
 from smash.profiling.cost import cost_of
 from smash.profiling.names import COUNTED
 from smash.run.child import Child
@@ -235,12 +236,11 @@ def _plain_networks(
 ) -> Iterable[_Network]:
     """Gives of each family the widest member that costs no more than the winner."""
     task = run.data.task
-    limits = study.settings or {}
-    limited = [cost for cost in ("params", "macs") if limits.get(f"max_{cost}") is not None]
+    limited = _limits(study).counted.keys() & {"params", "macs"} or {"params"}
 
     def fits(network: nn.Module) -> bool:
         cost = cost_of(network, task)
-        return all(getattr(cost, each) <= getattr(winner, each) for each in limited or ["params"])
+        return all(getattr(cost, each) <= getattr(winner, each) for each in limited)
 
     families = settings.families or plain_families(task.dims)
     for family in families:
@@ -256,15 +256,16 @@ def _plain_networks(
 
 def _named_network(name: str, run: Run, study: Study) -> _Network:
     """Builds a plain network by name, whatever the limits of the search are."""
-    name, task, limits = full_name(name), run.data.task, study.settings or {}
+    name, task = full_name(name), run.data.task
     cost = cost_of(make_baseline(name, task), task)
     network = ChildNetwork(id=name.replace(":", "-"), baseline=name, **asdict(cost))
-    exceeded = any(
-        limit is not None and getattr(cost, each) > limit
-        for each in COUNTED
-        for limit in [limits.get(f"max_{each}")]
-    )
-    return _Network(_OVER if exceeded else "plain", network)
+    return _Network("plain" if _limits(study).allows(cost) else _OVER, network)
+
+
+def _limits(study: Study) -> Budget:
+    """Gives the limits of the search."""
+    settings = study.settings or {}
+    return Budget(**{name: settings.get(name) for name in Budget.model_fields})
 
 
 def _judge(
