@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -146,10 +145,11 @@ class RayExecutor(Executor):
 
     def as_completed(self, futures: Sequence[Future[R]]) -> Iterator[Future[R]]:
         """Yields first what is done first."""
-        # Not `ray.wait`, which looks at all that is pending each time.
-        pending = {each.ref.future(): each for each in futures if isinstance(each, _RayFuture)}
-        for done in as_completed(pending):
-            yield pending.pop(done)
+        by_ref = {each.ref: each for each in futures if isinstance(each, _RayFuture)}
+        pending = list(by_ref)
+        while pending:
+            (ref,), pending = self._ray.wait(pending)
+            yield by_ref[ref]
 
 
 @dataclass(frozen=True, eq=False)
