@@ -233,6 +233,22 @@ def test_study_on_a_server_is_read_as_optuna_reads_it(fresh, storage):
     }
 
 
+@pytest.mark.parametrize(("prior", "first"), [(None, "c4 c2 c3"), ("params", "c4 c3 c2")])
+def test_best_on_a_server_is_the_beginning_of_the_ranking(fresh, storage, prior, first):
+    run = fresh()
+    study = Study(run / "study.journal", create=True, server=Server.choose(run, storage))
+    study.settings = {"prior": prior}
+    values = {0.5: 2.0, 0.1: -math.inf, 0.4: 0.0, 0.40001: 3.0, 0.3: 1.0}
+    for number, (loss, proxy) in enumerate(values.items()):
+        fields = {"index": number, "partial": number == 1, "proxy": (proxy,)}
+        study.add(make_candidate(f"c{number}", loss, **fields))
+    study.add(make_candidate("c0", 0.01, index=9, proxy=(9.0,)))  # again
+    best, count = study.best(3)
+    assert (" ".join(each.candidate.id for each in best), count) == (first, 5)
+    assert best == study.ranking()[:3]
+    assert study.best(9) == (study.ranking(), 5)
+
+
 @pytest.mark.parametrize("value", ['"{\\"a"', "[1]", "7"])
 def test_damaged_architecture_on_a_server_is_refused_when_it_is_used(
     fresh, server, database, storage, value

@@ -30,16 +30,15 @@ def print_candidates(study: Study, top: int) -> None:
     Raises:
         NotFoundError: The study has no candidates.
     """
-    ranking = study.ranking()
-    if not ranking:
+    best, count = study.best(top)
+    if not best:
         raise NotFoundError("the search has no candidates yet: repeat the command that began it")
-    best = ranking[:top]
     first = best[0].candidate
     prior = study.prior
     ranked_by = f"ranked by score and {prior}, " if prior else ""
     ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
     _print_table(
-        f"{len(best)} best of {len(ranking):,} candidates ({ranked_by}{first.examples:,} "
+        f"{len(best)} best of {count:,} candidates ({ranked_by}{first.examples:,} "
         f"{first.split} examples, SMASH weights)",
         (*ranks, "id", "error", "loss", "parameters", "MACs", "strategy"),
         (
@@ -128,7 +127,8 @@ def print_stored_latencies(run: Path, study: Study) -> None:
     from smash.profiling.stored_times import TIMED
     from smash.reporting.latencies import latency_rows
 
-    rows = latency_rows(run, study.ranked()[:TIMED])
+    best, _ = study.best(TIMED)
+    rows = latency_rows(run, [each.candidate for each in best])
     if rows:
         _print_table(
             "Milliseconds for one input: child while searching, exported graph",

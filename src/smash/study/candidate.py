@@ -168,6 +168,45 @@ class Candidate:
         return self.settled.examples
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What ranks a candidate: all that is read of a candidate that is not shown.
+
+    Attributes:
+        number: Number of its trial.
+        id: Short name of the architecture.
+        partial: Whether the race dropped it.
+        examples: The number of examples that it was scored on.
+        value: The score that ranks.
+        proxy: Values of the search's prior.
+    """
+
+    number: int
+    id: str
+    partial: bool
+    examples: int
+    value: float
+    proxy: tuple[float, ...]
+
+    @classmethod
+    def read(cls, number: int, attributes: Mapping[str, Any]) -> Outline:
+        """Reads it from attributes that `to_attributes` wrote.
+
+        Raises:
+            KeyError: An attribute is missing.
+            ValueError: An attribute has another type.
+        """
+        proxy = attributes.get("proxy", ())
+        return cls(
+            number=number,
+            id=attributes["id"],
+            partial=bool(attributes["partial"]),
+            examples=int(attributes["examples"]),
+            value=float(attributes[attributes["rank_by"]]),
+            proxy=tuple(-math.inf if value is None else float(value) for value in proxy),
+        )
+
+
 _RECORD = TypeAdapter(Candidate)
 _SCORE = tuple(field.name for field in fields(Score))
 _NOT_ATTRIBUTES = {"architecture", "trace", "predicted", "values", "key"}

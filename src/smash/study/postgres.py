@@ -58,6 +58,11 @@ ATTRIBUTES = """
 (SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
  FROM trial_user_attributes WHERE trial_id = trials.trial_id)
 """
+OUTLINE = """
+(SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
+ FROM trial_user_attributes WHERE trial_id = trials.trial_id AND key IN
+ ('id', 'partial', 'examples', 'proxy', 'rank_by', 'loss', 'error', 'top5_error'))
+"""
 TRACE = """
 (SELECT '{' || string_agg('"' || step || '":' || CASE intermediate_value_type::text
     WHEN 'INF_POS' THEN 'Infinity' WHEN 'INF_NEG' THEN '-Infinity' WHEN 'NAN' THEN 'NaN'
@@ -73,7 +78,8 @@ ID = """
 """
 _TRIALS = """
 SELECT trial_id, {columns} FROM trials JOIN studies USING (study_id)
-WHERE study_name = :name AND trial_id > :after ORDER BY trial_id
+WHERE study_name = :name AND trial_id > :after
+AND (CAST(:only AS integer[]) IS NULL OR trial_id = ANY(:only)) ORDER BY trial_id
 """
 _LOCKED = "SELECT study_id FROM studies WHERE study_name = :name FOR UPDATE"
 _ADDED = """
@@ -227,14 +233,17 @@ class Server:
                     records = [dict(zip(names, (added, *row), strict=True)) for row in rows]
                     connection.execute(text(statement), records)
 
-    def read(self, *columns: str, after: int = 0) -> Iterator[tuple[Any, ...]]:
+    def read(
+        self, *columns: str, after: int = 0, only: Sequence[int] | None = None
+    ) -> Iterator[tuple[Any, ...]]:
         """Reads trials as they arrive: their ids and columns, decoded from JSON.
 
         Optuna's own reader holds an object for each attribute of all trials at once.
 
         Args:
-            *columns: Any of `ATTRIBUTES`, `TRACE`, `PARAMS` and `ID`.
+            *columns: Any of `ATTRIBUTES`, `OUTLINE`, `TRACE`, `PARAMS` and `ID`.
             after: Id of a trial. Trials are added under a lock, so none appears below it later.
+            only: Ids of the trials to read; all by default.
 
         Raises:
             ServerError: The server cannot be reached.
@@ -245,9 +254,8 @@ class Server:
         query = text(_TRIALS.format(columns=", ".join(columns)))
         with self.reaching(), self._engine.connect() as connection:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=_BUFFERED)
-            for number, *documents in streaming.execute(
-                query, {"name": self._name, "after": after}
-            ):
+            values = {"name": self._name, "after": after, "only": only}
+            for number, *documents in streaming.execute(query, values):
                 yield number, *(parse_json(document or "{}") for document in documents)
 
     def claim(self, work: str, *, wait: bool = False) -> AbstractContextManager[bool]:

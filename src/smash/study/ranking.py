@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from smash.errors import NotFoundError
 from smash.scoring.priors import joint_score, proxy_score
 from smash.scoring.rank_aggregation import Floats
-from smash.study.candidate import Candidate
+from smash.study.candidate import Candidate, Outline
+
+R = TypeVar("R", Candidate, Outline)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranked:
+class Ranked(Generic[R]):
     """A candidate and its ranks, each from 0, the best, among all candidates.
 
     Attributes:
@@ -23,12 +26,12 @@ class Ranked:
         proxy_rank: Rank by the prior alone; None without a prior.
     """
 
-    candidate: Candidate
+    candidate: R
     score_rank: int
     proxy_rank: int | None
 
 
-def rank(candidates: Sequence[Candidate], prior: str | None = None) -> list[Ranked]:
+def rank(candidates: Sequence[R], prior: str | None = None) -> list[Ranked[R]]:
     """Ranks candidates, best first.
 
     Candidates that a race dropped come last, of them those first that were dropped last. With a

@@ -27,12 +27,13 @@ from smash.run.layout import check_searched
 from smash.spaces.task import MOST_READABLE
 from smash.study.candidate import (
     Candidate,
+    Outline,
     architecture_from,
     from_attributes,
     to_attributes,
 )
 from smash.study.journal import open_journal
-from smash.study.postgres import ATTRIBUTES, ID, PARAMS, TRACE, Server
+from smash.study.postgres import ATTRIBUTES, ID, OUTLINE, PARAMS, TRACE, Server
 from smash.study.ranking import Ranked, rank
 from smash.study.settings import StudySettings, Timetable
 
@@ -259,7 +260,7 @@ class Study:
         """Returns all candidates, best first: by the score, or with a prior by both together."""
         return [each.candidate for each in self.ranking()]
 
-    def ranking(self) -> list[Ranked]:
+    def ranking(self) -> list[Ranked[Candidate]]:
         """Returns all candidates in the order of `ranked`, with their ranks.
 
         Raises:
@@ -269,6 +270,40 @@ class Study:
             return rank(self.candidates(), self.prior)
         except (LookupError, ValueError) as error:  # the proxy's values do not suit the prior
             raise self._damaged(error) from None
+
+    def best(self, count: int) -> tuple[list[Ranked[Candidate]], int]:
+        """Returns the first of the ranking, and how many candidates there are.
+
+        Of the others on a server, only what ranks them is read.
+
+        Raises:
+            RunStateError: A candidate is damaged.
+        """
+        if self._server is None:
+            ranking = self.ranking()
+            return ranking[:count], len(ranking)
+        try:
+            outlines: dict[str, Outline] = {}
+            for number, attributes in self._server.read(OUTLINE):
+                outline = Outline.read(number, attributes)
+                outlines.setdefault(outline.id, outline)
+            ranked = rank(list(outlines.values()), self.prior)[:count]
+            numbers = [each.candidate.number for each in ranked]
+            candidates = {
+                number: from_attributes(attributes, trace, self._read_architecture)
+                for number, attributes, trace in self._server.read(ATTRIBUTES, TRACE, only=numbers)
+            }
+        except _DAMAGES as error:
+            raise self._damaged(error) from None
+        best = [
+            Ranked(
+                candidate=candidates[each.candidate.number],
+                score_rank=each.score_rank,
+                proxy_rank=each.proxy_rank,
+            )
+            for each in ranked
+        ]
+        return best, len(outlines)
 
 
 def _read_architecture(space: SearchSpace[Any] | None, where: Path | Server, text: str) -> Any:
