@@ -63,7 +63,7 @@ def test_run_folder_names_nothing_of_its_machine_but_the_data(home, command):
     space, child = home / "space.py", run / "children" / "best"
     timed = shlex.join([sys.executable, str(home / "time.py"), f"--from={home}", "{model}"])
     brief = ["--epochs", "1", "--device", "cpu"]
-    few = ["--random", "6", "--perturb", "1", "--markov", "0", "--device", "cpu"]
+    few = ["--random", "3", "--perturb", "0", "--markov", "0", "--device", "cpu"]
     limit = ["--max-latency", "1s", "--latency-format", "py", "--latency-command", timed]
     data = [home / "photos", "--groups", home / "groups.csv", "--space", f"{space}:small"]
     for argv in (
@@ -72,7 +72,7 @@ def test_run_folder_names_nothing_of_its_machine_but_the_data(home, command):
         ["retrain", run, "--name", "best", "--finalists", "2", "--test", "--tensorboard", *brief],
         *(["export", child, "--to", child / f"m.{to}"] for to in ("int8.onnx", "pt2", "py")),
         ["compare", run, "--seeds", "1", "--random", "0", "--families", "cnn", *brief],
-        ["correlate", run, "--train", "4", *brief],
+        ["correlate", run, "--train", "3", *brief],
         ["report", run],
     ):
         answer = command(*map(str, argv))
