@@ -49,9 +49,6 @@ def cells() -> str:
     """Rank correlations and regrets on NAS-Bench-201, means over seeds."""
     rows = []
     for ranking, seeds in _by_ranking(read_result("cells")).items():
-        low = min(row["tau"]["low"] for row in seeds)
-        high = max(row["tau"]["high"] for row in seeds)
-        tau = statistics.fmean(row["tau"]["value"] for row in seeds)
         of_parts = [
             f"{statistics.fmean(row[name] for row in seeds):.3f}".replace("-", "−")
             for name in ("equal_size_tau", "top_tenth_tau")
@@ -60,10 +57,23 @@ def cells() -> str:
             f"{statistics.fmean(row['regret'][among] for row in seeds):.2f}"
             for among in seeds[0]["regret"]
         ]
-        rows.append((ranking, f"{tau:.3f} ({low:.3f} … {high:.3f})", *of_parts, *lost))
+        rows.append((ranking, _over_seeds(row["tau"] for row in seeds), *of_parts, *lost))
     header = ("ranked by", "Kendall τ", "τ at equal size", "τ within best tenth",
               "lost by the first", "of 5", "of 10")  # fmt: skip
     return markdown_table(header, rows)
+
+
+def macro() -> str:
+    """Rank correlations on NAS-Bench-Macro, means over seeds, the best first."""
+    rows = []
+    for ranking, seeds in _by_ranking(read_result("macro")["rows"]).items():
+        sizes = [row["equal_size_tau"] for row in seeds]
+        rows.append(
+            (ranking, _over_seeds(row["kendall_tau"] for row in seeds),
+             f"{statistics.fmean(sizes):.3f}".replace("-", "−"))
+        )  # fmt: skip
+    rows.sort(key=lambda row: row[1], reverse=True)
+    return markdown_table(("ranked by", "Kendall τ", "τ at equal size"), rows)
 
 
 def memory_banks() -> str:
@@ -224,6 +234,7 @@ def settings(model: type[Settings], base: type[Settings] | None = None) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "cells": cells,
+    "macro": macro,
     "memory banks": memory_banks,
     "compared": compared,
     "devices": devices,
@@ -393,6 +404,14 @@ def _by_ranking(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     for row in rows:
         grouped.setdefault(row["ranking"], []).append(row)
     return grouped
+
+
+def _over_seeds(intervals: Iterable[Mapping[str, float]]) -> str:
+    """Words the mean of statistics, from their lowest lower to their highest upper end."""
+    each = list(intervals)
+    low, high = min(one["low"] for one in each), max(one["high"] for one in each)
+    mean = statistics.fmean(one["value"] for one in each)
+    return f"{mean:.3f} ({low:.3f} … {high:.3f})".replace("-", "−")
 
 
 def _interval(row: Mapping[str, float], name: str, prefix: str) -> str:

@@ -37,7 +37,7 @@ NETWORKS = (
 )
 """Spaces, and how their children get weights."""
 
-_SIZES = ("demo", "cifar-small", "cifar-default")
+_SIZES = ("digits", "cifar-small", "cifar-default")
 _ARCHITECTURES = 4
 _STEPS_BEFORE = 8  # in which the optimiser makes its state of most tensors
 _IMAGES = 2  # of a batch, whose size changes no number

@@ -19,7 +19,7 @@ from smash.runtime.rng import generator, torch_generator
 from smash.spaces import make_space
 from smash.spaces.parameters import initialise
 from smash.spaces.task import Task
-from smash.training.defaults import DEFAULTS
+from smash.training.defaults import DEFAULTS, SHARED_DEFAULTS
 from smash.training.optim import make_optimizer
 
 BATCH = 50
@@ -52,7 +52,11 @@ class Size:
 
 
 SIZES: Mapping[str, Size] = {
-    "demo": Size(preset="tiny", side=8, channels=1, candidates=60, examples=2000),
+    "demo": Size(
+        preset="tiny", side=8, channels=1, candidates=60, examples=2000,
+        space="mobile", hypernet="none",
+    ),
+    "digits": Size(preset="tiny", side=8, channels=1, candidates=60, examples=2000),
     "cifar-small": Size(preset="small", side=32, channels=3, candidates=40, examples=1000),
     "cifar-default": Size(preset="original", side=32, channels=3, candidates=12, examples=500),
     "mobile": Size(
@@ -95,10 +99,15 @@ class Workload:
         return SmashNetwork(self.space, self.task, self._hypernet).to(self.device)
 
     @cached_property
+    def plan(self) -> TrainingPlan:
+        """The settings that the space and the preset train with by default."""
+        key = self.size.preset if self.space.name == "memory-bank" else self.space.name
+        return TrainingPlan(length=Length(steps=1), **DEFAULTS.get(key, SHARED_DEFAULTS))
+
+    @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser that the preset trains with by default."""
-        settings = TrainingPlan(length=Length(steps=1), **DEFAULTS.get(self.size.preset, {}))
-        return make_optimizer(self.network, settings)
+        """The optimiser of the plan."""
+        return make_optimizer(self.network, self.plan)
 
     @cached_property
     def data(self) -> Data:
@@ -128,6 +137,8 @@ class Workload:
             logits = self.network(self.architecture(number), images)
         self.optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), labels).backward()
+        if self.plan.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm)
         self.optimizer.step()
 
 

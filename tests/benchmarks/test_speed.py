@@ -62,7 +62,7 @@ def test_operation_counter_gives_operations_to_the_part_that_made_their_node():
 
 
 def test_count_of_a_step_is_repeatable_and_near_the_child_with_plain_sharing():
-    first, second = (count("mobile", "none", "demo", architectures=1) for _ in range(2))
+    first, second = (count("mobile", "none", "digits", architectures=1) for _ in range(2))
     assert first == second
     assert first.ratio == sum(first.parts.values()) / first.child
     assert (
