@@ -149,7 +149,10 @@ def speed(name: str) -> str:
         found = {row["size"]: row for row in measured if row["name"] == measurement}
         if not found:
             continue
-        of_size = [f"{found[size]['ratio']:.3g} ({_median(found[size])})" for size in sizes]
+        of_size = [
+            f"{found[size]['ratio']:.3g} ({_median(found[size])})" if size in found else ""
+            for size in sizes
+        ]
         rows.append((label, *of_size))
     return markdown_table(("", *sizes), rows)
 
