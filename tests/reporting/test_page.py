@@ -17,7 +17,8 @@ from smash.reporting.drawing import unpack
 from smash.reporting.formatting import count, size
 from smash.reporting.page import page
 from smash.run.child_folder import read_record
-from smash.run.layout import CHILDREN, METRICS, RESULT, STUDY
+from smash.run.layout import CHILDREN, COMPARISON, METRICS, RESULT, STUDY
+from smash.training.compare import Comparison, Contestant
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write
 
@@ -242,6 +243,25 @@ def test_page_names_a_reference_network(tmp_path):
     path.write_text(json.dumps({**about, "id": "resnet18", "baseline": "resnet18"}))
     read = Page(smash.report(folder).read_text())
     assert "Trained, it errs on 12.00%" in read.words  # the winner, not the baseline that is better
+
+
+def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_them(tmp_path):
+    folder = tmp_path / "compared"
+    winner = ranked(write(folder))[0]
+    mean = Interval(value=0.15, low=0.11, high=0.2)
+    contestant = Contestant(
+        role="winner", name=winner.id, params=1, macs=1, memory=1, flash=1, minutes=1.0, val=mean,
+        test=mean, behind=mean,
+    )  # fmt: skip
+    Comparison(
+        length="3 epochs", seeds=3, val_examples=50, test_examples=100, contestants=[contestant],
+        verdict="Nothing is better.",
+    ).write(folder / COMPARISON)  # fmt: skip
+    words = Page(smash.report(folder).read_text()).words
+    assert (
+        "Trained with each of 3 seeds, it errs on 15.00% of 100 test examples in the mean" in words
+    )
+    assert "it errs on 12.00%" not in words
 
 
 def test_report_of_a_damaged_run_names_the_file(tmp_path):

@@ -33,7 +33,7 @@ from smash.run.run import Run
 from smash.run.trust import Trust
 from smash.study.candidate import Candidate
 from smash.study.study import Study
-from smash.training.compare import Comparison, read_comparison
+from smash.training.compare import Comparison, Contestant, read_comparison
 from smash.training.finals import Finals
 
 
@@ -123,6 +123,13 @@ class Contents:
         ids = {candidate.id: candidate for candidate in self.complete}
         of_finals = ids.get(self.finals.winner) if self.finals else None
         return of_finals or next(iter(self.complete), None)
+
+    @property
+    def compared(self) -> Contestant | None:
+        """The winner as the comparison found it, over all seeds; None where it is not in it."""
+        contestants = self.comparison.contestants if self.comparison else []
+        found = (each for each in contestants if self.winner and each.name == self.winner.id)
+        return next(found, None)
 
     @property
     def ranks(self) -> dict[str, int]:
