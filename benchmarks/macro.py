@@ -5,10 +5,10 @@
 FOLDER holds CIFAR-10 as class folders; TABLE.csv has the columns ``architecture``, strings of eight
 digits, ``cifar10_test_accuracy``, ``run_1`` … ``run_3``, ``params`` and ``flops``. For each seed it
 trains a SMASH network by ``smash train --image-size 16 --batch-size 128 --no-augment --minutes M``,
-because augmentation costs so short a training more than it brings, and compares its ranking with the
-accuracies, as ``smash correlate`` does. Parameters and MACs of each network must be the published
-ones. Choose settings with ``--half first``, and report them with ``--half second``. The result is
-``results/macro.json``; a repeated command continues.
+because augmentation costs so short a training more than it brings, and compares its ranking with
+the accuracies, as ``smash correlate`` does. Parameters and MACs of each network must be the
+published ones. Choose settings with ``--half first``, and report them with ``--half second``. The
+result is ``results/macro.json``; a repeated command continues.
 """
 
 from __future__ import annotations
