@@ -170,7 +170,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What ranks a candidate: all that is read of a candidate that is not shown.
+    """The part of a candidate that ranks it; nothing else is read of one that is not shown.
 
     Attributes:
         number: Number of its trial.
