@@ -56,6 +56,17 @@ def test_a_function_in_a_file_trains_searches_and_retrains(file, tmp_path, comma
     assert str(tmp_path) not in (run / "config.toml").read_text().split("[data]")[0]
 
 
+def test_train_refuses_a_space_before_its_name_instead_of_searching_another(
+    file, tmp_path, command
+):
+    answer = command(
+        "--space", f"{file}:network", "train", "digits", "--out", str(tmp_path / "run")
+    )
+    assert answer.code == 2
+    assert f"'smash train DATA --space {file}:network'" in answer.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_folder_alone_runs_no_code(file, tmp_path, command, monkeypatch):
     run = tmp_path / "run"
     command("train", "digits", "--space", f"{file}:network", "--epochs", "1", "--out", str(run))

@@ -26,6 +26,7 @@ from smash.cli import (
     train,
 )
 from smash.cli.exit import HANDLED, INTERRUPTED, exit_for, fail, prepare_streams
+from smash.errors import InvalidValueError
 from smash.runtime.signals import hear_termination
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -73,6 +75,12 @@ def _options(
     ] = None,
 ) -> None:
     """One-shot neural architecture search through hypernetworks."""
+    source = context.get_parameter_source("space")
+    if context.invoked_subcommand == "train" and source and source.name == "COMMANDLINE":
+        raise InvalidValueError(
+            f"--space {space} stands before 'train', where it names the space of a run that "
+            f"exists: put it behind, as in 'smash train DATA --space {space}'"
+        )
     if space is not None:
         os.environ["SMASH_SPACE"] = space  # for processes that this one starts, too
 
