@@ -62,6 +62,32 @@ def test_train_clips_gradients_of_children_of_any_depth(digits, tmp_path, space)
     assert (training.batch_size, training.snapshots, training.fixed_norms) == (64, 1, False)
 
 
+@pytest.mark.parametrize(
+    ("given", "augment"),
+    [
+        ({"epochs": 29}, False),
+        ({"epochs": 30}, True),
+        ({}, True),
+        ({"epochs": 29, "augment": True}, True),
+        ({"epochs": 30, "augment": False}, False),
+        ({"minutes": 29}, False),
+        ({"minutes": 30}, True),
+        ({"epochs": 2, "space": "memory-bank"}, True),
+        ({"epochs": 30, "space": "nas-bench-201"}, False),
+    ],
+)
+def test_train_augments_no_short_training_unless_asked(
+    digits, tmp_path, monkeypatch, given, augment
+):
+    def steps_in(minutes, run, network):
+        per_epoch = len(run.data.train) // run.settings.training.batch_size
+        return minutes * per_epoch, Pace(step=1.0, validation=1.0)
+
+    monkeypatch.setattr("smash.training.train._steps_in", steps_in)
+    settings = begin(digits, tmp_path / "run", device="cpu", **given).settings
+    assert settings.training.augment is augment
+
+
 def test_train_with_many_minutes_takes_larger_images_for_cells(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "images.npz", data=rng.random((400, 40, 40, 1)), labels=np.arange(400) % 2)

@@ -99,6 +99,8 @@ def describe_run(run: Run) -> list[str]:
         proxies.append("with the smaller children of the space's proxy")
     if proxies:
         lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
+    if run.data.augmentation.describe() and not training.augment:
+        lines.append("learns without augmentation; children are trained with it")
     if epochs < 1:
         lines.append(
             f"{steps:,} steps are less than one epoch: with more --minutes, or with no "

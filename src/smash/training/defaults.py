@@ -17,6 +17,15 @@ Their children differ in depth, and so do their gradients: without the clipping 
 NAS-Bench-Macro rises above that of chance. See benchmarks/notes/functions.md.
 """
 
+SHORT_DEFAULTS: dict[str, Any] = {"augment": False}
+"""Of the same spaces, what differs in trainings of fewer than `SHORT_EPOCHS` epochs.
+
+A network of so few passes fits nothing too well, and augmentation only slows it. See
+benchmarks/notes/functions.md.
+"""
+
+SHORT_EPOCHS = 30
+
 _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "original": {},

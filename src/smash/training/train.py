@@ -34,6 +34,8 @@ from smash.training.defaults import (
     LONG_EPOCHS,
     PUBLISHED_EPOCHS,
     SHARED_DEFAULTS,
+    SHORT_DEFAULTS,
+    SHORT_EPOCHS,
     SUITABLE,
     suitable_presets,
 )
@@ -234,7 +236,7 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         size = plan.batch_size * processes
         length = Length(steps=epochs * steps_per_epoch(len(data.train), size))
         plan = plan.replaced(length=length)
-    return RunSettings(
+    resolved = RunSettings(
         seed=settings.seed,
         device=device,
         hypernet=settings.hypernet or ("convolutional" if space == "memory-bank" else "none"),
@@ -242,6 +244,18 @@ def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSetti
         space=space_settings(settings, preset),
         training=plan,
     )
+    return _suit_length(resolved, settings, data) if plan.minutes is None else resolved
+
+
+def _suit_length(resolved: RunSettings, settings: TrainSettings, data: Data) -> RunSettings:
+    """Takes the defaults of short trainings where the training is one."""
+    plan, space = resolved.training, resolved.space
+    fewest = SHORT_EPOCHS * steps_per_epoch(len(data.train), plan.batch_size * plan.processes)
+    if plan.length.steps >= fewest or _defaults_key(space.name, space.preset) in DEFAULTS:
+        return resolved
+    given = settings.given()
+    changes = {name: value for name, value in SHORT_DEFAULTS.items() if name not in given}
+    return resolved.replaced(training=plan.replaced(**changes))
 
 
 def _suitable_preset(settings: TrainSettings, task: Task, device: str) -> str:
@@ -286,6 +300,7 @@ def _fit_minutes(
         if fewer >= fewest:
             run, network, steps, pace = other, its_network, fewer, its_pace
     run.take_length(Length(steps=steps))
+    run.settings = _suit_length(run.settings, settings, run.data)
     return run, network, pace
 
 
