@@ -56,6 +56,11 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "retrain": ["--rank", "0", "--epochs", "1"],
         "correlate": ["--train", "3", "--epochs", "1", "--proxy", "naswot,az-nas"],
     },
+    "mobile": {
+        "train": ["--epochs", "2", "--space", "mobile"],
+        "search": ["--random", "12", "--perturb", "4", "--markov", "4"],
+        "retrain": ["--rank", "0", "--epochs", "1"],
+    },
 }  # fmt: skip
 _VOLATILE = {
     "seconds",
