@@ -33,11 +33,54 @@ def test_without_values_allocates_on_the_device_what_torch_does() -> None:
             assert tensor.requires_grad == expected[name].requires_grad, name
 
 
-def test_without_values_leaves_tensors_on_the_meta_device_as_allocated() -> None:
+@pytest.mark.parametrize(
+    ("layer", "args", "settings"),
+    [
+        (nn.Conv1d, (4, 8, 3), {"padding": 1, "groups": 2, "bias": False}),
+        (nn.Conv2d, (4, 8, (3, 5)), {"stride": 2, "padding": "valid"}),
+        (nn.Conv2d, (4, 8, [3, 5]), {}),  # a list is no key of a cache
+        (nn.Conv3d, (4, 8, 1), {"padding_mode": "circular"}),
+        (nn.BatchNorm1d, (4,), {}),
+        (nn.BatchNorm2d, (4,), {"affine": False, "momentum": None}),
+        (nn.BatchNorm3d, (4,), {"track_running_stats": False}),
+        (nn.Linear, (4, 8), {"bias": False, "dtype": torch.float64}),
+    ],
+)
+def test_without_values_layer_met_before_is_a_layer_of_its_own(
+    layer: type[nn.Module], args: tuple[object, ...], settings: dict[str, object]
+) -> None:
+    expected = layer(*args, **settings)
     with without_values("meta"):
-        network = make_network()
-    # Each initialiser that writes raises the version.
-    assert {tensor._version for tensor in network.state_dict(keep_vars=True).values()} == {0}
+        before, found = layer(*args, **settings), layer(*args, **settings)
+    of_any = vars(nn.Module())
+    theirs, own = (
+        {name: value for name, value in vars(each).items() if name not in of_any}
+        for each in (expected, found)
+    )
+    assert own == theirs
+    for kind in ("_parameters", "_buffers"):
+        for name, tensor in vars(expected)[kind].items():
+            ours = vars(found)[kind][name]
+            assert (ours is None) == (tensor is None), name
+            if tensor is not None:
+                assert ours is not vars(before)[kind][name], name
+                assert (type(ours), ours.is_meta) == (type(tensor), True), name
+                assert (ours.shape, ours.dtype) == (tensor.shape, tensor.dtype), name
+    found.eval().register_forward_hook(lambda *_: None)
+    assert before.training
+    assert not before._forward_hooks
+
+
+def test_without_values_makes_layers_on_a_device_of_their_own() -> None:
+    with without_values("meta"):
+        layers = [nn.Linear(4, 2, device="cpu") for _ in range(2)]
+    assert is_drawn(nn.Sequential(*layers))
+    assert not torch.equal(layers[0].weight, layers[1].weight)
+
+
+def test_without_values_wrong_argument_raises_as_torch_does() -> None:
+    with without_values("meta"), pytest.raises(TypeError, match="unexpected keyword"):
+        nn.Linear(4, 2, biased=True)  # type: ignore[call-arg]
 
 
 def test_without_values_sets_constants_of_a_batch_norm() -> None:
