@@ -20,7 +20,7 @@ from smash.spaces import make_space
 from smash.spaces.parameters import initialise
 from smash.spaces.task import Task
 from smash.training.defaults import DEFAULTS, SHARED_DEFAULTS
-from smash.training.optim import make_optimizer
+from smash.training.optim import clip_gradients, make_optimizer
 
 BATCH = 50
 """Images in a training step."""
@@ -138,7 +138,7 @@ class Workload:
         self.optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), labels).backward()
         if self.plan.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm)
+            clip_gradients(self.optimizer, self.plan.clip_norm)
         self.optimizer.step()
 
 

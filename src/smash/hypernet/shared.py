@@ -30,6 +30,7 @@ class SharedWeights(nn.Module):
     ) -> None:
         super().__init__()
         self._shared_name = shared_name
+        self._shapes = {tensor_key(name): shape for name, shape in shapes.items()}
         self.tensors = nn.ParameterDict(
             {tensor_key(name): _initial(name, shape, generator) for name, shape in shapes.items()}
         )
@@ -52,10 +53,9 @@ class SharedWeights(nn.Module):
         places = {}
         for name, parameter in child.named_parameters():
             key = tensor_key(self._shared_name(name))
-            if key in self.tensors:
-                whole, part = tuple(self.tensors[key].shape), tuple(parameter.shape)
+            if key in self._shapes:
                 try:
-                    places[name] = key, corner(whole, part)
+                    places[name] = key, corner(self._shapes[key], tuple(parameter.shape))
                 except ValueError as error:
                     raise InvalidValueError(
                         f"parameter {name!r}: {error}, the largest that was found for it: give it "

@@ -28,6 +28,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -221,6 +222,7 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
             yield part
 
 
+@lru_cache(maxsize=4096)
 def corner(whole: Shape, part: Shape) -> tuple[slice, ...]:
     """Locates a parameter in a shared tensor: leading channels, central crop of a kernel.
 

@@ -31,6 +31,7 @@ from smash.runtime.distributed import ALONE, Processes
 from smash.runtime.progress import Progress
 from smash.runtime.rng import torch_generator
 from smash.runtime.signals import Interruption, Terminated, hear_interruption
+from smash.training.optim import clip_gradients
 
 if TYPE_CHECKING:
     from smash.training.timing import Deadline
@@ -171,7 +172,7 @@ class Trainable(ABC):
         self.processes.average_gradients(self.trained.parameters())
         if clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.trained.parameters(), clip_norm)
+            clip_gradients(self.optimizer, clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.scaler.step(self.optimizer)

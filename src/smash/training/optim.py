@@ -155,3 +155,12 @@ def scheduled_rate(settings: TrainingPlan, position: float) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * position / settings.length.steps))
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, norm: float) -> None:
+    """Scales the gradients of all parameters down to a joint norm of at most `norm`.
+
+    A network would look for its parameters in all of its modules, which takes longer than this.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, norm)
