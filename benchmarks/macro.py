@@ -27,13 +27,14 @@ import smash
 from benchmarks import nas_bench_macro
 from smash.correlation.statistics import kendall_tau
 from smash.profiling.cost import measure_cost
+from smash.run.trust import RankCorrelation
 from smash.runtime.progress import on_terminal
 
 SPACE = f"{nas_bench_macro.__file__}:network"
 RESULT = Path(__file__).parent / "results" / "macro.json"
 
 _COLUMN = "cifar10_test_accuracy"
-_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")  # of the first seed alone
+_PRIORS = ("macs", "naswot", "main-effects", "main-effects+macs", "main-effects+naswot")
 _SIDE = 32  # pixels of the published networks' images
 
 
@@ -106,22 +107,24 @@ def ranked(seed: int, table: Path, options: argparse.Namespace) -> list[dict[str
         resume=folder.exists(),
         progress=on_terminal,
     )
-    trust = smash.correlate(
-        run,
-        table=table,
-        column=_COLUMN,
-        half=options.half,
-        limit=options.limit,
-        examples=500,
-        proxies=_PROXIES if seed == options.seeds[0] else (),
-        progress=on_terminal,
-    )
-    rankings = {"score": trust, **trust.baselines}
-    rankings |= {f"score and {name}": each for name, each in trust.together.items()}
+    rankings: dict[str, RankCorrelation] = {}
+    for prior in _PRIORS:
+        trust = smash.correlate(
+            run,
+            table=table,
+            column=_COLUMN,
+            half=options.half,
+            limit=options.limit,
+            examples=500,
+            prior=prior,
+            progress=on_terminal,
+        )
+        rankings |= {"score": trust, **trust.baselines}
+        rankings |= {f"score and {name}": each for name, each in trust.together.items()}
     return [
         {"seed": seed, "n": trust.n, "ranking": name, **each.model_dump(include=_KEPT)}
         for name, each in rankings.items()
-        if name != "random"
+        if name not in ("random", *(each for each in _PRIORS if each.startswith("main-effects")))
     ]
 
 

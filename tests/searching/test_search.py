@@ -65,6 +65,12 @@ def test_search_returns_what_it_has_written(run):
     ]
 
 
+def test_main_effects_of_a_space_without_choices_are_refused_before_anything_is_written(run):
+    with pytest.raises(InvalidValueError, match="for spaces of choices"):
+        smash.search(run, random=2, prior="main-effects", device="cpu")
+    assert not run.study_path.exists()
+
+
 def test_search_with_other_settings_is_refused(run):
     smash.search(run, random=2, perturb=0, markov=0, device="cpu")
     with pytest.raises(RunStateError, match=r"seed was 0.* without its study\.journal"):

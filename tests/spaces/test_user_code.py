@@ -48,8 +48,11 @@ def test_a_function_in_a_file_trains_searches_and_retrains(file, tmp_path, comma
     argv = ["digits", "--space", space, "--epochs", "1", "--device", "cpu", "--out", str(run)]
     assert not command("train", *argv).code
     SPACES.pop("mine.py:network")  # as in a new process
-    answer = command("--space", space, "search", str(run), *SEARCH)
+    prior = ("--prior", "main-effects+macs")
+    answer = command("--space", space, "search", str(run), *SEARCH, *prior)
     assert answer.code == 0, answer.err
+    assert "ranked by score and main-effects+macs" in answer.out
+    assert command("show", str(run)).out.split() == answer.out.split()
     SPACES.pop("mine.py:network", None)
     answer = command("--space", space, "retrain", str(run), "--rank", "0", "--epochs", "1")
     assert answer.code == 0, answer.err

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 from smash.study.ranking import rank
 from tests.study.candidates import make_candidate
 
@@ -26,6 +28,25 @@ def test_rank_with_a_prior_orders_by_score_and_proxy_together():
     ranking = rank(candidates, prior="params")
     assert [each.candidate.id for each in ranking] == ["b", "a", "c"]
     assert [each.proxy_rank for each in ranking] == [0, 2, 1]
+
+
+def test_rank_with_main_effects_draws_full_scores_towards_what_their_choices_do():
+    names, costs = ("kernel", "depth", "width"), {"a": 0.2, "b": 0.1, "c": 0.0}
+    scores = {each: 0.3 + sum(map(costs.get, each)) for each in product("abc", repeat=3)}
+    scores["a", "a", "a"] = 0.29  # by luck of the combination: all of its options are the worst
+    full = [
+        make_candidate(
+            "".join(each), loss, architecture=dict(zip(names, each, strict=True)), examples=400
+        )
+        for each, loss in scores.items()
+    ]
+    best = dict.fromkeys(names, "c")
+    dropped = make_candidate("x", 0.0, architecture=best, partial=True, examples=100)
+    plain, smooth = rank([*full, dropped]), rank([*full, dropped], prior="main-effects")
+    assert [each.candidate.id for each in plain][:2] == ["aaa", "ccc"]
+    assert smooth[0].candidate.id == "ccc"
+    assert [each.score_rank for each in smooth] == list(range(28))
+    assert smooth[-1].candidate is dropped
 
 
 def test_rank_of_nothing_is_empty():

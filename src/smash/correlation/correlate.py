@@ -42,7 +42,15 @@ from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
 from smash.runtime.ray_executor import open_executor
-from smash.scoring.priors import NO_PRIOR, ProxyValues, choose_prior, joint_score, proxy_score
+from smash.scoring.priors import (
+    NO_PRIOR,
+    ProxyValues,
+    adjusted_scores,
+    check_prior,
+    choose_prior,
+    joint_score,
+    proxy_score,
+)
 from smash.scoring.proxies import PROXIES
 from smash.scoring.proxy_names import SIZE_PROXIES
 from smash.scoring.proxy_values import measure_proxy
@@ -84,6 +92,7 @@ def correlate(
         RunStateError: Training has not finished, or a file is damaged.
     """
     settings = CorrelateSettings.merged(settings, changes)
+    check_prior(settings.prior, run.space.smallest())
     correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:
         return correlation.with_table(settings.table)
@@ -156,7 +165,7 @@ class _Correlation:
                     scores = self._full_scores(ordered[: len(known)], known, search, rank_by)
                     ranking = np.array(scores)
                     if prior is not None:
-                        ranking = joint_score(prior, ranking, self._proxy_values(prior, known))
+                        ranking = self._joined(prior, ranking, known)
                     return agrees_beyond_chance(-ranking, [each.accuracy for each in known])
 
                 known = self._train_until(ordered, child, clock, agrees, executor)
@@ -300,11 +309,16 @@ class _Correlation:
         comparison = RankComparison(truth, -scores, params)
         alone = {name: comparison.with_score(proxy_score(name, values[name])) for name in names}
         together = {
-            name: comparison.with_score(-joint_score(name, scores, values[name]))
+            name: comparison.with_score(-self._joined(name, scores, known))
             for name in names
             if name in PROXIES or name == prior
         }
         return comparison.score, alone | {"random": comparison.at_random()}, together
+
+    def _joined(self, prior: str, scores: Floats, known: Sequence[GroundTruth]) -> Floats:
+        """Joins scores and a prior; lower is better."""
+        scores = adjusted_scores(prior, scores, [each.architecture for each in known])
+        return joint_score(prior, scores, self._proxy_values(prior, known))
 
     def _proxy_values(self, name: str, known: Sequence[GroundTruth]) -> list[ProxyValues]:
         return measure_proxy(

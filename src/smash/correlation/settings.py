@@ -59,7 +59,8 @@ class CorrelateSettings(ChildSettings):
         str | None, Option(default="that of the search; of a table, that of the space")
     ] = None
     """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or several
-    joined by +, or none."""
+    joined by +, or none; with main-effects in front the score is drawn half way to the sum of what
+    each choice does."""
 
     rank_by: Annotated[
         Literal["loss", "error", "top5_error"] | None, Option(default="loss, or as the search")

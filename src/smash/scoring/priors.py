@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.proxy_names import JOIN, PROXY_NAMES, SIZE_PROXIES, VALUES
+from smash.scoring.main_effects import choices_of, smoothed
+from smash.scoring.proxy_names import JOIN, MAIN_EFFECTS, PROXY_NAMES, SIZE_PROXIES, VALUES
 from smash.scoring.rank_aggregation import Floats, log_ranks, relative_ranks
 
 DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas"}
@@ -58,12 +59,12 @@ def proxy_score(name: str, values: Sequence[Sequence[float]]) -> Floats:
     Returns:
         Shape (n,).
     """
-    scores = _scores_of_each(name, values)
+    scores = _scores_of_each(name, values) or [np.zeros(len(values))]
     return scores[0] if len(scores) == 1 else log_ranks(scores)
 
 
 def _scores_of_each(name: str, values: Sequence[Sequence[float]]) -> list[Floats]:
-    """Splits the values of joined proxies into one score of each, shape (n,).
+    """Splits the values of joined proxies into one score of each, shape (n,), that has values.
 
     Raises:
         ValueError: The values are not those of these proxies.
@@ -71,7 +72,28 @@ def _scores_of_each(name: str, values: Sequence[Sequence[float]]) -> list[Floats
     counts = [VALUES.get(part, 1) for part in name.split(JOIN)]
     columns = np.asarray(values, dtype=np.float64).reshape(len(values), sum(counts)).T
     own = np.split(columns, np.cumsum(counts)[:-1])
-    return [each[0] if len(each) == 1 else log_ranks(list(each)) for each in own]
+    return [each[0] if len(each) == 1 else log_ranks(list(each)) for each in own if len(each)]
+
+
+def has_main_effects(prior: str | None) -> bool:
+    """Tells whether a prior smooths the scores."""
+    return prior is not None and MAIN_EFFECTS in prior.split(JOIN)
+
+
+def adjusted_scores(prior: str | None, scores: Floats, architectures: Iterable[Any]) -> Floats:
+    """Smooths SMASH scores, if the prior says so.
+
+    Args:
+        prior: Name of a proxy, or of several joined; None without one.
+        scores: SMASH scores, (n,).
+        architectures: The n architectures, as they are or as JSON; only read if they are needed.
+
+    Raises:
+        InvalidValueError: The architectures have no choices.
+    """
+    if not has_main_effects(prior):
+        return scores
+    return smoothed(scores, [choices_of(each) for each in architectures])
 
 
 def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -> Floats:
@@ -91,7 +113,8 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """
     proxies = _scores_of_each(prior, values)
     joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
-    if prior.split(JOIN)[0] in SIZE_PROXIES:
+    first = next((part for part in prior.split(JOIN) if part != MAIN_EFFECTS), None)
+    if first is None or first in SIZE_PROXIES:
         return -joined
     return TOP_WEIGHT * np.log1p(-relative_ranks(proxies[0])) - joined
 
@@ -117,9 +140,24 @@ def check_proxy(setting: str, name: str | None) -> None:
     Raises:
         InvalidValueError: There is no such proxy.
     """
+    known = (*PROXY_NAMES, MAIN_EFFECTS)
     for part in [] if name is None else name.split(JOIN):
-        if part not in PROXY_NAMES:
-            raise InvalidValueError(unknown(setting, part, PROXY_NAMES))
+        if part not in known:
+            raise InvalidValueError(unknown(setting, part, known))
+
+
+def check_prior(prior: str | None, smallest: Any) -> None:
+    """Makes sure that a prior suits a space.
+
+    Args:
+        prior: Name of a proxy, or of several joined; None without one.
+        smallest: An architecture of the space.
+
+    Raises:
+        InvalidValueError: The prior has main effects, and the space no choices.
+    """
+    if has_main_effects(prior):
+        choices_of(smallest)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ COMPUTED_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")
 
 PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)
 
-VALUES = {"az-nas": 4}
-"""Number of values of a proxy that measures several."""
+MAIN_EFFECTS = "main-effects"
+"""In a prior, draws the score towards the sum of what each choice does; no proxy by itself."""
+
+VALUES = {"az-nas": 4, MAIN_EFFECTS: 0}
+"""Number of values of a proxy that does not measure one."""
 
 JOIN = "+"
 """Joins the names of proxies that serve together, as ``synflow+params``."""

@@ -22,7 +22,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.priors import ProxyValues
 from smash.scoring.proxies import PROXIES, Subject
-from smash.scoring.proxy_names import JOIN, SIZE_PROXIES
+from smash.scoring.proxy_names import JOIN, MAIN_EFFECTS, SIZE_PROXIES
 from smash.spaces.parameters import initialise
 
 _SEED = 0
@@ -41,7 +41,8 @@ def measure_proxy(
 
     Args:
         run: The run that the architectures are for.
-        name: One of `PROXY_NAMES`, or several joined by ``+``, whose values follow each other.
+        name: One of `PROXY_NAMES`, or several joined by ``+``, whose values follow each other;
+            `MAIN_EFFECTS` has none.
         architectures: Ids and architectures.
         log: Holds the values.
         device: Device to compute on.
@@ -54,6 +55,8 @@ def measure_proxy(
             for part in name.split(JOIN)
         ]
         return [tuple(chain(*values)) for values in zip(*columns, strict=True)]
+    if name == MAIN_EFFECTS:
+        return [()] * len(architectures)
     if name in SIZE_PROXIES:
         rows = log.measure("cost", architectures, lambda architecture: _cost(run, architecture))
         return [(row[name],) for row in rows]

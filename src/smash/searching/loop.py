@@ -28,7 +28,7 @@ from smash.run.run import Run
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Advance, Progress
 from smash.runtime.signals import Interruption
-from smash.scoring.priors import Prefilter, ProxyValues, joint_score
+from smash.scoring.priors import Prefilter, ProxyValues, adjusted_scores, joint_score
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
 from smash.searching.clock import Clock
@@ -204,6 +204,7 @@ class SearchLoop:
         if self._prior is None or not full:
             return
         scores = np.array([candidate.value for candidate in full])
+        scores = adjusted_scores(self._prior, scores, [each.architecture for each in full])
         keys = joint_score(self._prior, scores, [candidate.proxy for candidate in full])
         for candidate, key in zip(full, keys.tolist(), strict=True):
             candidate.key = key

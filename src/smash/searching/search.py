@@ -25,6 +25,7 @@ from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
+from smash.scoring.priors import check_prior
 from smash.scoring.scorer import Scorer
 from smash.searching.clock import Clock
 from smash.searching.loop import SearchLoop
@@ -83,6 +84,7 @@ def search(
     device = choose_device(settings.device)
     network = run.network(device)
     space, task = run.space, run.data.task
+    check_prior(settings.prior, space.smallest())
     if announce:
         announce(run)
     if settings.strategy == "gradient":

@@ -122,7 +122,9 @@ class SearchSettings(Settings):
         ),
     ] = None
     """Rank by score and this proxy together: params, macs, naswot, synflow, az-nas or
-    generated-synflow, or several joined by +; none ranks by the score alone."""
+    generated-synflow, or several joined by +; none ranks by the score alone. With main-effects in
+    front, as in main-effects+macs, the score is drawn half way to the sum of what each choice
+    does."""
 
     prefilter: Annotated[str | None, Option(metavar="PROXY[:SHARE]")] = None
     """Score only the best quarter, or another share, of the random architectures by a proxy."""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from smash.errors import NotFoundError
-from smash.scoring.priors import joint_score, proxy_score
+from smash.scoring.priors import adjusted_scores, joint_score, proxy_score
 from smash.scoring.rank_aggregation import Floats
 from smash.study.candidate import Candidate, Outline
 
@@ -41,7 +41,11 @@ def rank(candidates: Sequence[R], prior: str | None = None) -> list[Ranked[R]]:
         candidates: Settled candidates.
         prior: Name of the proxy that gave their `Candidate.proxy`; None ranks by the score alone.
     """
-    keys = [(each.partial, -each.examples, each.value) for each in candidates]
+    scored = _adjusted(candidates, prior)
+    keys = [
+        (each.partial, -each.examples, score)
+        for each, score in zip(candidates, scored, strict=True)
+    ]
     place = {key: number for number, key in enumerate(sorted(set(keys)))}
     scores = np.array([place[key] for key in keys], dtype=np.float64)
     joint, by_proxy = scores, None
@@ -61,6 +65,17 @@ def rank(candidates: Sequence[R], prior: str | None = None) -> list[Ranked[R]]:
         )
         for at in order
     ]
+
+
+def _adjusted(candidates: Sequence[R], prior: str | None) -> list[float]:
+    """Gives the scores; those on all examples are adjusted where the prior says so."""
+    scores = np.array([each.value for each in candidates], dtype=np.float64)
+    full = np.array([not each.partial for each in candidates], dtype=bool)
+    architectures = (
+        each.architecture for each in candidates if isinstance(each, Candidate) and not each.partial
+    )
+    scores[full] = adjusted_scores(prior, scores[full], architectures)
+    return list(scores.tolist())
 
 
 def pick(ranked: Sequence[Candidate], rank: int) -> Candidate:

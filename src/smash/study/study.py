@@ -24,6 +24,7 @@ from smash.errors import RunStateError
 from smash.io.files import named_errors
 from smash.io.records import faults_in
 from smash.run.layout import check_searched
+from smash.scoring.priors import has_main_effects
 from smash.spaces.task import MOST_READABLE
 from smash.study.candidate import (
     Candidate,
@@ -274,12 +275,12 @@ class Study:
     def best(self, count: int) -> tuple[list[Ranked[Candidate]], int]:
         """Returns the first of the ranking, and how many candidates there are.
 
-        Of the others on a server, only what ranks them is read.
+        Of the others on a server, only what ranks them is read, unless main effects do.
 
         Raises:
             RunStateError: A candidate is damaged.
         """
-        if self._server is None:
+        if self._server is None or has_main_effects(self.prior):
             ranking = self.ranking()
             return ranking[:count], len(ranking)
         try:

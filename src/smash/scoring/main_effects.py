@@ -1,0 +1,111 @@
+"""The main effects of choices on a score: what each option does by itself.
+
+Children that share weights have scores with a part of its own for each combination of options,
+since a shared tensor suits some of its neighbours better than others. Trained alone, networks of
+stages and layers differ mostly by the sum of what each option brings. So a score that is drawn half
+way to that sum ranks such networks better (benchmarks/notes/functions.md). Cells, whose operations
+act through each other, it ranks worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smash.errors import InvalidValueError
+from smash.scoring.rank_aggregation import Floats
+
+Choices = Mapping[str, str]
+"""The options of an architecture by the names of their choices, of those that it has."""
+
+_BLOCK = 10_000  # rows of ones and zeros at once: those of a million candidates take gigabytes
+_PENALTIES = np.logspace(-2, 4, 25)
+
+
+def smoothed(scores: Floats, choices: Sequence[Choices]) -> Floats:
+    """Draws scores half way to the sum of the main effects of their choices.
+
+    Args:
+        scores: Shape (n,); those that are not finite stay, and say nothing about the others.
+        choices: The choices of each of the n architectures.
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> choices = [{"kernel": kernel, "depth": depth} for kernel in "35" for depth in "12"]
+        >>> smoothed(np.array([1.0, 2.0, 3.0, 4.4]), choices).round(1)
+        array([1. , 2.1, 3.1, 4.3])
+    """
+    drawn, finite = scores.copy(), np.flatnonzero(np.isfinite(scores))
+    if len(finite):
+        fitted = main_effects(scores[finite], [choices[at] for at in finite])
+        drawn[finite] = (scores[finite] + fitted) / 2
+    return drawn
+
+
+def choices_of(architecture: Any) -> Choices:
+    """Gives the choices of an architecture of a network function, or of its JSON.
+
+    Raises:
+        InvalidValueError: It has none.
+    """
+    values = (
+        architecture if isinstance(architecture, Mapping) else getattr(architecture, "values", None)
+    )
+    if not isinstance(values, Mapping):
+        raise InvalidValueError(
+            f"prior 'main-effects' is for spaces of choices, such as mobile or a function, got "
+            f"{architecture}: leave it out"
+        )
+    return {name: str(value) for name, value in values.items()}
+
+
+def main_effects(scores: Floats, choices: Sequence[Choices]) -> Floats:
+    """Fits the sum of an effect of each option, by ridge regression.
+
+    The penalty is the one with the lowest error by generalised cross-validation (Golub, Heath and
+    Wahba 1979).
+
+    Args:
+        scores: Shape (n,), finite.
+        choices: The choices of each of the n architectures.
+
+    Returns:
+        The fitted scores, shape (n,).
+    """
+    columns: dict[tuple[str, str], int] = {}
+    places = [[columns.setdefault(item, len(columns)) for item in each.items()] for each in choices]
+    count, mean = len(scores), scores.mean()
+    blocks = range(0, count, _BLOCK)
+    gram_FF, sums_F, totals_F = np.zeros((len(columns),) * 2), *np.zeros((2, len(columns)))
+    for start in blocks:
+        block_nF = _one_hot(places[start : start + _BLOCK], len(columns))
+        gram_FF += block_nF.T @ block_nF
+        sums_F += block_nF.T @ (scores[start : start + _BLOCK] - mean)
+        totals_F += block_nF.sum(0)
+    means_F = totals_F / count
+    eigenvalues_F, vectors_FF = np.linalg.eigh(gram_FF - count * np.outer(means_F, means_F))
+    eigenvalues_F = eigenvalues_F.clip(0)
+    along_F = vectors_FF.T @ sums_F
+    squares = ((scores - mean) ** 2).sum()
+
+    def error(penalty: float) -> float:
+        kept_F = 1 / (eigenvalues_F + penalty)
+        residual = squares - (along_F**2 * kept_F * (2 - eigenvalues_F * kept_F)).sum()
+        freedom = count - 1 - (eigenvalues_F * kept_F).sum()
+        return float(residual / max(freedom, 1e-9) ** 2)
+
+    penalty = min(_PENALTIES, key=error)
+    effects_F = vectors_FF @ (along_F / (eigenvalues_F + penalty))
+    level = mean - means_F @ effects_F
+    return level + np.array([effects_F[each].sum() for each in places])
+
+
+def _one_hot(places: Sequence[Sequence[int]], width: int) -> Floats:
+    block_nF = np.zeros((len(places), width))
+    for row, each in zip(block_nF, places, strict=True):
+        row[each] = 1
+    return block_nF
