@@ -36,12 +36,12 @@ def smoothed(scores: Floats, choices: Sequence[Choices]) -> Floats:
 
     Example:
         >>> choices = [{"kernel": kernel, "depth": depth} for kernel in "35" for depth in "12"]
-        >>> smoothed(np.array([1.0, 2.0, 3.0, 4.4]), choices).round(1)
-        array([1. , 2.1, 3.1, 4.3])
+        >>> smoothed(np.array([1.0, 2.0, 3.0, 4.8]), choices).round(1)
+        array([0.9, 2.1, 3.1, 4.7])
     """
     drawn, finite = scores.copy(), np.flatnonzero(np.isfinite(scores))
     if len(finite):
-        fitted = main_effects(scores[finite], [choices[at] for at in finite])
+        fitted = main_effects(scores[finite], [choices[at] for at in finite.tolist()])
         drawn[finite] = (scores[finite] + fitted) / 2
     return drawn
 
@@ -78,19 +78,19 @@ def main_effects(scores: Floats, choices: Sequence[Choices]) -> Floats:
     """
     columns: dict[tuple[str, str], int] = {}
     places = [[columns.setdefault(item, len(columns)) for item in each.items()] for each in choices]
-    count, mean = len(scores), scores.mean()
-    blocks = range(0, count, _BLOCK)
-    gram_FF, sums_F, totals_F = np.zeros((len(columns),) * 2), *np.zeros((2, len(columns)))
-    for start in blocks:
-        block_nF = _one_hot(places[start : start + _BLOCK], len(columns))
+    count, mean = len(scores), float(scores.mean())
+    gram_FF, sums_F = np.zeros((len(columns), len(columns))), np.zeros(len(columns))
+    means_F = np.zeros(len(columns))
+    for start in range(0, count, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        block_nF = _one_hot(places[block], len(columns))
         gram_FF += block_nF.T @ block_nF
-        sums_F += block_nF.T @ (scores[start : start + _BLOCK] - mean)
-        totals_F += block_nF.sum(0)
-    means_F = totals_F / count
+        sums_F += block_nF.T @ (scores[block] - mean)
+        means_F += block_nF.sum(0) / count
     eigenvalues_F, vectors_FF = np.linalg.eigh(gram_FF - count * np.outer(means_F, means_F))
     eigenvalues_F = eigenvalues_F.clip(0)
     along_F = vectors_FF.T @ sums_F
-    squares = ((scores - mean) ** 2).sum()
+    squares = float(((scores - mean) ** 2).sum())
 
     def error(penalty: float) -> float:
         kept_F = 1 / (eigenvalues_F + penalty)
@@ -98,10 +98,10 @@ def main_effects(scores: Floats, choices: Sequence[Choices]) -> Floats:
         freedom = count - 1 - (eigenvalues_F * kept_F).sum()
         return float(residual / max(freedom, 1e-9) ** 2)
 
-    penalty = min(_PENALTIES, key=error)
+    penalty = min(_PENALTIES.tolist(), key=error)
     effects_F = vectors_FF @ (along_F / (eigenvalues_F + penalty))
-    level = mean - means_F @ effects_F
-    return level + np.array([effects_F[each].sum() for each in places])
+    effects = np.array([effects_F[each].sum() for each in places], dtype=np.float64)
+    return mean + effects - float(means_F @ effects_F)
 
 
 def _one_hot(places: Sequence[Sequence[int]], width: int) -> Floats:
