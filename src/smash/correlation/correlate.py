@@ -42,12 +42,13 @@ from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
 from smash.runtime.ray_executor import open_executor
+from smash.scoring.main_effects import choices_of
 from smash.scoring.priors import (
     NO_PRIOR,
     ProxyValues,
     adjusted_scores,
-    check_prior,
     choose_prior,
+    has_main_effects,
     joint_score,
     proxy_score,
 )
@@ -92,7 +93,8 @@ def correlate(
         RunStateError: Training has not finished, or a file is damaged.
     """
     settings = CorrelateSettings.merged(settings, changes)
-    check_prior(settings.prior, run.space.smallest())
+    if has_main_effects(settings.prior):
+        choices_of(run.space.smallest())  # before anything is scored or trained
     correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:
         return correlation.with_table(settings.table)

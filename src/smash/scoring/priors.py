@@ -146,20 +146,6 @@ def check_proxy(setting: str, name: str | None) -> None:
             raise InvalidValueError(unknown(setting, part, known))
 
 
-def check_prior(prior: str | None, smallest: Any) -> None:
-    """Makes sure that a prior suits a space.
-
-    Args:
-        prior: Name of a proxy, or of several joined; None without one.
-        smallest: An architecture of the space.
-
-    Raises:
-        InvalidValueError: The prior has main effects, and the space no choices.
-    """
-    if has_main_effects(prior):
-        choices_of(smallest)
-
-
 @dataclass(frozen=True)
 class Prefilter:
     """Scores only the best share of random architectures by a proxy.

@@ -25,7 +25,8 @@ from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
-from smash.scoring.priors import check_prior
+from smash.scoring.main_effects import choices_of
+from smash.scoring.priors import has_main_effects
 from smash.scoring.scorer import Scorer
 from smash.searching.clock import Clock
 from smash.searching.loop import SearchLoop
@@ -84,7 +85,8 @@ def search(
     device = choose_device(settings.device)
     network = run.network(device)
     space, task = run.space, run.data.task
-    check_prior(settings.prior, space.smallest())
+    if has_main_effects(settings.prior):
+        choices_of(space.smallest())  # before anything is written
     if announce:
         announce(run)
     if settings.strategy == "gradient":
