@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import smash
-from smash.scoring.scorer import Scorer, rung_ends
+from smash.scoring.scorer import GeneratedChild, Scorer, rung_ends
 from tests.conftest import TINY
 
 CPU = torch.device("cpu")
@@ -65,6 +65,19 @@ def test_generated_child_predicts_the_same_in_another_process(scorer, architectu
     modules = sent.modules
     scorer.predict_rung(sent, 1)
     assert sent.modules is modules
+
+
+def test_children_on_a_cpu_read_channels_last_batches_of_one_shape(scorer, architecture):
+    batches = []
+
+    def child(images):
+        batches.append(images)
+        return torch.zeros(len(images), 10)
+
+    for rung in range(len(scorer.rungs)):
+        scorer.predict_rung(GeneratedChild(architecture, [], [child]), rung)
+    assert [len(images) for images in batches[:-1]] == [100] * (len(scorer.labels) // 100)
+    assert {images.stride(1) for images in batches} == {1}
 
 
 def test_child_is_built_once_per_score(raced, scorer, architecture, monkeypatch):

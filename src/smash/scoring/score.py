@@ -13,7 +13,7 @@ SCORED_EXAMPLES = 2000
 """The number of validation examples that architectures are scored on by default."""
 
 BATCH_SIZE = 250
-"""The number of examples that are predicted at once by default."""
+"""The number of examples that are predicted at once by default, but on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from smash.io.text import text_digest
 from smash.io.units import Bytes, Seconds
 from smash.profiling.command import split_command
 from smash.runtime.names import Precision
-from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy
+from smash.scoring.score import SCORED_EXAMPLES, RankBy
 
 if TYPE_CHECKING:
     from smash.profiling.budget import Budget
@@ -141,7 +141,7 @@ class SearchSettings(Settings):
     precision: Precision = "fp32"
     """Numeric precision of predictions; auto is bf16 on a GPU and fp32 elsewhere."""
 
-    batch_size: Count = BATCH_SIZE
+    batch_size: Annotated[Count | None, Option(default="100 on a CPU, 250 elsewhere")] = None
     """Examples that are predicted at once."""
 
     device: Device = "auto"
