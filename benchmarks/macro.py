@@ -124,7 +124,7 @@ def ranked(seed: int, table: Path, options: argparse.Namespace) -> list[dict[str
     return [
         {"seed": seed, "n": trust.n, "ranking": name, **each.model_dump(include=_KEPT)}
         for name, each in rankings.items()
-        if name not in ("random", *(each for each in _PRIORS if each.startswith("main-effects")))
+        if name != "random"
     ]
 
 

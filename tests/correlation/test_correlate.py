@@ -45,6 +45,15 @@ def scored(cells):
     return {text: (cell, scorer(cell).loss) for text, cell in drawn.items()}
 
 
+@pytest.fixture(scope="module")
+def devices(few_digits, tmp_path_factory):
+    """A searched run of small networks for devices."""
+    path = tmp_path_factory.mktemp("devices") / "run"
+    run = smash.train(few_digits, path, epochs=1, space="mobile", preset="tiny", device="cpu")
+    smash.search(run, random=12, perturb=0, markov=0, prior="main-effects", full=True, device="cpu")
+    return run
+
+
 def write(path: Path, truths: dict[str, float]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -306,3 +315,20 @@ def test_picture_tells_missing_scores_and_shortens_long_names():
     assert title == "τ = 0.500 [0.250, 0.750], n = 3 (1 without a score)"
     assert f"against {long}".startswith(line.removesuffix(" …"))
     assert len(of_class(root, "point")) == 2
+
+
+def test_main_effects_are_those_of_all_candidates_of_the_search(devices):
+    found = smash.correlate(devices, train=5, epochs=1, device="cpu")
+    places = {each.id: place for place, each in enumerate(smash.Study(devices.study_path).ranked())}
+    accuracies = [point.accuracy for point in found.points]
+    ranks = [-places[point.id] for point in found.points]
+    joined = found.together["main-effects"].kendall_tau.value
+    assert joined == pytest.approx(stats.kendalltau(ranks, accuracies)[0])
+    assert set(found.baselines) == {"params", "macs", "random"}  # without the score they are none
+
+
+def test_show_has_no_ranks_by_a_prior_without_proxies(devices, capsys):
+    assert call("show", str(devices.path)) == 0
+    shown = capsys.readouterr().out
+    assert "ranked by score and main-effects" in shown
+    assert "prior" not in shown

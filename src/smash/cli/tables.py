@@ -36,7 +36,8 @@ def print_candidates(study: Study, top: int) -> None:
     first = best[0].candidate
     prior = study.prior
     ranked_by = f"ranked by score and {prior}, " if prior else ""
-    ranks = ("rank", "by\nscore", "by\nprior") if prior else ("rank",)
+    by_both = best[0].proxy_rank is not None
+    ranks = ("rank", "by\nscore", "by\nprior") if by_both else ("rank",)
     _print_table(
         f"{len(best)} best of {count:,} candidates ({ranked_by}{first.examples:,} "
         f"{first.split} examples, SMASH weights)",
@@ -44,7 +45,7 @@ def print_candidates(study: Study, top: int) -> None:
         (
             (
                 rank,
-                *((each.score_rank, each.proxy_rank) if prior else ()),
+                *((each.score_rank, each.proxy_rank) if by_both else ()),
                 each.candidate.id,
                 f"{each.candidate.error:.2%}"
                 + f" (partial, {each.candidate.examples:,})" * each.candidate.partial,
@@ -56,7 +57,7 @@ def print_candidates(study: Study, top: int) -> None:
             for rank, each in enumerate(best)
         ),
         # so that the table fits into 80 columns
-        padding=0 if prior else (0, 1, 0, 0),
+        padding=0 if by_both else (0, 1, 0, 0),
         show_edge=False,
     )
 

@@ -115,6 +115,7 @@ class _Correlation:
         self._announce = announce
         self._device = choose_device(settings.device)
         self._measurements = MeasurementLog(run.path / MEASUREMENTS)
+        self._searched: dict[str, tuple[Any, float]] = {}
 
     def with_table(self, table: Path) -> Trust:
         """Compares with the accuracies of a table."""
@@ -153,6 +154,11 @@ class _Correlation:
             )
         rank_by = settings.rank_by or search.get("rank_by", "loss")
         prior = choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name)
+        self._searched = {
+            each.id: (each.architecture, getattr(each, rank_by))
+            for each in ranked
+            if not each.partial
+        }
         child = settings.child.replaced(minutes=None)
         with open_executor(settings.ray, settings.device) as executor:
             if settings.minutes is None:
@@ -309,7 +315,11 @@ class _Correlation:
         values = {name: self._proxy_values(name, known) for name in names}
         params = proxy_score("params", values["params"])
         comparison = RankComparison(truth, -scores, params)
-        alone = {name: comparison.with_score(proxy_score(name, values[name])) for name in names}
+        alone = {
+            name: comparison.with_score(proxy_score(name, values[name]))
+            for name in names
+            if not has_main_effects(name)  # they are none without the score
+        }
         together = {
             name: comparison.with_score(-self._joined(name, scores, known))
             for name in names
@@ -318,9 +328,16 @@ class _Correlation:
         return comparison.score, alone | {"random": comparison.at_random()}, together
 
     def _joined(self, prior: str, scores: Floats, known: Sequence[GroundTruth]) -> Floats:
-        """Joins scores and a prior; lower is better."""
-        scores = adjusted_scores(prior, scores, [each.architecture for each in known])
-        return joint_score(prior, scores, self._proxy_values(prior, known))
+        """Joins scores and a prior; lower is better.
+
+        Main effects are those of all candidates of the search, as they are in its ranking.
+        """
+        own = {each.id for each in known}
+        others = [pair for name, pair in self._searched.items() if name not in own]
+        architectures = [each.architecture for each in known] + [pair[0] for pair in others]
+        every = np.concatenate([scores, [pair[1] for pair in others]])
+        adjusted = adjusted_scores(prior, every, architectures)[: len(known)]
+        return joint_score(prior, adjusted, self._proxy_values(prior, known))
 
     def _proxy_values(self, name: str, known: Sequence[GroundTruth]) -> list[ProxyValues]:
         return measure_proxy(

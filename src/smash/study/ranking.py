@@ -10,6 +10,7 @@ import numpy as np
 
 from smash.errors import NotFoundError
 from smash.scoring.priors import adjusted_scores, joint_score, proxy_score
+from smash.scoring.proxy_names import MAIN_EFFECTS
 from smash.scoring.rank_aggregation import Floats
 from smash.study.candidate import Candidate, Outline
 
@@ -23,7 +24,7 @@ class Ranked(Generic[R]):
     Attributes:
         candidate: The candidate.
         score_rank: Rank by the score alone.
-        proxy_rank: Rank by the prior alone; None without a prior.
+        proxy_rank: Rank by the proxies of the prior alone; None without any.
     """
 
     candidate: R
@@ -52,7 +53,8 @@ def rank(candidates: Sequence[R], prior: str | None = None) -> list[Ranked[R]]:
     if prior is not None and len(candidates):
         values = [each.proxy for each in candidates]
         joint = joint_score(prior, scores, values)
-        by_proxy = _ranks(-proxy_score(prior, values))
+        if prior != MAIN_EFFECTS:
+            by_proxy = _ranks(-proxy_score(prior, values))
     by_score = _ranks(scores)
     order = sorted(
         range(len(candidates)), key=lambda at: (candidates[at].partial, joint[at], scores[at])

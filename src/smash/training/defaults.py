@@ -18,9 +18,9 @@ NAS-Bench-Macro rises above that of chance. See benchmarks/notes/functions.md.
 """
 
 SHORT_DEFAULTS: dict[str, Any] = {"augment": False}
-"""Of the same spaces, what differs in trainings of fewer than `SHORT_EPOCHS` epochs.
+"""Settings of the same spaces for trainings of fewer than `SHORT_EPOCHS` epochs.
 
-A network of so few passes fits nothing too well, and augmentation only slows it. See
+So short a training does not overfit, and augmentation only slows it down. See
 benchmarks/notes/functions.md.
 """
 
