@@ -165,7 +165,8 @@ def test_quantise_reports_what_a_network_loses(tmp_path, digits):
     child = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
     pixels = (digits.train.images.float() / 255).flatten(1)
     targets = torch.eye(10)[digits.train.labels]
-    solution = torch.linalg.lstsq(pixels, targets).solution
+    # Not torch's: that of 2.9 is wrong at random where pixels are the same in all images.
+    solution = torch.from_numpy(np.linalg.lstsq(pixels.numpy(), targets.numpy())[0])
     with torch.no_grad():
         child[1].weight.copy_(torch.eye(64))
         child[1].bias.zero_()
