@@ -251,7 +251,9 @@ class TrainingSettings(LoopSettings):
     growing: Annotated[bool, _BY_SPACE] = True
     """Begin with small architectures, which grow over the first half of training."""
 
-    augment: Annotated[bool, Option(default="what suits the data")] = True
+    augment: Annotated[
+        bool, Option(default="what suits the data; off in short trainings of mobile and functions")
+    ] = True
     """Shift and flip training images."""
 
     same_architecture: bool = False
