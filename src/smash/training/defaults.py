@@ -25,7 +25,7 @@ benchmarks/notes/functions.md.
 """
 
 SHORT_EPOCHS = 30
-"""Epochs from which a training is no longer short: up to 27 without augmentation ranked better."""
+"""Epochs from which a training is long. Up to 27, networks ranked better without augmentation."""
 
 _FAST: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1}
 DEFAULTS: dict[str, dict[str, Any]] = {
