@@ -54,7 +54,9 @@ def run(command: str, folder: Path) -> str:
         SystemExit: The command fails with another exit code than 2.
     """
     words = shlex.split(command)
-    if words[0] == "smash":
+    if words[0] == "python":
+        words[0] = sys.executable  # many systems have `python3` alone
+    elif words[0] == "smash":
         words = [sys.executable, "-m", "smash", *words[1:]]
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(  # noqa: S603 - commands of our own pages
