@@ -249,6 +249,35 @@ def test_best_on_a_server_is_the_beginning_of_the_ranking(fresh, storage, prior,
     assert study.best(9) == (study.ranking(), 5)
 
 
+def test_brief_study_on_a_server_reads_only_the_architectures_that_are_used(fresh, storage):
+    run = fresh()
+    written = Study(run / "study.journal", create=True, server=Server.choose(run, storage))
+    for number in (0, 1, 2, 0):
+        candidate = make_candidate(f"c{number}", index=number, architecture={"n": number})
+        written.add(replace(candidate, trace={4: 0.5}), {"depth": float(number)})
+    study = Study(run / "study.journal", brief=True)
+    candidates = study.candidates()
+    assert [(each.id, each.loss, each.trace) for each in candidates] == [
+        (f"c{number}", 0.5, {}) for number in range(3)
+    ]
+    study.read_architectures(candidates[1:])
+    assert [each.architecture for each in candidates[1:]] == [{"n": 1}, {"n": 2}]
+    assert study.readable(candidates[1:]) == {"c1": {"depth": 1.0}, "c2": {"depth": 2.0}}
+    with pytest.raises(RuntimeError, match="read_architectures"):
+        _ = candidates[0].architecture
+
+
+def test_brief_study_that_main_effects_rank_reads_all_architectures(fresh, storage):
+    run = fresh()
+    written = Study(run / "study.journal", create=True, server=Server.choose(run, storage))
+    written.settings = {"prior": "main-effects"}
+    for number in range(3):
+        operations = {"edges": [number, 1 - number % 2]}
+        written.add(make_candidate(f"c{number}", 0.1 * number, architecture=operations))
+    study = Study(run / "study.journal", brief=True)
+    assert study.ranked() == written.ranked()
+
+
 @pytest.mark.parametrize("value", ['"{\\"a"', "[1]", "7"])
 def test_damaged_architecture_on_a_server_is_refused_when_it_is_used(
     fresh, server, database, storage, value

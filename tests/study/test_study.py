@@ -60,6 +60,16 @@ def test_study_is_an_optuna_study(path):
     assert trials[0].params == {**READABLE, "params": 100.0, "macs": 1000.0}
 
 
+def test_readable_of_some_candidates_leaves_out_the_others(tmp_path):
+    study = Study(tmp_path / "study.journal", create=True)
+    written = [make_candidate(name) for name in "ab"]
+    for candidate in written:
+        study.add(candidate, {"depth": 2.0})
+    study.read_architectures(written)  # a journal has read them
+    assert study.readable() == {"a": {"depth": 2.0}, "b": {"depth": 2.0}}
+    assert study.readable(written[1:]) == {"b": {"depth": 2.0}}
+
+
 def test_study_counts_an_architecture_once(path):
     study = Study(path, create=True)
     study.add(make_candidate("one", 0.1))

@@ -58,6 +58,10 @@ ATTRIBUTES = """
 (SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
  FROM trial_user_attributes WHERE trial_id = trials.trial_id)
 """
+BRIEF = """
+(SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
+ FROM trial_user_attributes WHERE trial_id = trials.trial_id AND key <> 'architecture')
+"""
 OUTLINE = """
 (SELECT '{' || string_agg(to_json(key)::text || ':' || value_json, ',') || '}'
  FROM trial_user_attributes WHERE trial_id = trials.trial_id AND key IN
@@ -78,9 +82,9 @@ ID = """
 """
 _TRIALS = """
 SELECT trial_id, {columns} FROM trials JOIN studies USING (study_id)
-WHERE study_name = :name AND trial_id > :after
-AND (CAST(:only AS integer[]) IS NULL OR trial_id = ANY(:only)) ORDER BY trial_id
+WHERE study_name = :name AND trial_id > :after {only} ORDER BY trial_id
 """
+_ONLY = "AND trial_id = ANY(CAST(:only AS integer[]))"
 _LOCKED = "SELECT study_id FROM studies WHERE study_name = :name FOR UPDATE"
 _ADDED = """
 INSERT INTO trials (study_id, number, state, datetime_start, datetime_complete)
@@ -241,7 +245,7 @@ class Server:
         Optuna's own reader holds an object for each attribute of all trials at once.
 
         Args:
-            *columns: Any of `ATTRIBUTES`, `OUTLINE`, `TRACE`, `PARAMS` and `ID`.
+            *columns: Any of `ATTRIBUTES`, `BRIEF`, `OUTLINE`, `TRACE`, `PARAMS` and `ID`.
             after: Id of a trial. Trials are added under a lock, so none appears below it later.
             only: Ids of the trials to read; all by default.
 
@@ -251,10 +255,13 @@ class Server:
         """
         from sqlalchemy import text
 
-        query = text(_TRIALS.format(columns=", ".join(columns)))
+        chosen = "" if only is None else _ONLY
+        query = text(_TRIALS.format(columns=", ".join(columns), only=chosen))
         with self.reaching(), self._engine.connect() as connection:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=_BUFFERED)
-            values = {"name": self._name, "after": after, "only": only}
+            values: dict[str, Any] = {"name": self._name, "after": after}
+            if only is not None:
+                values["only"] = list(only)
             for number, *documents in streaming.execute(query, values):
                 yield number, *(parse_json(document or "{}") for document in documents)
 

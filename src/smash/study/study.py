@@ -9,11 +9,12 @@ never answered: all readers count the first.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -29,12 +30,13 @@ from smash.spaces.task import MOST_READABLE
 from smash.study.candidate import (
     Candidate,
     Outline,
+    Unread,
     architecture_from,
     from_attributes,
     to_attributes,
 )
 from smash.study.journal import open_journal
-from smash.study.postgres import ATTRIBUTES, ID, OUTLINE, PARAMS, TRACE, Server
+from smash.study.postgres import ATTRIBUTES, BRIEF, ID, OUTLINE, PARAMS, TRACE, Server
 from smash.study.ranking import Ranked, rank
 from smash.study.settings import StudySettings, Timetable
 
@@ -60,6 +62,9 @@ class Study:
             JSON, as reports need them.
         create: Whether to write to it, and to create it if it does not exist.
         server: The server that holds it; by default the one that the run folder names, if any.
+        brief: Whether candidates on a server come without traces and architectures, which are half
+            of their memory; `read_architectures` reads those that are used. Has no effect where
+            main effects rank, which need all.
 
     Raises:
         NotFoundError: It does not exist.
@@ -92,18 +97,21 @@ class Study:
         *,
         create: bool = False,
         server: Server | None = None,
+        brief: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._path, self._space, self._create = path, space, create
         self._server = server or Server.of(path.parent)
         self.where = path if self._server is None else self._server
         self._candidates: dict[str, Candidate] = {}  # by id, in the order of their commits
+        self._places = array("q")  # of their trials on a server, in the same order
         self._read = 0  # place of the last trial that was read: its number from 1, or its id
         if self._server is None and not create:
             check_searched(path)
         # It holds no connection, for candidates outlive their study.
         self._read_architecture = partial(_read_architecture, space, self.where)
         self._study = self._open()
+        self._brief = brief and self.shared and not has_main_effects(self.prior)
 
     def _open(self) -> optuna.Study:
         if self._server is not None:
@@ -220,6 +228,10 @@ class Study:
 
     def _new_trials(self) -> Iterator[tuple[int, Mapping[str, Any], Mapping[int, float]]]:
         """Reads the trials after the last one: the place of each, its attributes and its trace."""
+        if self._server is not None and self._brief:
+            for place, attributes in self._server.read(BRIEF, after=self._read):
+                yield place, {**attributes, "architecture": ""}, {}
+            return
         if self._server is not None:
             yield from self._server.read(ATTRIBUTES, TRACE, after=self._read)
             return
@@ -234,28 +246,58 @@ class Study:
         Raises:
             RunStateError: A candidate is damaged.
         """
+        read = _not_read if self._brief else self._read_architecture
         try:
             for place, attributes, trace in self._new_trials():
-                candidate = from_attributes(attributes, trace, self._read_architecture)
+                candidate = from_attributes(attributes, trace, read)
                 if not self.shared:
                     _ = candidate.architecture  # a damaged one is refused at once
+                elif candidate.id not in self._candidates:
+                    self._places.append(place)
                 self._candidates.setdefault(candidate.id, candidate)
                 self._read = place
         except _DAMAGES as error:
             raise self._damaged(error) from None
         return list(self._candidates.values())
 
-    def readable(self) -> dict[str, dict[str, float]]:
-        """Returns the readable features of each candidate, by its id."""
+    def read_architectures(self, candidates: Iterable[Candidate]) -> None:
+        """Reads the architectures of candidates where the study is brief; else they have them.
+
+        Raises:
+            RunStateError: A candidate is damaged.
+        """
+        if self._server is None or not self._brief:
+            return
+        by_id = {each.id: each for each in candidates}
+        try:
+            for _, attributes in self._server.read(ATTRIBUTES, only=self._places_of(by_id)):
+                text = attributes["architecture"]
+                by_id[attributes["id"]].architecture = Unread(text, self._read_architecture)
+        except _DAMAGES as error:
+            raise self._damaged(error) from None
+
+    def readable(
+        self, candidates: Iterable[Candidate] | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Returns the readable features of candidates, of all by default, by their ids."""
+        ids = None if candidates is None else {each.id for each in candidates}
         params: Iterable[tuple[str, Mapping[str, float]]]
         if self._server is not None:
-            params = ((identity, each) for _, identity, each in self._server.read(ID, PARAMS))
+            only = None if ids is None else self._places_of(ids)
+            rows = self._server.read(ID, PARAMS, only=only)
+            params = ((identity, each) for _, identity, each in rows)
         else:
             params = ((trial.user_attrs["id"], trial.params) for trial in self._trials())
         return {
             identity: {sys.intern(name): each[name] for name in each if name not in _SIZES}
             for identity, each in params
+            if ids is None or identity in ids
         }
+
+    def _places_of(self, ids: Container[str]) -> list[int]:
+        """Gives the ids of trials on a server by those of their candidates."""
+        pairs = zip(self._candidates, self._places, strict=True)
+        return [place for identity, place in pairs if identity in ids]
 
     def ranked(self) -> list[Candidate]:
         """Returns all candidates, best first: by the score, or with a prior by both together."""
@@ -312,6 +354,10 @@ def _read_architecture(space: SearchSpace[Any] | None, where: Path | Server, tex
         return architecture_from(text, dict if space is None else space.from_json)
     except _DAMAGES as error:
         raise _damaged(where, error) from None
+
+
+def _not_read(text: str) -> NoReturn:
+    raise RuntimeError("the study is brief: read the architecture by its `read_architectures`")
 
 
 def _damaged(where: Path | Server, error: Exception) -> RunStateError:
