@@ -93,7 +93,7 @@ def contents_of(found: list[Candidate]) -> Contents:
         search={},
         candidates=found,
         ranked=sorted(found, key=lambda one: (one.partial, one.value)),
-        readable={},
+        readable=lambda _: {},
         children=[],
         trust=None,
         times=[],

@@ -9,9 +9,11 @@ from smash.reporting.figures import (
     accuracy_points,
     correlation_estimates,
     error_against_cost,
+    progress,
     score_groups,
     training_curves,
 )
+from smash.reporting.selection import on_the_page
 from smash.searching.objectives import COST_OBJECTIVES
 from tests.reporting.made import trust
 
@@ -26,6 +28,14 @@ def test_training_curves_leave_out_scores_that_no_row_has(contents):
         ("training", [(5, 2.0), (9, 1.0)]),
         ("validation", [(9, 1.5)]),
     ]
+
+
+def test_charts_of_some_candidates_say_which(contents):
+    words = "The points are 30 of the 40 candidates: the best by score and by cost, and an even"
+    few = on_the_page(contents, most=30)
+    charts = [progress(contents, few), *error_against_cost(contents, few)]
+    assert [words in chart.note for chart in charts] == [True] * 5
+    assert "points" not in progress(contents, contents.candidates).note
 
 
 def test_score_groups_hold_the_full_scores_of_each_phase(contents):

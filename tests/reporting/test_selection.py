@@ -7,17 +7,16 @@ from markupsafe import Markup
 from smash.reporting.drawing import Drawing, pack, pack_drawings, unpack
 from smash.reporting.selection import (
     LISTED,
-    costs,
     improvements,
     in_order_of_interest,
     on_the_page,
+    places_of,
 )
 from smash.searching.objectives import pareto_front
 
 
-def test_costs_are_those_that_all_candidates_have(some):
-    assert costs(some) == ["params", "macs", "memory", "flash"]
-    assert costs([]) == []
+def test_places_of_are_those_in_the_order_of_scoring(some):
+    assert places_of([some[7], some[2]], some) == {some[2].id: 2, some[7].id: 7}
 
 
 def test_improvements_leave_out_partial_scores(some):

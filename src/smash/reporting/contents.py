@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from smash.run.metrics_log import MetricsLog
 from smash.run.mistakes import Mistake, Mistakes
 from smash.run.run import Run
 from smash.run.trust import Trust
+from smash.searching.objectives import COST_OBJECTIVES, pareto_front
 from smash.study.candidate import Candidate
 from smash.study.study import Study
 from smash.training.compare import Comparison, Contestant, read_comparison
@@ -83,7 +85,8 @@ class Contents:
         search: The settings of the search; empty before the first.
         candidates: All candidates, in the order in which they were scored.
         ranked: The same, best first.
-        readable: A few features of each candidate by name, by the candidate's id.
+        readable: Reads architectures and a few features by name of the candidates that are shown,
+            of which there are few; gives the features by the candidate's id.
         children: Trained children, sorted by validation error.
         data: The data in numbers; None where they are missing.
         comparison: The latest comparison with plain networks; None before the first.
@@ -99,7 +102,7 @@ class Contents:
     search: Mapping[str, Any]
     candidates: Sequence[Candidate]
     ranked: Sequence[Candidate]
-    readable: Mapping[str, Mapping[str, float]]
+    readable: Callable[[Sequence[Candidate]], Mapping[str, Mapping[str, float]]]
     children: Sequence[TrainedChild]
     trust: Trust | None
     data: DataFacts | None = None
@@ -112,17 +115,17 @@ class Contents:
         """The score that ranks: ``loss``, ``error`` or ``top5_error``."""
         return str(self.search.get("rank_by", "loss"))
 
-    @property
+    @cached_property
     def complete(self) -> list[Candidate]:
         """Candidates that were scored on all examples, best first."""
         return [candidate for candidate in self.ranked if not candidate.partial]
 
-    @property
+    @cached_property
     def winner(self) -> Candidate | None:
         """The winner of the finals, or else the best-ranked candidate."""
-        ids = {candidate.id: candidate for candidate in self.complete}
-        of_finals = ids.get(self.finals.winner) if self.finals else None
-        return of_finals or next(iter(self.complete), None)
+        best = self.finals.winner if self.finals else None
+        of_finals = (candidate for candidate in self.complete if candidate.id == best)
+        return next(of_finals, None) or next(iter(self.complete), None)
 
     @property
     def compared(self) -> Contestant | None:
@@ -131,10 +134,20 @@ class Contents:
         found = (each for each in contestants if self.winner and each.name == self.winner.id)
         return next(found, None)
 
-    @property
+    @cached_property
     def ranks(self) -> dict[str, int]:
         """The rank of each candidate by its id."""
         return {candidate.id: rank for rank, candidate in enumerate(self.ranked)}
+
+    @cached_property
+    def fronts(self) -> dict[str, list[Candidate]]:
+        """The Pareto front of the error and of each cost that all candidates have."""
+        costs = [
+            name
+            for name in COST_OBJECTIVES
+            if self.candidates and all(getattr(each, name) is not None for each in self.candidates)
+        ]
+        return {name: pareto_front(self.candidates, (name, "error")) for name in costs}
 
     @property
     def kept(self) -> list[TrainedChild]:
@@ -155,7 +168,7 @@ def read_contents(path: Path) -> Contents:
     run = Run.open(path)
     environment = path / ENVIRONMENT
     try:
-        study = Study(path / STUDY)
+        study = Study(path / STUDY, brief=True)
     except NotFoundError:
         study = None  # The run has not been searched yet.
     ranked = study.ranked() if study else []
@@ -165,9 +178,9 @@ def read_contents(path: Path) -> Contents:
         environment=read_json(environment) if environment.is_file() else {},
         curves=run.metrics.rows(),
         search=(study.settings if study else None) or {},
-        candidates=study.candidates() if study else [],
+        candidates=study.candidates()[: len(ranked)] if study else [],  # a search may add more
         ranked=ranked,
-        readable=study.readable() if study else {},
+        readable=partial(_read_shown, study),
         children=_children(path / CHILDREN),
         trust=Trust.of_run(path),
         data=DataFacts.of_run(path),
@@ -175,6 +188,15 @@ def read_contents(path: Path) -> Contents:
         finals=Finals.read(path / FINALS) if (path / FINALS).is_file() else None,
         times=latency_rows(path, ranked[:TIMED]),
     )
+
+
+def _read_shown(
+    study: Study | None, candidates: Sequence[Candidate]
+) -> Mapping[str, Mapping[str, float]]:
+    if study is None:
+        return {}
+    study.read_architectures(candidates)
+    return study.readable(candidates)
 
 
 def _children(folder: Path) -> list[TrainedChild]:

@@ -27,9 +27,14 @@ from smash.reporting.charts import (
     point_chart,
 )
 from smash.reporting.contents import Contents, TrainedChild
-from smash.reporting.selection import MOST_POINTS, cost_of, costs, improvements, spread
+from smash.reporting.selection import (
+    MOST_POINTS,
+    cost_of,
+    improvements,
+    places_of,
+    spread,
+)
 from smash.run.trust import Trust
-from smash.searching.objectives import pareto_front
 from smash.study.candidate import Candidate
 
 _MOST_CURVES = 6  # children whose curves have colours of their own
@@ -155,6 +160,17 @@ def _points(
     ]
 
 
+def _share_of_points(contents: Contents, shown: Sequence[Candidate]) -> str:
+    """Says which candidates are drawn, where they are not all."""
+    every = len(contents.candidates)
+    if len(shown) == every:
+        return ""
+    return (
+        f" The points are {len(shown):,} of the {every:,} candidates: the best by score and by "
+        "cost, and an even share of the others."
+    )
+
+
 def _phase_legend(contents: Contents, shown: Sequence[Candidate]) -> Markup:
     names = {shape: name for name, shape in phases(contents.candidates).items()}
     return legend(names, partial=any(candidate.partial for candidate in shown))
@@ -163,8 +179,8 @@ def _phase_legend(contents: Contents, shown: Sequence[Candidate]) -> Markup:
 def progress(contents: Contents, shown: Sequence[Candidate]) -> Figure:
     """Shows all scores in the order in which they were found, and the best so far."""
     candidates, scale = contents.candidates, score_scale(contents)
-    places = {candidate.id: float(place) for place, candidate in enumerate(candidates)}
-    values = {candidate.id: candidate.value for candidate in candidates}
+    places = places_of(shown, candidates)
+    values = {candidate.id: candidate.value for candidate in shown}
     draw = partial(
         point_chart,
         _points(contents, shown, places, values),
@@ -177,7 +193,7 @@ def progress(contents: Contents, shown: Sequence[Candidate]) -> Figure:
     return Figure(
         title="The course of the search",
         picture=in_two_sizes(draw, height=300),
-        note="The line is the best so far.",
+        note="The line is the best so far." + _share_of_points(contents, shown),
         legend=_phase_legend(contents, shown),
     )
 
@@ -214,8 +230,8 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
     """Shows error against each cost that all candidates have, with the Pareto front."""
     split, figures = split_name(contents), []
     errors = {candidate.id: candidate.error for candidate in shown}
-    for cost in costs(contents.candidates):
-        front, scale = pareto_front(contents.candidates, (cost, "error")), _COST_SCALES[cost]
+    for cost, front in contents.fronts.items():
+        scale = _COST_SCALES[cost]
         corners = dict.fromkeys((cost_of(each, cost), each.error) for each in front)
         draw = partial(
             point_chart,
@@ -230,7 +246,8 @@ def error_against_cost(contents: Contents, shown: Sequence[Candidate]) -> list[F
                 title=f"Error against {scale.name}",
                 picture=in_two_sizes(draw, height=420),
                 note="The line is the Pareto front: "
-                f"{formatting.several(len(front), 'candidate')} that no other beats in both.",
+                f"{formatting.several(len(front), 'candidate')} that no other beats in both."
+                + _share_of_points(contents, shown),
                 legend=_phase_legend(contents, shown),
                 name=scale.name,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from smash import __version__
+from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
 from smash.io.files import write_atomically
 from smash.reporting import figures, formatting
@@ -22,10 +23,10 @@ from smash.reporting.drawing import LARGEST, Draw, Drawing, draw_plainly, pack_d
 from smash.reporting.selection import (
     LISTED,
     cost_of,
-    costs,
     improvements,
     in_order_of_interest,
     on_the_page,
+    places_of,
 )
 from smash.run.run import Run
 from smash.spaces import make_space
@@ -75,7 +76,7 @@ def page(contents: Contents, largest: int = LARGEST) -> str:
         largest: The most bytes of the page; drawings that do not fit are left out.
     """
     shown = on_the_page(contents)
-    artist = Artist(contents)
+    artist = Artist(contents, shown)
     trained = [child for child in contents.kept if child.result]
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -129,11 +130,12 @@ class Artist:
 
     Args:
         contents: The run.
+        shown: Candidates that may be drawn.
     """
 
-    def __init__(self, contents: Contents) -> None:
-        self._readable = contents.readable
-        self._draw = _drawer(contents)
+    def __init__(self, contents: Contents, shown: Sequence[Candidate]) -> None:
+        self._readable = contents.readable(shown)
+        self._draw = _drawer(contents.settings.space, shown)
         self._drawn: dict[str, Drawing] = {}
 
     def __call__(self, candidate: Candidate) -> Drawing:
@@ -151,11 +153,10 @@ class Artist:
         return draw_plainly(candidate.architecture, self._readable.get(candidate.id, {}))
 
 
-def _drawer(contents: Contents) -> Draw | None:
-    if not contents.candidates:
+def _drawer(settings: SpaceSettings, shown: Sequence[Candidate]) -> Draw | None:
+    if not shown:
         return None
-    settings = contents.settings.space
-    dims = _dims(contents.candidates[0].architecture)
+    dims = _dims(shown[0].architecture)
     try:
         space = make_space(settings, dims)
     except InvalidValueError:
@@ -188,13 +189,12 @@ def _drawings(
 def _data(contents: Contents, shown: Sequence[Candidate], artist: Artist) -> dict[str, Any]:
     """Gathers the data of the page's script: tooltips of candidates and the animation."""
     numbers = {candidate.id: number for number, candidate in enumerate(shown)}
-    ranks, known = contents.ranks, costs(contents.candidates)
-    places = {candidate.id: place for place, candidate in enumerate(contents.candidates)}
+    ranks, places = contents.ranks, places_of(shown, contents.candidates)
     return {
         "candidates": [
             {
                 "title": f"Rank {ranks[candidate.id]} · {candidate.id}",
-                "lines": _tooltip(candidate, known),
+                "lines": _tooltip(candidate, contents.fronts),
                 "words": artist(candidate).words,
             }
             for candidate in shown
@@ -223,7 +223,7 @@ def _frames(contents: Contents) -> list[Candidate]:
     return [frames[last * index // (_MOST_FRAMES - 1)] for index in range(_MOST_FRAMES)]
 
 
-def _tooltip(candidate: Candidate, known: Sequence[str]) -> list[str]:
+def _tooltip(candidate: Candidate, known: Container[str]) -> list[str]:
     partial_score = f" (partial: {candidate.examples:,} examples)" if candidate.partial else ""
     costs = {
         "memory": lambda bytes_: f"{formatting.size(bytes_)} of RAM",

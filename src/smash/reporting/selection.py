@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from smash.reporting.contents import Contents
-from smash.searching.objectives import COST_OBJECTIVES, pareto_front
 from smash.study.candidate import Candidate
 
 T = TypeVar("T")
@@ -17,19 +16,16 @@ MOST_POINTS = 3000
 _BEST = 1000  # of them, the number of best candidates that are shown in any case
 
 
-def costs(candidates: Iterable[Candidate]) -> list[str]:
-    """Names the costs that all candidates have."""
-    every = list(candidates)
-    return [
-        name
-        for name in COST_OBJECTIVES
-        if every and all(getattr(candidate, name) is not None for candidate in every)
-    ]
-
-
 def cost_of(candidate: Candidate, name: str) -> float:
     """Gives a cost of a candidate: parameters, MACs for one input, or seconds."""
     return float(getattr(candidate, name))
+
+
+def places_of(some: Iterable[Candidate], candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Gives the places of some candidates, in the order of scoring, by their ids."""
+    ids = {candidate.id for candidate in some}
+    every = enumerate(candidates)
+    return {candidate.id: place for place, candidate in every if candidate.id in ids}
 
 
 def improvements(candidates: Sequence[Candidate]) -> list[int]:
@@ -50,8 +46,8 @@ def in_order_of_interest(contents: Contents) -> list[Candidate]:
     candidates = contents.candidates
     trained = {child.origin for child in contents.children}
     first = [candidates[place] for place in improvements(candidates)]
-    for cost in costs(candidates):
-        first += pareto_front(candidates, (cost, "error"))
+    for front in contents.fronts.values():
+        first += front
     first += [candidate for candidate in candidates if candidate.id in trained]
     partial = [candidate for candidate in candidates if candidate.partial]
     return list({each.id: each for each in [*first, *contents.complete, *partial]}.values())
