@@ -232,6 +232,7 @@ def measure_commands(server: Postgres, run: Run, only: list[str]) -> dict[str, A
     for name in only:
         if name in commands:
             result[name] = measure(server, *commands[name])
+            result[name]["space"] = run.settings.space.name
             print(name, result[name], flush=True)
     page = run.path / "report.html"
     if page.is_file():
