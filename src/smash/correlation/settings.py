@@ -53,14 +53,15 @@ class CorrelateSettings(ChildSettings):
     """Epochs of each training."""
 
     proxies: Annotated[tuple[str, ...], Option(flags=("--proxy",))] = ()
-    """Compare with naswot, synflow, generated-synflow or az-nas; repeatable, or with commas."""
+    """Compare with naswot, swap, synflow, generated-synflow or az-nas; repeatable, or with
+    commas."""
 
     prior: Annotated[
         str | None, Option(default="that of the search; of a table, that of the space")
     ] = None
-    """Join the score with params, macs, naswot, synflow, generated-synflow or az-nas, or several
-    joined by +, or none; with main-effects in front the score is drawn half way to the sum of what
-    each choice does."""
+    """Join the score with params, macs, naswot, swap, synflow, generated-synflow or az-nas, or
+    several joined by +, or none; with main-effects in front the score is drawn half way to the sum
+    of what each choice does."""
 
     rank_by: Annotated[
         Literal["loss", "error", "top5_error"] | None, Option(default="loss, or as the search")

@@ -3,7 +3,7 @@
 SIZE_PROXIES = ("params", "macs")
 """Proxies that are counted, not computed: the larger a child, the better it is held to be."""
 
-COMPUTED_PROXIES = ("naswot", "synflow", "az-nas", "generated-synflow")
+COMPUTED_PROXIES = ("naswot", "swap", "synflow", "az-nas", "generated-synflow")
 """Proxies that look at a child's features, weights or gradients."""
 
 PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)

@@ -121,7 +121,7 @@ class SearchSettings(Settings):
             default="none for memory banks, generated-synflow+az-nas for nas-bench-201, else macs"
         ),
     ] = None
-    """Rank by score and this proxy together: params, macs, naswot, synflow, az-nas or
+    """Rank by score and this proxy together: params, macs, naswot, swap, synflow, az-nas or
     generated-synflow, or several joined by +; none ranks by the score alone. With main-effects in
     front, as in main-effects+macs, the score is drawn half way to the sum of what each choice
     does."""

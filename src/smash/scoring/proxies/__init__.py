@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from smash.scoring.proxies.az_nas import AzNas
 from smash.scoring.proxies.base import Proxy, Subject
 from smash.scoring.proxies.naswot import Naswot
+from smash.scoring.proxies.swap import Swap
 from smash.scoring.proxies.synflow import GeneratedSynflow, Synflow
 
 PROXIES: Mapping[str, Proxy] = {
-    proxy.name: proxy for proxy in (Naswot(), Synflow(), AzNas(), GeneratedSynflow())
+    proxy.name: proxy for proxy in (Naswot(), Swap(), Synflow(), AzNas(), GeneratedSynflow())
 }
 """Proxies that look at a child's features, weights or gradients, by name."""
 
@@ -22,5 +23,6 @@ __all__ = [
     "Naswot",
     "Proxy",
     "Subject",
+    "Swap",
     "Synflow",
 ]

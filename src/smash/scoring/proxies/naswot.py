@@ -7,30 +7,12 @@ Mellor, Turner, Storkey and Crowley 2021, *Neural Architecture Search without Tr
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from smash.scoring.proxies.base import FunctionInterceptor, Proxy, Subject
-
-_RECTIFIERS = frozenset(  # functions that bend at 0 as ReLU does
-    {
-        F.relu,
-        F.relu6,
-        F.hardtanh,  # which nn.ReLU6 calls
-        F.leaky_relu,
-        F.elu,
-        F.gelu,
-        F.hardswish,
-        F.silu,
-        torch.relu,
-        torch.relu_,
-        torch.Tensor.relu,
-        torch.Tensor.relu_,
-    }
-)
+from smash.scoring.proxies.base import Proxy, Subject
+from smash.scoring.proxies.rectifiers import RectifierStates
 
 
 class Naswot(Proxy):
@@ -55,7 +37,7 @@ class Naswot(Proxy):
         return (logarithm.item() if sign else -math.inf,)
 
 
-class _Codes(FunctionInterceptor):
+class _Codes(RectifierStates):
     """Counts, for each two of N images, the rectifiers in the same state."""
 
     def __init__(self, images: Tensor) -> None:
@@ -64,9 +46,7 @@ class _Codes(FunctionInterceptor):
             len(images), len(images), dtype=torch.float64, device=images.device
         )
 
-    def intercept(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if function in _RECTIFIERS:
-            on_NU = (args[0] > 0).flatten(1).float()
-            off_NU = 1 - on_NU
-            self.agreeing_NN += (on_NU @ on_NU.T + off_NU @ off_NU.T).double()
-        return function(*args, **kwargs)
+    def record(self, on: Tensor) -> None:
+        on_NU = on.float()
+        off_NU = 1 - on_NU
+        self.agreeing_NN += (on_NU @ on_NU.T + off_NU @ off_NU.T).double()
