@@ -239,7 +239,7 @@ class TrainingSettings(LoopSettings):
     fixed_norms: Annotated[bool, _BY_SPACE] = False
     """Keep the BatchNorms of the shared weights at the identity."""
 
-    snapshots: Annotated[Count, Option(default="4 for nas-bench-201, else 1")] = 1
+    snapshots: Annotated[Count, Option(default="6 for nas-bench-201, else 1")] = 1
     """Networks of the second half of training that rank together, with the last one."""
 
     proxy_size: Annotated[int | None, Field(ge=4, le=MOST), _BY_SPACE] = None

@@ -41,7 +41,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "weight_decay": 5e-4,
         "batch_size": 32,
         "fixed_norms": True,
-        "snapshots": 4,
+        "snapshots": 6,
         "proxy_size": 16,
         "proxy_space": True,
         "augment": False,
