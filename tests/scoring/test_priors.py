@@ -59,7 +59,7 @@ def test_proxy_score_of_joined_proxies_joins_their_ranks():
 
 
 def test_choose_prior_is_the_setting_or_that_of_the_space():
-    assert choose_prior(None, "nas-bench-201") == "generated-synflow+az-nas+swap"
+    assert choose_prior(None, "nas-bench-201") == "generated-synflow+az-nas"
     assert choose_prior(None, "memory-bank") is None
     assert choose_prior(None, "mobile") == choose_prior(None, "mine.py:network") == "macs"
     assert choose_prior("params", "nas-bench-201") == "params"

@@ -14,10 +14,10 @@ from smash.scoring.main_effects import choices_of, smoothed
 from smash.scoring.proxy_names import JOIN, MAIN_EFFECTS, PROXY_NAMES, SIZE_PROXIES, VALUES
 from smash.scoring.rank_aggregation import Floats, log_ranks, relative_ranks
 
-DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas+swap"}
+DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas"}
 """The prior of a search space unless the settings name another.
 
-Chosen on the first half of a table, with several networks (benchmarks/notes/cells.md).
+Chosen on the first half of a table, with three networks (benchmarks/notes/cells.md).
 """
 
 SHARED_PRIOR = "macs"
