@@ -117,7 +117,9 @@ class SearchSettings(Settings):
 
     prior: Annotated[
         str | None,
-        Option(default="none for memory banks, generated-synflow+az-nas for nas-bench-201, else macs"),
+        Option(
+            default="none for memory banks, generated-synflow+az-nas for nas-bench-201, else macs"
+        ),
     ] = None
     """Rank by score and this proxy together: params, macs, naswot, swap, synflow, az-nas or
     generated-synflow, or several joined by +; none ranks by the score alone. With main-effects in
