@@ -33,7 +33,7 @@ class RectifierStates(FunctionInterceptor):
     """Records the states of all rectifiers while a child predicts a batch."""
 
     def intercept(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Records the inputs of rectifiers."""
+        """Records the states of a rectifier, and calls it."""
         if function in _RECTIFIERS:
             self.record((args[0] > 0).flatten(1))
         return function(*args, **kwargs)

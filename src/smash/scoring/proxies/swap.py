@@ -43,5 +43,5 @@ class _Patterns(RectifierStates):
         self.seen = torch.zeros(2 ** len(images), dtype=torch.bool, device=images.device)
 
     def record(self, on: Tensor) -> None:
-        # A product of floats, exact below 2^24, since a GPU has none of integers.
+        # Floats, which are exact below 2^24: a GPU does not multiply matrices of integers.
         self.seen[(self._bits_N @ on.float()).long()] = True
