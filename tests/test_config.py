@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from smash.config import MOST, Count, LoadSettings, Option, Settings, describe, refuse_changes
+from smash.config import (
+    MOST,
+    ChildSettings,
+    Count,
+    LoadSettings,
+    Option,
+    Settings,
+    describe,
+    refuse_changes,
+)
 from smash.correlation.settings import CorrelateSettings
 from smash.errors import InvalidValueError, RunStateError
 from smash.searching.settings import SearchSettings
@@ -125,6 +134,28 @@ def test_merged_takes_an_object_keywords_or_both():
     assert Walk.merged(Walk(steps=3), {"pace": "fast"}).given() == {"steps": 3, "pace": "fast"}
     with pytest.raises(InvalidValueError, match="settings must be Walk, got 3"):
         Walk.merged(3, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "augment"),
+    [
+        ({"epochs": 9}, False),
+        ({"epochs": 10}, True),
+        ({"epochs": 9, "augment": True}, True),
+        ({"augment": False}, False),
+        ({"epochs": 9, "minutes": 2}, True),
+    ],
+)
+def test_children_of_few_epochs_are_not_augmented_unless_asked(given, augment):
+    settings = ChildSettings(**given)
+    assert settings.augment is augment
+    assert settings.given() == given
+
+
+def test_a_longer_copy_of_a_short_training_is_augmented():
+    finals = CompareSettings(epochs=30).child
+    assert not finals.replaced(epochs=4).augment
+    assert finals.replaced(epochs=4).replaced(epochs=30).augment
 
 
 def test_toml_round_trip_keeps_values_and_names_damage(tmp_path):

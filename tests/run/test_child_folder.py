@@ -13,8 +13,9 @@ RAW = SoundFormat(features="raw", sample_rate=8000, samples=800)
 
 
 def test_child_name_lists_settings_that_change_weights():
-    settings = ChildSettings(epochs=7, seed=3, precision="fp16", augment=False, keep_every=5)
-    assert child_name("abc", settings) == "abc-e7-s3-unaugmented-fp16"
+    settings = ChildSettings(epochs=17, seed=3, precision="fp16", augment=False, keep_every=5)
+    assert child_name("abc", settings) == "abc-e17-s3-unaugmented-fp16"
+    assert child_name("abc", ChildSettings(minutes=2, epochs=3)) == "abc-e3-m2"
     assert child_name("abc", ChildSettings(validate_on="test", validate_every=0)) == "abc"
 
 

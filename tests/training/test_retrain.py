@@ -239,12 +239,12 @@ def test_copies_are_kept_every_so_many_epochs(ranked, few_digits):
     assert load_file(child.path / "copies" / copies[0]).keys() == names
 
 
-def test_retrain_augments_as_the_data_says_unless_disabled(untrained):
+def test_retrain_augments_as_the_data_says_if_asked_or_long(untrained):
     untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation(padding=1))
     recipe = {"baseline": "wrn-10-1", "epochs": 1, "device": "cpu"}
-    augmented = smash.retrain(untrained, rank=0, **recipe)
-    plain = smash.retrain(untrained, rank=0, augment=False, **recipe)
-    assert plain.path.name == "wrn-10-1-e1-unaugmented"
+    augmented = smash.retrain(untrained, rank=0, augment=True, **recipe)
+    plain = smash.retrain(untrained, rank=0, **recipe)
+    assert (augmented.path.name, plain.path.name) == ("wrn-10-1-e1-augmented", "wrn-10-1-e1")
     untrained.data = dataclasses.replace(untrained.data, augmentation=Augmentation())
     without = smash.retrain(untrained, rank=0, name="without", **recipe)
     assert same(weights_of(plain), weights_of(without))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from smash.cli.options import announce
+from smash.config import AUGMENTED_EPOCHS
 from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import measure_latency
 from smash.profiling.stored_times import Latency
@@ -100,7 +101,10 @@ def describe_run(run: Run) -> list[str]:
     if proxies:
         lines.append(f"learns and ranks {' '.join(proxies)}; children are trained as asked for")
     if run.data.augmentation.describe() and not training.augment:
-        lines.append("learns without augmentation; children are trained with it")
+        lines.append(
+            f"learns without augmentation; children are trained with it from {AUGMENTED_EPOCHS} "
+            "epochs on"
+        )
     if epochs < 1:
         lines.append(
             f"{steps:,} steps are less than one epoch: with more --minutes, or with no "

@@ -7,6 +7,7 @@ documentation's table of settings.
 from smash.config.description import FieldDescription, describe
 from smash.config.length import Length
 from smash.config.models import (
+    AUGMENTED_EPOCHS,
     MOST,
     ChildSettings,
     Count,
@@ -30,6 +31,7 @@ from smash.config.models import (
 from smash.config.settings import Option, Settings, refuse_changes
 
 __all__ = [
+    "AUGMENTED_EPOCHS",
     "MOST",
     "ChildSettings",
     "Count",

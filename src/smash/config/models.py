@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from smash.config.length import Length
 from smash.config.settings import Option, Settings
@@ -312,6 +312,12 @@ class RunSettings(Settings):
     """The training of the SMASH network."""
 
 
+AUGMENTED_EPOCHS = 10
+"""Epochs from which children learn from augmented examples: so short a training hardly overfits,
+and augmentation only slows it down. See benchmarks/notes/winner.md.
+"""
+
+
 class ChildSettings(LoopSettings):
     """Settings of the training of a child network; the defaults are the published recipe.
 
@@ -345,6 +351,16 @@ class ChildSettings(LoopSettings):
 
     seed: Seed = 0
     """Seed of weights, order and augmentation."""
+
+    augment: Annotated[bool, Option(default=f"from {AUGMENTED_EPOCHS} epochs on")] = True
+    """Shift and flip training images where the data says so."""
+
+    @model_validator(mode="after")
+    def _suit_length(self) -> Self:
+        short = self.minutes is None and self.epochs < AUGMENTED_EPOCHS
+        if short and "augment" not in self.model_fields_set:
+            self.__dict__["augment"] = False  # not as a given value: a longer copy is augmented
+        return self
 
     @property
     def length_in_words(self) -> str:

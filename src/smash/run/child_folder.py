@@ -217,6 +217,8 @@ def write_result(path: Path, result: Mapping[str, Evaluation]) -> None:
 def child_name(identity: str, settings: ChildSettings) -> str:
     """Names a child by its id and by the settings that differ from the defaults."""
     default = ChildSettings().model_dump()
+    of_length = ChildSettings(epochs=settings.epochs, minutes=settings.minutes)
+    default["augment"] = of_length.augment
     marks = {
         "epochs": "e",
         "minutes": "m",
@@ -225,7 +227,10 @@ def child_name(identity: str, settings: ChildSettings) -> str:
         "batch_size": "b",
         "learning_rate": "lr",
     }
-    words = {"augment": "unaugmented", "class_weights": "weighted"}  # each differs in one way
+    words = {
+        "augment": "augmented" if settings.augment else "unaugmented",
+        "class_weights": "weighted",  # it differs in one way
+    }
     parts = [identity]
     values = settings_of_weights(settings)
     for name in (field.name for field in describe(ChildSettings) if field.name in values):
