@@ -29,6 +29,8 @@ def demo(
     """Find a network of 1,000 parameters for scikit-learn's digits, and compare it, in minutes."""
     out = out or _next_free(Path("runs"), "demo")
     check_free(out, "choose another --out")
+    import torch
+
     from smash.cli.describe import announce_run
     from smash.reporting import report as write_report
     from smash.runtime.progress import on_terminal
@@ -36,6 +38,7 @@ def demo(
     from smash.training.compare import compare as compare_networks
     from smash.training.train import train as train_network
 
+    torch.set_num_threads(1)  # so small networks gain from no more, and lose beside other work
     data = load("digits", test_fraction=_TESTED, val_fraction=_VALIDATED)
     training = TrainSettings(
         space="mobile", preset="tiny", max_params=_MOST_PARAMETERS, epochs=_EPOCHS, seed=seed,
