@@ -70,8 +70,8 @@ CASES = (
     Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
          "--max-params 78666 --max-macs 12501632 --proxy-size 16 --batch-size 128",
          (12, 6),
-         "--epochs 4 --batch-size 128 --finalists 24 --random 1 --no-median "
-         "--families mlperf-resnet --with mlperf-resnet-16"),
+         "--epochs 4 --batch-size 128 --augment --finalists 24 --random 5 --no-median "
+         "--with mlperf-resnet-16"),
 )  # fmt: skip
 
 

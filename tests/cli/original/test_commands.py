@@ -369,7 +369,7 @@ def test_init_from_smash_begins_with_generated_weights(call, net):
     assert call("train.py", "--SMASH=net", "--init-from-SMASH", *CHILD).code == 0
     (path,) = (net / "children").iterdir()
     best = Study(net / "study.journal").ranked()[0]
-    assert path.name == f"{best.id}-generated-e1-fp32"
+    assert path.name == f"{best.id}-generated-e1-augmented-fp32"
 
 
 def test_validate_test_is_labelled_in_training_and_ranking(call, net):
@@ -414,7 +414,7 @@ def test_model_trains_a_reference_network_once(call):
     run = Run.open("weights/wide")
     assert not run.trained
     (path,) = (run.path / "children").iterdir()
-    assert path.name == "wrn-10-1-e1-fp32"
+    assert path.name == "wrn-10-1-e1-augmented-fp32"
     again = call(*argv, "--resume")
     assert (again.code, again.out) == (0, answer.out)
 
