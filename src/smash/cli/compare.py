@@ -29,10 +29,12 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
     find_run(run)
     check_searched(run / STUDY)
     check_ranks(run, settings.rank_numbers)
+    from smash.cli.describe import announce_short
     from smash.runtime.progress import on_terminal
     from smash.training.compare import compare as compare_networks
 
     opened = open_run(run)
+    announce_short(opened, settings)
     comparison = compare_networks(opened, settings, progress=on_terminal, announce=announce)
     if as_json:
         print(comparison.model_dump_json(indent=2))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from smash.cli.options import announce
-from smash.config import AUGMENTED_EPOCHS
+from smash.config import AUGMENTED_EPOCHS, ChildSettings
 from smash.profiling.cost import Cost, measure_cost, survey
 from smash.profiling.latency import measure_latency
 from smash.profiling.stored_times import Latency
@@ -128,3 +128,15 @@ def announce_run(run: Run) -> None:
 def announce_resumed(run: Run) -> None:
     """Tells the user how a resumed run is trained."""
     announce(describe_run(run))
+
+
+def announce_short(run: Run, settings: ChildSettings) -> None:
+    """Tells the user where children learn without augmentation because they learn briefly."""
+    unasked = not settings.augment and "augment" not in settings.given()
+    if unasked and run.data.augmentation.describe():
+        announce(
+            [
+                f"learns without augmentation, which helps from {AUGMENTED_EPOCHS} epochs on "
+                "(--augment has it)"
+            ]
+        )

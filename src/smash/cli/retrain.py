@@ -64,6 +64,7 @@ def retrain(
     from smash.run.child_folder import finished_children
 
     finished_children(run)  # a damaged one is told now, and not once this one is trained
+    from smash.cli.describe import announce_short
     from smash.runtime.progress import on_terminal
     from smash.training.children import retrain_several
     from smash.training.retrain import retrain as retrain_run
@@ -71,6 +72,7 @@ def retrain(
     opened = open_run(run)
     if tensorboard:
         opened.show_in_tensorboard()
+    announce_short(opened, settings)
     if several:
         for child in retrain_several(opened, several, settings, progress=on_terminal):
             print_child(child)
