@@ -68,10 +68,10 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     smaller = {"proxy_size": side} if side < 8 else {}
     run = smash.train(digits, tmp_path / "run", epochs=1, **smaller, **TINY)
     smash.search(run, random=6, perturb=0, markov=0, device="cpu")
-    found = command(
-        *("retrain", str(run.path), "--finalists", "5", "--epochs", "2", "--device", "cpu")
-    )
-    assert f"Next: smash compare {run.path} --finalists 5 --epochs 2, which" in found.err
+    asked = "--finalists 5 --epochs 2 --learning-rate 0.05 --augment"
+    found = command("retrain", str(run.path), *asked.split(), "--device", "cpu")
+    (last,) = (line for line in found.err.splitlines() if line.startswith("Next: smash compare"))
+    assert sorted(last.partition(", which")[0].split()[4:]) == sorted(asked.split())
     assert ("inputs shrunk to 4" in found.err) == (side == 4)
     finals = Finals.read(run.path / "finals.json")
     assert [(len(rung.finalists), rung.epochs, rung.side) for rung in finals.rungs] == [

@@ -84,17 +84,24 @@ def retrain(
         from smash.exporting.export import export as export_child
 
         print_export(export_child(child, export, force=force))
-    command = f"smash compare {quoted(run)}{_finals(settings)}"
+    command = f"smash compare {quoted(run)}{_alike(settings)}"
     say(f"Next: {command}, which tells whether the search pays off")
 
 
-def _finals(settings: RetrainSettings) -> str:
-    """Writes the options with which another command finds the same winner."""
-    if settings.rank is not None:
-        return f" --ranks {settings.rank}"
+def _alike(settings: RetrainSettings) -> str:
+    """Writes the options with which another command chooses and trains the same winner."""
+    from smash.run.child_folder import settings_of_weights
+
+    names = ("finalists", "finals_share", *settings_of_weights(settings.child))
     given = settings.given()
-    names = [name for name in ("finalists", "finals_share", "epochs") if name in given]
-    return "".join(f" --{name.replace('_', '-')} {given[name]:g}" for name in names)
+    words = [] if settings.rank is None else [f"--ranks {settings.rank}"]
+    for name, value in ((name, given[name]) for name in names if name in given):
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag} {value}")
+    return "".join(f" {word}" for word in words)
 
 
 def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> list[int]:
