@@ -41,7 +41,6 @@ from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
-from smash.runtime.ray_executor import open_executor
 from smash.scoring.main_effects import choices_of
 from smash.scoring.priors import (
     NO_PRIOR,
@@ -60,6 +59,7 @@ from smash.scoring.score import SCORED_EXAMPLES, RankBy
 from smash.scoring.scorer import CALIBRATION_EXAMPLES, Scorer
 from smash.study.candidate import Candidate
 from smash.study.study import Study
+from smash.training.workers import open_trainer
 
 
 def correlate(
@@ -160,7 +160,7 @@ class _Correlation:
             if not each.partial
         }
         child = settings.child.replaced(minutes=None)
-        with open_executor(settings.ray, settings.device) as executor:
+        with open_trainer(run, settings, ranked[0].macs) as executor:
             if settings.minutes is None:
                 sample = stratified_sample(ranked, int(settings.train or 0))
                 known = self._train(sample, child, executor)
@@ -220,9 +220,9 @@ class _Correlation:
         self._announce([f"trains candidates for {length} each, for {most:g} minutes at most"])
         known: list[GroundTruth] = []
         while len(known) < len(ordered):
-            # One by one, to keep to the time; on a cluster all until the next look at once.
-            ends = next((look for look in LOOKS if look > len(known)), len(ordered))
-            ends = ends if self._settings.ray else len(known) + 1
+            # As many as are trained at once, to keep to the time, and no more than the next look.
+            look = next((look for look in LOOKS if look > len(known)), len(ordered))
+            ends = int(min(look, len(known) + executor.slots))
             known += self._train(ordered[len(known) : ends], child, executor)
             in_time = clock.record_training()
             count = f"{len(known)} trained networks"

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from smash.config import MOST, ChildSettings, Count, Device, Epochs, Minutes, Option, RayAddress
+from smash.config import MOST, ChildSettings, Count, Epochs, Minutes, Option
 from smash.errors import faults_of, unknown
+from smash.training.settings import ChildrenSettings
 
 Half = Literal["first", "second"]
 
@@ -16,7 +17,7 @@ FEWEST = 3
 """The fewest architectures that are ranked."""
 
 
-class CorrelateSettings(ChildSettings):
+class CorrelateSettings(ChildrenSettings):
     """The settings of `smash.correlate`.
 
     Example:
@@ -74,12 +75,6 @@ class CorrelateSettings(ChildSettings):
     init: Literal["scratch"] = "scratch"
     """Initial weights; real accuracies need freshly drawn ones."""
 
-    device: Device = "auto"
-    """Device to compute on: cpu, cuda, mps or auto."""
-
-    ray: RayAddress = None
-    """Ray cluster to train on."""
-
     def rules(self) -> list[str]:
         """Requires one source of real accuracies, settings that belong to it, and known names."""
         faults = super().rules()
@@ -96,7 +91,7 @@ class CorrelateSettings(ChildSettings):
                 faults.append(f"column is missing: name the column of accuracies in {self.table}")
             faults += [
                 f"{name} is for trained candidates, not for a table: leave it out"
-                for name in sorted(given & {*ChildSettings.model_fields, "ray"})
+                for name in sorted(given & {*ChildSettings.model_fields, "ray", "workers"})
             ]
         else:
             of_tables = {"column", "lower_is_better", "half", "limit", "examples"}

@@ -166,6 +166,12 @@ class Data:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of all examples; splits may share theirs."""
+        stored = {id(split.stored): split.stored for split in self.splits.values()}
+        return sum(examples.nbytes for examples in stored.values())
+
+    @property
     def task(self) -> Task:
         """The task that a child network for this data solves."""
         channels, *size = self.train.stored.shape[1:]

@@ -48,6 +48,7 @@ class Run:
         path: The folder.
         settings: Its resolved settings.
         metrics: The training curves of the SMASH network.
+        tensorboard: Whether curves are written for TensorBoard as well.
 
     Example:
         >>> run = Run.open("runs/digits")
@@ -61,7 +62,7 @@ class Run:
         self.settings = settings
         self._data: Data | None = None
         self._search_data: Data | None = None
-        self._tensorboard = False
+        self.tensorboard = False
         self.metrics = MetricsLog(path / METRICS)
 
     def show_in_tensorboard(self) -> None:
@@ -70,12 +71,12 @@ class Run:
         Raises:
             MissingExtraError: TensorBoard is not installed.
         """
-        self._tensorboard = True
+        self.tensorboard = True
         self.metrics.curves = Curves(self.path / TENSORBOARD / "network")
 
     def metrics_of(self, child: Path) -> MetricsLog:
         """Returns the training curves of a child, by its folder."""
-        curves = Curves(self.path / TENSORBOARD / child.name) if self._tensorboard else None
+        curves = Curves(self.path / TENSORBOARD / child.name) if self.tensorboard else None
         return MetricsLog(child / METRICS, curves)
 
     def create(self) -> None:

@@ -1,4 +1,4 @@
-"""Executors: pieces of work are done in this process, or on the machines of a Ray cluster.
+"""Executors: work is done in this process, in several of this machine, or on a Ray cluster.
 
 They are shaped as `concurrent.futures`: `Executor.submit` returns a future, whose `result` waits.
 Two things come on top, because work may be far away: `Executor.scatter` sends a large value to each
@@ -45,6 +45,9 @@ class Executor(ABC):
 
     has_devices = False
     """Whether machines have devices that `submit_to_device` uses."""
+
+    slots: float = 1
+    """Number of pieces of work that are done at once."""
 
     @abstractmethod
     def scatter(self, value: Movable) -> Any:

@@ -8,6 +8,7 @@ depends on their number.
 
 from __future__ import annotations
 
+import math
 import platform
 import signal
 import socket
@@ -116,6 +117,8 @@ class RayExecutor(Executor):
     Raises:
         InvalidValueError: No machine has what a piece of work needs.
     """
+
+    slots = math.inf  # more machines may join
 
     def __init__(self, module: Any, device: str) -> None:
         threads = torch.get_num_threads()

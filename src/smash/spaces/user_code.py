@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cloudpickle import register_pickle_by_value
+
 from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.spaces.base import SearchSpace
 from smash.spaces.choices import FunctionSpace
@@ -113,6 +115,7 @@ def _import_file(path: Path) -> ModuleType:
         raise InvalidValueError(
             f"space file {str(path)!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    register_pickle_by_value(module)  # a worker process cannot import it
     return module
 
 

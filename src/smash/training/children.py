@@ -1,7 +1,7 @@
-"""The training of several children of a run, here or on the machines of a cluster.
+"""The training of several children of a run: here, in worker processes, or on a cluster.
 
-A machine of a cluster is sent the data and the files of a child's folder. It trains in a temporary
-folder and returns the files: only this process writes to the run folder.
+A worker is sent the data, and trains in the folder of the child. A machine of a cluster is sent the
+files of the folder too, trains in a temporary one and returns the files.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,18 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor, SerialExecutor
 from smash.runtime.progress import Progress, automatic, silent
-from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
+from smash.runtime.worker_executor import WorkerExecutor
+from smash.spaces import SPACES, SearchSpace
 from smash.study.ranking import pick
 from smash.study.study import Study
 from smash.training.child import ChildJob, check_begun, check_start, network_of, train_child
 from smash.training.settings import RetrainSettings
+from smash.training.workers import MOST_SENT, open_trainer
 
 SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
 """Takes the data of a run and returns the data to train on and the splits to evaluate on by name,
 both on a device."""
-
-_MOST_BYTES = 2**31  # of data that is sent; each machine reads larger data at its path
 
 
 def with_val(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
@@ -81,7 +82,7 @@ def retrain_several(
     ranked = Study(run.study_path).ranked()
     networks = [network_of(pick(ranked, rank)) for rank in dict.fromkeys(ranks)]
     jobs = [ChildJob.of(run, network, settings.child) for network in networks]
-    with open_executor(settings.ray, settings.device) as executor:
+    with open_trainer(run, settings, pick(ranked, 0).macs) as executor:
         split_data = with_test if settings.test else with_val
         return train_children(run, jobs, split_data, settings.device, progress, executor)
 
@@ -120,6 +121,8 @@ def train_children(
         data, splits = split_data(run.data, chosen)
         for job in unfinished:
             train_child(run, job, data, splits, chosen, progress)
+    elif unfinished and isinstance(executor, WorkerExecutor):
+        _train_in_workers(run, unfinished, split_data, device, progress, executor)
     elif unfinished and executor:
         _train_remotely(run, unfinished, split_data, progress, executor)
     return [Child.read(job.path, run) for job in jobs]
@@ -130,6 +133,86 @@ def copy_child(job: ChildJob, name: str) -> None:
     path = job.path.with_name(name)
     make_folder(path)
     _write_files(path, _read_files(job.path))
+
+
+def _train_in_workers(
+    run: Run,
+    jobs: Sequence[ChildJob],
+    split_data: SplitData,
+    device: str,
+    progress: Progress,
+    executor: WorkerExecutor,
+) -> None:
+    local = executor.scatter(LocalRun.of(run, split_data, device))
+    at_once = min(executor.slots, len(jobs))
+    with (
+        hear_interruption() as interruption,
+        interruption.at_once(),  # workers save their states
+        progress(f"train children, {at_once:g} at once", len(jobs)) as advance,
+    ):
+        paths = {executor.submit(_train_locally, local, job): job.path for job in jobs}
+        for number, future in enumerate(executor.as_completed(list(paths)), start=1):
+            future.result()
+            advance(number, paths[future].name)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A run, as another process of this machine needs it to train children in their folders.
+
+    Attributes:
+        path: Its folder.
+        settings: Its settings.
+        space: Its search space, which may be code of the user's that this process alone knows.
+        data: Its data; None where they are large, and are read at their path.
+        split_data: Returns the data that children are trained and evaluated on.
+        device: Name of the device to compute on.
+        tensorboard: Whether curves are written for TensorBoard.
+    """
+
+    path: Path
+    settings: RunSettings
+    space: SearchSpace[Any]
+    data: Data | None
+    split_data: SplitData
+    device: str
+    tensorboard: bool
+
+    @classmethod
+    def of(cls, run: Run, split_data: SplitData, device: str) -> LocalRun:
+        """Gathers what is needed."""
+        # The source of a space has been checked, and a worker may know its code without a file.
+        space = run.settings.space.replaced(source="")
+        return cls(
+            path=run.path,
+            settings=run.settings.replaced(space=space),
+            space=run.space,
+            data=run.data if run.data.nbytes <= MOST_SENT else None,
+            split_data=split_data,
+            device=device,
+            tensorboard=run.tensorboard,
+        )
+
+    def to(self, device: torch.device) -> LocalRun:
+        """Returns the same: a worker moves the data once it has split them."""
+        return self
+
+    @cached_property
+    def opened(self) -> tuple[Run, torch.device, Data, Mapping[str, Split]]:
+        """The run, the device, the data on it, and the splits to evaluate on."""
+        SPACES.setdefault(self.settings.space.name, lambda settings, dims: self.space)
+        run, device = Run(self.path, self.settings), choose_device(self.device)
+        if self.data is not None:
+            run.data = self.data
+        if self.tensorboard:
+            run.show_in_tensorboard()
+        return (run, device, *self.split_data(run.data, device))
+
+
+def _train_locally(local: LocalRun, job: ChildJob) -> None:
+    """Trains a child in a worker process."""
+    run, device, data, splits = local.opened
+    train_child(run, job, data, splits, device)
 
 
 def _train_remotely(
@@ -179,14 +262,11 @@ class RemoteRun:
     @classmethod
     def of(cls, run: Run, jobs: Sequence[ChildJob], split_data: SplitData) -> RemoteRun:
         """Gathers what is needed for some children of a run."""
-        data = run.data
-        stored = {id(each.stored): each.stored for each in (data.train, data.val, data.test)}
-        is_small = sum(images.nbytes for images in stored.values()) <= _MOST_BYTES
         generated = any(job.settings.init == "generated" for job in jobs)
         return cls(
             settings=run.settings,
             network=(run.path / NETWORK).read_bytes() if generated else None,
-            data=data if is_small else None,
+            data=run.data if run.data.nbytes <= MOST_SENT else None,
             split_data=split_data,
             device=torch.device("cpu"),
         )

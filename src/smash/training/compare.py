@@ -32,7 +32,6 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
-from smash.runtime.ray_executor import open_executor
 from smash.spaces.baseline_names import full_name
 from smash.spaces.baselines import fit_plain_network, make_baseline
 from smash.spaces.plain import plain_families
@@ -43,6 +42,7 @@ from smash.training.child import ChildJob, network_of
 from smash.training.children import train_children, with_test
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import CompareSettings
+from smash.training.workers import open_trainer
 
 _CONFIDENCE = 0.95
 _OVER = "over the limits"
@@ -151,19 +151,20 @@ def compare(
     """
     settings = CompareSettings.merged(settings, changes)
     study = Study(run.study_path)
-    with open_executor(settings.ray, settings.device) as executor:
-        return _compare(run, study, settings, progress, announce, executor)
+    ranked = study.ranked()
+    with open_trainer(run, settings, pick(ranked, 0).macs) as executor:
+        return _compare(run, study, ranked, settings, progress, announce, executor)
 
 
 def _compare(
     run: Run,
     study: Study,
+    ranked: Sequence[Candidate],
     settings: CompareSettings,
     progress: Progress,
     announce: Announce | None,
     executor: Executor,
 ) -> Comparison:
-    ranked = study.ranked()
     named = [_named_network(name, run, study) for name in settings.baselines]
     if settings.rank_numbers:
         chosen = [pick(ranked, rank) for rank in settings.rank_numbers]

@@ -23,6 +23,7 @@ from smash.training.child import ChildJob, check_begun, check_start, network_of,
 from smash.training.children import copy_child, with_test, with_val
 from smash.training.finals import choose_winner, describe_finals
 from smash.training.settings import RetrainSettings
+from smash.training.workers import open_trainer
 
 _EQUAL = 1.3  # times as many parameters that a reference network may have, and be of equal size
 
@@ -66,7 +67,8 @@ def retrain(
         chosen = pick(ranked, settings.rank)
     if chosen is not None:
         return _retrain(run, network_of(chosen), settings, progress)
-    winner, finals = choose_winner(run, ranked, settings, progress)
+    with open_trainer(run, settings, pick(ranked, 0).macs) as executor:
+        winner, finals = choose_winner(run, ranked, settings, progress, executor)
     if finals and announce:
         announce([*describe_finals(finals), f"{winner.id} is the winner"])
     if finals and settings.name is not None:  # the same training would give the same files

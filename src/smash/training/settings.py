@@ -119,7 +119,32 @@ class TrainSettings(TrainingSettings):
         return found[0] if all(found) else []
 
 
-class FinalsSettings(ChildSettings):
+class ChildrenSettings(ChildSettings):
+    """Settings of the training of several children."""
+
+    device: Device = "auto"
+    """Device to compute on: cpu, cuda, mps or auto."""
+
+    workers: Annotated[Count | None, Option(default="one a thread, where trainings take long")] = (
+        None
+    )
+    """Children to train at once, each by a process with its share of the threads."""
+
+    ray: RayAddress = None
+    """Ray cluster to train several children on."""
+
+    def rules(self) -> list[str]:
+        """Requires one place for several trainings."""
+        faults = super().rules()
+        if self.ray is not None and self.workers is not None:
+            faults.append(
+                f"workers ({self.workers}) are of this machine, and ray {self.ray!r} is a cluster: "
+                "leave one of them out"
+            )
+        return faults
+
+
+class FinalsSettings(ChildrenSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
     finalists: Count = 8
@@ -128,12 +153,6 @@ class FinalsSettings(ChildSettings):
 
     finals_share: NotNegative = 1.0
     """Epochs of the brief trainings together ÷ those of a full one."""
-
-    device: Device = "auto"
-    """Device to compute on: cpu, cuda, mps or auto."""
-
-    ray: RayAddress = None
-    """Ray cluster to train several children on."""
 
     def rules(self) -> list[str]:
         """Requires one length of the training."""
@@ -185,6 +204,10 @@ class RetrainSettings(FinalsSettings):
             faults.append(
                 f"finalists choose the candidate, got {self.finalists} with rank {self.rank}: "
                 "leave one of them out"
+            )
+        if self.workers is not None and not (self.rank is None and self.baseline is None):
+            faults.append(
+                f"workers train several children at once, got {self.workers} for one: leave it out"
             )
         if self.baseline is not None and self.init != "scratch":
             faults.append(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,9 @@ class FunctionSpace(SearchSpace[Choices]):
         return self if task == self.task else FunctionSpace(self.function, self.name, task)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if inspect.isfunction(self.function):
+        # Cloudpickle sends the code of functions that another process cannot import.
+        unknown = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
+        if inspect.isfunction(self.function) and self.function.__module__ not in unknown:
             # A decorated function is the space itself, so it is found by its name and taken out.
             where = (self.function.__module__, self.function.__qualname__)
             return _restore, (*where, self.name, self.task)
