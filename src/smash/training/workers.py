@@ -19,7 +19,8 @@ from smash.training.settings import ChildrenSettings
 MOST_SENT = 2**31
 """Bytes of data that another process is sent; larger ones it reads at their path."""
 
-_LONG = 20  # seconds of a training, for which it is worth the four that a worker takes to start
+_LONG = 5  # seconds of a training, from which it is worth the four that a worker takes to start
+_STEP = 0.01  # seconds of a step of the smallest network
 _RATE = 1e10  # multiply-accumulates a second of one thread, about
 _PASSES = 3  # forward, and backward by inputs and by weights
 _MEMORY = 2**30  # bytes of a worker, beside its copy of the data
@@ -65,7 +66,8 @@ def suitable_workers(run: Run, settings: ChildrenSettings, macs: int) -> int:
     stays = data.nbytes > MOST_SENT and run.settings.data.source == IN_MEMORY
     if stays or choose_device(settings.device).type != "cpu":
         return 1
-    seconds = _PASSES * macs * len(data.train) * settings.epochs / _RATE
+    of_example = _STEP / settings.batch_size + _PASSES * macs / _RATE
+    seconds = settings.epochs * len(data.train) * of_example
     if settings.minutes is not None:
         seconds = 60 * settings.minutes
     if seconds < _LONG:
