@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,20 @@ def test_workers_keep_the_contract_of_executors_and_leave_nothing_behind(tmp_pat
     assert not [*tmp_path.iterdir()]
 
 
-def test_children_by_workers_are_those_of_this_process(uninterrupted, searched):
-    assert all(map(equal, uninterrupted[:2], retrain_several(searched, [0, 1], **TRAIN, workers=2)))
+def test_children_by_workers_are_those_of_this_process_and_their_epochs_are_counted(
+    uninterrupted, searched
+):
+    shown = []
+
+    @contextmanager
+    def progress(label, total):
+        yield lambda done, remark: shown.append((label, total, done, remark))
+
+    there = retrain_several(searched, [0, 1], **TRAIN, workers=2, progress=progress)
+    assert all(map(equal, uninterrupted[:2], there))
+    counts = [done for _, _, done, _ in shown]
+    assert counts == sorted(counts)
+    assert shown[-1] == ("train 2 children, 2 at once", 4, 4, "2 trained")
 
 
 def test_worker_that_is_killed_is_a_fault_that_says_what_to_do():

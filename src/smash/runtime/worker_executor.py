@@ -12,8 +12,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, as_completed, wait
 from concurrent.futures import Future as PoolFuture
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -91,6 +91,12 @@ class WorkerExecutor(Executor):
         own = {each.future: each for each in futures if isinstance(each, _WorkerFuture)}
         for future in as_completed(own):
             yield own[future]
+
+    def wait(self, futures: Sequence[Future[R]], seconds: float) -> list[Future[R]]:
+        """Waits until a piece of work is done, or some seconds; returns what is done."""
+        own = {each.future: each for each in futures if isinstance(each, _WorkerFuture)}
+        done, _ = wait(own, seconds, FIRST_COMPLETED)
+        return [own[future] for future in done]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,8 @@ from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
 from smash.run.child import Child
-from smash.run.layout import NETWORK, RESULT
+from smash.run.layout import METRICS, NETWORK, RESULT
+from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor, SerialExecutor
@@ -38,6 +39,9 @@ from smash.training.workers import MOST_SENT, open_trainer
 SplitData = Callable[[Data, torch.device], tuple[Data, Mapping[str, Split]]]
 """Takes the data of a run and returns the data to train on and the splits to evaluate on by name,
 both on a device."""
+
+
+_PAUSE = 1.0  # seconds until the progress of workers is read again
 
 
 def with_val(data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
@@ -144,16 +148,31 @@ def _train_in_workers(
     executor: WorkerExecutor,
 ) -> None:
     local = executor.scatter(LocalRun.of(run, split_data, device))
-    at_once = min(executor.slots, len(jobs))
+    total = sum(_length(job) for job in jobs)
+    label = f"train {len(jobs)} children, {min(executor.slots, len(jobs)):g} at once"
     with (
         hear_interruption() as interruption,
         interruption.at_once(),  # workers save their states
-        progress(f"train children, {at_once:g} at once", len(jobs)) as advance,
+        progress(label, total) as advance,
     ):
-        paths = {executor.submit(_train_locally, local, job): job.path for job in jobs}
-        for number, future in enumerate(executor.as_completed(list(paths)), start=1):
-            future.result()
-            advance(number, paths[future].name)
+        pending = {executor.submit(_train_locally, local, job): job for job in jobs}
+        while pending:
+            for future in executor.wait(list(pending), _PAUSE):
+                future.result()
+                del pending[future]
+            left = sum(_length(job) - _trained(job) for job in pending.values())
+            advance(total - left, f"{len(jobs) - len(pending)} trained")
+
+
+def _length(job: ChildJob) -> int:
+    """Gives the epochs of a training; 1 where it is told in minutes."""
+    return job.settings.epochs if job.settings.minutes is None else 1
+
+
+def _trained(job: ChildJob) -> int:
+    """Reads how many epochs an unfinished training has behind it."""
+    rows = [] if job.settings.minutes is not None else MetricsLog(job.path / METRICS).rows()
+    return rows[-1]["epoch"] if rows else 0
 
 
 @dataclass(frozen=True)
