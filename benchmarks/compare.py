@@ -3,9 +3,10 @@
     python -m benchmarks.compare DATA --out RUNS
 
 DATA is a folder with the files that `CASES` names. Each data set has limits of a small device, and
-goes through the commands that a user types: ``smash train``, ``smash search`` and
-``smash compare``. Seeds are whole repetitions, of training and search too. The result is
-``results/compare.json``; a repeated command goes on where it was interrupted.
+goes through the commands that a user types: ``smash train``, ``smash search``, ``smash retrain``,
+after which the winner is known, and ``smash compare``. Seeds are whole repetitions, of training and
+search too. The result is ``results/compare.json``; a repeated command goes on where it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -24,10 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from smash.run.layout import FINALS, METRICS
-from smash.run.metrics_log import MetricsLog
-from smash.training.finals import Finals
-
 RESULT = Path(__file__).parent / "results" / "compare.json"
 
 _RATE = 8000  # Hz, of the spoken digits
@@ -43,7 +40,8 @@ class Case:
         train: Options of ``smash train`` for the data.
         limits: Options of ``smash train`` for the limits, and for the SMASH network.
         minutes: Minutes of training and of searching.
-        compare: Options of ``smash compare``.
+        children: Options of the training of children.
+        others: Options of ``smash compare`` on what the winner is compared with.
     """
 
     data: str
@@ -51,27 +49,27 @@ class Case:
     train: str
     limits: str
     minutes: tuple[float, float]
-    compare: str
+    children: str
+    others: str = "--random 5"
 
 
 CASES = (
     Case("digits, 8×8", "digits", "", "--max-params 10000",
-         (2, 2), "--epochs 60 --finalists 16 --finals-share 4 --random 5"),
+         (2, 2), "--epochs 60 --finalists 16 --finals-share 4"),
     Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3 --val-fraction 0.2",
          "--max-params 10000 --max-macs 1000000",
-         (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4 --random 5"),
+         (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4"),
     Case("spoken digits, log-mel", "fsdd_8khz.npz",
          "--group-pattern _([a-z]+)_ --test-fraction 0.33",
          "--max-params 25000 --max-macs 3000000",
-         (4, 3), "--epochs 30 --batch-size 64 --finalists 16 --finals-share 4 --random 5"),
+         (4, 3), "--epochs 30 --batch-size 64 --finalists 16 --finals-share 4"),
     Case("chairs and monitors, 32³", "modelnet_chair_monitor.npz", "--dims 3",
          "--max-params 50000 --max-macs 10000000",
-         (6, 4), "--epochs 10 --finalists 8 --finals-share 2"),
+         (6, 4), "--epochs 10 --finalists 8 --finals-share 2", ""),
     Case("CIFAR-10, 32×32", "cifar10.tar.xz", "",
          "--max-params 78666 --max-macs 12501632 --proxy-size 16 --batch-size 128",
-         (12, 6),
-         "--epochs 4 --batch-size 128 --augment --finalists 24 --random 5 --no-median "
-         "--with mlperf-resnet-16"),
+         (12, 6), "--epochs 4 --batch-size 128 --augment --finalists 24",
+         "--random 5 --no-median --with mlperf-resnet-16"),
 )  # fmt: skip
 
 
@@ -104,7 +102,12 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
     run = str(out / f"{case.source.partition('.')[0]}-{seed}")
     training, searching = (f"--minutes {minutes:g}" for minutes in case.minutes)
     train = f"train {{data}} {case.train} {case.limits} {training}"
-    commands = [train, f"search {{run}} {searching}", f"compare {{run}} {case.compare} --seeds 1"]
+    commands = [
+        train,
+        f"search {{run}} {searching}",
+        f"retrain {{run}} {case.children}",
+        f"compare {{run}} {case.children} {case.others} --seeds 1",
+    ]
     took = []
     for command in commands:
         words = [{"{data}": source, "{run}": run}.get(word, word) for word in command.split()]
@@ -123,17 +126,9 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
         "seed": seed,
         "commands": [f"smash {' '.join(command.split())}" for command in commands],
         "minutes": took,
-        "finals": finals_minutes(Path(run)),
+        "minutes_to_winner": round(sum(took[:-1]), 1),
         "comparison": json.loads(done.stdout),
     }
-
-
-def finals_minutes(run: Path) -> float:
-    """Adds up the trainings of the finalists, the last of which are in full."""
-    ids = {finalist.id for rung in Finals.read(run / FINALS).rungs for finalist in rung.finalists}
-    children = [path for path in run.glob("children/*") if path.name.partition("-")[0] in ids]
-    logs = [MetricsLog(path / METRICS) for path in children]
-    return round(sum(float(log.rows()[-1]["seconds"]) for log in logs) / 60, 1)
 
 
 def prepared(source: str, data: Path, out: Path) -> str:

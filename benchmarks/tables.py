@@ -96,7 +96,7 @@ def compared() -> str:
             (each for each in others if each["role"] == "plain"),
             key=lambda each: each["val"]["value"],
         )
-        minutes = sum(row["minutes"][:2]) + row.get("finals", 0)
+        minutes = row["minutes_to_winner"]
         drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
         rows.append(
             (name, f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
