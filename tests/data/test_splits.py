@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from smash.data import Split
-from smash.data.splits import check_classes, cut, cut_last
+from smash.data.splits import check_classes, cut, cut_folds, cut_last
 from smash.errors import DataError
 
 
@@ -41,6 +41,27 @@ def test_cut_keeps_the_views_of_an_example_together():
         assert torch.equal(of_example % 10, torch.arange(4).expand(len(piece), 4))
         assert torch.equal(of_example // 10, (of_example[:, :1] // 10).expand(-1, 4))
         assert torch.equal(whole.labels[of_example[:, 0] // 10], piece.labels)
+
+
+@pytest.mark.parametrize(("fraction", "share"), [(0.2, 0.2), (0.9, 0.25)])
+def test_cut_folds_takes_parts_of_equal_shares_that_share_no_example(fraction, share):
+    folds = cut_folds(labelled([100, 40]), fraction, seed=1, count=3)
+    taken = [part.images.flatten().tolist() for _, part in folds]
+    assert len({example for part in taken for example in part}) == sum(map(len, taken))
+    for (rest, part), own in zip(folds, taken, strict=True):
+        assert torch.bincount(part.labels).tolist() == [100 * share, 40 * share]
+        assert sorted([*rest.images.flatten().tolist(), *own]) == list(range(140))
+
+
+def test_cut_folds_leaves_groups_whole_and_apart():
+    labels = torch.arange(60) % 3
+    split = Split(torch.arange(60)[:, None, None], labels, groups=torch.arange(60) // 6)
+    folds = cut_folds(split, 0.2, seed=1, count=4)
+    groups = [set(part.groups.tolist()) for _, part in folds]
+    assert [len(part) for part in groups] == [2, 2, 2, 2]
+    assert len(set.union(*groups)) == 8
+    for (rest, _), own in zip(folds, groups, strict=True):
+        assert set(rest.groups.tolist()) == set(range(10)) - own
 
 
 @pytest.mark.parametrize(("keep", "taken"), [(1, 2), (2, 1)])

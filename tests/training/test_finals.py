@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import smash
 from smash import Task
+from smash.data.splits import FOLD_SEED, cut_folds
+from smash.evaluation import predict
 from smash.reporting.contents import read_contents
 from smash.reporting.page import page
+from smash.run.child import Child
 from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
 from smash.training.finals import Finals, plan_rungs, unlike
+from smash.training.retrain import retrain
 from tests.conftest import TINY
 from tests.study.candidates import make_candidate
 
@@ -96,3 +101,31 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     words = " ".join(page(contents).split())
     assert f"<b>{finals.winner}</b> came out best in the finals of 5" in words
     assert f"Trained, it errs on <b>{val[finals.winner].error:.2%}</b>" in words
+
+
+def test_finals_of_several_folds_judge_by_the_mean_over_parts_that_were_not_trained_on(
+    few_digits, tmp_path, command
+):
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, **TINY)
+    smash.search(run, random=4, perturb=0, markov=0, device="cpu")
+    child = retrain(run, finalists=3, folds=3, epochs=1, device="cpu")
+    (rung,) = Finals.read(run.path / "finals.json").rungs
+    assert (rung.folds, len(rung.finalists)) == (3, 3)
+    parts = [part for _, part in cut_folds(few_digits.train, 153 / 200, FOLD_SEED, 2)]
+    for finalist in rung.finalists:
+        names = ["", "-fold1of3-brief", "-fold2of3-brief"]
+        folder = run.path / "children"
+        trained = [Child.open(folder / f"{finalist.id}-e1{name}") for name in names]
+        wrong = [
+            predict(each.model(torch.device("cpu")), part, few_digits.normalise).argmax(1)
+            != part.labels
+            for each, part in zip(trained, [few_digits.val, *parts], strict=True)
+        ]
+        errors = [float(each.double().mean()) for each in wrong]
+        assert finalist.error == pytest.approx(sum(errors) / 3)
+    assert child.record.id == min(rung.finalists, key=lambda one: (one.error, one.loss)).id
+    assert len(read_contents(run.path).children) == 3  # those of further folds are in no table
+    found = command("retrain", str(run.path), *"--finalists 3 --folds 3 --epochs 1".split())
+    assert "validation error, mean of 3 folds: rank" in found.err
+    assert "smash compare" in found.err
+    assert "--finalists 3 --folds 3 --epochs 1" in found.err

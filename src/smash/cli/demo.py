@@ -38,6 +38,7 @@ def demo(
     from smash.training.compare import compare as compare_networks
     from smash.training.train import train as train_network
 
+    workers = torch.get_num_threads()
     torch.set_num_threads(1)  # so small networks gain from no more, and lose beside other work
     data = load("digits", test_fraction=_TESTED, val_fraction=_VALIDATED)
     training = TrainSettings(
@@ -49,7 +50,7 @@ def demo(
     print_candidates(search_run(run, searching, progress=on_terminal), 5)
     comparing = CompareSettings(
         epochs=_EPOCHS, finalists=_FINALISTS, finals_share=8, random=0, seeds=_SEEDS, seed=seed,
-        device=device,
+        device=device, workers=workers,
     )  # fmt: skip
     print_comparison(compare_networks(run, comparing, progress=on_terminal, announce=announce))
     page = write_report(run)

@@ -24,7 +24,14 @@ from smash.exporting.formats import files_of
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import RetrainSettings, parse_ranks
 
-_FOR_ONE = {"rank", "finalists", "finals_share", "baseline", "name"}  # settings that ranks excludes
+_FOR_ONE = {
+    "rank",
+    "finalists",
+    "finals_share",
+    "folds",
+    "baseline",
+    "name",
+}  # settings that ranks excludes
 
 
 @settings_options
@@ -92,7 +99,7 @@ def _alike(settings: RetrainSettings) -> str:
     """Writes the options with which another command chooses and trains the same winner."""
     from smash.run.child_folder import settings_of_weights
 
-    names = ("finalists", "finals_share", *settings_of_weights(settings.child))
+    names = ("finalists", "finals_share", "folds", *settings_of_weights(settings.child))
     given = settings.given()
     words = [] if settings.rank is None else [f"--ranks {settings.rank}"]
     for name, value in ((name, given[name]) for name in names if name in given):

@@ -18,6 +18,7 @@ from smash.errors import DataError, listed, shortened
 
 TEST_SEED = 1706
 VAL_SEED = 5344
+FOLD_SEED = 8128
 
 _ATTEMPTS = 20
 _ATTEMPTED_GROUPS = 20_000  # in all attempts together
@@ -97,19 +98,54 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
     Raises:
         DataError: No cut in whole groups gives both sides every class.
     """
+    taken = _draw(split, fraction, seed, keep)
+    rest, part = np.flatnonzero(~taken), np.flatnonzero(taken)
+    return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
+
+
+def cut_folds(split: Split, fraction: float, seed: int, count: int) -> list[tuple[Split, Split]]:
+    """Takes several parts of a split, none of which shares an example or a group with another.
+
+    Args:
+        split: The examples to cut.
+        fraction: The share of each part; less where all together would leave too few.
+        seed: Decides which examples are taken.
+        count: Number of parts.
+
+    Returns:
+        For each part the rest of the split, and the part, as `cut` gives them.
+
+    Raises:
+        DataError: No cuts in whole groups give all sides every class.
+    """
+    share, left, folds = min(fraction, 1 / (count + 1)), np.arange(len(split)), []
+    for number in range(count):
+        remaining = split.part(torch.from_numpy(left))
+        taken = _draw(remaining, share / (1 - number * share), seed, keep=1)
+        rest = np.setdiff1d(np.arange(len(split)), left[taken])
+        folds.append(
+            (
+                split.part(torch.from_numpy(rest)),
+                remaining.part(torch.from_numpy(taken.nonzero()[0])),
+            )
+        )
+        left = left[~taken]
+    return folds
+
+
+def _draw(split: Split, fraction: float, seed: int, keep: int) -> NDArray[np.bool_]:
+    """Draws the examples of a cut, shape ``(n,)``."""
     # RandomState, because NumPy guarantees its stream for all versions.
     rng = np.random.RandomState(seed)
     if split.groups is not None:
-        taken = _draw_groups(split, fraction, rng, keep)
-    else:
-        taken = np.zeros(len(split), dtype=bool)
-        labels = split.labels.numpy()
-        by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
-        for members in by_class:
-            share = min(max(round(len(members) * fraction), 1), len(members) - keep)
-            taken[rng.permutation(members)[:share]] = True
-    rest, part = np.flatnonzero(~taken), np.flatnonzero(taken)
-    return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
+        return _draw_groups(split, fraction, rng, keep)
+    taken = np.zeros(len(split), dtype=bool)
+    labels = split.labels.numpy()
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1])
+    for members in by_class:
+        share = min(max(round(len(members) * fraction), 1), len(members) - keep)
+        taken[rng.permutation(members)[:share]] = True
+    return taken
 
 
 def _draw_groups(

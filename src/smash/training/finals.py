@@ -14,7 +14,8 @@ So a candidate that is much like a better one is passed over.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor
 
 from smash.config import ChildSettings
 from smash.data import Data, Split, shrink
+from smash.data.splits import FOLD_SEED, cut_folds
+from smash.evaluation import Evaluation
 from smash.io.records import Record
 from smash.run.child_folder import child_name
 from smash.run.layout import BRIEF, FINALS
@@ -51,10 +54,18 @@ class Finalist(Record):
 
 
 class Rung(Record):
-    """Candidates that were trained alike, best first; `side` is the extent of their inputs."""
+    """Candidates that were trained alike, best first.
+
+    Attributes:
+        epochs: Length of each training.
+        side: Extent of their inputs.
+        folds: Trainings of each, on as many parts of the data, over which errors are means.
+        finalists: The candidates.
+    """
 
     epochs: int
     side: int
+    folds: int = 1
     finalists: list[Finalist]
 
 
@@ -99,7 +110,8 @@ def describe_finals(finals: Finals) -> list[str]:
         found = ", ".join(f"rank {each.rank} {each.error:.2%}" for each in rung.finalists)
         epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
         shrunk = f", inputs shrunk to {rung.side}" * (rung.side < finals.rungs[-1].side)
-        lines.append(f"finals, {epochs} each{shrunk}, validation error: {found}")
+        folds = f", mean of {rung.folds} folds" * (rung.folds > 1)
+        lines.append(f"finals, {epochs} each{shrunk}, validation error{folds}: {found}")
     return lines
 
 
@@ -135,46 +147,89 @@ def hold_finals(
     brief_side = run.settings.training.proxy_size or side
     candidates, rungs = unlike(run.space, ranked, plan[0][0]), list[Rung]()
     for number, (count, epochs) in enumerate(plan):
-        side_of_rung = side if number == len(plan) - 1 else brief_side
         trained = candidates[:count]
-        brief = (epochs, side_of_rung) != (settings.epochs, side)
         child = settings.child.replaced(epochs=epochs)
-        jobs = _jobs(run, trained, child, brief=brief)
-        split_data = partial(_with_brief, side=side_of_rung) if brief else with_val
-        children = train_children(run, jobs, split_data, settings.device, progress, executor)
-        results = [each.result[BRIEF if brief else "val"] for each in children]
+        side_of_rung = side if number == len(plan) - 1 else brief_side
+        in_full = (epochs, side_of_rung) == (settings.epochs, side)
+        parts: list[Part | None] = [
+            None if in_full and fold == 0 else Part(side_of_rung, fold, settings.folds)
+            for fold in range(settings.folds)
+        ]
+        of_folds = [
+            _train(run, trained, child, part, settings.device, progress, executor) for part in parts
+        ]
         finalists = [
-            Finalist(id=each.id, rank=rank[each.id], error=result.error, loss=result.loss)
-            for each, result in zip(trained, results, strict=True)
+            Finalist(
+                id=each.id,
+                rank=rank[each.id],
+                error=fmean(result.error for result in results),
+                loss=fmean(result.loss for result in results),
+            )
+            for each, results in zip(trained, zip(*of_folds, strict=True), strict=True)
         ]
         # Few validation examples make equal errors; the loss tells those apart.
         finalists.sort(key=lambda each: (each.error, each.loss))
         candidates = [ranked[each.rank] for each in finalists]
-        rungs.append(Rung(epochs=epochs, side=side_of_rung, finalists=finalists))
+        rungs.append(
+            Rung(epochs=epochs, side=side_of_rung, folds=settings.folds, finalists=finalists)
+        )
     finals = Finals(rungs=rungs)
     finals.write(run.path / FINALS)
     return finals
 
 
-def _jobs(
-    run: Run, candidates: Sequence[Candidate], child: ChildSettings, *, brief: bool
-) -> list[ChildJob]:
-    """Lists the trainings of a rung; brief ones have names that keep them out of all tables."""
-    return [
+@dataclass(frozen=True)
+class Part:
+    """What finalists are trained and judged on.
+
+    Attributes:
+        side: Extent of the inputs.
+        fold: 0 for the training and the validation split; from 1, a part of the training split is
+            judged on and the rest of it trained on.
+        folds: Number of folds.
+    """
+
+    side: int
+    fold: int
+    folds: int
+
+    @property
+    def name(self) -> str:
+        """Marks the folder of a child, which keeps it out of all tables."""
+        return f"fold{self.fold}of{self.folds}-{BRIEF}" if self.fold else BRIEF
+
+    def __call__(self, data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
+        """Returns the data to train on, and the split to judge on."""
+        data = shrink(data, self.side) if self.side < max(data.task.size) else data
+        if self.fold:
+            share = len(data.val) / len(data.train)
+            rest, part = cut_folds(data.train, share, FOLD_SEED, self.folds - 1)[self.fold - 1]
+            data = replace(data, train=rest, val=part)
+        data = data.to(device)
+        return data, {BRIEF: data.val}
+
+
+def _train(
+    run: Run,
+    candidates: Sequence[Candidate],
+    child: ChildSettings,
+    part: Part | None,
+    device: str,
+    progress: Progress,
+    executor: Executor | None,
+) -> list[Evaluation]:
+    """Trains candidates on a part of the data, or in full, and evaluates them."""
+    jobs = [
         ChildJob.of(
             run,
             network_of(each),
             child,
-            f"{child_name(each.id, child)}-{BRIEF}" if brief else None,
+            f"{child_name(each.id, child)}-{part.name}" if part else None,
         )
         for each in candidates
     ]
-
-
-def _with_brief(data: Data, device: torch.device, side: int) -> tuple[Data, Mapping[str, Split]]:
-    """Trains on images of a side, and evaluates on those of validation."""
-    data = (shrink(data, side) if side < max(data.task.size) else data).to(device)
-    return data, {BRIEF: data.val}
+    children = train_children(run, jobs, part or with_val, device, progress, executor)
+    return [each.result[BRIEF if part else "val"] for each in children]
 
 
 def unlike(space: SearchSpace[Any], ranked: Sequence[Candidate], count: int) -> list[Candidate]:

@@ -154,6 +154,10 @@ class FinalsSettings(ChildrenSettings):
     finals_share: NotNegative = 1.0
     """Epochs of the brief trainings together ÷ those of a full one."""
 
+    folds: Count = 1
+    """Train each finalist so many times, and judge it by the mean over the validation split and
+    parts of the training split that are cut like it; for few examples, or few groups."""
+
     def rules(self) -> list[str]:
         """Requires one length of the training."""
         faults = super().rules()
