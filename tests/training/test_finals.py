@@ -125,7 +125,8 @@ def test_finals_of_several_folds_judge_by_the_mean_over_parts_that_were_not_trai
         assert finalist.error == pytest.approx(sum(errors) / 3)
     assert child.record.id == min(rung.finalists, key=lambda one: (one.error, one.loss)).id
     assert len(read_contents(run.path).children) == 3  # those of further folds are in no table
-    found = command("retrain", str(run.path), *"--finalists 3 --folds 3 --epochs 1".split())
+    asked = "--finalists 3 --folds 3 --epochs 1"
+    found = command("retrain", str(run.path), *asked.split())
     assert "validation error, mean of 3 folds: rank" in found.err
     assert "smash compare" in found.err
-    assert "--finalists 3 --folds 3 --epochs 1" in found.err
+    assert asked in found.err
