@@ -24,14 +24,8 @@ from smash.exporting.formats import files_of
 from smash.run.layout import STUDY, check_searched, find_run
 from smash.training.settings import RetrainSettings, parse_ranks
 
-_FOR_ONE = {
-    "rank",
-    "finalists",
-    "finals_share",
-    "folds",
-    "baseline",
-    "name",
-}  # settings that ranks excludes
+_CHOOSING = ("finalists", "finals_share", "folds")  # settings that choose the winner
+_FOR_ONE = {*_CHOOSING, "rank", "baseline", "name"}  # settings that ranks excludes
 
 
 @settings_options
@@ -99,7 +93,7 @@ def _alike(settings: RetrainSettings) -> str:
     """Writes the options with which another command chooses and trains the same winner."""
     from smash.run.child_folder import settings_of_weights
 
-    names = ("finalists", "finals_share", "folds", *settings_of_weights(settings.child))
+    names = (*_CHOOSING, *settings_of_weights(settings.child))
     given = settings.given()
     words = [] if settings.rank is None else [f"--ranks {settings.rank}"]
     for name, value in ((name, given[name]) for name in names if name in given):

@@ -118,17 +118,13 @@ def cut_folds(split: Split, fraction: float, seed: int, count: int) -> list[tupl
     Raises:
         DataError: No cuts in whole groups give all sides every class.
     """
-    share, left, folds = min(fraction, 1 / (count + 1)), np.arange(len(split)), []
+    every = np.arange(len(split))
+    share, left, folds = min(fraction, 1 / (count + 1)), every, []
     for number in range(count):
         remaining = split.part(torch.from_numpy(left))
         taken = _draw(remaining, share / (1 - number * share), seed, keep=1)
-        rest = np.setdiff1d(np.arange(len(split)), left[taken])
-        folds.append(
-            (
-                split.part(torch.from_numpy(rest)),
-                remaining.part(torch.from_numpy(taken.nonzero()[0])),
-            )
-        )
+        part, rest = left[taken], np.setdiff1d(every, left[taken])
+        folds.append((split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))))
         left = left[~taken]
     return folds
 

@@ -71,8 +71,8 @@ class FunctionSpace(SearchSpace[Choices]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Cloudpickle sends the code of functions that another process cannot import.
-        unknown = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
-        if inspect.isfunction(self.function) and self.function.__module__ not in unknown:
+        sent = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
+        if inspect.isfunction(self.function) and self.function.__module__ not in sent:
             # A decorated function is the space itself, so it is found by its name and taken out.
             where = (self.function.__module__, self.function.__qualname__)
             return _restore, (*where, self.name, self.task)
