@@ -31,7 +31,7 @@ def run_of(*, examples=50_000, nbytes=150 * 2**20, source="cifar10"):
         (run_of(examples=1000), {"epochs": 10}, 140_000, 1),  # seconds each: not worth a start
         (run_of(), {"minutes": 2}, 1, 6),
         (run_of(), {"minutes": 0.05}, 12_000_000, 1),
-        (run_of(nbytes=3 * 2**30), {"epochs": 4}, 12_000_000, 4),  # 16 GiB hold four copies
+        (run_of(nbytes=3 * 2**30), {"epochs": 4}, 12_000_000, 2),  # half of 16 GiB hold two copies
         (run_of(nbytes=3 * 2**30, source=IN_MEMORY), {"epochs": 4}, 12_000_000, 1),
         (run_of(nbytes=2**40), {"epochs": 4}, 12_000_000, 1),
     ],

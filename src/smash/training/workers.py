@@ -24,6 +24,7 @@ _STEP = 0.01  # seconds of a step of the smallest network
 _RATE = 1e10  # multiply-accumulates a second of one thread, about
 _PASSES = 3  # forward, and backward by inputs and by weights
 _MEMORY = 2**30  # bytes of a worker, beside its copy of the data
+_SHARE = 0.5  # of the machine's memory, at most, for all workers
 
 
 @contextmanager
@@ -72,5 +73,6 @@ def suitable_workers(run: Run, settings: ChildrenSettings, macs: int) -> int:
         seconds = 60 * settings.minutes
     if seconds < _LONG:
         return 1
-    each = _MEMORY + data.nbytes
-    return max(1, min(torch.get_num_threads(), (main_memory() or each) // each))
+    memory, each = main_memory(), _MEMORY + data.nbytes
+    most = 1 if memory is None else int(_SHARE * memory / each)
+    return max(1, min(torch.get_num_threads(), most))
