@@ -89,6 +89,28 @@ def test_worker_that_is_killed_is_a_fault_that_says_what_to_do():
         executor.submit(time.sleep, 60).result()
 
 
+def test_kill_after_a_value_was_scattered_leaves_no_file_behind(tmp_path):
+    code = (
+        "import os, signal\n"
+        "from tests.runtime.executors import Weights\n"
+        "from smash.runtime.worker_executor import WorkerExecutor\n"
+        "import torch\n"
+        "WorkerExecutor(workers=1).scatter(Weights(torch.zeros(9)))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    begun = time.monotonic()
+    while [*tmp_path.glob("smash-workers-*")]:
+        assert time.monotonic() - begun < 60
+        time.sleep(0.05)
+
+
 def test_space_that_only_this_process_knows_is_trained_by_workers(few_digits, tmp_path):
     code = tmp_path / "wide.py"
     code.write_text(

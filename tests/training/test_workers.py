@@ -43,6 +43,12 @@ def test_as_many_workers_as_threads_where_trainings_take_long_and_memory_holds(
     assert suitable_workers(run, ChildrenSettings(**settings, device="cpu"), macs) == workers
 
 
+def test_workers_are_few_on_a_machine_of_many_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 128)
+    monkeypatch.setattr("smash.training.workers.main_memory", lambda: 2**40)
+    assert suitable_workers(run_of(), ChildrenSettings(epochs=4, device="cpu"), 12_000_000) == 16
+
+
 def test_one_worker_is_this_process_whatever_the_length():
     with open_trainer(run_of(), RetrainSettings(workers=1), 12_000_000) as executor:
         assert isinstance(executor, SerialExecutor)

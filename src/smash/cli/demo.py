@@ -38,7 +38,7 @@ def demo(
     from smash.training.compare import compare as compare_networks
     from smash.training.train import train as train_network
 
-    workers = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small networks gain from no more, and lose beside other work
     data = load("digits", test_fraction=_TESTED, val_fraction=_VALIDATED)
     training = TrainSettings(
@@ -48,9 +48,10 @@ def demo(
     run = train_network(data, out, training, progress=on_terminal, announce=announce_run)
     searching = SearchSettings(random=_RANDOM, perturb=_PERTURB, markov=0, seed=seed, device=device)
     print_candidates(search_run(run, searching, progress=on_terminal), 5)
+    torch.set_num_threads(threads)  # among which several children are trained at once
     comparing = CompareSettings(
         epochs=_EPOCHS, finalists=_FINALISTS, finals_share=8, random=0, seeds=_SEEDS, seed=seed,
-        device=device, workers=workers,
+        device=device,
     )  # fmt: skip
     print_comparison(compare_networks(run, comparing, progress=on_terminal, announce=announce))
     page = write_report(run)

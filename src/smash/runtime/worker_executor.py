@@ -78,6 +78,8 @@ class WorkerExecutor(Executor):
 
     def scatter(self, value: Movable) -> Any:
         """Writes the value to a file, which each worker reads once."""
+        # A worker that has begun removes the file even if this process is killed.
+        self._pool.submit(os.getpid).result()
         path = self._folder / str(next(self._numbers))
         path.write_bytes(cloudpickle.dumps(value))
         return _Scattered(path)

@@ -7,6 +7,10 @@ are judged on the validation split, in brief trainings at the size of images tha
 learned from. Each is a child of the run, so that finals that were interrupted go on, and the winner
 need not be trained again.
 
+Luck decides on a few hundred validation examples. With several folds each candidate is trained as
+often, and judged by the mean over the validation split and parts of the training split (repeated
+hold-out).
+
 The first of a ranking are often mutants of each other, which hardly differ once they are trained.
 So a candidate that is much like a better one is passed over.
 """
@@ -180,7 +184,7 @@ def hold_finals(
 
 @dataclass(frozen=True)
 class Part:
-    """What finalists are trained and judged on.
+    """A part of the data that finalists are trained and judged on.
 
     Attributes:
         side: Extent of the inputs.

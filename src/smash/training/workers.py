@@ -1,4 +1,4 @@
-"""Where the children of a run are trained, and how many at once."""
+"""Chooses the executor that trains the children of a run: a cluster, workers or this process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _STEP = 0.01  # seconds of a step of the smallest network
 _RATE = 1e10  # multiply-accumulates a second of one thread, about
 _PASSES = 3  # forward, and backward by inputs and by weights
 _MEMORY = 2**30  # bytes of a worker, beside its copy of the data
+_MOST = 16  # workers, all of which start at once: more would wait for trainings
 _SHARE = 0.5  # of the machine's memory, at most, for all workers
 
 
@@ -75,4 +76,4 @@ def suitable_workers(run: Run, settings: ChildrenSettings, macs: int) -> int:
         return 1
     memory, each = main_memory(), _MEMORY + data.nbytes
     most = 1 if memory is None else int(_SHARE * memory / each)
-    return max(1, min(torch.get_num_threads(), most))
+    return max(1, min(torch.get_num_threads(), most, _MOST))
