@@ -19,6 +19,8 @@ from smash.errors import DivergedError, InvalidValueError, LostProcessError
 from smash.io.tensors import load_tensors
 from smash.runtime import ray_executor
 from smash.runtime.ray_executor import DEVICE, open_executor
+from smash.spaces import SPACES
+from smash.spaces.user_code import load_space
 from smash.training.children import retrain_several
 from tests.answers import content
 from tests.conftest import TINY
@@ -107,6 +109,39 @@ def test_children_trained_on_a_cluster_are_those_trained_here(cluster, searched)
     # What is there is kept: nothing is trained, so the machines are not needed.
     again = retrain_several(run, [1, 0], **TRAIN)
     assert [child.record.id for child in again] == [there[1].record.id, there[0].record.id]
+
+
+SPACE = """
+from torch import nn
+
+
+def network(choose, task):
+    width = choose("width", (4, 6, 8, 10))
+    return nn.Sequential(
+        nn.Conv2d(task.channels, width, choose("kernel", (1, 3)), padding="same"),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, task.classes),
+    )
+"""
+
+
+def test_a_space_in_a_file_of_this_machine_is_searched_and_trained_on_a_cluster(
+    cluster, few_digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("smash.spaces.SPACES", dict(SPACES))
+    file = tmp_path / "mine.py"
+    file.write_text(SPACE)
+    space = load_space(f"{file}:network")
+    here = smash.train(few_digits, tmp_path / "here", space=space, epochs=1, device="cpu")
+    there = smash.Run.open(shutil.copytree(here.path, tmp_path / "there"))
+    there.data = here.data
+    few = {"random": 3, "perturb": 0, "markov": 0, "device": "cpu"}
+    found = smash.search(here, **few).candidates()
+    assert smash.search(there, **few, ray="auto").candidates() == found
+    (one,), (other,) = (
+        retrain_several(run, [0], **TRAIN, ray=ray_address)
+        for run, ray_address in ((here, None), (there, "auto"))
+    )
+    assert other.result == one.result
 
 
 def test_correlate_that_loses_a_machine_finds_the_same(cluster, searched):

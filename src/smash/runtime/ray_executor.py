@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any, Generic, TypeVar
 
+import cloudpickle
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -124,6 +125,8 @@ class RayExecutor(Executor):
         threads = torch.get_num_threads()
         gpus = int(_wants_gpu(module, device))
         _check_room(module, threads)
+        for name in cloudpickle.list_registry_pickle_by_value():  # files that define a space
+            module.cloudpickle.register_pickle_by_value(sys.modules[name])
         self._ray = module
         options: dict[str, Any] = {"num_cpus": threads, "num_gpus": gpus, "max_retries": _RETRIES}
         worker = _Worker(device.partition(":")[0], threads, _versions())

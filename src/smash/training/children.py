@@ -176,23 +176,53 @@ def _trained(job: ChildJob) -> int:
 
 
 @dataclass(frozen=True)
+class SentRun:
+    """What any other process needs of a run to train its children.
+
+    Attributes:
+        settings: Its settings.
+        space: Its search space, which may be code of the user's that this process alone knows.
+        data: Its data; None where they are large, and are read at their path.
+    """
+
+    settings: RunSettings
+    space: SearchSpace[Any]
+    data: Data | None
+
+    @classmethod
+    def of(cls, run: Run) -> SentRun:
+        """Gathers what is needed."""
+        # The source of a space has been checked, and another process may have no file of it.
+        space = run.settings.space.replaced(source="")
+        return cls(
+            settings=run.settings.replaced(space=space),
+            space=run.space,
+            data=run.data if run.data.nbytes <= MOST_SENT else None,
+        )
+
+    def open(self, folder: Path) -> Run:
+        """Makes the run in a folder."""
+        SPACES.setdefault(self.settings.space.name, lambda settings, dims: self.space)
+        run = Run(folder, self.settings)
+        if self.data is not None:
+            run.data = self.data
+        return run
+
+
+@dataclass(frozen=True)
 class LocalRun:
     """A run, as another process of this machine needs it to train children in their folders.
 
     Attributes:
         path: Its folder.
-        settings: Its settings.
-        space: Its search space, which may be code of the user's that this process alone knows.
-        data: Its data; None where they are large, and are read at their path.
+        sent: What is sent of it.
         split_data: Returns the data that children are trained and evaluated on.
         device: Name of the device to compute on.
         tensorboard: Whether curves are written for TensorBoard.
     """
 
     path: Path
-    settings: RunSettings
-    space: SearchSpace[Any]
-    data: Data | None
+    sent: SentRun
     split_data: SplitData
     device: str
     tensorboard: bool
@@ -200,13 +230,9 @@ class LocalRun:
     @classmethod
     def of(cls, run: Run, split_data: SplitData, device: str) -> LocalRun:
         """Gathers what is needed."""
-        # The source of a space has been checked, and a worker may know its code without a file.
-        space = run.settings.space.replaced(source="")
         return cls(
             path=run.path,
-            settings=run.settings.replaced(space=space),
-            space=run.space,
-            data=run.data if run.data.nbytes <= MOST_SENT else None,
+            sent=SentRun.of(run),
             split_data=split_data,
             device=device,
             tensorboard=run.tensorboard,
@@ -219,10 +245,7 @@ class LocalRun:
     @cached_property
     def opened(self) -> tuple[Run, torch.device, Data, Mapping[str, Split]]:
         """The run, the device, the data on it, and the splits to evaluate on."""
-        SPACES.setdefault(self.settings.space.name, lambda settings, dims: self.space)
-        run, device = Run(self.path, self.settings), choose_device(self.device)
-        if self.data is not None:
-            run.data = self.data
+        run, device = self.sent.open(self.path), choose_device(self.device)
         if self.tensorboard:
             run.show_in_tensorboard()
         return (run, device, *self.split_data(run.data, device))
@@ -265,16 +288,14 @@ class RemoteRun:
     """A run, as another machine needs it to train children.
 
     Attributes:
-        settings: The settings of the run.
+        sent: What is sent of it.
         network: The file of the SMASH network, where children begin from generated weights.
-        data: The data of the run; None where each machine reads them at their path.
         split_data: Returns the data that children are trained and evaluated on.
         device: Device to compute on.
     """
 
-    settings: RunSettings
+    sent: SentRun
     network: bytes | None
-    data: Data | None
     split_data: SplitData
     device: torch.device
 
@@ -283,9 +304,8 @@ class RemoteRun:
         """Gathers what is needed for some children of a run."""
         generated = any(job.settings.init == "generated" for job in jobs)
         return cls(
-            settings=run.settings,
+            sent=SentRun.of(run),
             network=(run.path / NETWORK).read_bytes() if generated else None,
-            data=run.data if run.data.nbytes <= MOST_SENT else None,
             split_data=split_data,
             device=torch.device("cpu"),
         )
@@ -296,9 +316,7 @@ class RemoteRun:
 
     def open(self, folder: Path) -> Run:
         """Makes the run in a folder of this machine."""
-        run = Run(folder, self.settings)
-        if self.data is not None:
-            run.data = self.data
+        run = self.sent.open(folder)
         if self.network is not None:
             (folder / NETWORK).write_bytes(self.network)
         return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -70,9 +71,11 @@ class FunctionSpace(SearchSpace[Choices]):
         return self if task == self.task else FunctionSpace(self.function, self.name, task)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Cloudpickle sends the code of functions that another process cannot import.
+        # Cloudpickle sends the code of functions that another process cannot import; in that
+        # process, nothing of their module is imported.
         sent = {"__main__", *cloudpickle.list_registry_pickle_by_value()}
-        if inspect.isfunction(self.function) and self.function.__module__ not in sent:
+        found_by_name = sys.modules.keys() - sent
+        if inspect.isfunction(self.function) and self.function.__module__ in found_by_name:
             # A decorated function is the space itself, so it is found by its name and taken out.
             where = (self.function.__module__, self.function.__qualname__)
             return _restore, (*where, self.name, self.task)
