@@ -21,6 +21,7 @@ from smash.training.compare import (
     SeedSpread,
     difference_interval,
     error_interval,
+    mean_difference_interval,
     read_comparison,
     verdict,
 )
@@ -75,6 +76,27 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
     found = difference_interval(one, other, ALONE)
     expected = stats.norm.interval(0.95, difference.mean(), stats.sem(difference))
     assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_mean_difference_interval_of_many_examples_is_students_over_the_drawn_networks():
+    rng = np.random.default_rng(2)
+    drawn = [rng.random((1, 2_000_000)) < error for error in (0.3, 0.34, 0.32, 0.37)]
+    winner = rng.random((1, 2_000_000)) < 0.25
+    found = mean_difference_interval(drawn, winner, ALONE)
+    gaps = np.array([each.mean() for each in drawn]) - winner.mean()
+    expected = stats.t.interval(0.95, 3, gaps.mean(), stats.sem(gaps))
+    assert found.value == pytest.approx(gaps.mean())
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-3)
+
+
+def test_mean_difference_interval_of_equal_networks_is_the_paired_one_over_examples():
+    one, other = np.random.default_rng(3).random((2, 1, 400)) < 0.2
+    found = mean_difference_interval([one, one], other, ALONE)
+    expected = difference_interval(one, other, ALONE)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+    assert mean_difference_interval([one], other, ALONE) is None
 
 
 def contestant(role, name, val, behind, low, high):
@@ -133,7 +155,7 @@ def compared(tmp_path_factory, few_digits):
     run = smash.train(few_digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
     smash.search(run, random=8, perturb=0, markov=0, max_params=100_000)
     plain = {"families": ("cnn", "ds-cnn"), "baselines": ("resnet-8-1", "timm:test_resnet")}
-    options = {"epochs": 1, "seeds": 2, "random": 1, "finalists": 1, **plain}
+    options = {"epochs": 1, "seeds": 2, "random": 2, "finalists": 1, **plain}
     return run, smash.compare(run, **options), options
 
 
@@ -141,7 +163,7 @@ def test_compare_trains_winner_median_random_and_plain_networks(compared):
     run, comparison, _ = compared
     roles = [each.role for each in comparison.contestants]
     plain = ["plain", "plain", "plain", "over the limits"]
-    assert roles == ["winner", "median-ranked", "random", *plain]
+    assert roles == ["winner", "median-ranked", "random", "random", *plain]
     assert comparison.contestants[0].behind.value == 0
     for each in comparison.contestants:
         names = [path.name for path in (run.path / "children").iterdir()]
@@ -169,6 +191,19 @@ def test_compare_states_the_costs_of_each_network(compared):
             expected = ranked[each.name]
         for cost in ("params", "macs", "memory", "flash"):
             assert getattr(each, cost) == getattr(expected, cost)
+
+
+def test_compare_says_whether_the_winner_beats_random_candidates(compared):
+    run, comparison, options = compared
+    drawn = [each.behind.value for each in comparison.contestants if each.role == "random"]
+    found = comparison.random
+    assert found.value == pytest.approx(np.mean(drawn))
+    assert found.low < found.value < found.high
+    assert "the mean of 2 random candidates" in comparison.verdict
+    one = smash.compare(run, **options | {"random": 1})
+    assert one.random is None
+    assert "random" not in one.verdict.replace("(random)", "")
+    smash.compare(run, **options)
 
 
 def test_compare_keeps_its_look_at_the_test_split(compared):

@@ -46,6 +46,7 @@ from smash.training.workers import open_trainer
 
 _CONFIDENCE = 0.95
 _OVER = "over the limits"
+_RANDOM = "random"
 
 Wrong = NDArray[np.bool_]
 """Misclassified examples, seeds × examples."""
@@ -89,7 +90,9 @@ class Comparison(Record):
         val_examples: Number of validation examples.
         test_examples: Number of test examples.
         contestants: The networks, the winner first.
-        verdict: The answer in one sentence.
+        random: Mean test error of the random candidates minus the winner's, 0…1; None with fewer
+            than two.
+        verdict: The answer in a sentence, and with random candidates in two.
 
     Example:
         >>> same = Interval(value=0.1, low=0.08, high=0.12)
@@ -111,6 +114,7 @@ class Comparison(Record):
     val_examples: int
     test_examples: int
     contestants: list[Contestant]
+    random: Interval | None = None
     verdict: str
 
 
@@ -228,7 +232,7 @@ def _candidates(
     drawn = [one for one in ranked if one.strategy == "random" and one.id not in chosen]
     rng = np.random.default_rng(settings.seed)
     for index in rng.permutation(len(drawn))[: settings.random]:
-        choose("random", drawn[index])
+        choose(_RANDOM, drawn[index])
     return chosen.values()
 
 
@@ -300,13 +304,20 @@ def _judge(
                 behind=difference_interval(test, wrongs["test"][0], spreads["test"]),
             )
         )
+    drawn = [
+        wrong
+        for network, wrong in zip(networks, wrongs["test"], strict=True)
+        if network.role == _RANDOM
+    ]
+    random = mean_difference_interval(drawn, wrongs["test"][0], spreads["test"])
     return Comparison(
         length=settings.length_in_words,
         seeds=settings.seeds,
         val_examples=len(data.val),
         test_examples=len(data.test),
         contestants=contestants,
-        verdict=verdict(contestants),
+        random=random,
+        verdict=" ".join([verdict(contestants), *_against_random(len(drawn), random)]),
     )
 
 
@@ -379,6 +390,50 @@ def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> I
     of_seeds = 0.0 if wrong is reference else spread.half_width(trainings, means=2)
     half = float(np.hypot(of_examples, of_seeds))
     return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def mean_difference_interval(
+    wrongs: Sequence[Wrong], reference: Wrong, spread: SeedSpread
+) -> Interval | None:
+    """Computes the mean difference of drawn networks' errors to one network's, paired by example.
+
+    Args:
+        wrongs: Misclassified examples of each drawn network, seeds × examples.
+        reference: Those of the one network.
+        spread: Deviation by the seed.
+
+    Returns:
+        Positive where the one network is better; the interval is over the networks that might have
+        been drawn (Student), the seeds of the one, and the examples. None with fewer than two.
+    """
+    count = len(wrongs)
+    if count < 2:
+        return None
+    of_example = np.mean([wrong.mean(0) for wrong in wrongs], axis=0) - reference.mean(0)
+    mean = float(of_example.mean())
+    root = float(np.sqrt(of_example.size))
+    of_examples = float(ndtri(0.5 + _CONFIDENCE / 2)) * float(of_example.std(ddof=1)) / root
+    deviation = float(np.std([wrong.mean() for wrong in wrongs], ddof=1))
+    of_networks = float(stdtrit(count - 1, 0.5 + _CONFIDENCE / 2)) * deviation / count**0.5
+    half = float(np.hypot(np.hypot(of_examples, of_networks), spread.half_width(len(reference))))
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def _against_random(count: int, found: Interval | None) -> Iterable[str]:
+    """Says whether the winner is better than networks that were drawn, not searched for."""
+    if found is None:
+        return
+    low, mean, high = (100 * each for each in (found.low, found.value, found.high))
+    drawn = f"the mean of {count} random candidates"
+    if low > 0:
+        yield f"The winner is {mean:.1f} points ahead of {drawn}, beyond chance."
+    elif high < 0:
+        yield f"The winner is {-mean:.1f} points behind {drawn}, beyond chance."
+    else:
+        yield (
+            f"The winner's distance to {drawn} ({mean:+.1f} points, {low:+.1f} to {high:+.1f}) may "
+            "be chance."
+        )
 
 
 def verdict(contestants: Sequence[Contestant]) -> str:
