@@ -68,6 +68,7 @@ def test_evaluate_averages_the_probabilities_of_all_views(digits):
     own = mean[np.arange(200), labels]
     assert found.examples == 200
     assert found.error == pytest.approx(float((mean.argmax(1) != labels).mean()))
+    assert found.expected_error == pytest.approx(float((1 - own).mean()), rel=1e-5)
     assert found.top5_error == pytest.approx(float(((mean > own[:, None]).sum(1) >= 5).mean()))
     assert found.loss == pytest.approx(float(-np.log(own).mean()), rel=1e-5)
     assert found.loss != pytest.approx(evaluate(model, split, digits, "test").loss, rel=1e-2)
@@ -145,7 +146,7 @@ def test_macro_f1_leaves_out_classes_that_are_not_there():
 
 def test_evaluation_stored_leaves_out_a_large_confusion(evaluated):
     evaluation, _ = evaluated
-    stable = ["split", "examples", "error", "top5_error", "macro_f1", "loss"]
+    stable = ["split", "examples", "error", "expected_error", "top5_error", "macro_f1", "loss"]
     assert list(evaluation.model_dump()) == [*stable, "recall", "confusion"]
     assert evaluation.stored() == evaluation
     many = evaluation.model_copy(update={"confusion": [[0] * 101] * 101})

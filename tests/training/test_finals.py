@@ -93,7 +93,7 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     assert len(children) == 2
     assert all(child.record.size == [8, 8] for child in children.values())
     val = {name: child.result["val"] for name, child in children.items()}
-    assert finals.winner == min(val, key=lambda name: (val[name].error, val[name].loss))
+    assert finals.winner == min(val, key=lambda name: val[name].expected_error)
     contents = read_contents(run.path)
     assert len(contents.children) == 2
     assert contents.winner is not None
@@ -123,10 +123,10 @@ def test_finals_of_several_folds_judge_by_the_mean_over_parts_that_were_not_trai
         ]
         errors = [float(each.double().mean()) for each in wrong]
         assert finalist.error == pytest.approx(sum(errors) / 3)
-    assert child.record.id == min(rung.finalists, key=lambda one: (one.error, one.loss)).id
+    assert child.record.id == min(rung.finalists, key=lambda one: one.expected_error).id
     assert len(read_contents(run.path).children) == 3  # those of further folds are in no table
     asked = "--finalists 3 --folds 3 --epochs 1"
     found = command("retrain", str(run.path), *asked.split())
-    assert "validation error, mean of 3 folds: rank" in found.err
+    assert "expected validation error, mean of 3 folds: rank" in found.err
     assert "smash compare" in found.err
     assert asked in found.err

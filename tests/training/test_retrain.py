@@ -103,10 +103,10 @@ def test_retrain_without_rank_trains_the_winner_of_the_finals(ranked):
         errors = {}
         for finalist in rung.finalists:
             result = smash.Child.open(ranked.child_path(f"{finalist.id}-e{rung.epochs}")).result
-            errors[finalist.id] = (result["val"].error, result["val"].loss)
+            errors[finalist.id] = result["val"].expected_error
             assert ("test" in result) == (finalist.id == child.record.id)
         assert [finalist.id for finalist in rung.finalists] == sorted(errors, key=errors.get)
-    assert said[0].startswith("finals, 2 epochs each, validation error: rank ")
+    assert said[0].startswith("finals, 2 epochs each, expected validation error: rank ")
     assert said[-1] == f"{child.record.id} is the winner"
 
 

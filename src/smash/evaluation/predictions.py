@@ -62,6 +62,7 @@ def evaluate(model: nn.Module, examples: Split, data: Data, split: str) -> Evalu
         split=split,
         examples=len(examples),
         error=error_of(logits, examples.labels),
+        expected_error=expected_error_of(logits, examples.labels),
         top5_error=error_of(logits, examples.labels, among=5),
         macro_f1=macro_f1(counts),
         loss=F.cross_entropy(logits, examples.labels).item(),
@@ -124,6 +125,20 @@ def error_of(logits: Tensor, labels: Tensor, among: int = 1) -> float:
         among: Number of the most likely classes that count.
     """
     return misses(logits, labels, among).double().mean().item()
+
+
+def expected_error_of(logits: Tensor, labels: Tensor) -> float:
+    """Computes the mean probability of the other classes, 0…1.
+
+    It is the error to expect of classes drawn by their predicted probabilities, and tells networks
+    apart by few examples: each example counts by how nearly it is missed.
+
+    Args:
+        logits: Examples×classes.
+        labels: Shape (examples,).
+    """
+    own = logits.double().softmax(1).gather(1, labels[:, None])
+    return (1 - own).clamp(0, 1).mean().item()
 
 
 def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:

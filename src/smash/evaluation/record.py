@@ -18,8 +18,8 @@ class Evaluation(Record):
 
     Example:
         >>> Evaluation(
-        ...     split="val", examples=4, error=0.25, top5_error=0.0, macro_f1=0.73, loss=0.61,
-        ...     recall=[0.5, 1.0], confusion=[[1, 1], [0, 2]],
+        ...     split="val", examples=4, error=0.25, expected_error=0.31, top5_error=0.0,
+        ...     macro_f1=0.73, loss=0.61, recall=[0.5, 1.0], confusion=[[1, 1], [0, 2]],
         ... ).error
         0.25
     """
@@ -32,6 +32,9 @@ class Evaluation(Record):
 
     error: Share
     """Share classified wrongly, 0…1."""
+
+    expected_error: Share
+    """Mean probability of the other classes, 0…1: the error of classes drawn by probability."""
 
     top5_error: Share
     """Share whose class is not among the five most likely, 0…1."""

@@ -7,9 +7,10 @@ are judged on the validation split, in brief trainings at the size of images tha
 learned from. Each is a child of the run, so that finals that were interrupted go on, and the winner
 need not be trained again.
 
-Luck decides on a few hundred validation examples. With several folds each candidate is trained as
-often, and judged by the mean over the validation split and parts of the training split (repeated
-hold-out).
+A few hundred validation examples leave much of the choice to luck. So candidates are judged by the
+expected error, to which each example contributes the probability of its being missed, rather than
+by a count of mistakes. With several folds each candidate is trained as often, and judged by the
+mean over the validation split and parts of the training split (repeated hold-out).
 
 The first of a ranking are often mutants of each other, which hardly differ once they are trained.
 So a candidate that is much like a better one is passed over.
@@ -49,16 +50,16 @@ _TYPICAL = 64  # candidates, from all over the ranking, whose distances tell the
 
 
 class Finalist(Record):
-    """A candidate after the training of a rung; `error` is that of the validation split, 0…1."""
+    """A candidate after the training of a rung; its errors are on the validation split, 0…1."""
 
     id: str
     rank: int
     error: float
-    loss: float
+    expected_error: float
 
 
 class Rung(Record):
-    """Candidates that were trained alike, best first.
+    """Candidates that were trained alike, that of the lowest expected error first.
 
     Attributes:
         epochs: Length of each training.
@@ -77,7 +78,7 @@ class Finals(Record):
     """The rungs of successive halving; stored in the run folder as ``finals.json``.
 
     Example:
-        >>> few = Finalist(id="3f2a", rank=4, error=0.02, loss=0.1)
+        >>> few = Finalist(id="3f2a", rank=4, error=0.02, expected_error=0.04)
         >>> Finals(rungs=[Rung(epochs=4, side=32, finalists=[few])]).winner
         '3f2a'
     """
@@ -111,11 +112,11 @@ def describe_finals(finals: Finals) -> list[str]:
     """Says in a line for each rung which candidates went on."""
     lines = []
     for rung in finals.rungs:
-        found = ", ".join(f"rank {each.rank} {each.error:.2%}" for each in rung.finalists)
+        found = ", ".join(f"rank {each.rank} {each.expected_error:.2%}" for each in rung.finalists)
         epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
         shrunk = f", inputs shrunk to {rung.side}" * (rung.side < finals.rungs[-1].side)
         folds = f", mean of {rung.folds} folds" * (rung.folds > 1)
-        lines.append(f"finals, {epochs} each{shrunk}, validation error{folds}: {found}")
+        lines.append(f"finals, {epochs} each{shrunk}, expected validation error{folds}: {found}")
     return lines
 
 
@@ -167,12 +168,11 @@ def hold_finals(
                 id=each.id,
                 rank=rank[each.id],
                 error=fmean(result.error for result in results),
-                loss=fmean(result.loss for result in results),
+                expected_error=fmean(result.expected_error for result in results),
             )
             for each, results in zip(trained, zip(*of_folds, strict=True), strict=True)
         ]
-        # Few validation examples make equal errors; the loss tells those apart.
-        finalists.sort(key=lambda each: (each.error, each.loss))
+        finalists.sort(key=lambda each: each.expected_error)
         candidates = [ranked[each.rank] for each in finalists]
         rungs.append(
             Rung(epochs=epochs, side=side_of_rung, folds=settings.folds, finalists=finalists)
