@@ -23,6 +23,7 @@ from smash.training.compare import (
     error_interval,
     mean_difference_interval,
     read_comparison,
+    spreads_of,
     verdict,
 )
 from tests.conftest import TINY
@@ -63,9 +64,36 @@ def test_seed_spread_pools_the_variance_of_all_networks():
     assert spread.freedom == 4
 
 
+def test_spreads_of_a_network_with_a_collapsed_training_leaves_the_others_alone():
+    wrongs = np.zeros((5, 3, 1000), bool)
+    for network, counts in enumerate(
+        [(70, 80, 90), (82, 80, 75), (100, 90, 95), (140, 150, 160), (160, 900, 200)]
+    ):
+        for seed, count in enumerate(counts):
+            wrongs[network, seed, :count] = True
+    *alike, collapsed = spreads_of(list(wrongs))
+    assert alike == 4 * [SeedSpread.of(list(wrongs[:4]))]
+    assert collapsed == SeedSpread.of([wrongs[4]])
+    # The largest of 5 variances of 2 degrees of freedom: ISO 5725-2 tables 0.788 for 1%.
+    edge = np.zeros((5, 3, 10_000), bool)
+    for network, step in enumerate((10, 10, 10, 10, 37)):
+        for seed in range(3):
+            edge[network, seed, : 500 + seed * step] = True
+    share = 37**2 / (37**2 + 4 * 10**2)
+    assert 0.75 < share < 0.788
+    assert len(set(spreads_of(list(edge)))) == 1
+    edge[4, 2, : 500 + 2 * 37 + 10] = True
+    assert len(set(spreads_of(list(edge)))) == 2
+
+
+def test_spreads_of_one_seed_are_none():
+    assert spreads_of(list(np.zeros((3, 1, 10), bool))) == 3 * [SeedSpread(0.0, 0)]
+
+
 def test_difference_interval_of_a_network_with_itself_is_zero():
     wrong = np.random.default_rng(0).random((3, 50)) < 0.3
-    found = difference_interval(wrong, wrong, SeedSpread.of([wrong]))
+    spread = SeedSpread.of([wrong])
+    found = difference_interval(wrong, wrong, spread, spread)
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
@@ -73,7 +101,7 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
     rng = np.random.default_rng(1)
     one, other = rng.random((2, 1, 400)) < 0.2
     difference = one[0].astype(float) - other[0].astype(float)
-    found = difference_interval(one, other, ALONE)
+    found = difference_interval(one, other, ALONE, ALONE)
     expected = stats.norm.interval(0.95, difference.mean(), stats.sem(difference))
     assert (found.low, found.high) == pytest.approx(expected)
 
@@ -92,7 +120,7 @@ def test_mean_difference_interval_of_many_examples_is_students_over_the_drawn_ne
 def test_mean_difference_interval_of_equal_networks_is_the_paired_one_over_examples():
     one, other = np.random.default_rng(3).random((2, 1, 400)) < 0.2
     found = mean_difference_interval([one, one], other, ALONE)
-    expected = difference_interval(one, other, ALONE)
+    expected = difference_interval(one, other, ALONE, ALONE)
     assert (found.value, found.low, found.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )

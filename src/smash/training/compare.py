@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import fdtri, ndtri, stdtrit
 from torch import Tensor, nn
 
 from smash import evaluation
@@ -45,6 +45,7 @@ from smash.training.settings import CompareSettings
 from smash.training.workers import open_trainer
 
 _CONFIDENCE = 0.95
+_OUTLIER = 0.01  # level of the test for networks that deviate more by the seed than the others
 _OVER = "over the limits"
 _RANDOM = "random"
 
@@ -288,7 +289,7 @@ def _judge(
         for name, split in (("val", data.val), ("test", data.test)):
             found = [misclassified(model, split, data).cpu().numpy() for model in models]
             wrongs[name].append(np.stack(found))
-    spreads = {name: SeedSpread.of(each) for name, each in wrongs.items()}
+    spreads = {name: spreads_of(each) for name, each in wrongs.items()}
     contestants = []
     for index, (network, trained) in enumerate(zip(networks, children, strict=True)):
         val, test = wrongs["val"][index], wrongs["test"][index]
@@ -299,9 +300,11 @@ def _judge(
                 name=network.network.id,
                 **network.network.model_dump(include=set(COUNTED)),
                 minutes=round(float(np.mean(seconds)) / 60, 2),
-                val=error_interval(val, spreads["val"]),
-                test=error_interval(test, spreads["test"]),
-                behind=difference_interval(test, wrongs["test"][0], spreads["test"]),
+                val=error_interval(val, spreads["val"][index]),
+                test=error_interval(test, spreads["test"][index]),
+                behind=difference_interval(
+                    test, wrongs["test"][0], spreads["test"][index], spreads["test"][0]
+                ),
             )
         )
     drawn = [
@@ -309,7 +312,7 @@ def _judge(
         for network, wrong in zip(networks, wrongs["test"], strict=True)
         if network.role == _RANDOM
     ]
-    random = mean_difference_interval(drawn, wrongs["test"][0], spreads["test"])
+    random = mean_difference_interval(drawn, wrongs["test"][0], spreads["test"][0])
     return Comparison(
         length=settings.length_in_words,
         seeds=settings.seeds,
@@ -329,7 +332,7 @@ def misclassified(model: nn.Module, examples: Split, data: Data) -> Tensor:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """Deviation of the error of a training by its seed, pooled over all networks.
+    """Deviation of the error of a training by its seed, pooled over several networks.
 
     Attributes:
         deviation: Standard deviation of one training's error.
@@ -347,12 +350,34 @@ class SeedSpread:
         squares = sum(float(((each - each.mean()) ** 2).sum()) for each in errors)
         return cls(float(np.sqrt(squares / freedom)) if freedom else 0.0, freedom)
 
-    def half_width(self, trainings: int, means: int = 1) -> float:
-        """Computes half of Student's interval of a mean, or of the difference of two."""
+    def half_width(self, trainings: int) -> float:
+        """Computes half of Student's interval of the mean of some trainings."""
         if not self.freedom:
             return 0.0
         t = float(stdtrit(self.freedom, 0.5 + _CONFIDENCE / 2))
-        return t * self.deviation * float(np.sqrt(means / trainings))
+        return t * self.deviation / float(np.sqrt(trainings))
+
+
+def spreads_of(wrongs: Sequence[Wrong]) -> list[SeedSpread]:
+    """Estimates for each network how much its error deviates by the seed.
+
+    Few seeds tell little of one network, so the estimate is pooled over all. One that deviates far
+    more than the others (Cochran's test at 1%), as where a training collapsed, has its own.
+
+    Args:
+        wrongs: For each network its misclassified examples, seeds × examples.
+    """
+    spreads = [SeedSpread.of([wrong]) for wrong in wrongs]
+    alike = list(range(len(wrongs)))
+    while len(alike) > 2 and (freedom := spreads[0].freedom):
+        variances = [spreads[index].deviation ** 2 for index in alike]
+        others = len(alike) - 1
+        f = fdtri(freedom, others * freedom, 1 - _OUTLIER / len(alike))
+        if max(variances) <= sum(variances) / (1 + others / f):
+            break
+        del alike[int(np.argmax(variances))]
+    pooled = SeedSpread.of([wrongs[index] for index in alike])
+    return [pooled if index in alike else own for index, own in enumerate(spreads)]
 
 
 def error_interval(wrong: Wrong, spread: SeedSpread) -> Interval:
@@ -371,13 +396,16 @@ def error_interval(wrong: Wrong, spread: SeedSpread) -> Interval:
     return Interval(value=mean, low=low, high=high)
 
 
-def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> Interval:
+def difference_interval(
+    wrong: Wrong, reference: Wrong, spread: SeedSpread, reference_spread: SeedSpread
+) -> Interval:
     """Computes the mean difference of two networks' errors, paired by example.
 
     Args:
         wrong: Misclassified examples of one network, seeds × examples.
         reference: Those of the other, with as many seeds and the same examples.
-        spread: Deviation by the seed.
+        spread: Deviation of the one by the seed.
+        reference_spread: That of the other.
 
     Returns:
         Positive where the other network is better; the interval as in `error_interval`.
@@ -387,8 +415,9 @@ def difference_interval(wrong: Wrong, reference: Wrong, spread: SeedSpread) -> I
     mean = float(of_example.mean())
     z = float(ndtri(0.5 + _CONFIDENCE / 2))
     of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(examples))
-    of_seeds = 0.0 if wrong is reference else spread.half_width(trainings, means=2)
-    half = float(np.hypot(of_examples, of_seeds))
+    half = of_examples
+    for each in () if wrong is reference else (spread, reference_spread):
+        half = float(np.hypot(half, each.half_width(trainings)))
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
@@ -400,7 +429,7 @@ def mean_difference_interval(
     Args:
         wrongs: Misclassified examples of each drawn network, seeds × examples.
         reference: Those of the one network.
-        spread: Deviation by the seed.
+        spread: Its deviation by the seed.
 
     Returns:
         Positive where the one network is better; the interval is over the networks that might have
