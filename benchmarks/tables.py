@@ -98,13 +98,16 @@ def compared() -> str:
         )
         minutes = row["minutes_to_winner"]
         drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
+        distance = row["comparison"].get("random")
         rows.append(
             (name, f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
              f"{plain['name']} {_percent(plain['test'])}", _points(plain["behind"]),
-             ", ".join(f"{error:.1%}" for error in drawn), f"{minutes:.0f}")
+             _points(distance) if distance else ", ".join(f"{error:.1%}" for error in drawn),
+             f"{minutes:.0f}")
         )  # fmt: skip
     header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
-              "its distance", "random candidates", "minutes to the winner")  # fmt: skip
+              "its distance", "that of the mean of random candidates, or their errors",
+              "minutes to the winner")  # fmt: skip
     return markdown_table(header, rows)
 
 
