@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _SOURCES = "smash.data.sources"
 
 DATASETS: dict[str, Callable[..., Source] | str] = {
-    "digits": f"{_SOURCES}.torchvision:read_digits",
+    "digits": f"{_SOURCES}.packaged:read_digits",
+    "mnist-5k": f"{_SOURCES}.packaged:read_mnist_5k",
     "cifar10": f"{_SOURCES}.torchvision:read_cifar10",
     "cifar100": f"{_SOURCES}.torchvision:read_cifar100",
     "stl10": f"{_SOURCES}.torchvision:read_stl10",

@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 and STL-10, read by torchvision and downloaded if necessary; and the digits.
+"""CIFAR-10, CIFAR-100 and STL-10, read by torchvision and downloaded if necessary.
 
 CIFAR's files are pickles, which may run code when they are read. torchvision compares the md5 of
 each file with the published one before it opens it, so only the published bytes are unpickled.
@@ -125,13 +125,3 @@ def _channels_first(images: Any) -> Any:
     if images.shape[-1] == 3:
         images = np.moveaxis(images, -1, 1)
     return np.ascontiguousarray(images)
-
-
-def read_digits() -> Source:
-    """Reads scikit-learn's digits: 1,797 images of 8×8 pixels, whose 17 levels become 0…255."""
-    from sklearn.datasets import load_digits  # slow to import
-
-    bunch = load_digits()
-    images = (torch.from_numpy(bunch.images)[:, None] * (255 / 16)).round().to(torch.uint8)
-    train = Split(images, torch.from_numpy(bunch.target).long())
-    return Source(classes=tuple(map(str, bunch.target_names)), splits={"train": train})
