@@ -52,7 +52,7 @@ class Size:
 
 
 SIZES: Mapping[str, Size] = {
-    "demo": Size(
+    "mobile-digits": Size(
         preset="tiny", side=8, channels=1, candidates=60, examples=2000,
         space="mobile", hypernet="none",
     ),

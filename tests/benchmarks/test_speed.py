@@ -24,8 +24,8 @@ def test_ratio_of_does_not_depend_on_how_often_each_side_begins():
     assert ratio_of([6], [2]) == pytest.approx(3)
 
 
-def test_measure_at_the_size_of_the_demo_gives_a_row_for_each_measurement():
-    rows = measure(sizes=["demo"], effort=QUICK)
+def test_measure_at_the_size_of_the_digits_gives_a_row_for_each_measurement():
+    rows = measure(sizes=["mobile-digits"], effort=QUICK)
     of_size = [name for name in MEASUREMENTS if name not in ("study", "start")]
     assert [row.name for row in rows] == [
         *of_size, "study add", "study add", "study read", "study read", "start"
@@ -35,11 +35,13 @@ def test_measure_at_the_size_of_the_demo_gives_a_row_for_each_measurement():
 
 
 def test_main_with_json_prints_one_document(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["speed", "sample", "--size", "demo", "--quick", "--json"])
+    monkeypatch.setattr(
+        "sys.argv", ["speed", "sample", "--size", "mobile-digits", "--quick", "--json"]
+    )
     main()
     (row,) = json.loads(capsys.readouterr().out)
     assert set(row) == {"name", "size", "device", "ratio", "median", "unit"}
-    assert (row["name"], row["size"], row["device"]) == ("sample", "demo", "cpu")
+    assert (row["name"], row["size"], row["device"]) == ("sample", "mobile-digits", "cpu")
 
 
 def test_main_with_an_unknown_name_exits_with_code_2(monkeypatch, capsys):
