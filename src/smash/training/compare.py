@@ -410,15 +410,10 @@ def difference_interval(
     Returns:
         Positive where the other network is better; the interval as in `error_interval`.
     """
-    trainings, examples = wrong.shape
-    of_example = wrong.mean(0) - reference.mean(0)
-    mean = float(of_example.mean())
-    z = float(ndtri(0.5 + _CONFIDENCE / 2))
-    of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(examples))
-    half = of_examples
-    for each in () if wrong is reference else (spread, reference_spread):
-        half = float(np.hypot(half, each.half_width(trainings)))
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    of_seeds = [each.half_width(len(wrong)) for each in (spread, reference_spread)]
+    return _interval_of_mean(
+        wrong.mean(0) - reference.mean(0), *([] if wrong is reference else of_seeds)
+    )
 
 
 def mean_difference_interval(
@@ -439,12 +434,16 @@ def mean_difference_interval(
     if count < 2:
         return None
     of_example = np.mean([wrong.mean(0) for wrong in wrongs], axis=0) - reference.mean(0)
-    mean = float(of_example.mean())
-    root = float(np.sqrt(of_example.size))
-    of_examples = float(ndtri(0.5 + _CONFIDENCE / 2)) * float(of_example.std(ddof=1)) / root
-    deviation = float(np.std([wrong.mean() for wrong in wrongs], ddof=1))
-    of_networks = float(stdtrit(count - 1, 0.5 + _CONFIDENCE / 2)) * deviation / count**0.5
-    half = float(np.hypot(np.hypot(of_examples, of_networks), spread.half_width(len(reference))))
+    errors = [float(wrong.mean()) for wrong in wrongs]
+    drawn = SeedSpread(float(np.std(errors, ddof=1)), count - 1)
+    return _interval_of_mean(of_example, drawn.half_width(count), spread.half_width(len(reference)))
+
+
+def _interval_of_mean(of_example: NDArray[np.float64], *half_widths: float) -> Interval:
+    """Gives the mean over examples with its interval, widened by independent half widths."""
+    z = float(ndtri(0.5 + _CONFIDENCE / 2))
+    of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(of_example.size))
+    mean, half = float(of_example.mean()), float(np.linalg.norm([of_examples, *half_widths]))
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
