@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from smash.training.quantised import FakeQuantisation, round_activations, round_weights
+from smash.config import ChildSettings
+from smash.training.quantised import (
+    CLIP_NORM,
+    FakeQuantisation,
+    QuantisedTraining,
+    round_activations,
+    round_weights,
+)
 
 
 def test_activations_are_rounded_to_steps_of_their_range():
@@ -43,3 +50,19 @@ def test_fake_quantisation_rounds_within_and_passes_gradients():
     torch.testing.assert_close(network(images), plain)
     rounded.sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.parameters())
+
+
+def test_a_step_of_fine_tuning_is_short_however_steep_the_loss_is(few_digits):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2)
+    norm.running_var.fill_(1e-9)  # multiplies what it passes on by 316
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)
+    )
+    before = torch.cat([each.detach().flatten().clone() for each in network.parameters()])
+    settings = ChildSettings(epochs=1, learning_rate=0.01, weight_decay=0)
+    QuantisedTraining("fine-tune", network, few_digits, settings).step(0)
+    after = torch.cat([each.detach().flatten() for each in network.parameters()])
+    moved = (after - before).norm()
+    # The first step with Nesterov's momentum of 0.9 is 1.9 gradients long.
+    assert 0 < moved <= 1.9 * 0.01 * CLIP_NORM + 1e-6
