@@ -52,7 +52,8 @@ def row(path: Path) -> dict[str, Any]:
     found = evaluated(run, rung)
     errors = [test.error for _, test in found]
     values: dict[str, Any] = {
-        "run": path.name,
+        "data": Path(run.settings.data.source).name,
+        "seed": run.settings.seed,
         "finalists": len(found),
         "epochs": rung.epochs,
         "val_examples": found[0][0].examples,
