@@ -194,6 +194,7 @@ def child(
                 "examples": 100,
                 "error": error,
                 "top5_error": 0.0,
+                "expected_error": error,
                 "macro_f1": 1 - error,
                 "loss": 1.0,
                 "recall": [0.75, 0.5],
