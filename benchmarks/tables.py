@@ -106,7 +106,7 @@ def compared() -> str:
              f"{minutes:.0f}")
         )  # fmt: skip
     header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
-              "its distance", "that of the mean random candidate, or errors of some",
+              "its distance", "distance of random candidates (mean), or their errors",
               "minutes to the winner")  # fmt: skip
     return markdown_table(header, rows)
 

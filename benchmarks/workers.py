@@ -61,7 +61,7 @@ def main() -> None:
     ranked = Study(run.study_path).ranked()
     medians = {workers: round(statistics.median(taken), 1) for workers, taken in sides.items()}
     row = {
-        "data": run.settings.data.source,
+        "data": Path(run.settings.data.source).name,
         "macs": ranked[0].macs,
         "ranks": options.ranks,
         "epochs": options.epochs,

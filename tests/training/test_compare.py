@@ -19,6 +19,7 @@ from smash.spaces.parameters import count_parameters
 from smash.training.compare import (
     Contestant,
     SeedSpread,
+    against_random,
     difference_interval,
     error_interval,
     mean_difference_interval,
@@ -106,6 +107,23 @@ def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
     assert (found.low, found.high) == pytest.approx(expected)
 
 
+def test_difference_interval_of_many_examples_is_that_of_the_two_sample_t_test():
+    rng = np.random.default_rng(4)
+    one = rng.random((3, 2_000_000)) < np.array([0.3, 0.34, 0.32])[:, None]
+    other = rng.random((3, 2_000_000)) < np.array([0.26, 0.25, 0.29])[:, None]
+    spread = SeedSpread.of([one, other])
+    found = difference_interval(one, other, spread, spread)
+    expected = stats.ttest_ind(one.mean(1), other.mean(1)).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-3)
+
+
+def test_mean_difference_interval_is_wider_by_the_seeds_of_the_winner():
+    drawn = 2 * [np.ones((1, 2_000_000), bool)]
+    winner = np.zeros((1, 2_000_000), bool)
+    found = mean_difference_interval(drawn, winner, SeedSpread(0.02, 4))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 4) * 0.02)
+
+
 def test_mean_difference_interval_of_many_examples_is_students_over_the_drawn_networks():
     rng = np.random.default_rng(2)
     drawn = [rng.random((1, 2_000_000)) < error for error in (0.3, 0.34, 0.32, 0.37)]
@@ -176,6 +194,21 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
 )  # fmt: skip
 def test_verdict_is_a_plain_sentence(others, sentence):
     assert verdict([WINNER, *others]) == sentence
+
+
+@pytest.mark.parametrize(
+    ("interval", "sentence"),
+    [
+        ((0.02, 0.01, 0.03), "is 2.0 points ahead of the mean of 5 random candidates, beyond"),
+        ((-0.02, -0.03, -0.01), "is 2.0 points behind the mean of 5 random candidates, beyond"),
+        ((0.02, -0.01, 0.05), "(+2.0 points, -1.0 to +5.0) may be chance."),
+    ],
+)
+def test_against_random_says_whether_the_winner_is_ahead_beyond_chance(interval, sentence):
+    value, low, high = interval
+    (said,) = against_random(5, Interval(value=value, low=low, high=high))
+    assert sentence in said
+    assert not [*against_random(1, None)]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from smash.training.settings import CompareSettings, TrainSettings
 
 _DATA, _SIDE = "mnist-5k", 14
 _TESTED, _VALIDATED = 0.5, 0.3  # of the digits, so that 2,500 tell networks apart
-_MOST_PARAMETERS = 1000  # with ten times as many, hardly any network errs on a digit
+_MOST_PARAMETERS = 1000  # so few that networks differ by several points
 _SMASH_EPOCHS, _RANDOM, _PERTURB = 24, 200, 40
 _EPOCHS, _FINALISTS, _SEEDS = 20, 16, 3
 

@@ -177,7 +177,7 @@ def _trained(job: ChildJob) -> int:
 
 @dataclass(frozen=True)
 class SentRun:
-    """What any other process needs of a run to train its children.
+    """The part of a run that another process needs to train its children.
 
     Attributes:
         settings: Its settings.

@@ -320,7 +320,7 @@ def _judge(
         test_examples=len(data.test),
         contestants=contestants,
         random=random,
-        verdict=" ".join([verdict(contestants), *_against_random(len(drawn), random)]),
+        verdict=" ".join([verdict(contestants), *against_random(len(drawn), random)]),
     )
 
 
@@ -447,7 +447,7 @@ def _interval_of_mean(of_example: NDArray[np.float64], *half_widths: float) -> I
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
-def _against_random(count: int, found: Interval | None) -> Iterable[str]:
+def against_random(count: int, found: Interval | None) -> Iterable[str]:
     """Says whether the winner is better than networks that were drawn, not searched for."""
     if found is None:
         return
