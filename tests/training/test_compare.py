@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import smash
+from smash import evaluation
 from smash.errors import InvalidValueError
 from smash.io.records import Interval
 from smash.profiling.cost import cost_of
@@ -264,6 +265,19 @@ def test_compare_says_whether_the_winner_beats_random_candidates(compared):
     one = smash.compare(run, **options | {"random": 1})
     assert one.random is None
     assert "random" not in one.verdict.replace("(random)", "")
+    smash.compare(run, **options)
+
+
+def test_compare_takes_the_spread_of_each_network_for_its_own_intervals(compared, monkeypatch):
+    run, comparison, options = compared
+    spreads = [SeedSpread(0.01 * number, 3) for number in range(len(comparison.contestants))]
+    monkeypatch.setattr("smash.training.compare.spreads_of", lambda wrongs: spreads)
+    again = smash.compare(run, **options)
+    for each, spread in zip(again.contestants, spreads, strict=True):
+        half = stats.t.ppf(0.975, 3) * spread.deviation / np.sqrt(2)
+        for found, examples in ((each.val, again.val_examples), (each.test, again.test_examples)):
+            expected = evaluation.error_interval(found.value, examples, half)
+            assert (found.low, found.high) == pytest.approx(expected)
     smash.compare(run, **options)
 
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 import smash
 from smash import Task
 from smash.data.splits import FOLD_SEED, cut_folds
-from smash.evaluation import predict
+from smash.evaluation import Evaluation, predict
 from smash.reporting.contents import read_contents
 from smash.reporting.page import page
 from smash.run.child import Child
 from smash.spaces.mobile import MOBILE_PRESETS, MobileSpace
-from smash.training.finals import Finals, plan_rungs, unlike
+from smash.training.finals import Finals, describe_finals, hold_finals, plan_rungs, unlike
 from smash.training.retrain import retrain
+from smash.training.settings import RetrainSettings
 from tests.conftest import TINY
 from tests.study.candidates import make_candidate
 
@@ -101,6 +102,26 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     words = " ".join(page(contents).split())
     assert f"<b>{finals.winner}</b> came out best in the finals of 5" in words
     assert f"Trained, it errs on <b>{val[finals.winner].error:.2%}</b>" in words
+
+
+def test_finals_go_by_the_expected_error_where_the_error_says_otherwise(
+    few_digits, tmp_path, monkeypatch
+):
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, **TINY)
+    smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    ranked = smash.Study(run.study_path).ranked()
+    trained = [
+        Evaluation(
+            split="val", examples=20, error=error, expected_error=expected, top5_error=0.0,
+            macro_f1=0.9, loss=loss, recall=[0.9],
+        )
+        for error, expected, loss in ((0.1, 0.3, 1.0), (0.2, 0.25, 1.2), (0.15, 0.4, 0.8))
+    ]  # fmt: skip
+    monkeypatch.setattr("smash.training.finals._train", lambda *_: trained)
+    finals = hold_finals(run, ranked, RetrainSettings(finalists=3, epochs=2, device="cpu"))
+    found = finals.rungs[-1].finalists
+    assert [each.expected_error for each in found] == [0.25, 0.3, 0.4]
+    assert describe_finals(finals)[-1].split(": ")[1].split()[2] == "25.00%,"
 
 
 def test_finals_of_several_folds_judge_by_the_mean_over_parts_that_were_not_trained_on(

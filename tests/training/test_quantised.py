@@ -55,13 +55,15 @@ def test_fake_quantisation_rounds_within_and_passes_gradients():
 def test_a_step_of_fine_tuning_is_short_however_steep_the_loss_is(few_digits):
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(2)
-    norm.running_var.fill_(1e-9)  # multiplies what it passes on by 316
+    norm.running_var.fill_(1e-4)  # multiplies what it passes on, and gradients, by 95
     network = nn.Sequential(
         nn.Conv2d(1, 2, 3), norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)
     )
-    before = torch.cat([each.detach().flatten().clone() for each in network.parameters()])
     settings = ChildSettings(epochs=1, learning_rate=0.01, weight_decay=0)
-    QuantisedTraining("fine-tune", network, few_digits, settings).step(0)
+    training = QuantisedTraining("fine-tune", network, few_digits, settings)
+    network[-1].weight.data.neg_()  # so that it is far from what it was
+    before = torch.cat([each.detach().flatten().clone() for each in network.parameters()])
+    training.step(0)
     after = torch.cat([each.detach().flatten() for each in network.parameters()])
     moved = (after - before).norm()
     # The first step with Nesterov's momentum of 0.9 is 1.9 gradients long.
