@@ -118,11 +118,18 @@ def test_difference_interval_of_many_examples_is_that_of_the_two_sample_t_test()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-3)
 
 
+def test_difference_interval_of_a_collapsed_training_ends_at_a_hundred_points():
+    wrong = np.zeros((3, 1000), bool)
+    wrong[0] = True
+    found = difference_interval(wrong, np.zeros_like(wrong), SeedSpread.of([wrong]), ALONE)
+    assert (found.low, found.high) == (-1, 1)
+
+
 def test_mean_difference_interval_is_wider_by_the_seeds_of_the_winner():
     drawn = 2 * [np.ones((1, 2_000_000), bool)]
     winner = np.zeros((1, 2_000_000), bool)
     found = mean_difference_interval(drawn, winner, SeedSpread(0.02, 4))
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 4) * 0.02)
+    assert found.value - found.low == pytest.approx(stats.t.ppf(0.975, 4) * 0.02)
 
 
 def test_mean_difference_interval_of_many_examples_is_students_over_the_drawn_networks():

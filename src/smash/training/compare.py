@@ -440,11 +440,11 @@ def mean_difference_interval(
 
 
 def _interval_of_mean(of_example: NDArray[np.float64], *half_widths: float) -> Interval:
-    """Gives the mean over examples with its interval, widened by independent half widths."""
+    """Gives the mean over examples, −1…1, with its interval, widened by independent half widths."""
     z = float(ndtri(0.5 + _CONFIDENCE / 2))
     of_examples = z * float(of_example.std(ddof=1)) / float(np.sqrt(of_example.size))
     mean, half = float(of_example.mean()), float(np.linalg.norm([of_examples, *half_widths]))
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    return Interval(value=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half))
 
 
 def against_random(count: int, found: Interval | None) -> Iterable[str]:
