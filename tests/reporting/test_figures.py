@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smash.io.records import Interval
+from smash.profiling.names import COSTS
 from smash.reporting.figures import (
     accuracy_points,
     correlation_estimates,
@@ -14,7 +15,6 @@ from smash.reporting.figures import (
     training_curves,
 )
 from smash.reporting.selection import on_the_page
-from smash.searching.objectives import COST_OBJECTIVES
 from tests.reporting.made import trust
 
 NAN = float("nan")
@@ -70,10 +70,10 @@ def test_error_against_cost_draws_each_cost_that_all_candidates_have(contents):
     measured = {"memory": 46_080, "flash": 40_000, "latency": 0.002}
     candidates = [replace(each, **measured) for each in contents.candidates]
     figures = error_against_cost(replace(contents, candidates=candidates), candidates)
-    assert len(figures) == len(COST_OBJECTIVES)
+    assert len(figures) == len(COSTS)
     titles = [figure.title for figure in figures]
     assert titles[2:4] == [
         "Error against RAM of activations in int8",
         "Error against flash in int8",
     ]
-    assert len(error_against_cost(contents, contents.candidates)) < len(COST_OBJECTIVES)
+    assert len(error_against_cost(contents, contents.candidates)) < len(COSTS)

@@ -9,6 +9,7 @@ import pytest
 import smash
 from smash.cli.main import app
 from smash.errors import InvalidValueError
+from smash.profiling.names import COSTS
 from smash.profiling.stored_times import CHILD, read_latencies
 from smash.runtime.rng import generator
 from smash.searching.objectives import (
@@ -120,6 +121,15 @@ def test_search_by_nsga2_mutates_its_parents(run):
         if (expected := run.space.identify(architecture)) not in taken:
             break
     assert proposed[3] == expected
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_search_by_each_cost_can_be_read_and_repeated(run, cost):
+    settings = {"random": 2, "evolve": 1, "objectives": ("error", cost), "device": "cpu"}
+    candidates = smash.search(run, **settings).candidates()
+    assert len(candidates) == 3
+    assert all(getattr(each, cost) for each in candidates)
+    assert smash.search(run, **settings).candidates() == candidates
 
 
 def test_search_with_latency_as_objective_measures_it_once(run):

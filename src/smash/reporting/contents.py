@@ -13,6 +13,7 @@ from smash.config import RunSettings
 from smash.errors import NotFoundError
 from smash.evaluation import Evaluation
 from smash.io.files import read_json
+from smash.profiling.names import COSTS
 from smash.profiling.stored_times import TIMED
 from smash.reporting.latencies import latency_rows
 from smash.run.child_folder import ChildRecord, read_record, read_result
@@ -32,7 +33,7 @@ from smash.run.metrics_log import MetricsLog
 from smash.run.mistakes import Mistake, Mistakes
 from smash.run.run import Run
 from smash.run.trust import Trust
-from smash.searching.objectives import COST_OBJECTIVES, pareto_front
+from smash.searching.objectives import pareto_front
 from smash.study.candidate import Candidate
 from smash.study.study import Study
 from smash.training.compare import Comparison, Contestant, read_comparison
@@ -144,7 +145,7 @@ class Contents:
         """The Pareto front of the error and of each cost that all candidates have."""
         costs = [
             name
-            for name in COST_OBJECTIVES
+            for name in COSTS
             if self.candidates and all(getattr(each, name) is not None for each in self.candidates)
         ]
         return {name: pareto_front(self.candidates, (name, "error")) for name in costs}

@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smash.errors import InvalidValueError, unknown
-from smash.profiling.names import COUNTED
+from smash.profiling.names import COSTS
 from smash.scoring.score import RankBy
 from smash.study.candidate import Candidate
 
 QUALITY_OBJECTIVES: tuple[RankBy, ...] = ("error", "loss", "top5_error")
-COST_OBJECTIVES = (*COUNTED, "latency")
 
 
 def objective_faults(objectives: Sequence[str]) -> list[str]:
     """Finds the faults in a choice of objectives; no objectives at all have none."""
     if not objectives:
         return []
-    known = (*QUALITY_OBJECTIVES, *COST_OBJECTIVES)
+    known = (*QUALITY_OBJECTIVES, *COSTS)
     faults = [unknown("objective", name, known) for name in objectives if name not in known]
     if faults:
         return faults
@@ -30,9 +29,9 @@ def objective_faults(objectives: Sequence[str]) -> list[str]:
             f"objectives must hold one of {', '.join(QUALITY_OBJECTIVES)}, got {value!r}: try "
             "error,params"
         )
-    if not any(name in COST_OBJECTIVES for name in objectives):
+    if not any(name in COSTS for name in objectives):
         faults.append(
-            f"objectives must hold at least one of {', '.join(COST_OBJECTIVES)}, got {value!r}: "
+            f"objectives must hold at least one of {', '.join(COSTS)}, got {value!r}: "
             "try error,params"
         )
     return faults

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from smash.config import NotNegative
 from smash.io.records import Record
+from smash.profiling.names import CostName
 from smash.runtime.names import Precision
 from smash.scoring.priors import check_proxy
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
@@ -77,7 +78,7 @@ class StudySettings(Record):
     rank_by: RankBy = "loss"
     """The part of the score that ranks."""
 
-    objectives: tuple[RankBy | Literal["params", "macs", "latency"], ...] = Field((), strict=False)
+    objectives: tuple[RankBy | CostName, ...] = Field((), strict=False)
     """The objectives of a search by several."""
 
     prior: str | None = None
