@@ -79,6 +79,7 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     (last,) = (line for line in found.err.splitlines() if line.startswith("Next: smash compare"))
     assert sorted(last.partition(", which")[0].split()[4:]) == sorted(asked.split())
     assert ("inputs shrunk to 4" in found.err) == (side == 4)
+    assert len(list(run.path.glob("children/*-4px-brief"))) == (5 if side == 4 else 0)
     finals = Finals.read(run.path / "finals.json")
     assert [(len(rung.finalists), rung.epochs, rung.side) for rung in finals.rungs] == [
         (5, 1, side),
@@ -102,6 +103,20 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     words = " ".join(page(contents).split())
     assert f"<b>{finals.winner}</b> came out best in the finals of 5" in words
     assert f"Trained, it errs on <b>{val[finals.winner].error:.2%}</b>" in words
+
+
+def test_finals_of_full_length_judge_the_last_on_whole_images_in_each_fold(digits, tmp_path):
+    run = smash.train(digits, tmp_path / "run", epochs=1, proxy_size=4, **TINY)
+    smash.search(run, random=5, perturb=0, markov=0, device="cpu")
+    finals = hold_finals(
+        run,
+        smash.Study(run.study_path).ranked(),
+        RetrainSettings(finalists=5, folds=2, epochs=1, device="cpu"),
+    )
+    assert [(rung.epochs, rung.side) for rung in finals.rungs] == [(1, 4), (1, 8)]
+    folders = [f"{each.id}-e1-fold1of2-brief" for each in finals.rungs[-1].finalists]
+    children = [smash.Child.open(run.path / "children" / folder) for folder in folders]
+    assert all(child.record.size == [8, 8] for child in children)
 
 
 def test_finals_go_by_the_expected_error_where_the_error_says_otherwise(

@@ -150,14 +150,16 @@ def hold_finals(
     rank = {candidate.id: number for number, candidate in enumerate(ranked)}
     side = max(run.data.task.size)
     brief_side = run.settings.training.proxy_size or side
+    shrunk_to = brief_side if brief_side < side else None
     candidates, rungs = unlike(run.space, ranked, plan[0][0]), list[Rung]()
     for number, (count, epochs) in enumerate(plan):
         trained = candidates[:count]
         child = settings.child.replaced(epochs=epochs)
-        side_of_rung = side if number == len(plan) - 1 else brief_side
-        in_full = (epochs, side_of_rung) == (settings.epochs, side)
-        parts: list[Part | None] = [
-            None if in_full and fold == 0 else Part(side_of_rung, fold, settings.folds)
+        if number == len(plan) - 1:
+            shrunk_to = None
+        in_full = epochs == settings.epochs and shrunk_to is None
+        parts = [
+            None if in_full and fold == 0 else Part(shrunk_to, fold, settings.folds)
             for fold in range(settings.folds)
         ]
         of_folds = [
@@ -175,7 +177,7 @@ def hold_finals(
         finalists.sort(key=lambda each: each.expected_error)
         candidates = [ranked[each.rank] for each in finalists]
         rungs.append(
-            Rung(epochs=epochs, side=side_of_rung, folds=settings.folds, finalists=finalists)
+            Rung(epochs=epochs, side=shrunk_to or side, folds=settings.folds, finalists=finalists)
         )
     finals = Finals(rungs=rungs)
     finals.write(run.path / FINALS)
@@ -187,24 +189,26 @@ class Part:
     """A part of the data that finalists are trained and judged on.
 
     Attributes:
-        side: Extent of the inputs.
+        side: Extent that inputs are shrunk to; None for their own.
         fold: 0 for the training and the validation split; from 1, a part of the training split is
             judged on and the rest of it trained on.
         folds: Number of folds.
     """
 
-    side: int
+    side: int | None
     fold: int
     folds: int
 
     @property
     def name(self) -> str:
         """Marks the folder of a child, which keeps it out of all tables."""
-        return f"fold{self.fold}of{self.folds}-{BRIEF}" if self.fold else BRIEF
+        shrunk = f"{self.side}px-" if self.side else ""
+        fold = f"fold{self.fold}of{self.folds}-" if self.fold else ""
+        return f"{shrunk}{fold}{BRIEF}"
 
     def __call__(self, data: Data, device: torch.device) -> tuple[Data, Mapping[str, Split]]:
         """Returns the data to train on, and the split to judge on."""
-        data = shrink(data, self.side) if self.side < max(data.task.size) else data
+        data = shrink(data, self.side) if self.side else data
         if self.fold:
             share = len(data.val) / len(data.train)
             rest, part = cut_folds(data.train, share, FOLD_SEED, self.folds - 1)[self.fold - 1]
