@@ -420,5 +420,16 @@ def test_a_proxy_ranks_and_the_space_as_asked_is_trained(few_digits, tmp_path):
     assert child.record.params == count_parameters(shipped)
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
         smash.retrain(run, rank=0, init="generated", epochs=1)
+    before = set(run.path.glob("children/*"))
+    with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
+        smash.retrain(run, init="generated", epochs=1)
+    assert set(run.path.glob("children/*")) == before  # no finalist has been trained
     with pytest.raises(InvalidValueError, match="init must be 'scratch' in run"):
         retrain_several(run, [0], init="generated", epochs=1)
+
+
+def test_retrain_from_generated_weights_names_a_comparison_that_is_allowed(ranked, command):
+    asked = "--rank 0 --epochs 1 --seed 5 --init generated --device cpu"
+    found = command("retrain", str(ranked.path), *asked.split())
+    (line,) = (line for line in found.err.splitlines() if line.startswith("Next: smash compare"))
+    assert line.split(",")[0].split()[4:] == ["--ranks", "0", "--epochs", "1", "--seed", "5"]

@@ -90,11 +90,14 @@ def retrain(
 
 
 def _alike(settings: RetrainSettings) -> str:
-    """Writes the options with which another command chooses and trains the same winner."""
+    """Writes the options with which `compare` chooses and trains the same winner.
+
+    Without `init`: a comparison begins from scratch, as plain networks have to.
+    """
     from smash.run.child_folder import settings_of_weights
 
     names = (*_CHOOSING, *settings_of_weights(settings.child))
-    given = settings.given()
+    given = {name: value for name, value in settings.given().items() if name != "init"}
     words = [] if settings.rank is None else [f"--ranks {settings.rank}"]
     for name, value in ((name, given[name]) for name in names if name in given):
         flag = name.replace("_", "-")

@@ -53,6 +53,7 @@ def retrain(
         DivergedError: The loss is no longer finite.
     """
     settings = RetrainSettings.merged(settings, changes)
+    check_start(run, settings.child)
     if settings.ray is not None:
         raise InvalidValueError(
             f"ray trains several children at once, got {settings.ray!r} for one: leave it out"
@@ -139,7 +140,6 @@ def _retrain(
     *,
     kept_is_fine: bool = False,
 ) -> Child:
-    check_start(run, settings.child)
     job = ChildJob.of(run, network, settings.child, settings.name)
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
