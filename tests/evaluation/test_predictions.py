@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,11 @@ import smash
 from smash.data import Split
 from smash.evaluation import (
     confusion,
+    error_of,
     evaluate,
+    expected_error_of,
     macro_f1,
+    misses,
     over_views,
 )
 from smash.scoring.scorer import Scorer
@@ -72,6 +76,15 @@ def test_evaluate_averages_the_probabilities_of_all_views(digits):
     assert found.top5_error == pytest.approx(float(((mean > own[:, None]).sum(1) >= 5).mean()))
     assert found.loss == pytest.approx(float(-np.log(own).mean()), rel=1e-5)
     assert found.loss != pytest.approx(evaluate(model, split, digits, "test").loss, rel=1e-2)
+
+
+def test_predictions_that_are_no_numbers_are_missed():
+    logits = torch.tensor([[math.nan, 0.0, 0.0], [5.0, 0.0, 0.0]])
+    labels = torch.tensor([0, 0])
+    assert error_of(logits, labels) == 0.5
+    assert error_of(logits, labels, among=2) == 0.5
+    assert 0.5 < expected_error_of(logits, labels) < 0.51
+    assert torch.equal(misses(logits, labels), torch.tensor([True, False]))
 
 
 def test_over_views_of_one_view_returns_its_logits():

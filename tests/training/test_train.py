@@ -75,6 +75,15 @@ def test_train_with_an_infinite_loss_raises_diverged(digits, tmp_path):
     assert not (tmp_path / "run" / "network.safetensors").exists()
 
 
+def test_a_last_step_that_diverges_is_told_by_the_validation_after_it(digits, run, tmp_path):
+    at_once = {"epochs": 1, "batch_size": 2000, "learning_rate": 1e20}
+    with pytest.raises(DivergedError, match="validation loss is nan at step 1"):
+        smash.train(digits, tmp_path / "other", **{**TINY, **at_once})
+    smash.search(run, random=1, perturb=0, markov=0, device="cpu")
+    with pytest.raises(DivergedError, match="validation loss is nan at step 1"):
+        smash.retrain(run, rank=0, device="cpu", **at_once)
+
+
 def test_train_into_an_existing_run_refuses(run, digits):
     before = (run.path / "config.toml").read_bytes()
     with pytest.raises(AlreadyExistsError):

@@ -131,17 +131,21 @@ def expected_error_of(logits: Tensor, labels: Tensor) -> float:
     """Computes the mean probability of the other classes, 0…1.
 
     It is the error to expect of classes drawn by their predicted probabilities, and tells networks
-    apart by few examples: each example counts by how nearly it is missed.
+    apart by few examples: each example counts by how nearly it is missed. One whose logits are no
+    numbers is missed.
 
     Args:
         logits: Examples×classes.
         labels: Shape (examples,).
     """
     own = logits.double().softmax(1).gather(1, labels[:, None])
-    return (1 - own).clamp(0, 1).mean().item()
+    return (1 - own.nan_to_num(nan=0.0)).clamp(0, 1).mean().item()
 
 
 def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:
-    """Tells for each example whether its class is not among the most likely, shape (examples,)."""
+    """Tells for each example whether its class is not among the most likely, shape (examples,).
+
+    Where a logit is no number, none is likely.
+    """
     likely = logits.topk(min(among, logits.shape[1]), dim=1).indices
-    return (likely != labels[:, None]).all(1)
+    return (likely != labels[:, None]).all(1) | logits.isnan().any(1)

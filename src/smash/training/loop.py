@@ -339,6 +339,7 @@ class TrainingLoop:
         if is_due(self._settings.validate_every, epoch) or self._step == self._length.total:
             found = self._validate(epoch, interruption)
             split = self._settings.validate_on
+            self._check_finite(found.loss, SPLITS[split])  # the last step may have ruined it
             row |= {f"val_{name}": value for name, value in asdict(found).items()}
             row["split"] = split
             words += f", {SPLITS[split]} error {found.error:.1%}"
@@ -405,10 +406,12 @@ class TrainingLoop:
         return self._processes.sum(self._loss_sum).item()
 
     def _check_loss(self) -> None:
-        loss = self._total_loss()
+        self._check_finite(self._total_loss(), "training")
+
+    def _check_finite(self, loss: float, split: str) -> None:
         if not math.isfinite(loss):
             raise DivergedError(
-                f"{self._trainable.label}: the training loss is {loss} at step {self._step}, no "
+                f"{self._trainable.label}: the {split} loss is {loss} at step {self._step}, no "
                 f"longer finite: lower --learning-rate (it is {self._settings.learning_rate:g}); "
                 "the last checkpoint is kept"
             )
