@@ -69,6 +69,19 @@ def test_correlate_for_minutes_trains_until_the_time_is_over(searched):
     assert again.model_dump_json() == found.model_dump_json()
 
 
+def test_correlate_for_minutes_times_epochs_anew_for_other_trainings(searched, monkeypatch):
+    timed: list[int] = []
+
+    def choose(run, candidate, child, minutes, device):
+        timed.append(child.batch_size)
+        return 1
+
+    monkeypatch.setattr("smash.correlation.correlate.choose_epochs", choose)
+    for batch_size in (100, 100, 50):
+        smash.correlate(searched, minutes=0.002, train=3, batch_size=batch_size, device="cpu")
+    assert timed == [100, 50]
+
+
 def test_correlate_for_minutes_ends_with_the_number_to_train(searched):
     said: list[str] = []
     options = {"minutes": 10, "epochs": 1, "train": 4, "device": "cpu"}

@@ -35,6 +35,7 @@ from smash.io.files import write_atomically
 from smash.io.measurements import MeasurementLog, measurement_kind
 from smash.reporting.charts import Point, Scale, point_chart
 from smash.reporting.svg import Frame
+from smash.run.child_folder import settings_of_weights
 from smash.run.layout import AUDIT, FOUND, MEASUREMENTS, PICTURE, network_digest
 from smash.run.run import Run
 from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
@@ -197,7 +198,9 @@ class _Correlation:
         """Gives the epochs of each training: as told, or as an earlier call chose, or by timing."""
         if "epochs" in self._settings.given():
             return child.epochs
-        kind = measurement_kind("epochs", minutes=minutes)
+        timed = settings_of_weights(child) | {"minutes": minutes, "device": self._device.type}
+        del timed["epochs"]
+        kind = measurement_kind("epochs", **timed)
         known = self._measurements.get(kind, AUDIT)
         if known is None:
             middle = sorted(sample, key=lambda each: each.macs)[len(sample) // 2]
