@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from smash._lazy import importer
 
 if TYPE_CHECKING:
-    from smash.evaluation.intervals import error_interval, mean_error
+    from smash.evaluation.intervals import error_interval
     from smash.evaluation.predictions import (
         confusion,
         error_of,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         predict,
     )
     from smash.evaluation.record import SPLITS, Evaluation
+    from smash.evaluation.trainings import mean_error
 
 __all__ = [
     "SPLITS",
@@ -38,7 +39,7 @@ __all__ = [
 __getattr__ = importer(
     __name__,
     {
-        "smash.evaluation.intervals": ("error_interval", "mean_error"),
+        "smash.evaluation.intervals": ("error_interval",),
         "smash.evaluation.predictions": (
             "predict",
             "evaluate",
@@ -50,5 +51,6 @@ __getattr__ = importer(
             "misses",
         ),
         "smash.evaluation.record": ("Evaluation", "SPLITS"),
+        "smash.evaluation.trainings": ("mean_error",),
     },
 )
