@@ -113,6 +113,13 @@ def test_compare_trains_winner_median_random_and_plain_networks(compared):
         assert sum(name.startswith(each.name) for name in names) == 2  # two seeds
 
 
+def test_compare_of_one_seed_says_that_seeds_are_left_out(compared):
+    run, comparison, options = compared
+    once = smash.compare(run, **{**options, "seeds": 1})
+    assert "each network was trained once" in once.verdict
+    assert "each network was trained once" not in comparison.verdict
+
+
 def test_compare_takes_plain_networks_no_larger_than_the_winner(compared):
     run, comparison, _ = compared
     winner = comparison.contestants[0]

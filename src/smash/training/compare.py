@@ -92,7 +92,8 @@ class Comparison(Record):
         contestants: The networks, the winner first.
         random: Mean test error of the random candidates minus the winner's, 0…1; None with fewer
             than two.
-        verdict: The answer in a sentence, and with random candidates in two.
+        verdict: The answer in a sentence; with random candidates, and with one seed, in one more
+            each.
 
     Example:
         >>> same = Interval(value=0.1, low=0.08, high=0.12)
@@ -319,7 +320,13 @@ def _judge(
         test_examples=len(data.test),
         contestants=contestants,
         random=random,
-        verdict=" ".join([verdict(contestants), *against_random(len(drawn), random)]),
+        verdict=" ".join(
+            [
+                verdict(contestants),
+                *against_random(len(drawn), random),
+                *of_one_seed(settings.seeds),
+            ]
+        ),
     )
 
 
@@ -343,6 +350,15 @@ def against_random(count: int, found: Interval | None) -> Iterable[str]:
         yield (
             f"The winner's distance to {drawn} ({mean:+.1f} points, {low:+.1f} to {high:+.1f}) may "
             "be chance."
+        )
+
+
+def of_one_seed(seeds: int) -> Iterable[str]:
+    """Says what the intervals leave out where each network was trained once."""
+    if seeds == 1:
+        yield (
+            "That is the chance of the test examples: each network was trained once, and another "
+            "seed may change more; --seeds 3 tells."
         )
 
 
