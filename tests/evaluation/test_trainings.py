@@ -84,13 +84,26 @@ def test_difference_interval_of_a_network_with_itself_is_zero():
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
-def test_difference_interval_of_one_seed_is_the_paired_normal_interval():
-    rng = np.random.default_rng(1)
-    one, other = rng.random((2, 1, 400)) < 0.2
-    difference = one[0].astype(float) - other[0].astype(float)
+def test_difference_interval_of_one_seed_is_that_of_bonett_and_price():
+    one, other = np.zeros((2, 1, 20), bool)
+    one[0, :5], other[0, 4:6] = True, True  # 4 are missed by the one alone, 1 by the other alone
     found = difference_interval(one, other, ALONE, ALONE)
-    expected = stats.norm.interval(0.95, difference.mean(), stats.sem(difference))
-    assert (found.low, found.high) == pytest.approx(expected)
+    alone, other_alone = (4 + 1) / 22, (1 + 1) / 22
+    half = 1.96 * np.sqrt((alone + other_alone - (alone - other_alone) ** 2) / 22)
+    assert found.value == pytest.approx(3 / 20)
+    assert found.low == pytest.approx(alone - other_alone - half, abs=1e-5)
+    assert found.high == pytest.approx(alone - other_alone + half, abs=1e-5)
+
+
+@pytest.mark.parametrize("examples", [10, 30, 100])
+def test_difference_interval_of_few_examples_holds_the_difference_as_often_as_it_says(examples):
+    rng, held = np.random.default_rng(5), 0
+    right = np.zeros((1, examples), bool)
+    for _ in range(1000):
+        found = difference_interval(rng.random((1, examples)) < 0.05, right, ALONE, ALONE)
+        held += found.low <= 0.05 <= found.high
+        assert found.low < found.high
+    assert held > 930
 
 
 def test_difference_interval_of_many_examples_is_that_of_the_two_sample_t_test():

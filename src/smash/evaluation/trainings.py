@@ -106,10 +106,10 @@ def difference_interval(
     Returns:
         Positive where the other network is better; the interval as in `mean_error_interval`.
     """
+    if wrong is reference:
+        return Interval(value=0.0, low=0.0, high=0.0)
     of_seeds = [each.half_width(len(wrong)) for each in (spread, reference_spread)]
-    return _interval_of_mean(
-        wrong.mean(0) - reference.mean(0), *([] if wrong is reference else of_seeds)
-    )
+    return _interval_of_mean(wrong.mean(0) - reference.mean(0), *of_seeds)
 
 
 def mean_difference_interval(
@@ -136,10 +136,18 @@ def mean_difference_interval(
 
 
 def _interval_of_mean(of_example: NDArray[np.float64], *half_widths: float) -> Interval:
-    """Gives the mean over examples, −1…1, with its interval, widened by independent half widths."""
-    of_examples = Z * float(of_example.std(ddof=1)) / float(np.sqrt(of_example.size))
-    mean, half = float(of_example.mean()), float(np.linalg.norm([of_examples, *half_widths]))
-    return Interval(value=mean, low=max(-1.0, mean - half), high=min(1.0, mean + half))
+    """Gives the mean over examples, −1…1, with its interval, widened by independent half widths.
+
+    The interval over examples is that of Bonett and Price (2012), as if each of the two networks
+    had missed one more example by itself: without them that of few examples is too narrow, and
+    empty where both miss the same.
+    """
+    value = float(of_example.mean())
+    added = np.append(of_example, [1.0, -1.0])
+    centre, half = float(added.mean()), Z * float(added.std()) / float(np.sqrt(added.size))
+    low = value - float(np.linalg.norm([value - (centre - half), *half_widths]))
+    high = value + float(np.linalg.norm([centre + half - value, *half_widths]))
+    return Interval(value=value, low=max(-1.0, low), high=min(1.0, high))
 
 
 def mean_error(evaluations: Sequence[Evaluation]) -> tuple[float, float, float]:
