@@ -48,19 +48,28 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
         ),
         (
             [contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
-            "Take cnn-8: no network that was trained has a lower validation error; on the test "
+            "Take cnn-8: no network within the limits has a lower validation error; on the test "
             "split it is better by 2.0 points than the winner.",
         ),
         (
             [contestant("plain", "cnn-8", 0.09, 0.02, 0.01, 0.03)],
-            "Take cnn-8: no network that was trained has a lower validation error; on the test "
+            "Take cnn-8: no network within the limits has a lower validation error; on the test "
             "split it is worse by 2.0 points than the winner.",
         ),
         (
             [contestant("random", "c", 0.08, 0.002, -0.001, 0.005),
              contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
-            "Take c (random): no network that was trained has a lower validation error; on the "
+            "Take c (random): no network within the limits has a lower validation error; on the "
             "test split it is worse by 0.2 points than the winner, which may be chance.",
+        ),
+        (
+            [contestant("random", "c", 0.08, 0.02, 0.01, 0.03)],
+            "Take c (random): no network within the limits has a lower validation error; on the "
+            "test split it is worse by 2.0 points than the winner.",
+        ),
+        (
+            [contestant("random", "c", 0.12, 0.02, 0.01, 0.03)],
+            "No plain network is as small as the winner, so there is none to compare it with.",
         ),
         (
             [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],
@@ -97,7 +106,8 @@ def test_against_random_says_whether_the_winner_is_ahead_beyond_chance(interval,
 def compared(tmp_path_factory, few_digits):
     run = smash.train(few_digits, tmp_path_factory.mktemp("compare") / "run", epochs=1, **TINY)
     smash.search(run, random=8, perturb=0, markov=0, max_params=100_000)
-    plain = {"families": ("cnn", "ds-cnn"), "baselines": ("resnet-8-1", "timm:test_resnet")}
+    twice = ("resnet-8-1", "RESNET-8-1", "timm:test_resnet")
+    plain = {"families": ("cnn", "ds-cnn"), "baselines": twice}
     options = {"epochs": 1, "seeds": 2, "random": 2, "finalists": 1, **plain}
     return run, smash.compare(run, **options), options
 
@@ -199,7 +209,7 @@ def test_compare_again_trains_nothing_and_says_the_same(compared):
     ("changes", "message"),
     [
         ({"families": ("cnnn",)}, "did you mean 'cnn'"),
-        ({"families": ("inception",)}, "which take data with 2 spatial axes"),
+        ({"families": ("inception",)}, "for data with 2 spatial axes, got inception: leave"),
         ({"baselines": ("resnet19",)}, "did you mean 'resnet18'"),
         ({"baselines": ("timm:resnt18",)}, "did you mean 'resnet18'"),
         ({"ranks": "2-0"}, "ranks must be numbers and ranges"),
@@ -209,5 +219,7 @@ def test_compare_again_trains_nothing_and_says_the_same(compared):
 )
 def test_compare_wrong_settings_are_refused(compared, changes, message):
     run, *_ = compared
+    before = set(run.path.glob("children/*"))
     with pytest.raises(InvalidValueError, match=message):
         smash.compare(run, **{"epochs": 1, "seeds": 1, **changes})
+    assert set(run.path.glob("children/*")) == before  # no finals were held first

@@ -59,12 +59,12 @@ def print_comparison(comparison: Comparison) -> None:
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    table.add_column("network")
+    table.add_column("network", overflow="fold")
     for name in (
         *("parameters\nMACs", "RAM\nflash", "minutes"),
         *("validation\nerror", "test error", "− winner"),
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)  # a cut number would be another one
     for index, each in enumerate(comparison.contestants):
         label = each.name if each.role == "plain" else f"{each.role}\n{each.name}"
         table.add_row(

@@ -170,6 +170,7 @@ def _compare(
     announce: Announce | None,
     executor: Executor,
 ) -> Comparison:
+    _check_families(settings.families, run.data.task.dims)  # before the finals, which take long
     named = [_named_network(name, run, study) for name in settings.baselines]
     if settings.rank_numbers:
         chosen = [pick(ranked, rank) for rank in settings.rank_numbers]
@@ -178,11 +179,11 @@ def _compare(
         chosen = [winner]
         if finals and announce:
             announce(describe_finals(finals))
-    networks = [
+    networks = _distinct(
         *_candidates(ranked, chosen, settings),
         *_plain_networks(run, study, chosen[0], settings),
         *named,
-    ]
+    )
     seeds = range(settings.seed, settings.seed + settings.seeds)
     if announce:
         announce(
@@ -214,6 +215,11 @@ def read_comparison(path: Path) -> Comparison | None:
     """Reads the comparison of a run folder; None where there is none."""
     file = path / COMPARISON
     return Comparison.read(file) if file.is_file() else None
+
+
+def _distinct(*networks: _Network) -> list[_Network]:
+    """Takes each network once: a second time it would count as another that seeds deviate like."""
+    return list({each.network.id: each for each in reversed(networks)}.values())[::-1]
 
 
 def _candidates(
@@ -248,16 +254,24 @@ def _plain_networks(
         cost = cost_of(network, task)
         return all(getattr(cost, each) <= getattr(winner, each) for each in limited)
 
-    families = settings.families or plain_families(task.dims)
-    for family in families:
-        if family not in plain_families(task.dims):
-            raise InvalidValueError(
-                f"families: {family!r} is none of {', '.join(plain_families(task.dims))}, which "
-                f"take data with {task.dims} spatial axes"
-            )
+    for family in settings.families or plain_families(task.dims):
         name = fit_plain_network(family, task, fits)
         if name is not None:
             yield _named_network(name, run, study)
+
+
+def _check_families(families: Sequence[str], dims: int) -> None:
+    """Checks that plain networks take data with so many spatial axes.
+
+    Raises:
+        InvalidValueError: Some do not.
+    """
+    known = plain_families(dims)
+    if others := [family for family in families if family not in known]:
+        raise InvalidValueError(
+            f"families must be of {', '.join(known)} for data with {dims} spatial "
+            f"ax{'i' if dims == 1 else 'e'}s, got {', '.join(others)}: leave that out"
+        )
 
 
 def _named_network(name: str, run: Run, study: Study) -> _Network:
@@ -368,20 +382,20 @@ def verdict(contestants: Sequence[Contestant]) -> str:
     The network with the lowest validation error is recommended, of those within the limits; test
     errors say by how much.
     """
-    winner, *others = (each for each in contestants if each.role != _OVER)
-    plain = [each for each in others if each.role == "plain"]
-    if not plain:
-        return "No plain network is as small as the winner, so there is none to compare it with."
-    best = min(others, key=lambda each: each.val.value)
+    within = [each for each in contestants if each.role != _OVER]
+    winner, best = within[0], min(within, key=lambda each: each.val.value)
+    plain = [each for each in within if each.role == "plain"]
     if best.val.value < winner.val.value:
         role = "" if best.role == "plain" else f" ({best.role})"
         chance = ", which may be chance" if best.behind.low <= 0 <= best.behind.high else ""
         points = -100 * best.behind.value
         compared = f"better by {points:.1f}" if points >= 0 else f"worse by {-points:.1f}"
         return (
-            f"Take {best.name}{role}: no network that was trained has a lower validation error; on "
-            f"the test split it is {compared} points than the winner{chance}."
+            f"Take {best.name}{role}: no network within the limits has a lower validation error; "
+            f"on the test split it is {compared} points than the winner{chance}."
         )
+    if not plain:
+        return "No plain network is as small as the winner, so there is none to compare it with."
     gaps = [100 * each.behind.value for each in plain]
     unclear = [each.name for each in plain if each.behind.low <= 0]
     if not unclear:
