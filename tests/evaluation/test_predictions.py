@@ -87,6 +87,16 @@ def test_predictions_that_are_no_numbers_are_missed():
     assert torch.equal(misses(logits, labels), torch.tensor([True, False]))
 
 
+def test_of_equally_likely_classes_the_first_is_predicted():
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randint(3, (400, 8), generator=rng).float()  # ties, as in int8
+    labels = torch.randint(8, (400,), generator=rng)
+    assert torch.equal(misses(logits, labels), logits.argmax(1) != labels)
+    order = np.argsort(-logits.numpy(), axis=1, kind="stable")[:, :5]
+    among = (order == labels.numpy()[:, None]).any(1)
+    assert misses(logits, labels, among=5).tolist() == (~among).tolist()
+
+
 def test_over_views_of_one_view_returns_its_logits():
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     assert over_views(logits, 1) is logits

@@ -145,7 +145,9 @@ def expected_error_of(logits: Tensor, labels: Tensor) -> float:
 def misses(logits: Tensor, labels: Tensor, among: int = 1) -> Tensor:
     """Tells for each example whether its class is not among the most likely, shape (examples,).
 
-    Where a logit is no number, none is likely.
+    Of equally likely classes, as int8 often has them, the first counts as more likely, which is
+    what `argmax` predicts. Where a logit is no number, none is likely.
     """
-    likely = logits.topk(min(among, logits.shape[1]), dim=1).indices
-    return (likely != labels[:, None]).all(1) | logits.isnan().any(1)
+    own, columns = logits.gather(1, labels[:, None]), torch.arange(logits.shape[1]).to(labels)
+    before = (logits > own) | ((logits == own) & (columns < labels[:, None]))
+    return (before.sum(1) >= among) | logits.isnan().any(1)

@@ -139,7 +139,10 @@ def predict(
     faults = missing_files(files)
     for names, images in _batches(_within(files, faults), model.signature, faults):
         probabilities = model.run(images).softmax(1)
-        values, indices = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
+        # Stable, so that of equal ones the first is predicted, as `evaluate` counts it.
+        values, indices = (
+            each[:, :top] for each in probabilities.sort(dim=1, descending=True, stable=True)
+        )
         classes = model.signature.classes
         found += [
             Prediction(name, tuple((classes[i], p) for i, p in zip(best, shares, strict=True)))
