@@ -45,6 +45,8 @@ def evaluate(
         from smash.exporting.predict import load_model
 
         result = evaluate_exported(load_model(model).run, trained.run.data, split)
+        if split == "test" and split not in trained.result:  # a look at the child, too
+            trained.evaluate(split, choose_device(device))
     if as_json:
         print(json.dumps({**result.model_dump(), "error_interval": result.interval}))
         return
@@ -55,5 +57,5 @@ def evaluate(
     worst = sorted(zip(result.recall, trained.run.data.classes, strict=True))[:5]
     shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
     print(f"  lowest recall: {shares}")
-    if split == "test" and model is None:
+    if split == "test":
         say(looks_at_test(trained.run.path))

@@ -200,9 +200,14 @@ def overfits(result: Mapping[str, Evaluation]) -> bool:
 
 def looks_at_test(run: Path) -> str:
     """Says how often the test split of a run has been looked at."""
-    from smash.run.child_folder import finished_children
+    from smash.run.child_folder import finished_children, settings_of_weights
 
-    looks = sum("test" in child.result for child in finished_children(run))
+    looked_at = {
+        (child.record.id, str(settings_of_weights(child.record.settings)))  # a copy is no other
+        for child in finished_children(run)
+        if "test" in child.result or child.record.settings.validate_on == "test"
+    }
+    looks = len(looked_at)
     return (
         f"the test split has been looked at for {looks} trained network{'s' * (looks != 1)} of "
         "this run; choose by validation, or the error of the chosen one is too low"
