@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import smash
 from smash import Task
 from smash.data.splits import FOLD_SEED, cut_folds
+from smash.errors import InvalidValueError
 from smash.evaluation import Evaluation, predict
 from smash.reporting.contents import read_contents
 from smash.reporting.page import page
@@ -166,3 +167,16 @@ def test_finals_of_several_folds_judge_by_the_mean_over_parts_that_were_not_trai
     assert "expected validation error, mean of 3 folds: rank" in found.err
     assert "smash compare" in found.err
     assert asked in found.err
+
+
+def test_more_folds_than_a_class_has_examples_are_refused_before_anything_is_trained(
+    few_digits, tmp_path
+):
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, **TINY)
+    smash.search(run, random=3, perturb=0, markov=0, device="cpu")
+    fewest = int(torch.bincount(few_digits.train.labels).min())
+    message = f"folds must be at most {fewest}, the training examples of the rarest class"
+    with pytest.raises(InvalidValueError, match=message):
+        retrain(run, finalists=2, folds=fewest + 1, epochs=1, device="cpu")
+    assert not list(run.path.glob("children/*"))
+    assert len(cut_folds(few_digits.train, 0.5, FOLD_SEED, fewest - 1)) == fewest - 1

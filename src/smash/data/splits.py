@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smash.data.dataset import Split
-from smash.errors import DataError, listed, shortened
+from smash.errors import DataError, InvalidValueError, listed, shortened
 
 TEST_SEED = 1706
 VAL_SEED = 5344
@@ -117,7 +117,16 @@ def cut_folds(split: Split, fraction: float, seed: int, count: int) -> list[tupl
 
     Raises:
         DataError: No cuts in whole groups give all sides every class.
+        InvalidValueError: A class has too few examples, or groups of them, for so many parts.
     """
+    what, counts = "examples", torch.bincount(split.labels)
+    if split.groups is not None:
+        what, counts = "groups", torch.from_numpy((_counts_by_group(split) > 0).sum(0))
+    if (fewest := int(counts[counts > 0].min())) <= count:
+        raise InvalidValueError(
+            f"folds must be at most {fewest}, the training {what} of the rarest class, got "
+            f"{count + 1}"
+        )
     every = np.arange(len(split))
     share, left, folds = min(fraction, 1 / (count + 1)), every, []
     for number in range(count):

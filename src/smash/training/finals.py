@@ -142,11 +142,14 @@ def hold_finals(
 
     Raises:
         DivergedError: A loss is no longer finite.
+        InvalidValueError: There are too few examples for the folds.
         RunStateError: A child is damaged, or another process is training it.
     """
     plan = plan_rungs(len(ranked), settings.epochs, settings.finalists, settings.finals_share)
     if not plan or settings.minutes is not None:
         return None
+    if settings.folds > 1:
+        _folds(run.data, settings.folds)  # if that fails, it does so before anything is trained
     rank = {candidate.id: number for number, candidate in enumerate(ranked)}
     side = max(run.data.task.size)
     brief_side = run.settings.training.proxy_size or side
@@ -210,11 +213,15 @@ class Part:
         """Returns the data to train on, and the split to judge on."""
         data = shrink(data, self.side) if self.side else data
         if self.fold:
-            share = len(data.val) / len(data.train)
-            rest, part = cut_folds(data.train, share, FOLD_SEED, self.folds - 1)[self.fold - 1]
+            rest, part = _folds(data, self.folds)[self.fold - 1]
             data = replace(data, train=rest, val=part)
         data = data.to(device)
         return data, {BRIEF: data.val}
+
+
+def _folds(data: Data, folds: int) -> list[tuple[Split, Split]]:
+    """Cuts the parts of the training split that are judged on beside the validation split."""
+    return cut_folds(data.train, len(data.val) / len(data.train), FOLD_SEED, folds - 1)
 
 
 def _train(
