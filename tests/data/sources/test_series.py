@@ -143,8 +143,25 @@ def test_settings_that_do_not_fit_the_table_are_refused(write, settings, fault):
 
 
 def test_windows_longer_than_each_stretch_say_so(write):
-    with pytest.raises(DataError, match="classes must be at least 2, found 0"):
+    with pytest.raises(DataError) as caught:
         load_data(write(rows()), window=41)
+    assert [fault.partition(": ")[2] for fault in caught.value.faults] == [
+        f"label {label!r} has no window of 41 rows: its longest run has 40; choose --window 40 or "
+        "less, or remove its rows"
+        for label in ("sit", "walk")
+    ]
+
+
+def test_a_label_without_a_window_is_refused_and_does_not_vanish(write):
+    table = list(rows())
+    short = [("s9", 0, 0, 0, 0, "fall")] * 7
+    with pytest.raises(DataError, match="label 'fall' has no window of 10 rows: its longest run"):
+        load_data(write([*table, *short]), window=10)
+    gaps = [("s9", 0, 0, "", 0, "fall")] * 12
+    with pytest.raises(DataError, match="label 'fall' has no window of 10 rows without missing"):
+        load_data(write([*table, *gaps]), window=10)
+    unlabelled = [("s9", 0, 0, 0, 0, "")] * 7
+    assert load_data(write([*table, *unlabelled]), window=10).classes == ("sit", "walk")
 
 
 def test_parquet_of_a_time_series_is_cut_as_the_csv(write, tmp_path):

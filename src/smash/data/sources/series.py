@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ _NO_CHANNELS = frozenset(
 )
 _DELIMITERS = ",;\t"
 _ROWS = 128
+_MISSING = ("", "None", "nan")  # words for a label that is missing
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 
@@ -76,11 +77,13 @@ def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
     words = [str(word) for word in table[label]]
     window = settings.window or _ROWS
     stride = settings.stride or max(1, window // 2)
-    starts = _starts([table[name] for name in borders], len(words), window, stride)
-    labelled = [start for start in starts if words[start] not in ("", "None", "nan")]
+    runs = _runs([table[name] for name in borders], len(words))
+    starts = [start for first, end in runs for start in range(first, end - window + 1, stride)]
+    labelled = [start for start in starts if words[start] not in _MISSING]
     _check_memory(len(labelled), len(channels), window)
     view = np.lib.stride_tricks.sliding_window_view(values, window, axis=0) if labelled else values
     finite = [start for start in labelled if np.isfinite(view[start]).all()]
+    _check_labels(path, runs, words, {words[start] for start in finite}, window)
     classes = tuple(sorted({words[start] for start in finite}, key=_in_order))
     numbers = {name: number for number, name in enumerate(classes)}
     labels = torch.tensor([numbers[words[start]] for start in finite], dtype=torch.int64)
@@ -176,18 +179,41 @@ def _as_numbers(path: Path, name: str, column: Sequence[Any] | NDArray[Any]) -> 
     return np.asarray(column, dtype=np.float32)
 
 
-def _starts(borders: Sequence[Iterable[Any]], rows: int, window: int, stride: int) -> list[int]:
-    """Finds the first row of each window; all rows of one have the same values in `borders`."""
+def _runs(borders: Sequence[Iterable[Any]], rows: int) -> list[tuple[int, int]]:
+    """Finds the runs of rows that have the same values in `borders`: their first row, and end."""
     changes = {
         row
         for column in borders
         for row, (before, after) in enumerate(pairwise(column), 1)
         if before != after and not (before != before and after != after)  # NaN
     }
-    ends = [0, *sorted(changes), rows]
-    return [
-        start for first, end in pairwise(ends) for start in range(first, end - window + 1, stride)
-    ]
+    return list(pairwise([0, *sorted(changes), rows]))
+
+
+def _check_labels(
+    path: Path, runs: Sequence[tuple[int, int]], words: Sequence[str], found: Set[str], window: int
+) -> None:
+    """Checks that each label has a window: without one the network would never learn of it.
+
+    Raises:
+        DataError: Some have none.
+    """
+    longest: dict[str, int] = {}
+    for first, end in runs:
+        if first < end and words[first] not in _MISSING:
+            longest[words[first]] = max(end - first, longest.get(words[first], 0))
+    faults = []
+    for label in sorted(longest.keys() - found, key=_in_order):
+        rows = longest[label]
+        faults.append(
+            f"{path}: label {label!r} has no window of {window} rows: its longest run has {rows}; "
+            f"choose --window {rows} or less, or remove its rows"
+            if rows < window
+            else f"{path}: label {label!r} has no window of {window} rows without missing numbers: "
+            "choose a shorter --window, or remove its rows"
+        )
+    if faults:
+        raise DataError(*shortened(faults))
 
 
 def _in_order(name: str) -> tuple[bool, float, str]:
