@@ -65,7 +65,7 @@ def test_latency_of_a_mobile_child_adds_operators_that_occur_twice(table):
     """A residual block of kept shape: its two convolutions share a row, as its activations do."""
     options = replace(
         MOBILE_PRESETS["tiny"], stem=(4,), widths=((4,),), strides=(1,), depths=(1,),
-        kinds=("residual",), kernels=(3,),
+        kinds=("residual",), kernels=(3, 5),
     )  # fmt: skip
     space = MobileSpace(options, TASK)
     rows = """\

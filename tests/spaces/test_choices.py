@@ -255,6 +255,19 @@ def test_bad_use_is_one_line(function, message):
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_a_function_of_one_network_is_refused():
+    def fixed(choose, task):
+        return nn.Sequential(nn.Flatten(), nn.Linear(3 * 1024, task.classes))
+
+    def settled(choose, task):
+        choose("width", (4,))
+        return fixed(choose, task)
+
+    for function in (fixed, settled):
+        with pytest.raises(InvalidValueError, match="holds one network, so there is nothing to"):
+            FunctionSpace(function, "one").smallest()
+
+
 def test_a_function_of_another_signature_is_refused():
     with pytest.raises(InvalidValueError, match=r"must take \(choose, task\)"):
         FunctionSpace(lambda choose: _linear(), "mine")

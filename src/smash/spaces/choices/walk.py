@@ -84,6 +84,11 @@ class _Walker:
                 self._visited.add((name, option))
                 self._visit(Forcing({**self._paths[name], name: option}))
         self._visit_at_random()
+        if all(len(options) < 2 for options in self._options.values()):
+            raise InvalidValueError(
+                f"space {self._caller.space!r} holds one network, so there is nothing to search: "
+                "ask choose for something, with two options or more"
+            )
         smallest = self._descend()
         largest = max(self._sizes, key=self._sizes.__getitem__)
         return Walk(self._options, self._shapes, largest, smallest)
