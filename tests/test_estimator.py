@@ -116,6 +116,9 @@ def test_channels_may_stand_last(digits):
 def test_whole_numbers_and_floats_are_one(digits):
     images, names = digits
     found = SmashClassifier(**QUICK, retrain_epochs=1).fit(images[:200].astype(int), names[:200])
+    for other in (images[:2, :, :4], images[:2, ..., None], np.zeros((2, 8, 20))):
+        with pytest.raises(ValueError, match=r"of the shape|features"):
+            found.predict(other)
     as_floats = found.predict_proba(images[200:300] + 0.25)  # not rounded to bytes
     assert np.abs(as_floats - found.predict_proba(images[200:300])).max() > 1e-6
 
@@ -123,7 +126,8 @@ def test_whole_numbers_and_floats_are_one(digits):
 @pytest.mark.parametrize(
     ("settings", "labels", "error", "match"),
     [
-        ({"candidates": 0}, [0, 1] * 10, InvalidValueError, "candidates must be at least 1, got 0"),
+        ({"candidates": 0}, [0, 1] * 10, InvalidValueError, "candidates must .* at least 1, got 0"),
+        ({"candidates": "9"}, [0, 1] * 10, InvalidValueError, "candidates must be a whole number"),
         ({"channels": "middle"}, [0, 1] * 10, InvalidValueError, "channels .* got 'middle'"),
         ({"val_fraction": 2}, [0, 1] * 10, InvalidValueError, "val_fraction"),
         ({"max_params": 3}, [0, 1] * 10, InvalidValueError, "max_params 3 cannot be met"),
@@ -141,7 +145,7 @@ def test_what_cannot_be_is_a_value_error_of_one_line(settings, labels, error, ma
 def test_a_run_folder_is_never_overwritten(tmp_path):
     (tmp_path / "file").touch()
     images = np.random.default_rng(0).normal(size=(20, 8, 8))
-    with pytest.raises(AlreadyExistsError):
+    with pytest.raises(AlreadyExistsError, match="name another for each fit, or leave it None"):
         SmashClassifier(**QUICK, run_dir=tmp_path).fit(images, [0, 1] * 10)
 
 

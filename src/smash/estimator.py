@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from smash.data import load_data, normalise
 from smash.data.dataset import MIN_SIDE
-from smash.errors import InvalidValueError
+from smash.errors import AlreadyExistsError, InvalidValueError
 from smash.runtime.device import choose_device
 from smash.searching.search import search
 from smash.training.retrain import retrain
@@ -110,8 +110,15 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: The examples or a setting are unusable.
         """
-        if self.candidates < 1:
-            raise InvalidValueError(f"candidates must be at least 1, got {self.candidates}")
+        if not isinstance(self.candidates, int | np.integer) or self.candidates < 1:
+            raise InvalidValueError(
+                f"candidates must be a whole number of at least 1, got {self.candidates!r}"
+            )
+        if self.run_dir is not None and Path(self.run_dir).exists():
+            raise AlreadyExistsError(
+                f"run_dir {str(self.run_dir)!r} already exists and is kept: name another for each "
+                "fit, or leave it None"
+            )
         X, y = validate_data(self, X, y, allow_nd=True, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -125,6 +132,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.classes_[counts.argmin()]!r}"
             )
         images = self._images(X)
+        self._shape = images.shape[1:]
         if self.run_dir is not None:
             self._fit(images, labels, Path(self.run_dir))
             return self
@@ -185,7 +193,13 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Predicts the probability of each class, shape (n, classes)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True, dtype=np.float32)
-        images = torch.from_numpy(self._images(X))
+        found = self._images(X)
+        if found.shape[1:] != self._shape:
+            raise InvalidValueError(
+                f"X must have examples of the shape {self._shape} of those it was fitted to, "
+                f"channels first, got {found.shape[1:]}"
+            )
+        images = torch.from_numpy(found)
         device = choose_device(self.device)
         model = self.model_.to(device)
         with torch.no_grad():
