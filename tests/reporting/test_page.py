@@ -253,15 +253,21 @@ def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_th
         role="winner", name=winner.id, params=1, macs=1, memory=1, flash=1, minutes=1.0, val=mean,
         test=mean, behind=mean,
     )  # fmt: skip
-    Comparison(
+    comparison = Comparison(
         length="3 epochs", seeds=3, val_examples=50, test_examples=100, contestants=[contestant],
         verdict="Nothing is better.",
-    ).write(folder / COMPARISON)  # fmt: skip
+    )  # fmt: skip
+    comparison.write(folder / COMPARISON)
     words = Page(smash.report(folder).read_text()).words
     assert (
         "Trained with each of 3 seeds, it errs on 15.00% of 100 test examples in the mean" in words
     )
     assert "it errs on 12.00%" not in words
+    assert "called the winner here" not in words
+    other = contestant.model_copy(update={"name": "0123456789ab"})
+    comparison.model_copy(update={"contestants": [other]}).write(folder / COMPARISON)
+    words = Page(smash.report(folder).read_text()).words
+    assert "Compared was 0123456789ab, called the winner here. Nothing is better." in words
 
 
 def test_report_of_a_damaged_run_names_the_file(tmp_path):

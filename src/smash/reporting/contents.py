@@ -135,6 +135,16 @@ class Contents:
         found = (each for each in contestants if self.winner and each.name == self.winner.id)
         return next(found, None)
 
+    @property
+    def verdict(self) -> str | None:
+        """The verdict of the comparison, which names its winner where that is not this page's."""
+        if self.comparison is None:
+            return None
+        compared = self.comparison.contestants[0].name
+        if self.winner is None or compared == self.winner.id:
+            return self.comparison.verdict
+        return f"Compared was {compared}, called the winner here. {self.comparison.verdict}"
+
     @cached_property
     def ranks(self) -> dict[str, int]:
         """The rank of each candidate by its id."""
