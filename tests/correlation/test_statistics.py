@@ -13,6 +13,7 @@ from scipy import stats
 from smash.correlation.statistics import (
     RankComparison,
     best_tenth,
+    correlation_interval,
     interval,
     kendall_at_random,
     kendall_tau,
@@ -252,3 +253,19 @@ def test_tau_at_equal_size_of_a_ranking_by_size_is_undefined():
     params = [1, 1, 2, 2]
     assert math.isnan(tau_at_equal_size(params, [1, 2, 3, 4], params))
     assert math.isnan(tau_at_equal_size([1, 2, 3], [1, 2, 3], [1, 2, 3]))
+
+
+@pytest.mark.parametrize(("n", "low"), [(3, -0.95), (12, 0.0815), (60, 0.7686)])
+def test_interval_of_a_perfect_order_is_that_of_disjoint_pairs(n, low):
+    order = np.arange(n)
+    found = correlation_interval(1.0, resampled_kendall_tau(order, order), n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), 1.0)
+    share = (1 + found.low) / 2  # of pairs that are ordered alike
+    assert share ** (n // 2) == pytest.approx(0.025)
+    reversed_ = correlation_interval(-1.0, resampled_kendall_tau(-order, order), n)
+    assert (reversed_.low, reversed_.high) == (-1.0, pytest.approx(-low, abs=1e-3))
+
+
+def test_interval_of_another_order_is_that_of_its_resamples():
+    taus = np.linspace(0.2, 0.9, 1001)
+    assert correlation_interval(0.5, taus, 10) == interval(0.5, taus)
