@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import smash
@@ -7,6 +8,7 @@ from smash.errors import AlreadyExistsError, NotFoundError, RunStateError
 from smash.io.tensors import load_tensors
 from smash.run.layout import check_free
 from smash.run.run import Run
+from tests.conftest import TINY
 
 
 def test_open_a_wrong_folder_says_what_is_wrong(run, tmp_path):
@@ -45,3 +47,18 @@ def test_train_with_keep_every_keeps_copies(few_digits, tmp_path):
     assert tensors.keys() == run.new_network().state_dict().keys()
     # Validated after the second epoch and at the end, not after the first.
     assert ["val_error" in row for row in run.metrics.rows()] == [False, True, True]
+
+
+def test_a_run_whose_data_is_gone_says_where_it_was(tmp_path, few_digits):
+    np.savez(
+        tmp_path / "data.npz",
+        data=few_digits.train.stored.numpy(),
+        labels=few_digits.train.labels.numpy(),
+    )
+    data = smash.load_data(tmp_path / "data.npz")
+    run = smash.train(data, tmp_path / "run", epochs=1, **TINY)
+    (tmp_path / "data.npz").unlink()
+    with pytest.raises(
+        NotFoundError, match=r"data '.*data\.npz' of run .* does not exist: restore"
+    ):
+        _ = Run.open(run.path).data

@@ -18,9 +18,9 @@ from torch import nn
 
 from smash.config import Length, RunSettings
 from smash.data import IN_MEMORY, Data, load_data, shrink
-from smash.errors import RunStateError
+from smash.errors import NotFoundError, RunStateError
 from smash.hypernet import SmashNetwork
-from smash.io.files import make_folder, write_atomically, write_json
+from smash.io.files import check_exists, make_folder, write_atomically, write_json
 from smash.io.tensors import load_tensors, save_tensors
 from smash.run.data_facts import DataFacts
 from smash.run.layout import (
@@ -119,6 +119,7 @@ class Run:
         """The data of the run, loaded at first use unless it was set.
 
         Raises:
+            NotFoundError: It is no longer where it was.
             RunStateError: It has changed, or it was given in memory and must be set again.
         """
         if self._data is None:
@@ -127,6 +128,13 @@ class Run:
                     f"run {str(self.path)!r} was made with data in memory, which has no path: set "
                     "run.data = load_data(...) with the same arrays and the same options"
                 )
+            try:
+                check_exists(self.settings.data.source)
+            except NotFoundError:
+                raise NotFoundError(
+                    f"data {self.settings.data.source!r} of run {str(self.path)!r} does not exist: "
+                    "restore it, or work in the folder that 'smash train' ran in"
+                ) from None
             data = load_data(**self.settings.data.model_dump(exclude={"fingerprint", "duplicates"}))
             if data.settings.fingerprint != self.settings.data.fingerprint:
                 raise RunStateError(

@@ -176,7 +176,8 @@ def _as_numbers(path: Path, name: str, column: Sequence[Any] | NDArray[Any]) -> 
         raise DataError(
             f"{path}: column {name!r} must hold numbers, holds words such as {column[0]!r:.60}"
         )
-    return np.asarray(column, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold counts as missing
+        return np.asarray(column, dtype=np.float32)
 
 
 def _runs(borders: Sequence[Iterable[Any]], rows: int) -> list[tuple[int, int]]:
