@@ -263,11 +263,11 @@ def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_th
         "Trained with each of 3 seeds, it errs on 15.00% of 100 test examples in the mean" in words
     )
     assert "it errs on 12.00%" not in words
-    assert "called the winner here" not in words
+    assert "for the winner. Nothing" not in words
     other = contestant.model_copy(update={"name": "0123456789ab"})
     comparison.model_copy(update={"contestants": [other]}).write(folder / COMPARISON)
     words = Page(smash.report(folder).read_text()).words
-    assert "Compared was 0123456789ab, called the winner here. Nothing is better." in words
+    assert "The comparison took 0123456789ab for the winner. Nothing is better." in words
 
 
 def test_report_of_a_damaged_run_names_the_file(tmp_path):

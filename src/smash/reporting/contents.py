@@ -143,7 +143,7 @@ class Contents:
         compared = self.comparison.contestants[0].name
         if self.winner is None or compared == self.winner.id:
             return self.comparison.verdict
-        return f"Compared was {compared}, called the winner here. {self.comparison.verdict}"
+        return f"The comparison took {compared} for the winner. {self.comparison.verdict}"
 
     @cached_property
     def ranks(self) -> dict[str, int]:
