@@ -219,7 +219,10 @@ def read_comparison(path: Path) -> Comparison | None:
 
 def _distinct(*networks: _Network) -> list[_Network]:
     """Takes each network once: a second time it would count as another that seeds deviate like."""
-    return list({each.network.id: each for each in reversed(networks)}.values())[::-1]
+    first: dict[str, _Network] = {}
+    for each in networks:
+        first.setdefault(each.network.id, each)
+    return list(first.values())
 
 
 def _candidates(
