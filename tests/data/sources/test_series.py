@@ -157,6 +157,8 @@ def test_a_label_without_a_window_is_refused_and_does_not_vanish(write):
     short = [("s9", 0, 0, 0, 0, "fall")] * 7
     with pytest.raises(DataError, match="label 'fall' has no window of 10 rows: its longest run"):
         load_data(write([*table, *short]), window=10)
+    with pytest.raises(DataError, match="its longest run has 3; remove its rows"):
+        load_data(write([*table, *short[:3]]), window=10)  # no window of 3 rows would be accepted
     gaps = [("s9", 0, 0, "", 0, "fall")] * 12
     with pytest.raises(DataError, match="label 'fall' has no window of 10 rows without missing"):
         load_data(write([*table, *gaps]), window=10)

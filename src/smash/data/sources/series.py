@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from smash.config import LoadSettings
-from smash.data.dataset import Source, Split
+from smash.data.dataset import MIN_SIDE, Source, Split
 from smash.data.splits import check_classes, number_groups
 from smash.errors import DataError, InvalidValueError, listed, shortened, unknown
 from smash.runtime.memory import main_memory
@@ -206,9 +206,10 @@ def _check_labels(
     faults = []
     for label in sorted(longest.keys() - found, key=_in_order):
         rows = longest[label]
+        shorter = f"choose --window {rows} or less, or " if rows >= MIN_SIDE else ""
         faults.append(
             f"{path}: label {label!r} has no window of {window} rows: its longest run has {rows}; "
-            f"choose --window {rows} or less, or remove its rows"
+            f"{shorter}remove its rows"
             if rows < window
             else f"{path}: label {label!r} has no window of {window} rows without missing numbers: "
             "choose a shorter --window, or remove its rows"
