@@ -13,12 +13,15 @@ import smash
 from smash.config import SpaceSettings
 from smash.errors import NotFoundError, RunStateError
 from smash.io.records import Interval
+from smash.reporting.contents import read_contents
 from smash.reporting.drawing import unpack
 from smash.reporting.formatting import count, size
 from smash.reporting.page import page
 from smash.run.child_folder import read_record
-from smash.run.layout import CHILDREN, COMPARISON, METRICS, RESULT, STUDY
+from smash.run.layout import CHILDREN, COMPARISON, FINALS, METRICS, RESULT, STUDY
+from smash.study.study import Study
 from smash.training.compare import Comparison, Contestant
+from smash.training.finals import Finalist, Finals, Rung
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write
 
@@ -243,6 +246,17 @@ def test_page_names_a_reference_network(tmp_path):
     path.write_text(json.dumps({**about, "id": "resnet18", "baseline": "resnet18"}))
     read = Page(smash.report(folder).read_text())
     assert "Trained, it errs on 12.00%" in read.words  # the winner, not the baseline that is better
+
+
+def test_winner_of_the_finals_is_shown_though_the_race_had_dropped_it(tmp_path):
+    folder = tmp_path / "finals"
+    write(folder)
+    dropped = next(one for one in Study(folder / STUDY).ranked() if one.partial)
+    of_finals = Finalist(id=dropped.id, rank=20, error=0.1, expected_error=0.2)
+    Finals(rungs=[Rung(epochs=3, side=8, finalists=[of_finals])]).write(folder / FINALS)
+    contents = read_contents(folder)
+    assert contents.winner is not None and contents.winner.id == dropped.id
+    assert f"{dropped.id} came out best in the finals of 1" in Page(page(contents)).words
 
 
 def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_them(tmp_path):

@@ -123,9 +123,9 @@ class Contents:
 
     @cached_property
     def winner(self) -> Candidate | None:
-        """The winner of the finals, or else the best-ranked candidate."""
+        """The winner of the finals, which a race may have dropped, or the best-ranked candidate."""
         best = self.finals.winner if self.finals else None
-        of_finals = (candidate for candidate in self.complete if candidate.id == best)
+        of_finals = (candidate for candidate in self.ranked if candidate.id == best)
         return next(of_finals, None) or next(iter(self.complete), None)
 
     @property
