@@ -5,8 +5,8 @@
 DATA is a folder with the files that `CASES` names. Each data set has limits of a small device, and
 goes through the commands that a user types: ``smash train``, ``smash search``, ``smash retrain``,
 after which the winner is known, and ``smash compare``. Seeds are whole repetitions, of training and
-search too. The result is ``results/compare.json``; a repeated command goes on where it was
-interrupted.
+search too; where examples are few, each part of them is tested on in turn, by a repetition of its
+own. The result is ``results/compare.json``; a repeated command goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Case:
         minutes: Minutes of training and of searching.
         children: Options of the training of children.
         others: Options of ``smash compare`` on what the winner is compared with.
+        folds: Number of runs of a repetition, each tested on another part of the data.
     """
 
     data: str
@@ -51,11 +52,12 @@ class Case:
     minutes: tuple[float, float]
     children: str
     others: str = "--random 5"
+    folds: int = 1
 
 
 CASES = (
-    Case("digits, 8×8", "digits", "", "--max-params 10000",
-         (2, 2), "--epochs 60 --finalists 16 --finals-share 4"),
+    Case("digits, 8×8, out of fold", "digits", "--test-fold {fold}", "--max-params 10000",
+         (1.5, 1), "--epochs 40 --finalists 16 --finals-share 4", "--random 5 --no-median", 5),
     Case("activities, 6×128", "hapt_windows.npz", "--test-fraction 0.3 --val-fraction 0.2",
          "--max-params 10000 --max-macs 1000000",
          (4, 3), "--epochs 20 --batch-size 128 --finalists 16 --finals-share 4"),
@@ -98,33 +100,48 @@ def main() -> None:
 
 
 def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
-    """Trains, searches and compares with one seed."""
-    run = str(out / f"{case.source.partition('.')[0]}-{seed}")
+    """Trains, searches and compares with one seed; for each fold anew, with a seed of its own."""
     training, searching = (f"--minutes {minutes:g}" for minutes in case.minutes)
-    train = f"train {{data}} {case.train} {case.limits} {training}"
     commands = [
-        train,
+        f"train {{data}} {case.train} {case.limits} {training}",
         f"search {{run}} {searching}",
         f"retrain {{run}} {case.children}",
         f"compare {{run}} {case.children} {case.others} --seeds 1",
     ]
-    took = []
-    for command in commands:
-        words = [{"{data}": source, "{run}": run}.get(word, word) for word in command.split()]
-        words += ["--seed", str(seed)]
-        if command == train:
-            words = [*(["train", "--resume"] if Path(run).exists() else words), "--out", run]
-        if command == commands[-1]:
-            words.append("--json")
-        begun = time.monotonic()
-        done = subprocess.run(  # noqa: S603, words of this file
-            [sys.executable, "-m", "smash", *words], check=True, text=True, stdout=subprocess.PIPE
-        )
-        took.append(round((time.monotonic() - begun) / 60, 1))
-    return {
+    row = {
         "data": case.data,
         "seed": seed,
         "commands": [f"smash {' '.join(command.split())}" for command in commands],
+    }
+    stem = f"{case.source.partition('.')[0]}-{seed}"
+    if case.folds == 1:
+        return row | carried_out(commands, {"{data}": source, "{run}": str(out / stem)}, seed)
+    of_folds = []
+    for fold in range(case.folds):
+        words = {
+            "{data}": source,
+            "{run}": str(out / f"{stem}-fold{fold + 1}"),
+            "{fold}": f"{fold + 1}/{case.folds}",
+        }
+        of_folds.append(carried_out(commands, words, case.folds * seed + fold))
+    return row | {"folds": of_folds}
+
+
+def carried_out(commands: list[str], words: dict[str, str], seed: int) -> dict[str, Any]:
+    """Carries out the commands on one run, the words in braces replaced."""
+    run, took = words["{run}"], []
+    for command in commands:
+        typed = [words.get(word, word) for word in command.split()] + ["--seed", str(seed)]
+        if command == commands[0]:
+            typed = [*(["train", "--resume"] if Path(run).exists() else typed), "--out", run]
+        if command == commands[-1]:
+            typed.append("--json")
+        begun = time.monotonic()
+        done = subprocess.run(  # noqa: S603, words of this file
+            [sys.executable, "-m", "smash", *typed], check=True, text=True, stdout=subprocess.PIPE
+        )
+        took.append(round((time.monotonic() - begun) / 60, 1))
+    return {
         "minutes": took,
         "minutes_to_winner": round(sum(took[:-1]), 1),
         "comparison": json.loads(done.stdout),

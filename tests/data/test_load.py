@@ -98,6 +98,26 @@ def test_load_data_of_a_name_precedes_a_folder(tmp_path, monkeypatch, digits):
     assert load_data("digits").settings.fingerprint == digits.settings.fingerprint
 
 
+def test_load_data_by_folds_tests_on_every_example_once():
+    folds = [load_data("digits", test_fold=f"{number}/5") for number in range(1, 6)]
+    assert torch.cat([each.test.rows for each in folds]).sort().values.tolist() == list(range(1797))
+    for each in folds:
+        rows = torch.cat([split.rows for split in (each.train, each.val, each.test)])
+        assert rows.sort().values.tolist() == list(range(1797))
+
+
+def test_load_data_by_folds_of_data_with_a_test_split_is_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    own = {
+        f"{name}_{split}": value[:20]
+        for split in ("train", "test")
+        for name, value in {"x": np.zeros((20, 1, 8), np.float32), "y": np.arange(20) % 2}.items()
+    }
+    np.savez(path, **own)
+    with pytest.raises(InvalidValueError, match="test_fold is for data without a test split"):
+        load_data(path, test_fold="1/5")
+
+
 def test_load_data_of_a_registered_reader_uses_it(monkeypatch, digits):
     monkeypatch.setitem(DATASETS, "mine", DATASETS["digits"])
     assert load_data("mine").settings.fingerprint == digits.settings.fingerprint
@@ -129,6 +149,12 @@ def test_load_data_of_an_unknown_source_is_refused(tmp_path, monkeypatch, source
         ({"test_fraction": 1}, ["test_fraction must be less than 1, got 1"]),
         ({"test_fraction": float("nan")}, ["test_fraction must be less than 1, got nan"]),
         ({"val_fraction": 0.5, "test_fraction": 0.4}, ["must add up to less than 0.9, got 0.5"]),
+        (
+            {"test_fold": "0/5"},
+            ["test_fold must be K/N, the K-th of N parts, such as 2/5, with N of 2 to 99, got '0/"],
+        ),
+        ({"test_fold": "1/2", "val_fraction": 0.5}, ["add up to less than 0.9, got 0.5 and 0.5"]),
+        ({"test_fold": "1/5", "test_fraction": 0.2}, ["test_fold and test_fraction exclude"]),
         (
             {"image_size": 5000},
             ["image_size must be at most 4096, got 5000", "image_size is for folders"],

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from smash.data import Split
-from smash.data.splits import check_classes, cut, cut_folds, cut_last
+from smash.data.splits import check_classes, cut, cut_fold, cut_folds, cut_last
 from smash.errors import DataError
 
 
@@ -41,6 +41,45 @@ def test_cut_keeps_the_views_of_an_example_together():
         assert torch.equal(of_example % 10, torch.arange(4).expand(len(piece), 4))
         assert torch.equal(of_example // 10, (of_example[:, :1] // 10).expand(-1, 4))
         assert torch.equal(whole.labels[of_example[:, 0] // 10], piece.labels)
+
+
+def test_cut_fold_takes_every_example_in_one_fold_and_each_class_in_all():
+    split = labelled([100, 40, 7])
+    cuts = [cut_fold(split, number, 5, seed=1, keep=2) for number in range(1, 6)]
+    taken = [part.images.flatten().tolist() for _, part in cuts]
+    assert sorted(example for part in taken for example in part) == list(range(147))
+    for (rest, part), own in zip(cuts, taken, strict=True):
+        counts = torch.bincount(part.labels).tolist()
+        assert counts[:2] == [20, 8]
+        assert 1 <= counts[2] <= 2
+        assert sorted([*rest.images.flatten().tolist(), *own]) == list(range(147))
+
+
+def test_cut_fold_leaves_groups_whole_and_takes_each_once():
+    labels = torch.arange(60) % 3
+    split = Split(torch.arange(60)[:, None, None], labels, groups=torch.arange(60) // 6)
+    cuts = [cut_fold(split, number, 3, seed=1, keep=2) for number in (1, 2, 3)]
+    groups = [set(part.groups.tolist()) for _, part in cuts]
+    assert sorted(group for part in groups for group in part) == list(range(10))
+    for (rest, _), own in zip(cuts, groups, strict=True):
+        assert set(rest.groups.tolist()) == set(range(10)) - own
+
+
+@pytest.mark.parametrize(
+    ("counts", "folds", "group", "fault"),
+    [
+        ([9, 4], 5, None, "each of 5 folds must have each class .* rarest class has 4: add exam"),
+        ([9, 3], 2, None, "leave 2 examples of it, but the rarest class has 3"),
+        ([9, 6], 5, 3, "leave 2 groups of it, but the rarest class has 2: add groups of it"),
+    ],
+)
+def test_cut_fold_of_too_rare_a_class_is_refused(counts, folds, group, fault):
+    split = labelled(counts)
+    if group:
+        labels = split.labels.sort().values
+        split = Split(split.images, labels, groups=torch.arange(len(labels)) // group)
+    with pytest.raises(DataError, match=fault):
+        cut_fold(split, 1, folds, seed=1, keep=2)
 
 
 @pytest.mark.parametrize(("fraction", "share"), [(0.2, 0.2), (0.9, 0.25)])

@@ -27,6 +27,7 @@ from smash.config.models import (
     SpaceSettings,
     TrainingPlan,
     TrainingSettings,
+    fold_numbers,
 )
 from smash.config.settings import Option, Settings, refuse_changes
 
@@ -56,5 +57,6 @@ __all__ = [
     "TrainingPlan",
     "TrainingSettings",
     "describe",
+    "fold_numbers",
     "refuse_changes",
 ]

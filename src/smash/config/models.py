@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from smash.config.length import Length
 from smash.config.settings import Option, Settings
+from smash.errors import InvalidValueError
 from smash.io.units import Bytes
 from smash.runtime.names import Precision, check_device
 
@@ -44,6 +45,34 @@ def _check_address(address: str) -> str:
     return address
 
 
+def fold_numbers(fold: str) -> tuple[int, int]:
+    """Reads ``K/N`` as the number of a fold, from 1, and that of all folds.
+
+    Raises:
+        InvalidValueError: It is not of this form, or there is no such fold.
+
+    Example:
+        >>> fold_numbers("2/5")
+        (2, 5)
+    """
+    found = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", fold)
+    number, folds = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= folds or folds < 2:
+        raise InvalidValueError(
+            "test_fold must be K/N, the K-th of N parts, such as 2/5, with N of 2 to 99, "
+            f"got {fold!r:.200}"
+        )
+    return number, folds
+
+
+def _check_fold(fold: str) -> str:
+    fold_numbers(fold)
+    return fold
+
+
+Fold = Annotated[str, AfterValidator(_check_fold)]
+"""One of several equal parts of the data, as `fold_numbers` reads it."""
+
 Device = Annotated[str, AfterValidator(_check_device)]
 """A device that this machine has; torch is imported only to look for a GPU."""
 
@@ -51,7 +80,7 @@ RayAddress = Annotated[
     Annotated[str, AfterValidator(_check_address)] | None, Option(metavar="auto|local|HOST:PORT")
 ]
 
-_MOST_SET_APART = 0.9
+_TEST_FRACTION, _MOST_SET_APART = 0.15, 0.9
 
 
 class LoadSettings(Settings):
@@ -101,8 +130,11 @@ class LoadSettings(Settings):
     val_fraction: Fraction = 0.1
     """Share of the training split that is set apart for validation."""
 
-    test_fraction: Fraction = 0.15
+    test_fraction: Fraction = _TEST_FRACTION
     """Share of all examples that is set apart for testing, where there is no test split."""
+
+    test_fold: Annotated[Fold | None, Option(metavar="K/N")] = None
+    """The K-th of N equal parts to test on instead; N runs, each with another, test on all data."""
 
     val_order: Literal["stratified", "last"] = "stratified"
     """Validation examples: a fair share of each class, or the last of the training split."""
@@ -129,11 +161,17 @@ class LoadSettings(Settings):
     def rules(self) -> list[str]:
         """Limits what is set apart, and compiles the pattern of groups."""
         faults = []
-        if self.val_fraction + self.test_fraction >= _MOST_SET_APART:
+        tested = (
+            self.test_fraction if self.test_fold is None else 1 / fold_numbers(self.test_fold)[1]
+        )
+        if self.val_fraction + tested >= _MOST_SET_APART:
+            what = "test_fraction" if self.test_fold is None else "the share of test_fold"
             faults.append(
-                f"val_fraction and test_fraction must add up to less than {_MOST_SET_APART}, got "
-                f"{self.val_fraction} and {self.test_fraction}"
+                f"val_fraction and {what} must add up to less than {_MOST_SET_APART}, got "
+                f"{self.val_fraction} and {tested:.4g}"
             )
+        if self.test_fold is not None and self.test_fraction != _TEST_FRACTION:
+            faults.append("test_fold and test_fraction exclude each other: leave one of them out")
         if self.groups is not None and self.group_pattern is not None:
             faults.append("groups and group_pattern exclude each other: leave one of them out")
         try:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from smash.config import DataSettings, LoadSettings
+from smash.config import DataSettings, LoadSettings, fold_numbers
 from smash.data.batches import batches
 from smash.data.dataset import Data, Source, Split
 from smash.data.duplicates import count_duplicates, describe_duplicates, drop_duplicates
@@ -21,7 +21,15 @@ from smash.data.sources.folder import read_folder
 from smash.data.sources.memory import IN_MEMORY, read_memory
 from smash.data.sources.parquet import is_table, read_table
 from smash.data.sources.series import SERIES_SUFFIXES, read_series
-from smash.data.splits import TEST_SEED, VAL_SEED, check_groups, cut, cut_last, describe_groups
+from smash.data.splits import (
+    TEST_SEED,
+    VAL_SEED,
+    check_groups,
+    cut,
+    cut_fold,
+    cut_last,
+    describe_groups,
+)
 from smash.data.transforms import Augmentation, channel_statistics
 from smash.errors import DataError, InvalidValueError, SmashError, collecting
 from smash.io.text import is_utf8, printable
@@ -185,10 +193,12 @@ def _cut(found: Source, settings: LoadSettings) -> tuple[dict[str, Split], list[
         check_groups(found.classes, splits["train"], missing)
     how = "stratified, in whole groups" if grouped else "stratified"
     if "test" in missing:
-        splits["train"], splits["test"] = cut(
-            splits["train"], settings.test_fraction, TEST_SEED, keep=len(missing)
+        splits["train"], splits["test"], share = _cut_test(splits["train"], settings, len(missing))
+        notes.append(_cut_note("test", f"{share} of the examples", splits["test"], how))
+    elif settings.test_fold is not None:
+        raise InvalidValueError(
+            f"test_fold is for data without a test split: leave it out, got {settings.test_fold}"
         )
-        notes.append(_cut_note("test", settings.test_fraction, "examples", splits["test"], how))
     if "val" in missing:
         if settings.val_order == "last":
             how = "the last ones"
@@ -197,18 +207,23 @@ def _cut(found: Source, settings: LoadSettings) -> tuple[dict[str, Split], list[
             splits["train"], splits["val"] = cut(
                 splits["train"], settings.val_fraction, VAL_SEED, keep=1
             )
-        notes.append(
-            _cut_note("validation", settings.val_fraction, "training examples", splits["val"], how)
-        )
+        share = f"{100 * settings.val_fraction:g}% of the training examples"
+        notes.append(_cut_note("validation", share, splits["val"], how))
     splits = {name: splits[name] for name in ("train", "val", "test")}
     return splits, [*notes, *describe_groups(splits)]
 
 
-def _cut_note(split: str, fraction: float, whole: str, part: Split, how: str) -> str:
-    return (
-        f"no {split} split found: {100 * fraction:g}% of the {whole} set apart, {how} "
-        f"({len(part):,} examples)"
-    )
+def _cut_test(train: Split, settings: LoadSettings, keep: int) -> tuple[Split, Split, str]:
+    """Cuts the test split; gives the rest, the split, and its share in words."""
+    if settings.test_fold is None:
+        share = f"{100 * settings.test_fraction:g}%"
+        return *cut(train, settings.test_fraction, TEST_SEED, keep), share
+    number, folds = fold_numbers(settings.test_fold)
+    return *cut_fold(train, number, folds, TEST_SEED, keep), f"fold {settings.test_fold}"
+
+
+def _cut_note(split: str, share: str, part: Split, how: str) -> str:
+    return f"no {split} split found: {share} set apart, {how} ({len(part):,} examples)"
 
 
 def _augmentation(found: Source, augment: bool | None) -> Augmentation:

@@ -103,6 +103,48 @@ def cut(split: Split, fraction: float, seed: int, keep: int) -> tuple[Split, Spl
     return split.part(torch.from_numpy(rest)), split.part(torch.from_numpy(part))
 
 
+def cut_fold(split: Split, number: int, folds: int, seed: int, keep: int) -> tuple[Split, Split]:
+    """Takes one of several equal parts, which have every example between them.
+
+    Args:
+        split: The examples to cut; where they have groups, whole groups are taken.
+        number: The part to take, from 1.
+        folds: Number of parts, stratified by class.
+        seed: Decides which examples are in which part.
+        keep: Examples of each class that stay at least, or groups of them.
+
+    Returns:
+        The rest and the part, as `cut` gives them.
+
+    Raises:
+        DataError: A class is too rare for so many parts.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    what, owners = "examples", None
+    counts = torch.bincount(split.labels)
+    if split.groups is not None:
+        what, owners = "groups", split.groups.numpy()
+        counts = torch.from_numpy((_counts_by_group(split) > 0).sum(0))
+    fewest = int(counts.min())
+    if fewest < folds or fewest - -(-fewest // folds) < keep:
+        raise DataError(
+            f"each of {folds} folds must have each class and leave {keep} {what} of it, but the "
+            f"rarest class has {fewest}: add {what} of it, or use another number of folds"
+        )
+    cutter = StratifiedKFold if owners is None else StratifiedGroupKFold
+    cuts = cutter(folds, shuffle=True, random_state=seed).split(
+        np.empty(len(split)), split.labels.numpy(), owners
+    )
+    rest, part = (split.part(torch.from_numpy(rows)) for rows in list(cuts)[number - 1])
+    if any(len(torch.unique(each.labels)) < len(counts) for each in (rest, part)):
+        raise DataError(
+            f"groups cannot be cut into {folds} folds that have each of the {len(counts)} classes: "
+            "add groups, or use fewer folds"
+        )
+    return rest, part
+
+
 def cut_folds(split: Split, fraction: float, seed: int, count: int) -> list[tuple[Split, Split]]:
     """Takes several parts of a split, none of which shares an example or a group with another.
 
