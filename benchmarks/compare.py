@@ -18,12 +18,16 @@ import sys
 import tarfile
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+
+from smash.evaluation.intervals import error_interval
+from smash.evaluation.trainings import SeedSpread
 
 RESULT = Path(__file__).parent / "results" / "compare.json"
 
@@ -124,7 +128,12 @@ def repetition(case: Case, source: str, seed: int, out: Path) -> dict[str, Any]:
             "{fold}": f"{fold + 1}/{case.folds}",
         }
         of_folds.append(carried_out(commands, words, case.folds * seed + fold))
-    return row | {"folds": of_folds}
+    took = [each["minutes_to_winner"] for each in of_folds]
+    return row | {
+        "minutes_to_winner": round(fmean(took), 1),
+        "comparison": out_of_fold([each["comparison"] for each in of_folds]),
+        "folds": of_folds,
+    }
 
 
 def carried_out(commands: list[str], words: dict[str, str], seed: int) -> dict[str, Any]:
@@ -146,6 +155,48 @@ def carried_out(commands: list[str], words: dict[str, str], seed: int) -> dict[s
         "minutes_to_winner": round(sum(took[:-1]), 1),
         "comparison": json.loads(done.stdout),
     }
+
+
+def out_of_fold(comparisons: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Joins the comparisons of all folds, each of which found a winner of its own.
+
+    Errors are those of all examples. Distances are means over the folds, with Student's interval:
+    folds differ by their examples, their searches and their trainings.
+    """
+    examples = [each["test_examples"] for each in comparisons]
+    winners = [each["contestants"][0] for each in comparisons]
+    best = [
+        min(
+            (one for one in each["contestants"] if one["role"] == "plain"),
+            key=lambda one: float(one["val"]["value"]),
+        )
+        for each in comparisons
+    ]
+
+    def joined(role: str, chosen: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        misses = sum(each["test"]["value"] * n for each, n in zip(chosen, examples, strict=True))
+        error = misses / sum(examples)
+        low, high = error_interval(error, sum(examples))
+        return {
+            "role": role,
+            "names": [each["name"] for each in chosen],
+            **{cost: [each[cost] for each in chosen] for cost in ("params", "macs")},
+            "test": {"value": error, "low": low, "high": high},
+            "behind": over_folds([each["behind"]["value"] for each in chosen]),
+        }
+
+    return {
+        "test_examples": sum(examples),
+        "contestants": [joined("winner", winners), joined("plain", best)],
+        "random": over_folds([each["random"]["value"] for each in comparisons]),
+    }
+
+
+def over_folds(values: Sequence[float]) -> dict[str, float]:
+    """Computes a mean over folds with its interval (Student)."""
+    half = SeedSpread(stdev(values), len(values) - 1).half_width(len(values))
+    mean = fmean(values)
+    return {"value": mean, "low": mean - half, "high": mean + half}
 
 
 def prepared(source: str, data: Path, out: Path) -> str:

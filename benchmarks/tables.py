@@ -92,16 +92,19 @@ def compared() -> str:
     for row in measured:
         name = row["data"] + f", seed {row['seed']}" * (repeated[row["data"]] > 1)
         winner, *others = row["comparison"]["contestants"]
-        plain = min(
-            (each for each in others if each["role"] == "plain"),
-            key=lambda each: each["val"]["value"],
-        )
+        plain = others[0]  # out of fold, the best of each fold
+        if "folds" not in row:
+            plain = min(
+                (each for each in others if each["role"] == "plain"),
+                key=lambda each: each["val"]["value"],
+            )
         minutes = row["minutes_to_winner"]
         drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
         distance = row["comparison"].get("random")
         rows.append(
-            (name, f"{winner['params']:,}", f"{winner['macs']:,}", _percent(winner["test"]),
-             f"{plain['name']} {_percent(plain['test'])}", _points(plain["behind"]),
+            (name, _range(winner["params"]), _range(winner["macs"]), _percent(winner["test"]),
+             f"{plain.get('name', 'of each fold')} {_percent(plain['test'])}",
+             _points(plain["behind"]),
              _points(distance) if distance else ", ".join(f"{error:.1%}" for error in drawn),
              f"{minutes:.0f}")
         )  # fmt: skip
@@ -109,6 +112,13 @@ def compared() -> str:
               "its distance", "distance of random candidates (mean), or their errors",
               "minutes to the winner")  # fmt: skip
     return markdown_table(header, rows)
+
+
+def _range(costs: int | list[int]) -> str:
+    """Shows a cost, or the least and the most of several."""
+    if isinstance(costs, int):
+        return f"{costs:,}"
+    return f"{min(costs):,} … {max(costs):,}"
 
 
 def devices() -> str:
