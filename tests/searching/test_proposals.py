@@ -111,3 +111,12 @@ def test_propose_within_impossible_latency_tells_the_fastest(monkeypatch):
     proposer = Proposer(SPACE, TASK, Budget(max_latency=1e-9), 0, lambda _: 0.5)
     with pytest.raises(InvalidValueError, match="the fastest takes 500 ms"):
         proposer.propose(RandomSampling(SPACE), [], 0, set())
+
+
+def test_propose_within_a_limit_returns_none_once_all_within_it_were_seen(monkeypatch):
+    monkeypatch.setattr("smash.searching.proposals._DRAWS", 50)
+    smallest = SPACE.smallest()
+    limit = measure_cost(SPACE, smallest, TASK).params
+    proposer = Proposer(SPACE, TASK, Budget(max_params=limit), 0)
+    seen = {SPACE.identify(smallest)}
+    assert proposer.propose(RandomSampling(SPACE), [], 0, seen) is None

@@ -92,7 +92,7 @@ class Proposer:
         index: int,
         seen: Collection[str],
     ) -> Candidate | None:
-        """Makes one proposal; None if the space has no further architecture.
+        """Makes one proposal; None if no further architecture is found.
 
         Where all mutations of an architecture were seen before or exceed the budget, as happens
         near a tight limit, mutations of those mutations are tried, and so on.
@@ -104,7 +104,7 @@ class Proposer:
             seen: Ids of architectures that must not be proposed again.
 
         Raises:
-            InvalidValueError: No architecture of many is within the budget.
+            InvalidValueError: No architecture of many is within the budget, and none was seen.
         """
         exceeds, fastest = False, math.inf
         for architecture, identity, cost in self._draws(strategy, history, index, seen):
@@ -121,7 +121,7 @@ class Proposer:
                     )
                 fastest = min(fastest, latency)
             exceeds = True
-        if not exceeds:
+        if seen or not exceeds:  # all that are within the budget were seen
             return None
         cheapest = measure_cost(self._space, self._space.smallest(), self._task)
         timed = f"; the fastest takes {1000 * fastest:.3g} ms" if fastest < math.inf else ""
