@@ -153,6 +153,13 @@ class _Noisy(_Dropping):
         return child
 
 
+class _Tied(ChainSpace):
+    def network(self, architecture, task):
+        child = super().network(architecture, task)
+        child.again = child.classifier
+        return child
+
+
 _CALLS = itertools.count()
 
 
@@ -172,6 +179,7 @@ class _Drifting(ChainSpace):
         (_Real, testing.check_children, "must hold no values"),
         (_Headless, testing.check_children, "logits must be"),
         (_Narrow, testing.check_sharing, "does not fit"),
+        (_Tied, testing.check_sharing, "parameter again.weight must have one name"),
         (_Cheaper, testing.check_extremes, "must not cost more"),
         (_Misdefined, testing.check_definition, "must build the same child"),
         (_Growing, testing.check_features, "equally many features"),

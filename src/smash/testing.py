@@ -205,7 +205,11 @@ def check_sharing(space: Space, task: Task) -> None:
     """Checks that each parameter of a child fits the shared tensor of `shared_name`."""
     shapes = space.shared_shapes(task)
     for architecture in (*_architectures(space), space.largest(), space.smallest()):
-        for name, parameter in space.build(architecture, task).named_parameters():
+        child = space.build(architecture, task)
+        names = dict(child.named_parameters())
+        for name, _ in child.named_parameters(remove_duplicate=False):
+            _require(name in names, f"parameter {name} must have one name:", architecture)
+        for name, parameter in names.items():
             shared = space.shared_name(name)
             _require(shared in shapes, f"shared_shapes has no tensor {shared!r} for {name}")
             try:

@@ -230,6 +230,11 @@ def _other_axes(choose, task):
     return nn.Sequential(inner, nn.Flatten(), nn.Linear(64, 4))
 
 
+def _repeated(choose, task):
+    block = nn.Conv2d(1, 1, choose("x", (1, 3)), padding="same")
+    return nn.Sequential(block, block, _linear())
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -245,6 +250,7 @@ def _other_axes(choose, task):
         (_few_weights, r"weights must be 2 numbers .* got \[1\]"),
         (_too_rare, "refused 1,000 architectures in a row"),
         (_no_module, "must return a torch.nn.Module, got a list"),
+        (_repeated, "holds parameter '1.weight' under another name too: make each layer anew"),
         (_other_axes, "has . axes with .* and . with other choices"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

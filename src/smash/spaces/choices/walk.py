@@ -112,7 +112,14 @@ class _Walker:
             return None
         architecture = chooser.architecture
         self._sizes[architecture] = sum(p.numel() for p in child.parameters())
-        for name, parameter in child.named_parameters():
+        names = dict(child.named_parameters())
+        all_names = [name for name, _ in child.named_parameters(remove_duplicate=False)]
+        if twice := next((name for name in all_names if name not in names), None):
+            raise InvalidValueError(
+                f"space {self._caller.space!r}: {architecture} holds parameter {twice!r} under "
+                "another name too: make each layer anew, or call one of a single name several times"
+            )
+        for name, parameter in names.items():
             shape = tuple(parameter.shape)
             whole = self._shapes.get(name, shape)
             if len(whole) != len(shape):
