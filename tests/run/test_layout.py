@@ -84,7 +84,7 @@ def test_child_path_of_a_name_is_a_folder_of_children(tmp_path):
 def test_check_free_accepts_only_remains_of_a_killed_start(tmp_path):
     check_free(tmp_path / "nowhere")
     check_free(tmp_path)
-    for name in ("environment.json", ".config.toml.ab.tmp", ".train.lock"):
+    for name in ("environment.json", "data.json", ".config.toml.ab.tmp", ".train.lock"):
         (tmp_path / name).touch()
     check_free(tmp_path)
     with pytest.raises(NotFoundError, match="was stopped before it began"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from smash.errors import NotFoundError
 from smash.study import journal
 from smash.study.study import Study
 from tests.answers import content
@@ -72,3 +73,12 @@ def test_reader_passes_over_an_unfinished_line_and_a_writer_cuts_it_off(folder):
     _add(folder)
     assert [each.id for each in reader.candidates()] == ["a", "c"]
     assert [each.id for each in Study(path).candidates()] == ["a", "c"]
+
+
+def test_journal_whose_first_line_was_cut_off_is_no_study(folder):
+    path = Path("run/study.journal")
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(NotFoundError, match="has no candidates"):
+        Study(path)
+    _add(folder)
+    assert [each.id for each in Study(path).candidates()] == ["c"]

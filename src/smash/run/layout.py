@@ -46,6 +46,8 @@ FOUND = "trust.json"
 MEASUREMENTS = "trust.jsonl"
 PICTURE = "trust.svg"
 
+_BLOCK = 2**16  # bytes that the first line of a study is shorter than
+
 SPLITS = ("train", "val", "test")
 
 CHILDREN = "children"
@@ -85,7 +87,7 @@ def check_free(path: Path, advice: str = "choose another --out, or add --resume"
 
 
 def _is_remains(path: Path) -> bool:
-    return path.name == ENVIRONMENT or (
+    return path.name in (ENVIRONMENT, DATA) or (
         path.name.startswith(".") and path.suffix in (".tmp", ".lock", ".owner")
     )
 
@@ -143,11 +145,18 @@ def check_searched(path: Path) -> None:
     """
     if (path.parent / STORAGE).is_file():
         return  # the server knows whether it has candidates
-    if not path.is_file() or not path.stat().st_size:
+    if not path.is_file() or not _has_line(path):
         raise NotFoundError(
             f"run {str(path.parent)!r} has no candidates: rank some with "
             f"'smash search {path.parent}'"
         )
+
+
+def _has_line(path: Path) -> bool:
+    """Tells whether a line was written to its end: a kill may cut off the first."""
+    with path.open("rb") as file:
+        first = file.readline(_BLOCK)
+    return first.endswith(b"\n") or len(first) == _BLOCK
 
 
 def check_child(path: str | Path) -> None:

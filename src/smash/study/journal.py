@@ -33,11 +33,11 @@ def open_journal(path: Path, name: str, *, create: bool) -> optuna.Study:
     # the link, so that the link of a killed process would dangle, and Optuna wait for it for ever.
     path = path.absolute()
     lock = JournalFileSymlinkLock(str(path), grace_period=_PATIENCE)
-    exists = path.exists() and path.stat().st_size > 0
     if create:
         _remove_stale_lock(Path(f"{path}.lock"))
-        if exists:
+        if path.exists():
             _cut_unfinished_line(path, lock)
+    exists = path.exists() and path.stat().st_size > 0
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
     # Not load_if_exists, which adds a line to the journal each time.
     if exists:
