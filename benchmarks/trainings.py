@@ -121,7 +121,7 @@ def main() -> None:
     else:
         sample = stratified_by_parameters(space, data, found, options.sample)
     lines = options.out.with_suffix(".csv.jsonl")
-    kept = read_lines(lines, "delete it to train anew")
+    kept = list(read_lines(lines, "delete it to train anew"))
     done = {(row["id"], row["seed"]) for row in kept}
     jobs = [
         (architecture, seed)

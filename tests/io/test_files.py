@@ -127,7 +127,7 @@ def test_append_removes_an_unfinished_last_line(tmp_path):
     append(path, '{"a": 1}\n')
     with path.open("a") as file:
         file.write('{"a": 2, "cut')
-    assert read_lines(path, "mend it") == [{"a": 1}]
+    assert list(read_lines(path, "mend it")) == [{"a": 1}]
     append(path, '{"a": 3}\n{"a": 4}\n')
     assert path.read_text() == '{"a": 1}\n{"a": 3}\n{"a": 4}\n'
 
@@ -148,7 +148,18 @@ def test_read_lines_names_a_damaged_line(tmp_path, line):
     path = tmp_path / "lines"
     path.write_text('{"a": 1}\n' + line + "\n")
     with pytest.raises(RunStateError, match="lines is damaged in line 2: mend it"):
-        read_lines(path, "mend it")
+        list(read_lines(path, "mend it"))
+
+
+def test_read_lines_bounds_a_line_and_not_their_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("smash.io.files._MAX_BYTES", 30)
+    path = tmp_path / "lines"
+    path.write_text('{"a": 1}\n' * 20)
+    assert list(read_lines(path, "mend it")) == [{"a": 1}] * 20
+    for end in ("", "\n"):
+        path.write_text('{"a": 1}\n' + '{"a": "' + "x" * 30 + '"}' + end)
+        with pytest.raises(RunStateError, match="line 2 must be at most 30 bytes: mend it"):
+            list(read_lines(path, "mend it"))
 
 
 def test_read_json_refuses_all_but_an_object(tmp_path):
@@ -169,7 +180,7 @@ def test_readers_refuse_a_file_that_is_too_large(tmp_path):
         with pytest.raises(RunStateError, match="must be at most"):
             read(path)
     with pytest.raises(RunStateError, match="must be at most"):
-        read_lines(path, "mend it")
+        list(read_lines(path, "mend it"))
 
 
 @pytest.fixture(params=["pipe", "folder", "device"])
@@ -190,7 +201,7 @@ def test_readers_refuse_what_is_no_regular_file(irregular):
         with pytest.raises(RunStateError, match="file must be a regular file"):
             read(irregular)
     with pytest.raises(RunStateError, match="file must be a regular file"):
-        read_lines(irregular, "mend it")
+        list(read_lines(irregular, "mend it"))
 
 
 def test_append_refuses_a_pipe(tmp_path):

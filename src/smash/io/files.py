@@ -2,7 +2,7 @@
 
 A file is written to a temporary name, synced and renamed, and its folder is synced. Lines are
 appended and synced; readers ignore a last line that a kill cut off, and the next writer removes it.
-Nothing is written through a symbolic link, and only regular files of a bounded size are read.
+Nothing is written through a symbolic link, and only regular files are read, in bounded parts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, get_args, get_origin
 
 from smash.errors import NotFoundError, RunStateError, SmashError
 
-_MAX_BYTES = 2**26  # of a JSON, TOML or JSON-lines file
+_MAX_BYTES = 2**26  # of a JSON or TOML file, or a JSON line
 _ABANDONED = 3600  # seconds after which the writer of a temporary file is gone
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 _MAX_FAULTS = 10  # entries of a folder that a message names
@@ -112,8 +112,10 @@ def append(path: Path, lines: str) -> None:
             sync_folder(path.parent)
 
 
-def read_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
+def read_lines(path: Path, remedy: str) -> Iterator[dict[str, Any]]:
     """Reads a file of JSON objects, one a line, and ignores an unfinished last line.
+
+    The file may hold any number of lines, so they are read one by one.
 
     Args:
         path: The file; a missing file has no lines.
@@ -123,18 +125,22 @@ def read_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
         RunStateError: The file is damaged.
     """
     if not path.exists():
-        return []
-    lines = _read(path, remedy).split(b"\n")[:-1]
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = parse_json(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise RunStateError(f"{path} is damaged in line {number}: {remedy}")
-        rows.append(row)
-    return rows
+        return
+    with os.fdopen(_open(path, os.O_RDONLY | _BINARY), "rb") as file:
+        number = 0
+        while (line := file.readline(_MAX_BYTES + 1)).endswith(b"\n"):
+            number += 1
+            try:
+                row = parse_json(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict):
+                raise RunStateError(f"{path} is damaged in line {number}: {remedy}")
+            yield row
+    if len(line) > _MAX_BYTES:
+        raise RunStateError(
+            f"{path}, line {number + 1} must be at most {_MAX_BYTES:,} bytes: {remedy}"
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -120,7 +120,7 @@ class MetricsLog:
         Raises:
             RunStateError: The file is damaged.
         """
-        rows = read_lines(self.path, _REMEDY)
+        rows = list(read_lines(self.path, _REMEDY))
         for number, row in enumerate(rows, start=1):
             try:
                 _Row.model_validate(row)

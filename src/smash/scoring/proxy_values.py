@@ -58,8 +58,8 @@ def measure_proxy(
     if name == MAIN_EFFECTS:
         return [()] * len(architectures)
     if name in SIZE_PROXIES:
-        rows = log.measure("cost", architectures, lambda architecture: _cost(run, architecture))
-        return [(row[name],) for row in rows]
+        costs = (measure_cost(run.space, each, run.data.task) for _, each in architectures)
+        return [(float(getattr(cost, name)),) for cost in costs]
     proxy = PROXIES[name]
     data, space = run.data, run.space
     if proxy.trained:
@@ -93,8 +93,3 @@ def measure_proxy(
         tuple(row[part] if math.isfinite(row[part]) else -math.inf for part in parts)
         for row in rows
     ]
-
-
-def _cost(run: Run, architecture: Any) -> Mapping[str, float]:
-    cost = measure_cost(run.space, architecture, run.data.task)
-    return {"params": cost.params, "macs": cost.macs}
