@@ -45,7 +45,7 @@ class History:
     def refresh(self) -> None:
         """Takes in what other searches have committed."""
         if self._study.shared:
-            self._take(self._study.candidates())
+            self._take(self._study.candidates(after=len(self.candidates)))
 
     def commit(self, candidate: Candidate) -> None:
         """Commits a settled candidate, unless another search has committed its architecture."""
@@ -54,7 +54,7 @@ class History:
             return
         self._study.add(candidate)
         # If two searches commit it in the same instant, the study decides which one counts.
-        self._take(self._study.candidates() if self._study.shared else [candidate])
+        self._take(self._study.candidates(after=len(self.candidates)))
         self._by_id[candidate.id].values = candidate.values
 
     def _take(self, candidates: Sequence[Candidate]) -> None:

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -238,10 +239,13 @@ class Study:
         for place, trial in enumerate(self._trials()[self._read :], self._read + 1):
             yield place, trial.user_attrs, trial.intermediate_values
 
-    def candidates(self) -> list[Candidate]:
-        """Returns all candidates in the order of their commits, each architecture once.
+    def candidates(self, after: int = 0) -> list[Candidate]:
+        """Returns the candidates in the order of their commits, each architecture once.
 
         Those on a server read their architectures when they are used, for there may be a million.
+
+        Args:
+            after: Number of candidates to leave out, the first.
 
         Raises:
             RunStateError: A candidate is damaged.
@@ -258,7 +262,8 @@ class Study:
                 self._read = place
         except _DAMAGES as error:
             raise self._damaged(error) from None
-        return list(self._candidates.values())
+        new = islice(reversed(self._candidates.values()), len(self._candidates) - after)
+        return list(new)[::-1]
 
     def read_architectures(self, candidates: Iterable[Candidate]) -> None:
         """Reads the architectures of candidates where the study is brief; else they have them.
