@@ -280,6 +280,41 @@ def test_search_for_minutes_shares_them_among_strategies(run, slow):
     assert 46 <= len(more.candidates()) <= 52
 
 
+def test_search_for_minutes_keeps_the_time_of_an_interrupted_cohort(run, slow, monkeypatch):
+    commit = History.commit
+
+    def interrupt(self, candidate):
+        commit(self, candidate)
+        if len(self.candidates) == 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "commit", interrupt)
+    settings = {"minutes": 0.5, "random": 1, "perturb": 0, "markov": 0, "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        smash.search(run, **settings)
+    assert smash.Study(run.study_path).timetable.seconds == 12  # the cohort began at 10
+
+
+def test_search_for_minutes_settles_a_cohort_that_was_killed_though_time_is_over(
+    run, slow, monkeypatch
+):
+    commit = History.commit
+
+    def kill(self, candidate):
+        if len(self.candidates) == 4:
+            slow[0] += 1000
+            raise RuntimeError("as by a kill")
+        commit(self, candidate)
+
+    monkeypatch.setattr(History, "commit", kill)
+    settings = {"minutes": 0.1, "random": 1, "perturb": 0, "markov": 0, "device": "cpu"}
+    with pytest.raises(RuntimeError, match="kill"):
+        smash.search(run, **settings)
+    monkeypatch.setattr(History, "commit", commit)
+    study = smash.search(run, **settings)
+    assert len(study.candidates()) == study.timetable.stops["random"][0] == 10
+
+
 def test_search_for_minutes_that_is_killed_resumes_to_the_same_candidates(
     run, slow, monkeypatch, tmp_path
 ):

@@ -66,6 +66,11 @@ class Clock:
         """Takes note of the time that some proposals of a strategy took."""
         self._paces[strategy] = max(seconds / proposals, 1e-9)
 
+    def pause(self) -> Timetable:
+        """Puts the time spent into the timetable."""
+        self.timetable = self.timetable.model_copy(update={"seconds": self.spent})
+        return self.timetable
+
     def close(self) -> Timetable:
         """Puts into the timetable that all of the time is over."""
         seconds = max(self.spent, self.seconds)

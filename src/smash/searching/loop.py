@@ -27,7 +27,7 @@ from smash.run.layout import ENSEMBLE, MEASUREMENTS
 from smash.run.run import Run
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Advance, Progress
-from smash.runtime.signals import Interruption
+from smash.runtime.signals import Interruption, Terminated
 from smash.scoring.priors import Prefilter, ProxyValues, adjusted_scores, joint_score
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
@@ -117,6 +117,9 @@ class SearchLoop:
                 for strategy, count in phases:
                     share += count / whole
                     self._fill(clock, strategy, share)
+            except (KeyboardInterrupt, Terminated):
+                self._study.timetable = clock.pause()
+                raise
             finally:
                 self._ensemble.save()
         if clock.timetable != before:  # a search that is over changes nothing
@@ -139,6 +142,8 @@ class SearchLoop:
         """Settles the first `count` proposals of a strategy."""
         cohorts = list(self._cohorts(strategy, count))
         while unsettled := [each for each in cohorts if len(self._settled(each)) < each.quota]:
+            if self._is_over():
+                return
             works = False
             for cohort in unsettled:
                 if len(self._settled(cohort)) >= cohort.quota:
@@ -146,7 +151,7 @@ class SearchLoop:
                 with self._study.claim(str(cohort)) as mine:
                     if not mine:
                         continue
-                    if self._clock is not None and self._clock.is_over():
+                    if self._is_over():
                         return
                     works = True
                     self._history.refresh()
@@ -156,6 +161,10 @@ class SearchLoop:
                 with self._interruption.at_once():
                     time.sleep(_PAUSE)
             self._history.refresh()
+
+    def _is_over(self) -> bool:
+        """Tells whether this search of several leaves the rest to the others."""
+        return self._study.shared and self._clock is not None and self._clock.is_over()
 
     def _settle(self, cohort: Cohort) -> bool:
         """Proposes a cohort, races it and commits it; returns whether the space has more."""
