@@ -48,6 +48,10 @@ def test_measure_by_command_gives_the_file_and_starts_no_shell(measure):
     assert measure("print(len('$HOME;*'))") == {"seconds": 7.0}
 
 
+def test_measure_by_command_takes_the_last_line_of_a_long_output(measure):
+    assert measure("print('warm-up\\n' * 20_000); print(0.25)") == {"seconds": 0.25}
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

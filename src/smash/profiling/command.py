@@ -147,7 +147,7 @@ def _measure(words: list[str], timeout: float) -> _Measured:
 
 
 class _Reader(Thread):
-    """Reads a pipe to its end and keeps the beginning.
+    """Reads a pipe to its end and keeps the last of it.
 
     The pipe may stay open after the command has ended, in a process that it left behind.
     """
@@ -161,7 +161,7 @@ class _Reader(Thread):
         """Reads."""
         with self._stream:
             while chunk := os.read(self._stream.fileno(), _MOST_BYTES):
-                self._content += chunk[: _MOST_BYTES - len(self._content)]
+                self._content = (self._content + chunk)[-_MOST_BYTES:]
 
     def text(self) -> str:
         """Returns what was read, as text."""
