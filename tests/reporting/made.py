@@ -141,6 +141,7 @@ def trust(
     """A check of the ranking, with its Kendall τ and those of baselines."""
     kept = [ScoredAccuracy(id=name, score=score, accuracy=real) for name, score, real in points]
     return Trust(
+        rank_by="loss",
         **_correlation(tau),
         n=4,
         truth="accuracy on the audit split after 3 epochs",

@@ -37,6 +37,21 @@ def test_trust_of_run_before_the_first_check_is_none(tmp_path):
     assert Trust.of_run(tmp_path) is None
 
 
+def test_tau_of_is_that_of_the_ranking_asked_for(kept):
+    other = TAU.model_copy(update={"value": 0.7})
+    record = kept[1].model_copy(
+        update={
+            "together": {
+                "macs": kept[1].baselines["params"].model_copy(update={"kendall_tau": other})
+            }
+        }
+    )
+    assert record.tau_of("loss", None) == record.kendall_tau
+    assert record.tau_of("loss", "macs") == other
+    assert record.tau_of("loss", "naswot") is None
+    assert record.tau_of("error", "macs") is None
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -39,4 +39,4 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         say(f"proposals in {settings.minutes:g} minutes: {counts}; more minutes extend the search")
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
-    announce([trust_of(opened.path), f"Next: smash retrain {quoted(run)}"])
+    announce([trust_of(opened.path, study), f"Next: smash retrain {quoted(run)}"])

@@ -19,6 +19,7 @@ from smash.cli.tables import (
 from smash.errors import InvalidValueError
 from smash.run.layout import CHILDREN
 
+_TOP = 10  # candidates that are shown by default
 _FIELDS = (
     "id",
     "error",
@@ -38,7 +39,9 @@ _FIELDS = (
 
 def show(
     run: RunArgument,
-    top: Annotated[int, typer.Option(help="Number of candidates to show.")] = 10,
+    top: Annotated[
+        int | None, typer.Option(help="Number of candidates to show.", show_default="10")
+    ] = None,
     front: Annotated[
         bool,
         typer.Option(
@@ -57,24 +60,29 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the best candidates, the Pareto front of several objectives, and trained children."""
-    if top < 1:
+    if top is not None and top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")
+    if top is not None and front:
+        raise InvalidValueError(f"the front is shown whole, got top {top} as well: leave it out")
     if operators is not None:
-        if as_json:
-            raise InvalidValueError("operators are printed as CSV, got json as well: leave it out")
+        for name, given in (("json", as_json), ("front", front), ("top", top)):
+            if given:
+                raise InvalidValueError(
+                    f"operators are printed alone, as CSV, got {name} as well: leave it out"
+                )
         _print_operators(run, operators)
         return
     study = open_study(run)
     if not as_json:
         if not front:
-            print_candidates(study, top)
+            print_candidates(study, top or _TOP)
         if front or (study.settings or {}).get("objectives"):
             print_pareto_front(study)
         if not front:
             print_stored_latencies(run, study)
             if (run / CHILDREN).is_dir():
                 print_children(run)
-            say(trust_of(run))
+            say(trust_of(run, study))
         return
     from dataclasses import asdict
 
@@ -100,7 +108,7 @@ def show(
             },
         }
         for rank, each in enumerate(study.ranking())
-        if (each.candidate.id in pareto if front else rank < top)
+        if (each.candidate.id in pareto if front else rank < (top or _TOP))
     ]
     print(json.dumps(rows, indent=2))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from smash.exporting.quantisation import Quantisation
     from smash.run.child_folder import ChildFolder
     from smash.run.run import Run
+    from smash.study.candidate import Candidate
     from smash.study.study import Study
 
 _NOTABLE_GAP = 0.05  # between the training and the validation error
 _SHOWN = ("val", "test")
+_FRONT_COLUMNS: Mapping[str, tuple[str, Callable[[Candidate], str]]] = {
+    "top5_error": ("top-5", lambda each: f"{each.top5_error:.2%}"),
+    "macs": ("MACs", lambda each: f"{each.macs:,}"),
+    "memory": ("RAM", lambda each: f"{each.memory:,}"),
+    "flash": ("flash", lambda each: f"{each.flash:,}"),
+    "latency": ("latency", lambda each: f"{1000 * (each.latency or 0):.2f} ms"),
+}
+"""Headings and cells of the objectives that not every front shows."""
+
 _TEXT_COLUMNS = ("id", "device", "strategy", "child")  # aligned left; the others hold numbers
 
 
@@ -62,17 +72,18 @@ def print_candidates(study: Study, top: int) -> None:
     )
 
 
-def trust_of(run: Path) -> str:
-    """Says how far the ranking of a run can be trusted."""
+def trust_of(run: Path, study: Study) -> str:
+    """Says how far the ranking of a study can be trusted."""
     from smash.run.trust import Trust
 
     trust = Trust.of_run(run)
-    if trust is None or not trust.kendall_tau.is_defined:
+    rank_by = (study.settings or {}).get("rank_by", "loss")
+    tau = None if trust is None else trust.tau_of(rank_by, study.prior)
+    if trust is None or tau is None or not tau.is_defined:
         return (
             "how far this ranking agrees with trained networks was not checked: "
             f"smash correlate {quoted(run)} --minutes 10"
         )
-    tau = trust.kendall_tau
     return (
         f"this ranking agrees with {printable(trust.truth)} by a Kendall τ of {tau.value:.2f} "
         f"(95%: {tau.low:.2f}…{tau.high:.2f}; 1 is the same order, 0 chance)"
@@ -86,11 +97,19 @@ def print_pareto_front(study: Study) -> None:
     objectives = study_objectives(study.settings)
     front = pareto_front(study.candidates(), objectives)
     ranks = {candidate.id: rank for rank, candidate in enumerate(study.ranked())}
-    counts, times = "macs" in objectives, "latency" in objectives
-    costs = ("parameters", *(["MACs"] * counts), *(["latency"] * times))
+    shown = [column for name, column in _FRONT_COLUMNS.items() if name in objectives]
+    headings = (heading for heading, _ in shown)
     _print_table(
         f"Pareto front of {', '.join(objectives)}: {len(front)} of {len(ranks)} candidates",
-        ("rank", "id", "error", "loss", *costs, "strategy"),
+        (
+            "rank",
+            "id",
+            "error",
+            "loss",
+            "parameters",
+            *headings,
+            "strategy",
+        ),
         (
             (
                 ranks[each.id],
@@ -98,8 +117,7 @@ def print_pareto_front(study: Study) -> None:
                 f"{each.error:.2%}",
                 f"{each.loss:.4f}",
                 f"{each.params:,}",
-                *([f"{each.macs:,}"] * counts),
-                *([f"{1000 * (each.latency or 0):.2f} ms"] * times),
+                *(cell(each) for _, cell in shown),
                 each.strategy,
             )
             for each in front

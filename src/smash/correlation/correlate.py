@@ -141,6 +141,7 @@ class _Correlation:
             prior=choose_prior(settings.prior, run.space.name),
             truth=f"column {column} of {table.name}{half}",
             score=f"{rank_by} on {len(scorer.labels):,} val examples",
+            rank_by=rank_by,
         )
 
     def with_training(self) -> Trust:
@@ -155,11 +156,12 @@ class _Correlation:
             )
         rank_by = settings.rank_by or search.get("rank_by", "loss")
         prior = choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name)
-        self._searched = {
-            each.id: (each.architecture, getattr(each, rank_by))
-            for each in ranked
-            if not each.partial
-        }
+        if has_main_effects(prior):  # they are those of all candidates
+            self._searched = {
+                each.id: (each.architecture, getattr(each, rank_by))
+                for each in ranked
+                if not each.partial
+            }
         child = settings.child.replaced(minutes=None)
         with open_trainer(run, settings, ranked[0].macs) as executor:
             if settings.minutes is None:
@@ -186,6 +188,7 @@ class _Correlation:
             prior=prior,
             truth=f"accuracy on the {AUDIT} split after {child.length_in_words}",
             score=f"{rank_by} on {most:,} {sample[0].split} examples",
+            rank_by=rank_by,
         )
 
     def _train(
@@ -286,6 +289,7 @@ class _Correlation:
         prior: str | None,
         truth: str,
         score: str,
+        rank_by: RankBy,
     ) -> Trust:
         """Computes and keeps the rank correlations of the score and of the other rankings."""
         accuracies = np.array([each.accuracy for each in known])
@@ -298,6 +302,7 @@ class _Correlation:
             n=len(known),
             truth=truth,
             score=score,
+            rank_by=rank_by,
             baselines=baselines,
             together=together,
             prior=prior,

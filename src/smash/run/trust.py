@@ -68,6 +68,7 @@ class Trust(RankCorrelation):
         n: Number of architectures.
         truth: Source of the real accuracies, in words.
         score: What the score was computed on, in words.
+        rank_by: The part of the score that ranks.
         baselines: Rankings that need no SMASH network, by name.
         together: The score joined with each proxy, by the proxy's name.
         prior: The proxy that serves as a prior; None without.
@@ -78,7 +79,8 @@ class Trust(RankCorrelation):
         >>> trust = Trust(
         ...     kendall_tau=tau, spearman=tau, top_tenth_tau=tau, equal_size_tau=0.5, ndcg=0.9,
         ...     top_precision=1.0, regret={1: 0.0}, n=3,
-        ...     truth="trained", score="loss on 153 examples", baselines={}, together={}, points=[],
+        ...     truth="trained", score="loss on 153 examples", rank_by="loss",
+        ...     baselines={}, together={}, points=[],
         ... )
         >>> trust.kendall_tau.low > 0  # the ranking is better than chance
         True
@@ -87,10 +89,23 @@ class Trust(RankCorrelation):
     n: Amount
     truth: str
     score: str
+    rank_by: str
     baselines: dict[str, RankCorrelation]
     together: dict[str, RankCorrelation]
     prior: str | None = None
     points: list[ScoredAccuracy]
+
+    def tau_of(self, rank_by: str, prior: str | None) -> Interval | None:
+        """Gives Kendall's τ of one way to rank; None if it was not compared.
+
+        Args:
+            rank_by: The part of the score that ranks.
+            prior: The proxy that is joined with it; None for the score alone.
+        """
+        if rank_by != self.rank_by:
+            return None
+        found = self if prior is None else self.together.get(prior)
+        return None if found is None else found.kendall_tau
 
     @classmethod
     def of_run(cls, run: Path) -> Trust | None:
