@@ -212,6 +212,8 @@ class SearchSettings(Settings):
             faults = objective_faults(self.objectives)
         faults += self._strategy_faults()
         faults += self._latency_faults()
+        if "keep" in self.model_fields_set and self.full:
+            faults.append(f"keep is for a race, got {self.keep} and no race: leave it out")
         if self.prior is not None:
             from smash.scoring.priors import NO_PRIOR, check_proxy
 
@@ -236,6 +238,12 @@ class SearchSettings(Settings):
         ]
         if len(sources) > 1:
             faults.append(f"{' and '.join(sources)} exclude each other, got both: leave one out")
+        if self.latency_command is None:
+            faults += [
+                f"{name} is for a latency_command, got none: add it, or leave {name} out"
+                for name in ("latency_format", "latency_timeout")
+                if name in self.model_fields_set
+            ]
         if sources and not self.times_children:
             faults.append(
                 f"{sources[0]} needs max_latency or the objective latency, got neither: add one"
@@ -256,7 +264,10 @@ class SearchSettings(Settings):
             )
         if self.strategy == "nsga2" and not self.objectives:
             faults.append("strategy 'nsga2' needs objectives, got none: add, say, error,params")
-        if self.objectives and self.rank_by not in ("loss", *self.objectives):
+        if self.strategy == "gradient" and self.perturb == 0:
+            faults.append("strategy 'gradient' is for perturb, got 0: add perturb")
+        given = "rank_by" in self.model_fields_set  # else it follows from them
+        if self.objectives and given and self.rank_by not in self.objectives:
             faults.append(
                 f"rank_by must be among the objectives, got {self.rank_by!r}: leave it out"
             )
