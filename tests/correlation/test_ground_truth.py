@@ -74,7 +74,7 @@ def test_read_table_with_faults_reports_all_with_their_lines(tmp_path):
     assert "line 5: line 2 has the same architecture" in faults
     assert "line 6: accuracy must be a finite number, got 'nan'" in faults
     assert "line 6: operation 'skip_conect' is not known: did you mean 'skip_connect'?" in faults
-    assert "line 7: accuracy must be a finite number, got None" in faults
+    assert "line 7: accuracy must be a finite number, got no value" in faults
     assert "line 2:" not in faults
 
 

@@ -269,3 +269,9 @@ def test_interval_of_a_perfect_order_is_that_of_disjoint_pairs(n, low):
 def test_interval_of_another_order_is_that_of_its_resamples():
     taus = np.linspace(0.2, 0.9, 1001)
     assert correlation_interval(0.5, taus, 10) == interval(0.5, taus)
+
+
+def test_difference_of_three_networks_tells_nothing():
+    compare = RankComparison(np.arange(3.0), np.arange(3.0), np.ones(3))
+    reversed_order = compare.with_score(-np.arange(3.0))
+    assert tuple(dict(reversed_order.tau_difference).values()) == (2.0, -2.0, 2.0)

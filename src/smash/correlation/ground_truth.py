@@ -79,7 +79,8 @@ def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[G
         except (TypeError, ValueError):
             accuracy = math.nan
         if not math.isfinite(accuracy):
-            faults.append(f"{path}, line {line}: {column} must be a finite number, got {value!r}")
+            found = "no value" if value is None else repr(value)
+            faults.append(f"{path}, line {line}: {column} must be a finite number, got {found}")
         try:
             architecture = space.parse(text or "")
         except InvalidValueError as error:

@@ -349,7 +349,13 @@ class RankComparison:
         """Computes the rank correlation of another ranking, higher is better."""
         taus = resampled_kendall_tau(values, self._truth)
         ahead = self._score_tau - kendall_tau(values, self._truth)
-        return self._correlation(values, taus, interval(ahead, self._score_taus - taus))
+        differences = self._score_taus - taus
+        difference = interval(ahead, differences)
+        if (
+            abs(ahead) > 1e-9 and difference.low == difference.high
+        ):  # as with three: they tell nothing
+            difference = Interval(value=ahead, low=-2.0, high=2.0)
+        return self._correlation(values, taus, difference)
 
     def at_random(self) -> RankCorrelation:
         """Computes the mean rank correlation of random orders."""
