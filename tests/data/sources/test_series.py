@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from smash.data import check_data, load_data
 from smash.errors import DataError, InvalidValueError
@@ -90,7 +91,7 @@ def test_windows_with_gaps_are_left_out_and_counted(write, empty):
     table[15][HEADER.split(",").index(empty)] = ""
     notes = load_data(write(table), window=10, stride=10).notes
     assert any(note.startswith("31 windows of 10 rows") for note in notes)
-    left_out = "1 windows left out, in which numbers or the label are missing"
+    left_out = "1 windows left out, in which numbers, the label or the group are missing"
     assert (left_out in notes) is (empty == "ax")  # the row without a label ends a stretch
 
 
@@ -134,6 +135,7 @@ def test_file_that_is_no_table_is_refused(tmp_path, content):
     [
         ({"label": "mood"}, "label: column 'mood' is not known"),
         ({"columns": ("ax", "az")}, "columns: column 'az' is not known: choose one of"),
+        ({"columns": ("ax", "ax")}, "columns must differ, got ax twice"),
         ({"image_size": 8}, "image_size is for folders"),
     ],
 )
@@ -209,3 +211,54 @@ def test_arrays_of_three_axes_follow_their_settings():
     values, labels = np.zeros((20, 6, 128)), np.arange(20) % 2
     assert load_data((values, labels), dims=2).task.size == (6, 128)
     assert load_data((values, labels), dims=1, channels="last").task.size == (6,)
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "NaN", "null"])
+def test_rows_without_a_subject_are_in_no_split(write, missing):
+    table = [list(row) for row in rows(subjects=6)]
+    for row in table:
+        if row[3] % 40 < 20:
+            row[0] = missing
+    data = load_data(write(table), window=10, stride=10)
+    assert len(set(torch.cat([split.groups for split in data.splits.values()]).tolist())) == 6
+    assert all(start % 40 >= 20 for own in starts(data).values() for start in own)
+    assert any(
+        "windows left out, in which numbers, the label or the group" in note for note in data.notes
+    )
+
+
+@pytest.mark.parametrize("missing", ["NA", "NaN", "N/A", "null", " nan "])
+def test_words_for_a_missing_label_are_no_class(write, missing):
+    unlabelled = [("s9", 0, 0, 0, 0, missing)] * 20
+    assert load_data(write([*rows(), *unlabelled]), window=10).classes == ("sit", "walk")
+
+
+def test_a_missing_number_in_the_first_row_costs_its_windows_and_not_the_channel(write):
+    table = [list(row) for row in rows()]
+    table[0][3] = "NA"
+    data = load_data(write(table), window=10, stride=10)
+    assert data.task.channels == 2
+    assert sum(map(len, data.splits.values())) == 31
+
+
+def test_a_word_in_the_first_row_of_numbers_is_a_fault(write):
+    table = [list(row) for row in rows()]
+    table[0][3] = "oops"
+    with pytest.raises(DataError, match="row 2 must have a number in 'ax', has 'oops'"):
+        load_data(write(table), window=10)
+    assert load_data(write(table), window=10, columns=("ay",)).task.channels == 1
+
+
+def test_a_column_of_few_words_is_not_used(write):
+    table = [[*row, "slipped" if row[3] == 50 else ""] for row in rows()]
+    data = load_data(write(table, header=f"{HEADER},comment"), window=10)
+    assert data.task.channels == 2
+    assert any("not used: time, comment" in note for note in data.notes)
+
+
+def test_decimal_commas_are_told(write):
+    table = [[str(value).replace(".", ":") for value in row] for row in rows()]
+    path = write(table, delimiter=";")
+    path.write_text(path.read_text().replace(":", ","))
+    with pytest.raises(DataError, match="has '0,0' in 'time': write numbers with a point"):
+        load_data(path, window=10)

@@ -8,6 +8,8 @@ of these columns groups the windows, so that no subject is in two splits.
 from __future__ import annotations
 
 import csv
+import math
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
@@ -39,7 +41,10 @@ _NO_CHANNELS = frozenset(
 )
 _DELIMITERS = ",;\t"
 _ROWS = 128
-_MISSING = ("", "None", "nan")  # words for a label that is missing
+_MOST_WRONG = 10  # words among numbers that are told
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+MISSING = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "None", "NULL", "null"})
+"""Words that stand for a missing value, as pandas reads them."""
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 
@@ -74,12 +79,15 @@ def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
     label, groups, channels = _choose_columns(path, table, settings)
     borders = [name for name in table if name.lower() in GROUPS or name in (label, groups)]
     values = np.stack([_as_numbers(path, name, table[name]) for name in channels], 1)
-    words = [str(word) for word in table[label]]
+    words = [str(word).strip() for word in table[label]]
     window = settings.window or _ROWS
     stride = settings.stride or max(1, window // 2)
     runs = _runs([table[name] for name in borders], len(words))
     starts = [start for first, end in runs for start in range(first, end - window + 1, stride)]
-    labelled = [start for start in starts if words[start] not in _MISSING]
+    owners = [str(owner).strip() for owner in table[groups]]
+    labelled = [
+        start for start in starts if words[start] not in MISSING and owners[start] not in MISSING
+    ]
     _check_memory(len(labelled), len(channels), window)
     view = np.lib.stride_tricks.sliding_window_view(values, window, axis=0) if labelled else values
     finite = [start for start in labelled if np.isfinite(view[start]).all()]
@@ -101,16 +109,16 @@ def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
         f"{listed(unused)} (--columns, --label, --groups)",
     ]
     if left_out := len(starts) - len(finite):
-        notes.append(f"{left_out:,} windows left out, in which numbers or the label are missing")
+        notes.append(
+            f"{left_out:,} windows left out, in which numbers, the label or the group are missing"
+        )
     return Source(
         classes=classes,
         splits={
             "train": Split(
                 torch.from_numpy(np.ascontiguousarray(view[finite], dtype=np.float32)),
                 labels,
-                groups=number_groups({"train": [str(table[groups][start]) for start in finite]})[
-                    "train"
-                ],
+                groups=number_groups({"train": [owners[start] for start in finite]})["train"],
             )
         },
         notes=tuple(notes),
@@ -132,6 +140,8 @@ def _choose_columns(
         for name in wanted
         if name is not None and name not in names
     ]
+    if twice := sorted({name for name in settings.columns if settings.columns.count(name) > 1}):
+        faults.append(f"columns must differ, got {listed(twice)} twice")
     if faults:
         raise InvalidValueError(*faults)
     label = settings.label or _first(names, LABELS)
@@ -174,7 +184,8 @@ def _is_numeric(column: Sequence[Any] | NDArray[Any]) -> bool:
 def _as_numbers(path: Path, name: str, column: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
     if not _is_numeric(column):
         raise DataError(
-            f"{path}: column {name!r} must hold numbers, holds words such as {column[0]!r:.60}"
+            f"{path}: column {name!r} must hold numbers, holds "
+            + (f"words such as {column[0]!r:.60}" if len(column) else "none")
         )
     with np.errstate(over="ignore"):  # what float32 cannot hold counts as missing
         return np.asarray(column, dtype=np.float32)
@@ -201,7 +212,7 @@ def _check_labels(
     """
     longest: dict[str, int] = {}
     for first, end in runs:
-        if first < end and words[first] not in _MISSING:
+        if first < end and words[first] not in MISSING:
             longest[words[first]] = max(end - first, longest.get(words[first], 0))
     faults = []
     for label in sorted(longest.keys() - found, key=_in_order):
@@ -211,8 +222,8 @@ def _check_labels(
             f"{path}: label {label!r} has no window of {window} rows: its longest run has {rows}; "
             f"{shorter}remove its rows"
             if rows < window
-            else f"{path}: label {label!r} has no window of {window} rows without missing numbers: "
-            "choose a shorter --window, or remove its rows"
+            else f"{path}: label {label!r} has no window of {window} rows without missing numbers "
+            "or groups: choose a shorter --window, or remove its rows"
         )
     if faults:
         raise DataError(*shortened(faults))
@@ -249,44 +260,85 @@ def _read_csv(path: Path, settings: LoadSettings) -> dict[str, Sequence[Any]]:
                 )
             words = {settings.label, settings.groups}
             words |= {name for name in names if name.lower() in (*LABELS, *GROUPS)}
-            columns: dict[str, Any] = dict.fromkeys(names)
+            columns = {name: _Column(name, name in words) for name in names}
+            read = [
+                (place, columns[name])
+                for place, name in enumerate(names)
+                if not settings.columns or name in {*words, *settings.columns}
+            ]
             faults: list[str] = []
+            rows = 0
             for number, row in enumerate(csv.reader(file, delimiter=delimiter), 2):
                 if not row:
                     continue
+                rows += 1
                 if len(row) != len(names):
                     faults.append(
                         f"{path}: row {number} must have {len(names)} values, has {len(row)}"
                     )
                     continue
-                for name, word in zip(names, row, strict=True):
-                    column = columns[name]
-                    if column is None:
-                        is_word = name in words or not _is_number(word)
-                        column = columns[name] = [] if is_word else array("d")
-                    if isinstance(column, list):
-                        column.append(word.strip())
-                    elif _is_number(word):
-                        column.append(float(word.strip() or "nan"))
-                    else:
-                        faults.append(
-                            f"{path}: row {number} must have a number in {name!r}, has {word!r:.60}"
-                        )
-                        column.append(0.0)
+                for place, column in read:
+                    column.add(number, row[place].strip())
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} must be CSV in UTF-8 ({error}): save it again") from None
-    if not names or any(column is None for column in columns.values()):
+    if not names or not rows:
         raise DataError(f"{path} must have a line of names, and rows below it: add them")
+    for column in columns.values():
+        faults += [f"{path}: {fault}" for fault in column.faults(decimal_comma=delimiter != ",")]
     if faults:
         raise DataError(*shortened(faults))
-    return columns
+    return {name: column.values for name, column in columns.items()}
 
 
-def _is_number(word: str) -> bool:
-    if not word.strip():
-        return True
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+class _Column:
+    """A column of a CSV file: of numbers, if most of its values are, with NaN where they are not.
+
+    Args:
+        name: Its name.
+        words: Whether it holds words whatever they look like.
+    """
+
+    def __init__(self, name: str, words: bool) -> None:
+        self._name, self._words = name, words
+        self._values: list[str] | array[float] = [] if words else array("d")
+        self._wrong: list[tuple[int, str]] = []  # the first words among numbers, and their rows
+        self._balance = 0  # numbers minus words
+
+    def add(self, row: int, word: str) -> None:
+        """Adds the value of a row."""
+        if isinstance(self._values, list):
+            self._values.append(word)
+            return
+        number = math.nan
+        if word not in MISSING:
+            try:
+                number = float(word)
+                self._balance += 1
+            except ValueError:
+                self._balance -= 1
+                if len(self._wrong) <= _MOST_WRONG:
+                    self._wrong.append((row, word))
+        self._values.append(number)
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """The values; of a column of words that is not used as such, the first word alone."""
+        if not self._words and self._balance <= 0:
+            return [word for _, word in self._wrong[:1]]
+        return self._values
+
+    def faults(self, *, decimal_comma: bool) -> list[str]:
+        """Finds words among numbers.
+
+        Args:
+            decimal_comma: Whether a number with a comma is meant as one.
+        """
+        if decimal_comma and self._wrong and _DECIMAL_COMMA.fullmatch(self._wrong[0][1]):
+            row, word = self._wrong[0]
+            return [f"row {row} has {word!r:.60} in {self._name!r}: write numbers with a point"]
+        if self._balance <= 0:
+            return []
+        return [
+            f"row {row} must have a number in {self._name!r}, has {word!r:.60}"
+            for row, word in self._wrong
+        ]
