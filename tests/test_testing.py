@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -218,3 +220,18 @@ def test_check_space_runs_all_checks():
     testing.check_space(ChainSpace(depth=2), IMAGES)
     with pytest.raises(AssertionError):
         testing.check_space(_Forgetful(), IMAGES)
+
+
+def test_check_identity_runs_in_a_script_without_a_guard(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import smash\n"
+        "from torch import nn\n"
+        "from smash.testing import check_identity\n"
+        "def mine(choose, task):\n"
+        "    width = choose('width', (4, 8, 12))\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(16, width), nn.Linear(width, 3))\n"
+        "task = smash.Task(channels=1, size=(4, 4), classes=3)\n"
+        "check_identity(smash.space(mine), task)\n"
+    )
+    subprocess.run([sys.executable, script], check=True)

@@ -27,14 +27,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from smash.errors import InvalidValueError
 from smash.hypernet import SmashNetwork
 from smash.profiling.cost import measure_cost
+from smash.runtime.rng import global_states
 from smash.searching.strategies import Strategy
 from smash.spaces.base import SearchSpace, corner
-from smash.spaces.parameters import initialise, without_values
+from smash.spaces.parameters import (
+    NO_CONSTANTS,
+    constant_buffers,
+    initialise,
+    without_values,
+)
 from smash.spaces.task import MOST_READABLE, Task
 from smash.study.candidate import Candidate
 
@@ -107,8 +112,10 @@ def check_identity(space: Space, task: Task) -> None:
     here = {space.identify(architecture): architecture for architecture in drawn}
     _require(len(here) == len(drawn), "different architectures must have different ids:", *drawn)
     documents = [space.to_json(architecture) for architecture in here.values()]
-    if multiprocessing.parent_process() is not None:
-        return  # a spawned process gets here if the caller's module runs checks on import
+    if multiprocessing.parent_process() is not None or getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    ):
+        return  # a new process, or the server of such, imports the script that runs the checks
     # Neither shares memory with this process, and both have another hash seed.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
@@ -136,9 +143,9 @@ def check_randomness(space: Space, task: Task) -> None:
         sampled = [space.sample(rng, progress) for progress in (0.0, 0.3, 1.0, 1.0)]
         return sampled + [space.mutate(each, rng, 0.2) for each in sampled]
 
-    before = _global_states()
+    before = global_states()
     first = draw()
-    _require(_global_states() == before, "sample and mutate must not use global random state")
+    _require(global_states() == before, "sample and mutate must not use global random state")
     random.random()  # noqa: S311 # changes the global state
     np.random.random()
     torch.rand(1)
@@ -181,13 +188,8 @@ def check_children(space: Space, task: Task) -> None:
         again = {id(value) for value in _tensors(space.build(architecture, task))}
         own = again.isdisjoint(id(value) for value in _tensors(meta))
         _require(own, "children must not share parameter objects:", architecture)
-        constant = _constants(child)
-        _require(
-            not constant,
-            "only BatchNorms may have buffers, since a child is built without values and its "
-            "buffers are zeros; compute constants in forward:",
-            *constant,
-        )
+        constant = constant_buffers(child)
+        _require(not constant, f"{NO_CONSTANTS}:", *constant)
         initialise(child, generator)
         logits = child(images)
         expected = (len(images), task.classes)
@@ -344,9 +346,9 @@ def check_strategy(strategy: Strategy[Any], history: Sequence[Candidate]) -> Non
         past = history[:length]
         return [*strategy.propose(past, rng, 1), *strategy.propose(past, rng, _DRAWS)]
 
-    states, before = _global_states(), copy.deepcopy(list(history))
+    states, before = global_states(), copy.deepcopy(list(history))
     first = propose(len(history))
-    _require(_global_states() == states, "propose must not use global random state")
+    _require(global_states() == states, "propose must not use global random state")
     propose(len(history) // 2)  # as another search in the same process does
     np.random.random()
     _require(propose(len(history)) == first, "the same history must give the same:", *first)
@@ -371,21 +373,6 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 
 
-def _constants(module: nn.Module) -> list[str]:
-    """Names the buffers that do not belong to a BatchNorm."""
-    return [
-        f"{prefix}.{name}".lstrip(".")
-        for prefix, part in module.named_modules()
-        if not isinstance(part, _BatchNorm)
-        for name, _ in part.named_buffers(recurse=False)
-    ]
-
-
 def _shapes(module: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
     named = [*module.named_parameters(), *module.named_buffers()]
     return {name: (value.shape, value.dtype) for name, value in named}
-
-
-def _global_states() -> tuple[Any, ...]:
-    numpy_state = np.random.get_state()
-    return random.getstate(), str(numpy_state), torch.get_rng_state().tolist()

@@ -200,7 +200,7 @@ def _wrong_classes(choose, task):
 
 
 def _own_random(choose, task):
-    width = random.choice(range(1, 10**6))  # noqa: S311
+    width = random.SystemRandom().choice(range(1, 10**6))
     choose("x", (1, 2))
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 4))
 
@@ -230,6 +230,37 @@ def _other_axes(choose, task):
     return nn.Sequential(inner, nn.Flatten(), nn.Linear(64, 4))
 
 
+def _not_iterable(choose, task):
+    choose("x", 5)
+    return _linear()
+
+
+def _letters(choose, task):
+    choose("x", "ab")
+    return _linear()
+
+
+def _lazy(choose, task):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(choose("x", (4, 8))), nn.Linear(4, 4))
+
+
+def _constant(choose, task):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, choose("x", (4, 8))))
+    network[0].register_buffer("gain", torch.ones(3))
+    return network
+
+
+def _failing(choose, task):
+    choose("x", (1, 2))
+    return _linear().unheard_of
+
+
+def _drawing(choose, task):
+    choose("x", (1, 2))
+    random.random()  # noqa: S311
+    return _linear()
+
+
 def _repeated(choose, task):
     block = nn.Conv2d(1, 1, choose("x", (1, 3)), padding="same")
     return nn.Sequential(block, block, _linear())
@@ -250,6 +281,12 @@ def _repeated(choose, task):
         (_few_weights, r"weights must be 2 numbers .* got \[1\]"),
         (_too_rare, "refused 1,000 architectures in a row"),
         (_no_module, "must return a torch.nn.Module, got a list"),
+        (_not_iterable, "choice 'x': options must be a tuple or a list, got 5"),
+        (_letters, "choice 'x': options must be a tuple or a list, got 'ab'"),
+        (_lazy, "has a lazy layer, '1.weight': give the layer its number of inputs"),
+        (_constant, "has buffer '0.gain': only BatchNorms may have buffers"),
+        (_failing, r"fails in test_choices.py, line \d+: AttributeError: .* 'unheard_of'"),
+        (_drawing, "it draws random numbers: draw random numbers by choose alone"),
         (_repeated, "holds parameter '1.weight' under another name too: make each layer anew"),
         (_other_axes, "has . axes with .* and . with other choices"),
     ],

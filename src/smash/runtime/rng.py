@@ -6,9 +6,11 @@ made them: a resumed, a repeated and a distributed run draw the same numbers.
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +39,11 @@ def seeded(seed: int, purpose: str, number: int, device: torch.device) -> Iterat
         if device.type == "cuda":
             torch.cuda.default_generators[device.index or 0].manual_seed(number)
         yield
+
+
+def global_states() -> tuple[Any, ...]:
+    """Gives the states of the global generators, which code may not draw from."""
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
 def _torch_seed(seed: int, purpose: str, number: int) -> int:

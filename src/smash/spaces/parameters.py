@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
+
+NO_CONSTANTS = (
+    "only BatchNorms may have buffers, since a child is built without values and its buffers are "
+    "zeros; compute constants in forward"
+)
+"""The rule on `constant_buffers`."""
 
 _DRAWING = {
     nn.init.kaiming_normal_,
@@ -124,3 +131,13 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
 def count_parameters(child: nn.Module) -> int:
     """Counts the values of all parameters."""
     return sum(parameter.numel() for parameter in child.parameters())
+
+
+def constant_buffers(child: nn.Module) -> list[str]:
+    """Names the buffers that do not belong to a BatchNorm."""
+    return [
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, part in child.named_modules()
+        if not isinstance(part, _BatchNorm)
+        for name, _ in part.named_buffers(recurse=False)
+    ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, SmashError
 from smash.spaces.choices.options import (
     Option,
     are_numbers,
@@ -23,6 +25,8 @@ from smash.spaces.choices.options import (
 )
 from smash.spaces.parameters import without_values
 from smash.spaces.task import Task
+
+_PACKAGE = Path(__file__).parents[2]
 
 MOST_REJECTED = 1000
 """Draws in a row that `Choose.require` may refuse before the space counts as unusable."""
@@ -205,6 +209,18 @@ class Forcing(Chooser):
         return max(options) if are_numbers(options) else options[0]
 
 
+def _place_of(error: Exception) -> str:
+    """Names the line of the user's code that an error comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if _PACKAGE not in Path(frame.filename).parents and "site-packages" not in frame.filename
+    ]
+    frame = (own or frames)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
+
+
 @dataclass(frozen=True)
 class Caller:
     """Calls the network function of a space for one task.
@@ -224,10 +240,18 @@ class Caller:
 
         Raises:
             Rejected: The function refuses the architecture.
-            InvalidValueError: The function returns no module.
+            InvalidValueError: The function fails, or returns no module.
         """
-        with nullcontext() if device is None else without_values(device):
-            child = self.function(chooser, self.task)
+        try:
+            with nullcontext() if device is None else without_values(device):
+                child = self.function(chooser, self.task)
+        except (Rejected, SmashError):
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InvalidValueError(
+                f"space {self.space!r}: the function fails in {_place_of(error)}: {reason}"
+            ) from error
         if not isinstance(child, nn.Module):
             raise InvalidValueError(
                 f"space {self.space!r}: the function must return a torch.nn.Module, got a "

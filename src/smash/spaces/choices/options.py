@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from smash.errors import InvalidValueError
@@ -21,6 +21,10 @@ def checked_options(
     Raises:
         InvalidValueError: They are not.
     """
+    if isinstance(options, str) or not isinstance(options, Iterable):
+        raise InvalidValueError(
+            f"choice {name!r}: options must be a tuple or a list, got {options!r:.80}"
+        )
     found = tuple(options)
     if not found:
         raise InvalidValueError(f"choice {name!r} has no options: give at least one")

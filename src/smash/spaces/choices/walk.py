@@ -8,9 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from smash.errors import InvalidValueError
+from smash.runtime.rng import global_states
 from smash.spaces.base import Shape
 from smash.spaces.choices.choose import (
     Answering,
@@ -22,6 +24,7 @@ from smash.spaces.choices.choose import (
     Rejected,
 )
 from smash.spaces.choices.options import Option, are_numbers, check_same_options
+from smash.spaces.parameters import NO_CONSTANTS, constant_buffers
 
 _QUIET_DRAWS = 48  # in a row without a new parameter, after which the walk ends
 
@@ -111,15 +114,9 @@ class _Walker:
         if child is None:
             return None
         architecture = chooser.architecture
+        self._check_child(architecture, child)
         self._sizes[architecture] = sum(p.numel() for p in child.parameters())
-        names = dict(child.named_parameters())
-        all_names = [name for name, _ in child.named_parameters(remove_duplicate=False)]
-        if twice := next((name for name in all_names if name not in names), None):
-            raise InvalidValueError(
-                f"space {self._caller.space!r}: {architecture} holds parameter {twice!r} under "
-                "another name too: make each layer anew, or call one of a single name several times"
-            )
-        for name, parameter in names.items():
+        for name, parameter in child.named_parameters():
             shape = tuple(parameter.shape)
             whole = self._shapes.get(name, shape)
             if len(whole) != len(shape):
@@ -131,6 +128,23 @@ class _Walker:
             self._shapes[name] = tuple(map(max, whole, shape))
             self._met.add(name)
         return architecture
+
+    def _check_child(self, architecture: Choices, child: nn.Module) -> None:
+        """Makes sure that a child holds nothing but parameters that weights can be given to."""
+        names = dict(child.named_parameters())
+        faults = [f"has buffer {name!r}: {NO_CONSTANTS}" for name in constant_buffers(child)]
+        for name, parameter in child.named_parameters(remove_duplicate=False):
+            if is_lazy(parameter):
+                faults.append(f"has a lazy layer, {name!r}: give the layer its number of inputs")
+            elif name not in names:
+                faults.append(
+                    f"holds parameter {name!r} under another name too: make each layer anew, or "
+                    "call one of a single name several times"
+                )
+        if faults:
+            raise InvalidValueError(
+                f"space {self._caller.space!r}: the network of {architecture} {faults[0]}"
+            )
 
     def _visit_at_random(self) -> None:
         rng, quiet = np.random.default_rng(0), 0
@@ -181,7 +195,9 @@ class _Walker:
     def _check_base(self, architecture: Choices) -> None:
         """Makes sure that equal choices give equal networks, and that they accept the task."""
         space, task = self._caller.space, self._caller.task
+        before = global_states()
         child, other = (self._caller.call(Answering(architecture, space)) for _ in range(2))
+        draws = global_states() != before
         shapes = [
             {name: parameter.shape for name, parameter in each.named_parameters()}
             for each in (child, other)
@@ -191,10 +207,10 @@ class _Walker:
             self._caller.call(again)
         except Rejected:
             again.reached = architecture.values
-        if shapes[0] != shapes[1] or again.reached != architecture.values:
+        if draws or shapes[0] != shapes[1] or again.reached != architecture.values:
+            found = "it draws random numbers" if draws else "two builds of the same choices differ"
             raise InvalidValueError(
-                f"space {space!r}: two builds of the same choices differ: draw random numbers "
-                "by choose alone"
+                f"space {space!r}: {found}: draw random numbers by choose alone"
             )
         images = torch.empty(2, task.channels, *task.size, device="meta")
         try:
