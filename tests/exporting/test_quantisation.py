@@ -83,7 +83,7 @@ def test_command_prints_the_cost_of_int8(finished, tmp_path, command, int8):
     evaluated = json.loads(command("evaluate", str(child), "--model", str(to), "--json").out)
     assert evaluated["error"] == pytest.approx(found["errors"]["val"][1])
     assert found["epochs"] == 0
-    for wrong in ("x", "-1%", "101%", "nan"):
+    for wrong in ("x", "-1%", "101%", "nan", "1"):
         refused = command("export", str(child), "--to", str(to), "--force", "--max-loss", wrong)
         assert refused.code == 2
         assert "must be a share such as 1%" in refused.faults[0]

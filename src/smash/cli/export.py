@@ -72,13 +72,13 @@ def _share(text: str) -> float:
     """Reads a share, such as ``1%`` or ``0.01``.
 
     Raises:
-        InvalidValueError: It is no number in 0…1.
+        InvalidValueError: It is no number in 0…1, or 1 itself, which limits nothing.
     """
     number = text.strip().removesuffix("%")
     try:
         share = float(number) / (100 if number != text.strip() else 1)
     except ValueError:
         share = -1
-    if not 0 <= share <= 1:
+    if not 0 <= share < 1:
         raise InvalidValueError(f"max-loss must be a share such as 1% or 0.01, got {text!r:.60}")
     return share

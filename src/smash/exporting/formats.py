@@ -26,6 +26,10 @@ def files_of(path: Path) -> tuple[Path, ...]:
         ".py": (path.with_suffix(".safetensors"),),
         ".safetensors": (path.with_name(ARCHITECTURE),),
     }
+    if path.name.endswith(f".int8{path.suffix}") and path.suffix in others.keys() - {".onnx"}:
+        raise InvalidValueError(
+            f"int8 is for {INT8} alone, got {str(path)!r}: export {INT8}, or leave .int8 out"
+        )
     if path.suffix not in others:
         raise InvalidValueError(
             f"to must end in a format, {', '.join(FORMATS)}, got {str(path)!r}: add one of these"
