@@ -88,7 +88,7 @@ def test_check_data_with_equal_pixels_warns(make_folder):
     flat = Image.fromarray(np.asarray(image).reshape(4, 16, 3))  # the same bytes, another image
     flat.save(root / "train" / "a" / "flat.png")
     (line,) = (line for line in check_data(root).warnings if "the same example" in line)
-    assert "000.png and" in line
+    assert "000.png, " in line
     assert "other.bmp" in line
     assert "turned.png" in line
     assert "flat.png" not in line

@@ -324,7 +324,9 @@ def _duplicates(examples: Sequence[_Example], classes: Sequence[str]) -> list[st
             continue
         labels = sorted({example.label for example in copies})
         splits = list(dict.fromkeys(example.split for example in copies))
-        names = " and ".join(shortened(example.name for example in copies))
+        names = (" and " if len(copies) == 2 else ", ").join(
+            shortened(example.name for example in copies)
+        )
         if len(labels) > 1:
             both = " and ".join(repr(classes[label]) for label in labels)
             line = f"the same example is of classes {both}: {names}; keep the right one"
