@@ -182,18 +182,18 @@ def out_of_fold(comparisons: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "names": [each["name"] for each in chosen],
             **{cost: [each[cost] for each in chosen] for cost in ("params", "macs")},
             "test": {"value": error, "low": low, "high": high},
-            "behind": over_folds([each["behind"]["value"] for each in chosen]),
+            "behind": mean_with_interval([each["behind"]["value"] for each in chosen]),
         }
 
     return {
         "test_examples": sum(examples),
         "contestants": [joined("winner", winners), joined("plain", best)],
-        "random": over_folds([each["random"]["value"] for each in comparisons]),
+        "random": mean_with_interval([each["random"]["value"] for each in comparisons]),
     }
 
 
-def over_folds(values: Sequence[float]) -> dict[str, float]:
-    """Computes a mean over folds with its interval (Student)."""
+def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
+    """Computes a mean with its 95% interval (Student)."""
     half = SeedSpread(stdev(values), len(values) - 1).half_width(len(values))
     mean = fmean(values)
     return {"value": mean, "low": mean - half, "high": mean + half}

@@ -21,6 +21,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks.compare import mean_with_interval
 from smash.cli.original.flags import FLAGS
 from smash.config import ChildSettings, LoadSettings, Settings, describe
 from smash.correlation.settings import CorrelateSettings
@@ -99,17 +100,19 @@ def compared() -> str:
                 key=lambda each: each["val"]["value"],
             )
         minutes = row["minutes_to_winner"]
-        drawn = [each["test"]["value"] for each in others if each["role"] == "random"]
+        drawn = [each["behind"]["value"] for each in others if each["role"] == "random"]
         distance = row["comparison"].get("random")
+        if distance is None and len(drawn) > 1:
+            distance = mean_with_interval(drawn)
         rows.append(
             (name, _range(winner["params"]), _range(winner["macs"]), _percent(winner["test"]),
              f"{plain.get('name', 'of each fold')} {_percent(plain['test'])}",
              _points(plain["behind"]),
-             _points(distance) if distance else ", ".join(f"{error:.1%}" for error in drawn),
+             _points(distance) if distance else f"{100 * drawn[0]:+.1f} (one)",
              f"{minutes:.0f}")
         )  # fmt: skip
     header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
-              "its distance", "distance of random candidates (mean), or their errors",
+              "its distance", "mean distance of random candidates",
               "minutes to the winner")  # fmt: skip
     return markdown_table(header, rows)
 
