@@ -63,3 +63,13 @@ def test_freeze_norms_keeps_other_tensors_trainable():
     assert learned == {"0/weight", "0/bias", "3/weight", "3/bias"}
     assert shared.tensors["1/weight"].tolist() == [1, 1]
     assert shared.tensors["1/bias"].tolist() == [0, 0]
+
+
+def test_freeze_norms_leaves_activations_trainable_and_biases_of_any_name_begin_at_zero():
+    child = nn.ModuleDict({"act": nn.PReLU(3), "gru": nn.GRU(2, 3), "norm": nn.BatchNorm2d(3)})
+    shapes = {name: tuple(tensor.shape) for name, tensor in child.named_parameters()}
+    shared = SharedWeights(shapes, lambda name: name, torch.Generator())
+    shared.freeze_norms()
+    assert shared.tensors["act/weight"].requires_grad
+    assert not shared.tensors["norm/weight"].requires_grad
+    assert not shared.tensors["gru/bias_ih_l0"].any()

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -153,6 +154,32 @@ def test_initialise_draws_he_weights_from_the_generator() -> None:
     again = nn.Linear(1000, 500)
     initialise(again, torch.Generator().manual_seed(0))
     assert torch.equal(again.weight, network.weight)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.GRU(3, 4),
+        lambda: nn.MultiheadAttention(4, 2),
+        lambda: nn.ConvTranspose2d(3, 4, 3),
+        lambda: nn.Embedding(5, 3),
+        lambda: nn.PReLU(3),
+    ],
+)
+def test_initialise_draws_all_that_building_left_out(make: Callable[[], nn.Module]) -> None:
+    states = []
+    before = torch.get_rng_state()
+    for garbage in (float("nan"), 1e30):
+        network = make()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.fill_(garbage)
+        initialise(network, torch.Generator().manual_seed(0))
+        states.append({name: value.clone() for name, value in network.state_dict().items()})
+        torch.set_rng_state(before)
+    first, again = states
+    assert all(value.isfinite().all() and value.abs().max() < 10 for value in first.values())
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 def test_count_parameters_counts_values() -> None:

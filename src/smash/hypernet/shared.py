@@ -38,11 +38,10 @@ class SharedWeights(nn.Module):
     def freeze_norms(self) -> None:
         """Keeps the affine parameters of BatchNorms at the identity, out of training."""
         for key, scale in self.tensors.items():
-            if scale.ndim == 1 and key.endswith("weight"):
+            shift = key.removesuffix("weight") + "bias"
+            if scale.ndim == 1 and key.endswith("weight") and shift in self.tensors:
                 scale.requires_grad_(False)
-                shift = key.removesuffix("weight") + "bias"
-                if shift in self.tensors:
-                    self.tensors[shift].requires_grad_(False)
+                self.tensors[shift].requires_grad_(False)
 
     def forward(self, child: nn.Module) -> dict[str, Tensor]:
         """Gives a tensor for each parameter of `child` that has a shared tensor, by name.
@@ -71,7 +70,7 @@ def tensor_key(name: str) -> str:
 
 def _initial(name: str, shape: Shape, generator: torch.Generator) -> nn.Parameter:
     """Draws a weight (He et al. 2015); BatchNorms begin as the identity."""
-    if name.endswith("bias"):
+    if "bias" in name.rpartition(".")[2]:  # a recurrent layer numbers its biases
         return nn.Parameter(torch.zeros(shape))
     if len(shape) == 1:
         return nn.Parameter(torch.ones(shape))

@@ -117,7 +117,11 @@ class _SkipInitialisation(TorchFunctionMode):
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draws initial weights of convolutions and linear layers (He et al. 2015, fan-in)."""
+    """Draws the initial weights of a network that was built without values.
+
+    Those of convolutions and linear layers are drawn by He et al. (2015) with the fan-in; other
+    layers draw theirs as they do when they are made. BatchNorms have theirs already.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             drawn = torch.empty(module.weight.shape)
@@ -126,6 +130,14 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                 module.weight.copy_(drawn)
                 if module.bias is not None:
                     module.bias.zero_()
+        elif (
+            not isinstance(module, _BatchNorm) and next(module.parameters(False), None) is not None
+        ):
+            reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+            if reset is not None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                    reset()
 
 
 def count_parameters(child: nn.Module) -> int:
