@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,14 @@ from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import count_parameters
 from smash.training.compare import (
     Contestant,
+    _plain_networks,
     against_random,
     read_comparison,
     verdict,
 )
+from smash.training.settings import CompareSettings
 from tests.conftest import TINY
+from tests.study.candidates import make_candidate
 
 
 def contestant(role, name, val, behind, low, high):
@@ -69,7 +73,8 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
         ),
         (
             [contestant("random", "c", 0.12, 0.02, 0.01, 0.03)],
-            "No plain network is as small as the winner, so there is none to compare it with.",
+            "No plain network within the limits is as small as the winner, so there is none to "
+            "compare it with.",
         ),
         (
             [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],
@@ -85,6 +90,20 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
 )  # fmt: skip
 def test_verdict_is_a_plain_sentence(others, sentence):
     assert verdict([WINNER, *others]) == sentence
+
+
+@pytest.mark.parametrize("limit", [{"max_memory": 8192}, {"max_flash": 20_000}])
+def test_plain_networks_are_those_within_the_limits_of_the_search(limit):
+    task = smash.Task(channels=3, size=(32, 32), classes=10)
+    run = SimpleNamespace(data=SimpleNamespace(task=task))
+    study = SimpleNamespace(settings=limit)
+    winner = make_candidate(params=30_000)
+    found = list(_plain_networks(run, study, winner, CompareSettings()))
+    assert len(found) == 4
+    (name,) = limit
+    for each in found:
+        assert each.role == "plain"
+        assert getattr(each.network, name.removeprefix("max_")) <= limit[name]
 
 
 @pytest.mark.parametrize(

@@ -249,13 +249,14 @@ def _candidates(
 def _plain_networks(
     run: Run, study: Study, winner: Candidate, settings: CompareSettings
 ) -> Iterable[_Network]:
-    """Gives of each family the widest member that costs no more than the winner."""
-    task = run.data.task
-    limited = _limits(study).counted.keys() & {"params", "macs"} or {"params"}
+    """Gives of each family the widest member within the limits and no larger than the winner."""
+    task, limits = run.data.task, _limits(study)
+    limited = limits.counted.keys() & {"params", "macs"} or {"params"}
 
     def fits(network: nn.Module) -> bool:
         cost = cost_of(network, task)
-        return all(getattr(cost, each) <= getattr(winner, each) for each in limited)
+        smaller = all(getattr(cost, each) <= getattr(winner, each) for each in limited)
+        return smaller and limits.allows(cost)
 
     for family in settings.families or plain_families(task.dims):
         name = fit_plain_network(family, task, fits)
@@ -398,7 +399,10 @@ def verdict(contestants: Sequence[Contestant]) -> str:
             f"on the test split it is {compared} points than the winner{chance}."
         )
     if not plain:
-        return "No plain network is as small as the winner, so there is none to compare it with."
+        return (
+            "No plain network within the limits is as small as the winner, so there is none to "
+            "compare it with."
+        )
     gaps = [100 * each.behind.value for each in plain]
     unclear = [each.name for each in plain if each.behind.low <= 0]
     if not unclear:
