@@ -97,6 +97,13 @@ def test_load_data_of_parquet_equals_the_saved_data_set(tmp_path):
     assert parquet.settings.fingerprint == saved.settings.fingerprint
 
 
+@pytest.mark.parametrize("name", ["{}-0", "{}", "photos_{}", "Photos.{}-00000-of-00001"])
+def test_load_data_of_parquet_finds_the_split_in_any_name(tmp_path, name):
+    for split, count in (("Train", 30), ("Test", 6)):
+        table(pixels(count)).to_parquet(str(tmp_path / f"{name.format(split)}.parquet"))
+    assert len(load_data(tmp_path).test) == 6
+
+
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
 def test_load_data_of_parquet_of_another_writer_reads_it(tmp_path, kind):
     train, test = pixels(20), pixels(4)

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from smash.config import LoadSettings
 from smash.data import check_data, load_data
+from smash.data.sources.series import windows_of
 from smash.errors import DataError, InvalidValueError
 from smash.run.run import Run
 from smash.training.train import begin
@@ -262,3 +266,15 @@ def test_decimal_commas_are_told(write):
     path.write_text(path.read_text().replace(":", ","))
     with pytest.raises(DataError, match="has '0,0' in 'time': write numbers with a point"):
         load_data(path, window=10)
+
+
+def test_a_second_column_of_labels_is_no_channel():
+    rows_of = 40
+    table = {
+        "ax": np.arange(4.0 * rows_of),
+        "subject": np.repeat(["a", "b", "c", "d"], rows_of),
+        "label": np.tile(np.repeat(["sit", "walk"], rows_of // 2), 4),
+        "activity": np.tile(np.repeat([0, 1], rows_of // 2), 4),
+    }
+    source = windows_of(Path("t.parquet"), table, LoadSettings(window=10))
+    assert source.splits["train"].stored.shape[1] == 1

@@ -303,9 +303,9 @@ def _check_unpacked(file: Path, metadata: Any, column: str) -> None:
 
 
 def _split_name(text: str) -> str | None:
-    """Finds the split of a name: ``validation-00000-of-00002.parquet`` is of ``val``."""
+    """Finds the split of a name: ``Photos_validation-00000-of-00002.parquet`` is of ``val``."""
     for split, names in SPLITS.items():
-        if re.match(rf"({'|'.join(names)})(?![a-z])", text):
+        if re.search(rf"(?<![a-z])({'|'.join(names)})(?![a-z])", text.lower()):
             return split
     return None
 

@@ -161,7 +161,7 @@ def _choose_columns(
         name
         for name in names
         if name not in others
-        and name.lower() not in (_NO_CHANNELS | set(GROUPS))
+        and name.lower() not in _NO_CHANNELS.union(GROUPS, LABELS)
         and not name.startswith("Unnamed")
         and _is_numeric(table[name])  # type: ignore[index]
     ]
