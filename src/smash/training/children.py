@@ -21,7 +21,7 @@ from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
 from smash.run.child import Child
-from smash.run.layout import METRICS, NETWORK, RESULT
+from smash.run.layout import CHECKPOINT, METRICS, NETWORK, RESULT
 from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -88,7 +88,11 @@ def retrain_several(
     jobs = [ChildJob.of(run, network, settings.child) for network in networks]
     with open_trainer(run, settings, pick(ranked, 0).macs) as executor:
         split_data = with_test if settings.test else with_val
-        return train_children(run, jobs, split_data, settings.device, progress, executor)
+        children = train_children(run, jobs, split_data, settings.device, progress, executor)
+    for child in children:
+        if settings.test and "test" not in child.result:  # it was trained without
+            child.evaluate("test", choose_device(settings.device))
+    return children
 
 
 def train_children(
@@ -344,7 +348,10 @@ def _read_files(path: Path) -> dict[str, bytes]:
 
 
 def _write_files(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files of a child's folder, and last the result, which marks it as finished."""
-    for name in sorted(files, key=lambda name: name == RESULT):
+    """Writes the files of a child's folder.
+
+    What a training goes on from comes first, and last the result, which marks it as finished.
+    """
+    for name in sorted(files, key=lambda name: (name == RESULT, name != CHECKPOINT)):
         make_folder((path / name).parent)
         write_atomically(path / name, files[name])
