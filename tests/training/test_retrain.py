@@ -17,6 +17,7 @@ import smash
 from smash.cli.tables import print_child
 from smash.data import Augmentation, epoch_order
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.io.files import write_atomically
 from smash.profiling.cost import cost_of
 from smash.profiling.names import COUNTED
 from smash.run.child_folder import write_result
@@ -135,6 +136,27 @@ def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, mon
     assert "seeds" not in capsys.readouterr().out  # a copy is no second training
     with pytest.raises(AlreadyExistsError):
         smash.retrain(ranked, epochs=2, name="mine", device="cpu")
+    written = []
+
+    def write_two(path, content):
+        if len(written) == 2:
+            raise RuntimeError("as by a kill")
+        written.append(path)
+        write_atomically(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("smash.training.children.write_atomically", write_two)
+        with pytest.raises(RuntimeError, match="kill"):
+            smash.retrain(ranked, epochs=2, name="cut", device="cpu")
+    again = smash.retrain(ranked, epochs=2, name="cut", device="cpu")
+    assert again.result == winner.result
+
+
+def test_several_that_were_trained_without_the_test_split_are_tested_when_asked(ranked):
+    settings = {"epochs": 1, "device": "cpu"}
+    assert all("test" not in child.result for child in retrain_several(ranked, [0, 1], **settings))
+    again = retrain_several(ranked, [0, 1], test=True, **settings)
+    assert all("test" in child.result for child in again)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +165,10 @@ def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, mon
         ({"finalists": 0}, "finalists must be at least 1, got 0"),
         ({"finals_share": -1}, "finals_share must be at least 0, got -1"),
         ({"finalists": 2, "rank": 1}, "got 2 with rank 1: leave one of them out"),
+        ({"folds": 3, "rank": 1}, "folds is of the finals, which choose the winner, got 3 with"),
+        ({"finals_share": 5, "baseline": "wrn"}, "finals_share is of the finals"),
+        ({"folds": 3, "finalists": 1}, "folds is of the finals, .* got 3 with finalists 1"),
+        ({"folds": 3, "minutes": 1}, r"folds \(3\) and minutes \(1\) exclude each other"),
         ({"finalists": 2, "baseline": "wrn"}, "with baseline 'wrn': leave one of them out"),
     ],
 )

@@ -11,6 +11,7 @@ from smash.cli.options import TensorboardOption, announce, load, quoted, setting
 from smash.config import LoadSettings
 from smash.data.names import check_source
 from smash.errors import InvalidValueError
+from smash.evaluation import SPLITS
 from smash.run.layout import check_free, find_run
 from smash.run.metrics_log import check_tensorboard
 from smash.training.settings import TrainSettings
@@ -41,6 +42,11 @@ def train(
             raise InvalidValueError("DATA is missing: name a data set, a folder or an .npz file")
     if data is not None:
         check_source(data)
+    elif given := loading.given():
+        raise InvalidValueError(
+            *(f"{name} is read with DATA, which is missing: name it, or leave {name} out"
+              for name in given)
+        )  # fmt: skip
     from smash.cli.describe import announce_resumed, announce_run
     from smash.runtime.progress import on_terminal
     from smash.training.train import train as train_network
@@ -60,6 +66,6 @@ def train(
     )
     words = f"trained {run.settings.training.length.total:,} steps"
     if rows := run.metrics.rows():
-        error = f"{rows[-1]['val_error']:.1%}"
-        words += f": with its weights, architectures drawn at random have {error} validation error"
+        error = f"{rows[-1]['val_error']:.1%} {SPLITS[rows[-1]['split']]}"
+        words += f": with its weights, architectures drawn at random have {error} error"
     announce([words, f"Next: smash search {quoted(out)}"])

@@ -144,6 +144,9 @@ class ChildrenSettings(ChildSettings):
         return faults
 
 
+_OF_FINALS = ("finalists", "finals_share", "folds")
+
+
 class FinalsSettings(ChildrenSettings):
     """Settings of the training of children, and of the choice of the winner."""
 
@@ -161,13 +164,25 @@ class FinalsSettings(ChildrenSettings):
     def rules(self) -> list[str]:
         """Requires one length of the training."""
         faults = super().rules()
-        for name in ("epochs", "finalists"):
+        if self.finalists == 1:
+            faults += self._faults_of_finals("with finalists 1")
+        for name in ("epochs", *_OF_FINALS):
             if self.minutes is not None and name in self.given():
                 faults.append(
                     f"{name} ({getattr(self, name)}) and minutes ({self.minutes:g}) exclude each "
                     "other"
                 )
         return faults
+
+    def _faults_of_finals(self, why: str) -> list[str]:
+        """Refuses settings of finals where none are held."""
+        given = self.given()
+        return [
+            f"{name} is of the finals, which choose the winner, got {given[name]} {why}: leave one "
+            "of them out"
+            for name in _OF_FINALS
+            if name in given and not (name == "finalists" and given[name] == 1)
+        ]
 
 
 class RetrainSettings(FinalsSettings):
@@ -203,12 +218,9 @@ class RetrainSettings(FinalsSettings):
                 faults += faults_of(lambda: full_name(str(self.baseline)))
         if self.name is not None:
             faults += faults_of(lambda: child_path(Path(), str(self.name)))
-        given = self.given()
-        if given.get("finalists", 1) > 1 and self.rank is not None:
-            faults.append(
-                f"finalists choose the candidate, got {self.finalists} with rank {self.rank}: "
-                "leave one of them out"
-            )
+        chosen = "rank" if self.rank is not None else "baseline" if self.baseline else None
+        if chosen is not None:
+            faults += self._faults_of_finals(f"with {chosen} {getattr(self, chosen)!r}")
         if self.workers is not None and not (self.rank is None and self.baseline is None):
             faults.append(
                 f"workers train several children at once, got {self.workers} for one: leave it out"
@@ -217,11 +229,6 @@ class RetrainSettings(FinalsSettings):
             faults.append(
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "
                 f"{self.init!r}: weights are generated for candidates only"
-            )
-        if self.baseline is not None and given.get("finalists", 1) > 1:
-            faults.append(
-                f"finalists are candidates, got {self.finalists} with baseline "
-                f"{self.baseline!r}: leave one of them out"
             )
         return faults
 
@@ -260,6 +267,8 @@ class CompareSettings(FinalsSettings):
     def rules(self) -> list[str]:
         """Requires ranks that can be read, and known families."""
         faults = super().rules() + faults_of(lambda: self.rank_numbers)
+        if self.ranks is not None:
+            faults += self._faults_of_finals(f"with ranks {self.ranks!r}")
         if self.families:
             from smash.spaces.baseline_names import PLAIN_NAMES
 
