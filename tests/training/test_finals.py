@@ -90,7 +90,10 @@ def test_finals_train_briefly_on_the_images_of_the_run_and_the_last_in_full(
     assert sorted(best) == sorted(finalist.id for finalist in finals.rungs[1].finalists)
     brief = sorted(run.path.glob("children/*-brief"))
     assert len(brief) == 5
-    assert all(smash.Child.open(each).record.size == [side, side] for each in brief)
+    for child in map(smash.Child.open, brief):
+        assert child.record.size == [side, side]
+        found = child.evaluate("val", torch.device("cpu"))
+        assert found.error == child.result["brief"].error
     # Two are trained in full, and the better one is the winner; the brief ones are not shipped.
     children = {child.record.id: child for child in smash.Child.of_run(run)}
     assert len(children) == 2

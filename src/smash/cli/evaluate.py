@@ -41,10 +41,12 @@ def evaluate(
     if model is None:
         result = trained.evaluate(split, choose_device(device))
     else:
-        from smash.exporting.evaluation import evaluate_exported
+        from smash.exporting.evaluation import check_fits, evaluate_exported
         from smash.exporting.predict import load_model
 
-        result = evaluate_exported(load_model(model).run, trained.run.data, split)
+        loaded = load_model(model)
+        check_fits(loaded.signature, trained.data)
+        result = evaluate_exported(loaded.run, trained.data, split)
         if split == "test" and split not in trained.result:  # a look at the child, too
             trained.evaluate(split, choose_device(device))
     if as_json:

@@ -9,8 +9,9 @@ from typing import cast
 from torch import Tensor, nn
 
 from smash.data import Data
-from smash.errors import InvalidValueError
+from smash.errors import InvalidValueError, listed
 from smash.evaluation import Evaluation, evaluate
+from smash.exporting.signature import Signature
 
 _SPLITS = ("train", "val", "test")
 
@@ -19,6 +20,27 @@ def as_exported(data: Data) -> Data:
     """Gives the same data for an exported network, which normalises its input itself."""
     channels = data.task.channels
     return replace(data, mean=(0.0,) * channels, std=(1.0,) * channels)
+
+
+def check_fits(signature: Signature, data: Data) -> None:
+    """Checks that a network takes the inputs of some data, and tells its classes.
+
+    Raises:
+        InvalidValueError: It is of other data.
+    """
+    task = data.task
+    faults = [
+        f"model must have the {what} of the data, {listed(map(str, wanted), 5)}, has "
+        f"{listed(map(str, found), 5)}: name a file that was exported from this run"
+        for what, wanted, found in (
+            ("classes", data.classes, signature.classes),
+            ("channels", (task.channels,), (signature.channels,)),
+            ("size", task.size, signature.size),
+        )
+        if tuple(wanted) != tuple(found)
+    ]
+    if faults:
+        raise InvalidValueError(*faults)
 
 
 def evaluate_exported(

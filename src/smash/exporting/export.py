@@ -231,7 +231,7 @@ def _export_int8(
 ) -> Export:
     """Writes a child in float32, checks it, quantises it and compares the two."""
     signature, network = signature_of(child), child.model(torch.device("cpu"))
-    data = child.run.data.to("cpu")
+    data = child.data.to("cpu")
     splits = ("val", "test") if "test" in child.result else ("val",)
     float32 = quantised = path.with_name("float32.onnx")
     write_onnx(network, signature, description, float32, opset)

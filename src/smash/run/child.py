@@ -11,6 +11,7 @@ from torch import nn
 
 from smash.config import ChildSettings
 from smash.data import Data
+from smash.data.downscale import shrink
 from smash.errors import RunStateError
 from smash.evaluation import Evaluation, evaluate
 from smash.io.tensors import load_tensors
@@ -80,6 +81,11 @@ class Child(ChildFolder):
         """
         return [cls(each.path, each.record, run) for each in finished_children(run.path)]
 
+    @property
+    def data(self) -> Data:
+        """The data of the run, as large as the network was trained on."""
+        return shrink(self.run.data, max(self.record.size))
+
     def model(self, device: torch.device) -> nn.Module:
         """Builds the network with its trained weights, in eval mode; it takes normalised images.
 
@@ -102,7 +108,7 @@ class Child(ChildFolder):
             InvalidValueError: There is no such split.
         """
         check_split(split)
-        data = self.run.data.to(device)
+        data = self.data.to(device)
         found = evaluate(self.model(device), getattr(data, split), data, split)
         if split == "test" and split not in self.result:
             write_result(self.path, {**self.result, split: found})
