@@ -77,6 +77,35 @@ def test_memory_of_small_graphs_equals_the_count_by_hand(network, peak):
         assert cost_of(network(), TASK).memory == peak
 
 
+@pytest.mark.parametrize(
+    ("layers", "peak"),
+    [
+        ([nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2)], 64 * (3 + 8)),
+        ([nn.Conv2d(3, 8, 3, padding=1), nn.PReLU()], 64 * (3 + 8)),
+    ],
+    ids=["max-pool", "PReLU"],
+)
+def test_memory_counts_neither_places_of_maxima_nor_a_copy_for_prelu(layers, peak):
+    network = nn.Sequential(*layers).to("meta")
+    with torch.device("meta"):
+        assert cost_of(network, TASK).memory == peak
+
+
+@pytest.mark.parametrize(
+    ("layer", "weights", "channels"),
+    [
+        (nn.Linear(192, 2), 192 * 2, 2),
+        (nn.Linear(192, 2, bias=False), 192 * 2, 2),
+        (nn.Sequential(nn.Unflatten(1, (3, 8, 8)), nn.ConvTranspose2d(3, 8, 3)), 3 * 8 * 9, 8),
+    ],
+    ids=["linear", "linear without bias", "transposed convolution"],
+)
+def test_flash_counts_a_bias_and_a_scale_for_each_output_channel(layer, weights, channels):
+    network = nn.Sequential(nn.Flatten(), layer).to("meta")
+    with torch.device("meta"):
+        assert cost_of(network, TASK).flash == weights + 8 * channels + 128
+
+
 def test_flash_folds_the_norm_behind_a_convolution():
     with torch.device("meta"):
         found = cost_of(Chain(), TASK).flash

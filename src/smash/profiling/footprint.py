@@ -15,13 +15,10 @@ Scratch memory of kernels is not counted, because it depends on the library.
 
 from __future__ import annotations
 
-import torch
-
-from smash.profiling.operations import NORM, Trace
+from smash.profiling.operations import CONVOLUTION, NORM, Trace
 
 _PER_CHANNEL = 8  # bytes: an int32 bias and a float32 scale
 _PER_OPERATION = 128  # bytes: its kind, its options, and the shapes and scales of its tensors
-_LINEAR = torch.ops.aten.addmm.default  # its weight is transposed
 
 
 def peak_memory(trace: Trace) -> int:
@@ -60,7 +57,7 @@ def flash_size(trace: Trace) -> int:
             total += _PER_CHANNEL * operation.weights[0][0]
         for shape in operation.weights:
             if len(shape) > 1:
-                channels = shape[1] if operation.kind is _LINEAR else shape[0]
+                channels = operation.output[1 if operation.kind is CONVOLUTION else -1]
                 total += shape.numel() + _PER_CHANNEL * channels
         total += _PER_OPERATION
     return total

@@ -17,6 +17,12 @@ from smash.spaces.task import Task
 
 CONVOLUTION = torch.ops.aten.convolution.default
 NORM = F.batch_norm
+_POOLS = frozenset(
+    getattr(torch.ops.aten, name).default
+    for dims in (2, 3)
+    for name in (f"max_pool{dims}d_with_indices", f"adaptive_max_pool{dims}d")
+)
+_PRELU = torch.ops.aten._prelu_kernel.default
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _UNARY = frozenset({F.batch_norm, F.relu, F.hardswish, torch.relu, torch.tanh, torch.sigmoid})
 _ADD = frozenset({Tensor.add, Tensor.__add__, torch.add})
@@ -141,7 +147,8 @@ class _Recorder(TorchDispatchMode):
         weights: list[Tensor] = []
         for tensor in _tensors(inputs):
             (weights if _storage(tensor) in self._weights else read).append(tensor)
-        written = list(_tensors(output))
+        # A max-pool returns the places of the maxima too, which a device does not keep.
+        written = list(_tensors(output[0] if kind in _POOLS else output))
         self.operations.append(
             Operation(
                 kind=kind,
@@ -167,7 +174,8 @@ class _Recorder(TorchDispatchMode):
             formula = flop_registry.get(func._overloadpacket)
             flops = formula(*args, **kwargs, out_val=output) if formula else 0
         # A multiply-accumulate is two floating-point operations.
-        self.record(func, (args, kwargs), output, flops // 2, torch.Tag.pointwise in func.tags)
+        is_elementwise = torch.Tag.pointwise in func.tags or func is _PRELU
+        self.record(func, (args, kwargs), output, flops // 2, is_elementwise)
         return output
 
 
