@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from smash.spaces import layers
 from smash.spaces.layers import batch_norm, convolution
+from smash.spaces.mobile import options
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -18,3 +20,8 @@ def test_batch_norm_normalises_inputs_of_any_dims(dims) -> None:
     y = batch_norm(3, dims)(x).transpose(0, 1).flatten(1)
     torch.testing.assert_close(y.mean(1), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.var(1, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_stems_of_all_spaces_bring_inputs_down_to_the_same_extent():
+    for size in ((1000,), (300, 40), (40, 40, 40)):
+        assert layers.fitting_stride(size) == options.fitting_stride(size)

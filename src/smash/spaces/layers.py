@@ -18,7 +18,7 @@ _POOLS: dict[int, Any] = {
     3: nn.functional.avg_pool3d,
 }
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # by number of axes
-_WORKING_EXTENT = {1: 1024, 2: 32, 3: 16}  # of feature maps after the stem, by spatial axes
+_WORKING_EXTENT = {1: 256, 2: 32, 3: 16}  # of feature maps after the stem, by spatial axes
 
 
 def convolution(
@@ -96,5 +96,5 @@ def average_near(x: Tensor, extent: int) -> Tensor:
 
 
 def fitting_stride(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Computes the stride per axis that reduces an input to 32² (1024 samples, 16³ voxels)."""
+    """Computes the stride per axis that reduces an input to 32² (256 samples, 16³ voxels)."""
     return tuple(-(-extent // _WORKING_EXTENT[len(size)]) for extent in size)

@@ -73,7 +73,7 @@ class MemoryBankOptions(Settings):
             after it; ``bare``: no BatchNorm in ops, as in the original's SMASH network.
         op_norm: BatchNorm before each grid convolution (in place of the one after the 1×1).
         bank_size: Bank size of every block; drawn if None.
-        stem_stride: Stride of the stem; if None, the first block works at 32² (1024 samples of a
+        stem_stride: Stride of the stem; if None, the first block works at 32² (256 samples of a
             signal, 16³ voxels) or less.
         dims: Spatial axes of the inputs.
     """

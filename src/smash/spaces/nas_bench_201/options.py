@@ -17,7 +17,7 @@ class NasBench201Options(Settings):
     Attributes:
         channels: C, channels of the first stage; the second has 2C, the third 4C.
         cells: N, cells per stage.
-        stem_stride: Stride of the stem; if None, the first stage works at 32² (1024 samples of a
+        stem_stride: Stride of the stem; if None, the first stage works at 32² (256 samples of a
             signal, 16³ voxels) or less.
         connected: Draw only cells whose output depends on their input.
         distinct: Draw only one of the cells that compute the same function.
