@@ -267,3 +267,8 @@ def test_names_of_torchvision_are_those_of_the_package():
 
 def test_names_of_plain_families_are_those_that_can_be_built():
     assert (*PLAIN_FAMILIES,) == PLAIN_NAMES
+
+
+def test_a_network_that_does_not_take_so_small_an_image_is_refused():
+    with pytest.raises(InvalidValueError, match="'densenet121' does not take 1 channels of 6x6"):
+        make_baseline("densenet121", Task(channels=1, size=(6, 6), classes=3))

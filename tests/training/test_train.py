@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from smash.config import Length, TrainingPlan
 from smash.errors import AlreadyExistsError, DivergedError, InvalidValueError, RunStateError
 from smash.io.tensors import load_tensors
 from smash.training.optim import make_optimizer, scheduled_rate
-from smash.training.train import begin
+from smash.training.settings import TrainSettings
+from smash.training.train import _create, begin
+from tests import answers
 from tests.conftest import TINY
 from tests.processes import in_process
 
@@ -183,3 +186,24 @@ def test_cells_go_through_train_search_and_retrain(digits, tmp_path):
     with pytest.raises(InvalidValueError, match="has no presets, got preset 'tiny'"):
         smash.train(digits, tmp_path / "other", epochs=1, preset="tiny", space="nas-bench-201")
     assert not (tmp_path / "other").exists()
+
+
+def test_train_resumed_without_data_takes_no_options_of_data(run, command):
+    found = command("train", "--resume", "--out", str(run.path), "--test-fold", "2/5")
+    assert found.code == 2
+    (fault,) = found.faults
+    assert "test_fold is read with DATA, which is missing: name it, or leave test_fold out" in fault
+
+
+def test_train_says_what_split_its_error_is_of(few_digits, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("smash.cli.train.load", lambda *_: few_digits)
+    words = answers.TRAIN.split()
+    said = command(*words, "--epochs", "1", "--validate-on", "test", "--out", str(tmp_path / "a"))
+    assert "% TEST error" in said.err
+    assert "validation error" not in said.err
+
+
+def test_more_processes_than_examples_can_feed_are_refused(few_digits, tmp_path):
+    settings = TrainSettings(batch_size=len(few_digits.train), epochs=1, **TINY)
+    with ExitStack() as held, pytest.raises(InvalidValueError, match="use fewer processes"):
+        _create(few_digits, tmp_path / "run", settings, 2, held)

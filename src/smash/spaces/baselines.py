@@ -65,7 +65,12 @@ def make_baseline(name: str, task: Task, device: str = "meta") -> nn.Module:
     if name.startswith(TIMM):
         return _of_timm(name, task, device)
     with without_values(device):
-        return _of_torchvision(name, task) if definition is None else definition.build()
+        if definition is not None:
+            return definition.build()
+        network = _of_torchvision(name, task)
+        if device == "meta":
+            _check_input(name, network, task)
+    return network
 
 
 def define_baseline(name: str, task: Task) -> Definition | None:
@@ -173,16 +178,23 @@ def _of_timm(name: str, task: Task, device: str) -> nn.Module:
         with seeded(0, "timm", 0, torch.device(device)), torch.device(device):
             network = build()
         return network
+    with without_values(device):
+        network = build()
+        _check_input(name, network, task)
+    return network
+
+
+def _check_input(name: str, network: nn.Module, task: Task) -> None:
+    """Makes sure that a network of another library takes inputs of the task."""
     try:
-        with without_values(device), torch.no_grad():
-            network = build()
+        with torch.no_grad():
             network.eval()(torch.empty(1, task.channels, *task.size))
     except Exception as error:  # A network raises anything for a size that it does not take.
         raise InvalidValueError(
             f"network {name!r} does not take {task.channels} channels of {as_size(task.size)} "
             f"({reason_of(error)}): choose a convolutional one"
         ) from None
-    return network.train()
+    network.train()
 
 
 def _stem(task: Task, width: int, *, bias: bool = False) -> nn.Conv2d:

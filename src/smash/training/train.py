@@ -165,6 +165,11 @@ def _create(
     _check_data(data)
     check_free(out)
     run = Run(out, resolve(settings, data, processes))
+    if processes > 1 and run.settings.training.batch_size * processes > len(data.train):
+        raise InvalidValueError(
+            f"batch_size × processes must be at most {len(data.train):,}, the training examples, "
+            f"got {run.settings.training.batch_size} × {processes}: use fewer processes"
+        )
     run.data = data
     network = run.new_network()  # before the folder, because a wrong option leaves none behind
     budget_of(run.settings.training).check_feasible(run.space, data.task)
