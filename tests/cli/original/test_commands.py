@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 import smash
 from smash.cli.original.flags import DATASETS, FLAGS, flags_of, read
 from smash.cli.original.translate import (
+    check_unchanged,
     data_settings,
     retrain_settings,
     run_path,
@@ -399,7 +401,7 @@ def test_resume_ends_with_the_same_weights(call):
         assert call(*argv).code == 130
     answer = call(*argv)
     assert answer.code == 2
-    assert "already exists and was left unchanged: add --resume" in answer.faults[0]
+    assert "already exists and is kept: add --resume" in answer.faults[0]
     assert call(*argv, "--resume").code == 0
     whole, cut = (
         load_tensors(Path("weights", name, "network.safetensors"))[0] for name in ("whole", "cut")
@@ -505,6 +507,20 @@ def test_flags_that_contradict_the_network_are_refused(call, net):
     answer = call("train.py", "--SMASH=net", *FEW, "-D", "12", "--postac", "-k", "1")
     assert (answer.code, len(answer.faults)) == (2, 2)
     assert "depth was 1" in answer.faults[0]
+
+
+def test_a_run_of_another_space_contradicts_no_flag_that_was_not_given():
+    about = SimpleNamespace(
+        space=SimpleNamespace(name="mobile"), data=SimpleNamespace(source="digits")
+    )
+    check_unchanged(SimpleNamespace(space=object(), settings=about, path=Path("net")), {}, ())
+
+
+def test_a_start_that_was_killed_may_be_repeated(call):
+    Path("weights/net").mkdir(parents=True)
+    Path("weights/net/environment.json").touch()
+    answer = call("train.py", *TINY, "--epochs", "1", "--save-weights", "net.pth")
+    assert answer.code == 0, answer.err
 
 
 def test_usage_errors_need_no_torch():

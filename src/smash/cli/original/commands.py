@@ -26,6 +26,7 @@ from smash.cli.original.translate import (
 )
 from smash.cli.tables import print_candidates, print_child
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError
+from smash.run.layout import check_free
 from smash.runtime.signals import hear_termination
 
 if TYPE_CHECKING:
@@ -148,13 +149,9 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_out(out: Path, resume: bool) -> None:
     """Checks that there is a run to resume, or that nothing would be overwritten."""
-    exists = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    if exists and not resume:
-        raise AlreadyExistsError(
-            f"{str(out)!r} already exists and was left unchanged: add --resume, or choose another "
-            "name with --save-weights"
-        )
-    if resume and not exists:
+    if not resume:
+        check_free(out, "add --resume, or choose another name with --save-weights")
+    elif not out.exists() or (out.is_dir() and not any(out.iterdir())):
         raise NotFoundError(f"run {str(out)!r} does not exist: leave out --resume")
 
 

@@ -147,7 +147,9 @@ def check_unchanged(run: Run, flags: Mapping[str, Any], given: Iterable[str]) ->
     space: Any = run.space
     sources = {name: short for short, name in DATASETS.items()}
     source = run.settings.data.source
-    before = {**space.options.model_dump(), "which_dataset": sources.get(source, source)}
+    before = {"which_dataset": sources.get(source, source)}
+    if run.settings.space.name == "memory-bank":  # the others have no such flags
+        before |= space.options.model_dump()
     wanted = {**(space_options(flags)[0] if "depth" in flags else {})}
     wanted = {name: value for name, value in wanted.items() if name in given}
     if "source" in given:
