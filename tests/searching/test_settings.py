@@ -84,3 +84,21 @@ def test_importing_the_settings_imports_neither_torch_nor_optuna():
     code += "print(sorted({'torch', 'optuna', 'numpy'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("option", "here", "there"),
+    [
+        ("latency_table", "table.csv", "/home/me/table.csv"),
+        ("latency_command", "python time.py {model}", "/usr/bin/python ../time.py {model}"),
+    ],
+)
+def test_identity_is_of_files_and_not_of_the_folders_that_they_lie_in(option, here, there):
+    identities = [
+        SearchSettings(max_latency="5ms", **{option: path}).resolved("mobile").identity()
+        for path in (here, there)
+    ]
+    assert identities[0] == identities[1]
+    assert "home" not in str(identities)
+    other = SearchSettings(max_latency="5ms", **{option: here.replace("t", "s")})
+    assert other.resolved("mobile").identity() != identities[0]

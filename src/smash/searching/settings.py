@@ -190,11 +190,13 @@ class SearchSettings(Settings):
         """
         from smash.scoring.priors import NO_PRIOR, Prefilter
 
-        command, table = self.latency_command, self.latency_table
+        table = self.latency_table
+        words = split_command(self.latency_command) if self.latency_command else []
+        # A study may leave this machine, where the same files lie in other folders.
+        command = " ".join(Path(word).name for word in words)
         return self.model_dump(mode="json", exclude=_FREE) | {
-            # A study may leave this machine, and the folders in these are its own.
-            "latency_command": command and _named(split_command(command)[0], command),
-            "latency_table": table and _named(table, table),
+            "latency_command": f"{Path(words[0]).name} ({text_digest(command)})" if words else None,
+            "latency_table": table and Path(table).name,
             "prior": None if self.prior == NO_PRIOR else self.prior,
             "prefilter": self.prefilter and str(Prefilter.parse(self.prefilter)),
         }
@@ -272,8 +274,3 @@ class SearchSettings(Settings):
                 f"rank_by must be among the objectives, got {self.rank_by!r}: leave it out"
             )
         return faults
-
-
-def _named(path: str, text: str) -> str:
-    """Names a text by the last part of a path in it and by its digest."""
-    return f"{Path(path).name} ({text_digest(text)})"
