@@ -340,3 +340,10 @@ def test_search_for_minutes_that_is_killed_resumes_to_the_same_candidates(
     assert 10 < cut < 20
     assert again.candidates()[:cut] == whole.candidates()[:cut]
     assert again.timetable.stops["random"][:2] == whole.timetable.stops["random"][:2]
+
+
+def test_a_search_that_ended_before_its_first_candidate_binds_no_settings(run):
+    Study(run.study_path, create=True).settings = {"max_params": 7, "rank_by": "loss"}
+    study = smash.search(run, random=2, perturb=0, markov=0, device="cpu")
+    assert study.settings["max_params"] is None
+    assert len(study.candidates()) == 2

@@ -171,9 +171,12 @@ def _phases(
 
 
 def _keep_settings(study: Study, settings: SearchSettings, run: Run) -> None:
-    """Stores the settings of the first search, and refuses a later one with others."""
+    """Stores the settings of the first search, and refuses a later one with others.
+
+    A search that ended before its first candidate binds nothing.
+    """
     identity = settings.identity()
-    if study.settings is None:
+    if study.settings is None or not (study.shared or study.candidates()):
         study.settings = identity
         return
     refuse_changes(
