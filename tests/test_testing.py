@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -155,6 +156,17 @@ class _Noisy(_Dropping):
         return child
 
 
+class _Careless(ChainSpace):
+    def from_json(self, value):
+        len(value["blocks"])
+        return super().from_json(value)
+
+
+class _Numpy(ChainSpace):
+    def to_json(self, architecture):
+        return {"width": np.int64(3)}
+
+
 class _Tied(ChainSpace):
     def network(self, architecture, task):
         child = super().network(architecture, task)
@@ -175,6 +187,8 @@ class _Drifting(ChainSpace):
     [
         (_Unstable, testing.check_identity, "must not depend on the process"),
         (_Forgetful, testing.check_json, "must return"),
+        (_Careless, testing.check_json, "must raise InvalidValueError for {}, raised KeyError"),
+        (_Numpy, testing.check_json, "to_json must give plain JSON: .*int64"),
         (_Global, testing.check_randomness, "must not use global random state"),
         (_Lazy, testing.check_mutation, "must change"),
         (_Invalid, testing.check_mutation, "a chain has 3 blocks"),

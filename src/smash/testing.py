@@ -84,7 +84,10 @@ def _of_task(check: Callable[..., None]) -> Callable[..., None]:
 def check_json(space: Space, task: Task) -> None:
     """Architectures are hashable, and survive a round trip through JSON, as do their ids."""
     for architecture in _architectures(space):
-        text = json.dumps(space.to_json(architecture))
+        try:
+            text = json.dumps(space.to_json(architecture))
+        except TypeError as error:
+            raise AssertionError(f"to_json must give plain JSON: {error}: {architecture}") from None
         reads = [space.from_json(json.loads(text))]
         if type(space).parse is SearchSpace.parse:
             reads.append(space.parse(text))
@@ -102,6 +105,10 @@ def check_json(space: Space, task: Task) -> None:
             space.from_json(wrong)
         except InvalidValueError:
             continue
+        except Exception as error:
+            raise AssertionError(
+                f"from_json must raise InvalidValueError for {wrong}, raised {error!r}"
+            ) from error
         raise AssertionError(f"from_json must raise InvalidValueError for {wrong}")
 
 
