@@ -76,7 +76,7 @@ def test_exit_for_an_error_prints_one_line_and_has_its_code(capsys, error, code,
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("train", "the state is saved; repeat the command to continue, with --resume\n"),
+        ("train", "the state is saved; repeat the command to continue, with --resume if the run"),
         ("train.py", "the state is saved; repeat the command to continue, with --resume if"),
         *((name, "the state is saved; repeat the command to continue\n") for name in RESUMABLE),
         ("demo", "its run folder keeps what was finished; the same command starts another"),

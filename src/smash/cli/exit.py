@@ -27,7 +27,7 @@ _LONGEST_LINE = 1000
 _RESUMABLE = "the state is saved; repeat the command to continue"
 _AFTER_INTERRUPTION = {
     **dict.fromkeys(("search", "retrain", "compare", "correlate", "evaluate.py"), _RESUMABLE),
-    "train": f"{_RESUMABLE}, with --resume",
+    "train": f"{_RESUMABLE}, with --resume if the run folder exists",
     "train.py": f"{_RESUMABLE}, with --resume if it trained a SMASH network",
     "demo": "its run folder keeps what was finished; the same command starts another run",
 }
@@ -43,10 +43,11 @@ _OUT_OF_MEMORY = (
 )
 _NO_SPACE = "failed to map segment"  # of a library, by the dynamic linker
 _SAVED = "everything saved before is intact"
+_REPEAT = "and repeat the command"
 _ADVICE = {
-    errno.ENOSPC: f"{_SAVED}; free some disk space and repeat the command",
-    errno.EDQUOT: f"{_SAVED}; free some disk space and repeat the command",
-    errno.EFBIG: f"{_SAVED}; raise the limit on file sizes and repeat the command",
+    errno.ENOSPC: f"{_SAVED}; free some disk space {_REPEAT}",
+    errno.EDQUOT: f"{_SAVED}; free some disk space {_REPEAT}",
+    errno.EFBIG: f"{_SAVED}; raise the limit on file sizes {_REPEAT}",
     errno.EROFS: "nothing was changed; choose a folder that is writable",
     errno.EACCES: "nothing was changed; give this user the permission",
     errno.EPERM: "nothing was changed; give this user the permission",
@@ -92,6 +93,8 @@ def exit_for(program: str, error: BaseException, command: str = "") -> NoReturn:
         sys.exit(1)
     if isinstance(error, OSError):
         advice = f": {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+        if advice.endswith(_REPEAT) and command == "train":
+            advice += ", with --resume if the run folder exists"
         fail(program, [f"{error.filename or 'output'}: {error.strerror or error}{advice}"], 1)
     if isinstance(error, MemoryError) or any(text in str(error).lower() for text in _OUT_OF_MEMORY):
         reason = str(error).partition("\n")[0][:200]

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import jinja2
@@ -46,6 +47,7 @@ _FILTERS = (
     formatting.plain,
     formatting.short_count,
     formatting.size,
+    quote,
 )
 
 

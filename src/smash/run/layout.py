@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 
 from smash.config import RunSettings
@@ -124,7 +125,7 @@ def check_trained(path: Path) -> None:
     if not (path / NETWORK).is_file():
         raise RunStateError(
             f"run {str(path)!r} has not finished training: "
-            f"continue with 'smash train --resume --out {path}'"
+            f"continue with 'smash train --resume --out {shlex.quote(str(path))}'"
         )
 
 
@@ -148,7 +149,7 @@ def check_searched(path: Path) -> None:
     if not path.is_file() or not _has_line(path):
         raise NotFoundError(
             f"run {str(path.parent)!r} has no candidates: rank some with "
-            f"'smash search {path.parent}'"
+            f"'smash search {shlex.quote(str(path.parent))}'"
         )
 
 
