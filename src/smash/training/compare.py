@@ -36,8 +36,8 @@ from smash.run.run import Run
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
-from smash.spaces.baseline_names import full_name
-from smash.spaces.baselines import fit_plain_network, make_baseline
+from smash.spaces.baseline_names import FITTED, full_name
+from smash.spaces.baselines import fit_baseline, fit_plain_network, make_baseline
 from smash.spaces.plain import plain_families
 from smash.study.candidate import Candidate
 from smash.study.ranking import pick
@@ -171,7 +171,11 @@ def _compare(
     executor: Executor,
 ) -> Comparison:
     _check_families(settings.families, run.data.task.dims)  # before the finals, which take long
-    named = [_named_network(name, run, study) for name in settings.baselines]
+    named = [
+        _named_network(name, run, study)
+        for name in settings.baselines
+        if name.lower() not in FITTED
+    ]
     if settings.rank_numbers:
         chosen = [pick(ranked, rank) for rank in settings.rank_numbers]
     else:
@@ -183,6 +187,11 @@ def _compare(
         *_candidates(ranked, chosen, settings),
         *_plain_networks(run, study, chosen[0], settings),
         *named,
+        *(
+            _named_network(fit_baseline(name.lower(), chosen[0].params, run.data.task), run, study)
+            for name in settings.baselines
+            if name.lower() in FITTED
+        ),
     )
     seeds = range(settings.seed, settings.seed + settings.seeds)
     if announce:

@@ -278,10 +278,11 @@ class CompareSettings(FinalsSettings):
                 if family not in PLAIN_NAMES
             ]
         if self.baselines:
-            from smash.spaces.baseline_names import full_name
+            from smash.spaces.baseline_names import FITTED, full_name
 
             for name in self.baselines:
-                faults += faults_of(partial(full_name, name))
+                if name.lower() not in FITTED:  # the size of which follows from the winner's
+                    faults += faults_of(partial(full_name, name))
         if self.init != "scratch":
             faults.append(
                 f"init must be 'scratch' to compare, got {self.init!r}: plain networks have no "
