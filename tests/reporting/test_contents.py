@@ -43,3 +43,12 @@ def test_latency_rows_has_a_row_for_each_timed_candidate(tmp_path, some):
         ("0", "a", "2.00 ± 0.10", "cuda", "2", "", ""),
         ("1", "b", "5.00", "", "", "3.00 ± 0.20", "2"),
     ]
+
+
+def test_a_child_that_the_user_named_like_those_of_the_trust_check_is_shown(tmp_path):
+    write(tmp_path / "run")
+    contents = read_contents(tmp_path / "run")
+    (first, *_) = (child for child in contents.children if child.result)
+    named = replace(first, name="code-audit")
+    assert not named.audited
+    assert replace(named, result={}).audited

@@ -61,7 +61,7 @@ class TrainedChild:
     @property
     def audited(self) -> bool:
         """Whether it was trained to check the ranking."""
-        return AUDIT in self.result or self.name.endswith(f"-{AUDIT}")
+        return AUDIT in self.result or (not self.result and self.name.endswith(f"-{AUDIT}"))
 
     @property
     def brief(self) -> bool:
