@@ -128,7 +128,8 @@ def _into(place: Path, read: Callable[[], object]) -> Callable[[Path], object]:
 
 def _of_runs(folder: Path) -> dict[str, Reader]:
     """What is in a run folder."""
-    correlate(smash.Run.open(folder / "run"), train=3, epochs=1, device="cpu")
+    proxies = ("naswot",)
+    correlate(smash.Run.open(folder / "run"), train=3, epochs=1, proxies=proxies, device="cpu")
     other = folder / "other"
     other.mkdir()
     run = smash.Run.open(folder / "run")
@@ -157,7 +158,7 @@ def _of_runs(folder: Path) -> dict[str, Reader]:
     def measurements(path: Path) -> None:
         shutil.copyfile(path, folder / "known.jsonl")  # what is not known is added
         known = MeasurementLog(folder / "known.jsonl")
-        measure_proxy(run, "params", architectures[:2], known, _CPU)
+        measure_proxy(run, "naswot", architectures[:2], known, _CPU)
         known.get("latency", architectures[0][0])
 
     def ensemble(path: Path) -> None:

@@ -163,4 +163,5 @@ def test_latency_command_without_limit_or_model_is_refused():
         SearchSettings(latency_command="time {model}")
     with pytest.raises(InvalidValueError, match=r"must be a program and \{model\}"):
         SearchSettings(latency_command="time", max_latency="1s")
-    assert SearchSettings(latency_timeout="90s").latency_timeout == 90
+    command = {"latency_command": "time {model}", "max_latency": "1s"}
+    assert SearchSettings(latency_timeout="90s", **command).latency_timeout == 90

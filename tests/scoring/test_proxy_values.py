@@ -6,8 +6,9 @@ import torch
 
 import smash
 from smash.io.measurements import MeasurementLog
+from smash.profiling.cost import measure_cost
 from smash.scoring.proxies import Subject, Synflow
-from smash.scoring.proxy_names import PROXY_NAMES
+from smash.scoring.proxy_names import PROXY_NAMES, SIZE_PROXIES
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.scorer import Scorer
 
@@ -66,10 +67,19 @@ def test_proxy_of_another_network_is_measured_anew(cells, drawn, digits, tmp_pat
         assert (first == second) is same
 
 
-@pytest.mark.parametrize("name", PROXY_NAMES)
+@pytest.mark.parametrize("name", [name for name in PROXY_NAMES if name not in SIZE_PROXIES])
 def test_logged_values_are_not_measured_again(name, cells, drawn, tmp_path):
     path = tmp_path / "trust.jsonl"
     first = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU)
     kept = path.read_bytes()
     given = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU, network=cells.network(CPU))
     assert (given, path.read_bytes()) == (first, kept)
+
+
+@pytest.mark.parametrize("name", SIZE_PROXIES)
+def test_sizes_are_counted_and_not_logged(name, cells, drawn, tmp_path):
+    path = tmp_path / "trust.jsonl"
+    values = measure_proxy(cells, name, drawn, MeasurementLog(path), CPU)
+    costs = [measure_cost(cells.space, architecture, cells.data.task) for _, architecture in drawn]
+    assert values == [(getattr(cost, name),) for cost in costs]
+    assert not path.exists()
