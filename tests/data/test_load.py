@@ -114,8 +114,11 @@ def test_load_data_by_folds_of_data_with_a_test_split_is_refused(tmp_path):
         for name, value in {"x": np.zeros((20, 1, 8), np.float32), "y": np.arange(20) % 2}.items()
     }
     np.savez(path, **own)
-    with pytest.raises(InvalidValueError, match="test_fold is for data without a test split"):
-        load_data(path, test_fold="1/5")
+    for option in ({"test_fold": "1/5"}, {"test_fraction": 0.3}):
+        (name,) = option
+        with pytest.raises(InvalidValueError, match=f"{name} is for data without a test split"):
+            load_data(path, **option)
+    assert len(load_data(path, val_fraction=0.3).val) == 6
 
 
 def test_load_data_of_a_registered_reader_uses_it(monkeypatch, digits):

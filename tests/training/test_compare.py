@@ -242,3 +242,13 @@ def test_compare_wrong_settings_are_refused(compared, changes, message):
     with pytest.raises(InvalidValueError, match=message):
         smash.compare(run, **{"epochs": 1, "seeds": 1, **changes})
     assert set(run.path.glob("children/*")) == before  # no finals were held first
+
+
+def test_a_reference_network_without_a_size_is_fitted_to_the_winner(few_digits, tmp_path):
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, **TINY)
+    smash.search(run, random=2, perturb=0, markov=0, device="cpu")
+    settings = {"ranks": "0", "epochs": 1, "seeds": 1, "random": 0, "median": False}
+    found = smash.compare(run, **settings, families=("cnn",), baselines=("WRN",), device="cpu")
+    (winner, *_), fitted = found.contestants, found.contestants[-1]
+    assert fitted.name.startswith("wrn-")
+    assert 0.5 < fitted.params / winner.params < 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,6 +184,7 @@ def _cut(found: Source, settings: LoadSettings) -> tuple[dict[str, Split], list[
     """Cuts the splits that a source lacks, and notes how."""
     splits, notes = dict(found.splits), []
     missing = [name for name in ("test", "val") if name not in splits]
+    _check_cuts(settings, missing)
     grouped = splits["train"].groups is not None
     if grouped:
         if settings.val_order == "last":
@@ -195,10 +196,6 @@ def _cut(found: Source, settings: LoadSettings) -> tuple[dict[str, Split], list[
     if "test" in missing:
         splits["train"], splits["test"], share = _cut_test(splits["train"], settings, len(missing))
         notes.append(_cut_note("test", f"{share} of the examples", splits["test"], how))
-    elif settings.test_fold is not None:
-        raise InvalidValueError(
-            f"test_fold is for data without a test split: leave it out, got {settings.test_fold}"
-        )
     if "val" in missing:
         if settings.val_order == "last":
             how = "the last ones"
@@ -211,6 +208,23 @@ def _cut(found: Source, settings: LoadSettings) -> tuple[dict[str, Split], list[
         notes.append(_cut_note("validation", share, splits["val"], how))
     splits = {name: splits[name] for name in ("train", "val", "test")}
     return splits, [*notes, *describe_groups(splits)]
+
+
+def _check_cuts(settings: LoadSettings, missing: Sequence[str]) -> None:
+    """Checks that only splits that the source lacks are asked to be cut.
+
+    Raises:
+        InvalidValueError: Others are.
+    """
+    asked = {"test_fold": "test", "test_fraction": "test", "val_fraction": "val"}
+    faults = [
+        f"{name} is for data without a {split} split: leave it out, got {value}"
+        for name, split in asked.items()
+        if split not in missing
+        and (value := getattr(settings, name)) != LoadSettings.model_fields[name].default
+    ]
+    if faults:
+        raise InvalidValueError(*faults)
 
 
 def _cut_test(train: Split, settings: LoadSettings, keep: int) -> tuple[Split, Split, str]:

@@ -254,7 +254,8 @@ class CompareSettings(FinalsSettings):
     """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception."""
 
     baselines: Annotated[tuple[str, ...], Option(flags=("--with",), metavar="NAME")] = ()
-    """Further plain networks by name, such as wrn-16-2, resnet18 or timm:mobilenetv3_small_050."""
+    """Further plain networks by name, such as wrn-16-2, resnet18 or timm:mobilenetv3_small_050;
+    resnet and wrn are of about the winner's size."""
 
     seeds: Count = 3
     """Trainings of each network, with successive seeds."""
