@@ -7,7 +7,7 @@ import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
-from smash.cli.options import load, settings_options
+from smash.cli.options import load, program, settings_options
 from smash.config import Count, Option, Settings
 from smash.errors import InvalidValueError
 
@@ -92,3 +92,17 @@ def test_load_says_how_examples_are_augmented(capsys, augment, line):
     said = capsys.readouterr().err
     assert ("augmentation" in said) is augment
     assert line in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "next_one"),
+    [
+        ("smash train digits --space mobile", "smash"),
+        ("smash train digits --space a.py:f", "smash --space a.py:f"),
+        ("smash --space=a.py:f search runs/a", "smash --space a.py:f"),
+        ("smash search runs/a --space", "smash"),
+    ],
+)
+def test_program_names_the_space_of_ones_own_that_was_named(monkeypatch, typed, next_one):
+    monkeypatch.setattr("sys.argv", typed.split())
+    assert program() == next_one

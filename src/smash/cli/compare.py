@@ -10,6 +10,7 @@ from smash.cli.options import (
     announce,
     check_ranks,
     open_run,
+    program,
     quoted,
     say,
     settings_options,
@@ -41,7 +42,7 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
         return
     print_comparison(comparison)
     say(looks_at_test(run))
-    say(f"Next: smash report {quoted(run)}")
+    say(f"Next: {program()} report {quoted(run)}")
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -6,6 +6,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,6 +138,16 @@ def say(words: str) -> None:
 def quoted(path: Path) -> str:
     """Quotes a path for a shell, where it must be."""
     return shlex.quote(str(path))
+
+
+def program() -> str:
+    """Words the program as the next command must call it, with a space of the user's own."""
+    for word, value in pairwise([*sys.argv[1:], ""]):
+        name, _, joined = word.partition("=")
+        space = joined or value
+        if name == "--space" and ":" in space:
+            return f"smash --space {shlex.quote(space)}"
+    return "smash"
 
 
 def announce(lines: list[str]) -> None:

@@ -14,6 +14,7 @@ from smash.cli.options import (
     announce,
     check_ranks,
     open_run,
+    program,
     quoted,
     say,
     settings_options,
@@ -77,7 +78,7 @@ def retrain(
     if several:
         for child in retrain_several(opened, several, settings, progress=on_terminal):
             print_child(child)
-        say(f"Next: smash compare {quoted(run)}")
+        say(f"Next: {program()} compare {quoted(run)}")
         return
     child = retrain_run(opened, settings, progress=on_terminal, announce=announce)
     print_child(child)
@@ -85,7 +86,7 @@ def retrain(
         from smash.exporting.export import export as export_child
 
         print_export(export_child(child, export, force=force))
-    command = f"smash compare {quoted(run)}{_alike(settings)}"
+    command = f"{program()} compare {quoted(run)}{_alike(settings)}"
     say(f"Next: {command}, which tells whether the search pays off")
 
 

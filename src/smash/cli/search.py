@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smash.cli.options import RunArgument, announce, open_run, quoted, say, settings_options
+from smash.cli.options import (
+    RunArgument,
+    announce,
+    open_run,
+    program,
+    quoted,
+    say,
+    settings_options,
+)
 from smash.cli.tables import print_candidates, print_latencies, print_pareto_front, trust_of
 from smash.profiling.operator_table import read_table
 from smash.run.layout import check_trained, find_run
@@ -39,4 +47,4 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         say(f"proposals in {settings.minutes:g} minutes: {counts}; more minutes extend the search")
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
-    announce([trust_of(opened.path, study), f"Next: smash retrain {quoted(run)}"])
+    announce([trust_of(opened.path, study), f"Next: {program()} retrain {quoted(run)}"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smash.cli.options import quoted, say
+from smash.cli.options import program, quoted, say
 from smash.errors import NotFoundError
 from smash.io.text import printable
 from smash.run.layout import LATENCIES
@@ -82,7 +82,7 @@ def trust_of(run: Path, study: Study) -> str:
     if trust is None or tau is None or not tau.is_defined:
         return (
             "how far this ranking agrees with trained networks was not checked: "
-            f"smash correlate {quoted(run)} --minutes 10"
+            f"{program()} correlate {quoted(run)} --minutes 10"
         )
     return (
         f"this ranking agrees with {printable(trust.truth)} by a Kendall τ of {tau.value:.2f} "

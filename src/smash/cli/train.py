@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smash.cli.options import TensorboardOption, announce, load, quoted, settings_options
+from smash.cli.options import TensorboardOption, announce, load, program, quoted, settings_options
 from smash.config import LoadSettings
 from smash.data.names import check_source
 from smash.errors import InvalidValueError
@@ -68,4 +68,4 @@ def train(
     if rows := run.metrics.rows():
         error = f"{rows[-1]['val_error']:.1%} {SPLITS[rows[-1]['split']]}"
         words += f": with its weights, architectures drawn at random have {error} error"
-    announce([words, f"Next: smash search {quoted(out)}"])
+    announce([words, f"Next: {program()} search {quoted(out)}"])
