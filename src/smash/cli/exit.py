@@ -25,9 +25,10 @@ INTERRUPTED = 128 + signal.SIGINT
 
 _LONGEST_LINE = 1000
 _RESUMABLE = "the state is saved; repeat the command to continue"
+_RESUMING = ", with --resume if the run folder exists"
 _AFTER_INTERRUPTION = {
     **dict.fromkeys(("search", "retrain", "compare", "correlate", "evaluate.py"), _RESUMABLE),
-    "train": f"{_RESUMABLE}, with --resume if the run folder exists",
+    "train": _RESUMABLE + _RESUMING,
     "train.py": f"{_RESUMABLE}, with --resume if it trained a SMASH network",
     "demo": "its run folder keeps what was finished; the same command starts another run",
 }
@@ -94,7 +95,7 @@ def exit_for(program: str, error: BaseException, command: str = "") -> NoReturn:
     if isinstance(error, OSError):
         advice = f": {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
         if advice.endswith(_REPEAT) and command == "train":
-            advice += ", with --resume if the run folder exists"
+            advice += _RESUMING
         fail(program, [f"{error.filename or 'output'}: {error.strerror or error}{advice}"], 1)
     if isinstance(error, MemoryError) or any(text in str(error).lower() for text in _OUT_OF_MEMORY):
         reason = str(error).partition("\n")[0][:200]

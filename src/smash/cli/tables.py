@@ -101,15 +101,7 @@ def print_pareto_front(study: Study) -> None:
     headings = (heading for heading, _ in shown)
     _print_table(
         f"Pareto front of {', '.join(objectives)}: {len(front)} of {len(ranks)} candidates",
-        (
-            "rank",
-            "id",
-            "error",
-            "loss",
-            "parameters",
-            *headings,
-            "strategy",
-        ),
+        ("rank", "id", "error", "loss", "parameters", *headings, "strategy"),
         (
             (
                 ranks[each.id],

@@ -351,9 +351,8 @@ class RankComparison:
         ahead = self._score_tau - kendall_tau(values, self._truth)
         differences = self._score_taus - taus
         difference = interval(ahead, differences)
-        if (
-            abs(ahead) > 1e-9 and difference.low == difference.high
-        ):  # as with three: they tell nothing
+        alike = difference.low == difference.high  # as with three networks: they tell nothing
+        if alike and abs(ahead) > 1e-9:
             difference = Interval(value=ahead, low=-2.0, high=2.0)
         return self._correlation(values, taus, difference)
 

@@ -54,7 +54,8 @@ class History:
             return
         self._study.add(candidate)
         # If two searches commit it in the same instant, the study decides which one counts.
-        self._take(self._study.candidates(after=len(self.candidates)))
+        new = self._study.candidates(after=len(self.candidates)) if self._study.shared else None
+        self._take([candidate] if new is None else new)
         self._by_id[candidate.id].values = candidate.values
 
     def _take(self, candidates: Sequence[Candidate]) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from smash.runtime.rng import seeded
+
 NO_CONSTANTS = (
     "only BatchNorms may have buffers, since a child is built without values and its buffers are "
     "zeros; compute constants in forward"
@@ -130,14 +132,13 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                 module.weight.copy_(drawn)
                 if module.bias is not None:
                     module.bias.zero_()
-        elif (
-            not isinstance(module, _BatchNorm) and next(module.parameters(False), None) is not None
-        ):
-            reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
-            if reset is not None:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-                    reset()
+            continue
+        own = next(module.parameters(recurse=False), None)
+        reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+        if own is not None and reset is not None and not isinstance(module, _BatchNorm):
+            seed = int(torch.randint(2**31, (), generator=generator))
+            with seeded(seed, "initial weights", 0, own.device):
+                reset()
 
 
 def count_parameters(child: nn.Module) -> int:

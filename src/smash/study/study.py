@@ -196,7 +196,7 @@ class Study:
                 default those that the space gives.
         """
         if not self.shared:
-            self.candidates()  # reads what was committed before
+            self.candidates(after=len(self._candidates))  # reads what was committed before
         architecture = candidate.architecture
         document = architecture if self._space is None else self._space.to_json(architecture)
         if readable is None:
