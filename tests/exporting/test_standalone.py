@@ -23,6 +23,7 @@ from smash.spaces.base import Definition
 from smash.spaces.baselines import make_baseline
 from smash.spaces.choices import FunctionSpace
 from smash.spaces.nas_bench_201 import NasBench201Options
+from smash.spaces.plain import plain_families
 from smash.spaces.task import Task
 from tests.exporting.answers import (
     assert_same,
@@ -92,7 +93,10 @@ def test_cells_agree(tmp_path, size):
         assert_space_agrees(space, given, space.sample(rng_of(seed)), task, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["wrn-10-1", "resnet-8-2"])
+PLAIN = [f"{family}-2" for family in plain_families(2)]
+
+
+@pytest.mark.parametrize("name", ["wrn-10-1", "resnet-8-2", *PLAIN])
 def test_reference_networks_agree(tmp_path, name):
     task = Task(channels=1, size=(8, 8), classes=3)
     assert_code_agrees(make_baseline(name, task, "cpu"), {"baseline": name}, task, tmp_path)

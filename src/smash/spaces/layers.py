@@ -5,20 +5,25 @@ Legend: tensors are N×C×spatial.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""Convolutions by number of spatial axes."""
+
+NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+"""BatchNorms by number of spatial axes."""
+
 _POOLS: dict[int, Any] = {
     1: nn.functional.avg_pool1d,
     2: nn.functional.avg_pool2d,
     3: nn.functional.avg_pool3d,
 }
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # by number of axes
-_WORKING_EXTENT = {1: 256, 2: 32, 3: 16}  # of feature maps after the stem, by spatial axes
+_WORKING_EXTENT = {1: 256, 2: 32, 3: 16}
 
 
 def convolution(
@@ -41,7 +46,7 @@ def convolution(
         groups: Groups of channels.
     """
     dilations = (dilation,) * len(kernel) if isinstance(dilation, int) else dilation
-    layer: nn.Module = _CONVOLUTIONS[len(kernel)](
+    layer: nn.Module = CONVOLUTIONS[len(kernel)](
         inputs,
         outputs,
         kernel,
@@ -56,7 +61,7 @@ def convolution(
 
 def batch_norm(channels: int, dims: int) -> nn.Module:
     """Makes a BatchNorm for inputs with `dims` spatial axes."""
-    layer: nn.Module = _NORMS[dims](channels)
+    layer: nn.Module = NORMS[dims](channels)
     return layer
 
 
@@ -95,6 +100,13 @@ def average_near(x: Tensor, extent: int) -> Tensor:
     return around.view_as(x)
 
 
-def fitting_stride(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Computes the stride per axis that reduces an input to 32² (256 samples, 16³ voxels)."""
-    return tuple(-(-extent // _WORKING_EXTENT[len(size)]) for extent in size)
+def fitting_stride(
+    size: tuple[int, ...], working: Mapping[int, int] = _WORKING_EXTENT
+) -> tuple[int, ...]:
+    """Computes the stride per axis that brings an input down to an extent.
+
+    Args:
+        size: Extent of the input along each axis.
+        working: Extent of feature maps after the stem, by number of axes.
+    """
+    return tuple(-(-extent // working[len(size)]) for extent in size)

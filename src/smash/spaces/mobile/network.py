@@ -3,7 +3,8 @@
 Every convolution is followed by its BatchNorm and its activation, so that all of it folds into
 integer kernels. Signals, images and volumes share one definition.
 
-This module and its options need torch alone, so that they stand in exported files.
+This module, its options and `smash.spaces.layers` need torch alone, so that they stand in exported
+files.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smash.spaces.mobile.options import MobileOptions, fitting_stride
+from smash.spaces.layers import CONVOLUTIONS, NORMS, fitting_stride
+from smash.spaces.mobile.options import MobileOptions
 
-_CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_NORMS: dict[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "hard-swish": nn.Hardswish, "none": nn.Identity}
 
 
@@ -43,10 +43,10 @@ class ConvNormAct(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.conv = _CONVOLUTIONS[dims](
+        self.conv = CONVOLUTIONS[dims](
             *channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
         )
-        self.norm = _NORMS[dims](channels[1])
+        self.norm = NORMS[dims](channels[1])
         self.act = _ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,8 +61,8 @@ class SqueezeExcite(nn.Module):
     def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
         inner = max(4, channels // 4)
-        self.squeeze = _CONVOLUTIONS[dims](channels, inner, 1)
-        self.excite = _CONVOLUTIONS[dims](inner, channels, 1)
+        self.squeeze = CONVOLUTIONS[dims](channels, inner, 1)
+        self.excite = CONVOLUTIONS[dims](inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keeps the shape, N×C×spatial."""
@@ -183,7 +183,7 @@ class MobileNetwork(MobileOptions):
         dims, child = len(task.size), nn.Sequential()
         act = choose("activation", self.activations)
         inputs = choose("stem", self.stem)
-        stride = self.stem_stride or fitting_stride(task.size, self.extent)
+        stride = self.stem_stride or fitting_stride(task.size, dict(self.extent))
         child.add_module(
             "stem", ConvNormAct(dims, (task.channels, inputs), 3, stride=stride, activation=act)
         )

@@ -7,15 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-EXTENT = ((1, 256), (2, 32), (3, 16))
-
-
-def fitting_stride(
-    size: tuple[int, ...], extent: tuple[tuple[int, int], ...] = EXTENT
-) -> tuple[int, ...]:
-    """Computes the stride along each axis that brings an input down to an extent."""
-    return tuple(-(-axis // dict(extent)[len(size)]) for axis in size)
-
 
 @dataclass(frozen=True, kw_only=True)
 class MobileOptions:
@@ -50,5 +41,5 @@ class MobileOptions:
     squeeze: bool = False
     activations: tuple[str, ...] = ("relu",)
     heads: tuple[int, ...] = (0,)
-    extent: tuple[tuple[int, int], ...] = EXTENT
+    extent: tuple[tuple[int, int], ...] = ((1, 256), (2, 32), (3, 16))
     stem_stride: int | None = None
