@@ -23,10 +23,11 @@ from typing import Any
 
 from benchmarks.compare import mean_with_interval
 from smash.cli.original.flags import FLAGS
+from smash.comparing.settings import CompareSettings
 from smash.config import ChildSettings, LoadSettings, Settings, describe
 from smash.correlation.settings import CorrelateSettings
 from smash.searching.settings import SearchSettings
-from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
+from smash.training.settings import RetrainSettings, TrainSettings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
+from smash.comparing.settings import CompareSettings
 from smash.config import (
     MOST,
     ChildSettings,
@@ -21,7 +22,7 @@ from smash.config import (
 from smash.correlation.settings import CorrelateSettings
 from smash.errors import InvalidValueError, RunStateError
 from smash.searching.settings import SearchSettings
-from smash.training.settings import CompareSettings, RetrainSettings, TrainSettings
+from smash.training.settings import RetrainSettings, TrainSettings
 
 VERBS = [
     LoadSettings,

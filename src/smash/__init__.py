@@ -30,6 +30,9 @@ from typing import TYPE_CHECKING
 from smash._lazy import importer
 
 if TYPE_CHECKING:
+    from smash.comparing.compare import compare
+    from smash.comparing.comparison import Comparison
+    from smash.comparing.settings import CompareSettings
     from smash.correlation.correlate import correlate
     from smash.correlation.settings import CorrelateSettings
     from smash.data import Data, check_data, load_data
@@ -56,7 +59,6 @@ if TYPE_CHECKING:
     from smash.spaces.choices import Choices, space
     from smash.study.candidate import Candidate
     from smash.study.study import Study
-    from smash.training.compare import Comparison, compare
     from smash.training.retrain import retrain
     from smash.training.settings import RetrainSettings, TrainSettings
     from smash.training.train import train
@@ -68,6 +70,7 @@ __all__ = [
     "Candidate",
     "Child",
     "Choices",
+    "CompareSettings",
     "Comparison",
     "CorrelateSettings",
     "Data",
@@ -111,7 +114,9 @@ _HOMES = {
     "smash.exporting.export": ("Export", "export"),
     "smash.exporting.predict": ("Prediction", "predict"),
     "smash.reporting": ("report",),
-    "smash.training.compare": ("Comparison", "compare"),
+    "smash.comparing.compare": ("compare",),
+    "smash.comparing.comparison": ("Comparison",),
+    "smash.comparing.settings": ("CompareSettings",),
     "smash.training.retrain": ("retrain",),
     "smash.training.settings": ("RetrainSettings", "TrainSettings"),
     "smash.run.run": ("Run",),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -11,114 +12,15 @@ from scipy import stats
 
 import smash
 from smash import evaluation
+from smash.comparing.comparison import read_comparison
 from smash.errors import InvalidValueError
 from smash.evaluation.trainings import SeedSpread
-from smash.io.records import Interval
 from smash.profiling.cost import cost_of
 from smash.run.child_folder import write_result
 from smash.run.layout import COMPARISON
 from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import count_parameters
-from smash.training.compare import (
-    Contestant,
-    _plain_networks,
-    against_random,
-    read_comparison,
-    verdict,
-)
-from smash.training.settings import CompareSettings
 from tests.conftest import TINY
-from tests.study.candidates import make_candidate
-
-
-def contestant(role, name, val, behind, low, high):
-    interval = Interval(value=val, low=val, high=val)
-    return Contestant(
-        role=role, name=name, params=1, macs=1, memory=1, flash=1, minutes=1,
-        val=interval, test=interval, behind=Interval(value=behind, low=low, high=high),
-    )  # fmt: skip
-
-
-WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    ("others", "sentence"),
-    [
-        (
-            [contestant("plain", "a", 0.2, 0.014, 0.01, 0.02),
-             contestant("plain", "b", 0.2, 0.03, 0.02, 0.04)],
-            "The winner is better than each plain network by 1.4 to 3.0 points, beyond chance.",
-        ),
-        (
-            [contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
-            "Take cnn-8: no network within the limits has a lower validation error; on the test "
-            "split it is better by 2.0 points than the winner.",
-        ),
-        (
-            [contestant("plain", "cnn-8", 0.09, 0.02, 0.01, 0.03)],
-            "Take cnn-8: no network within the limits has a lower validation error; on the test "
-            "split it is worse by 2.0 points than the winner.",
-        ),
-        (
-            [contestant("random", "c", 0.08, 0.002, -0.001, 0.005),
-             contestant("plain", "cnn-8", 0.09, -0.02, -0.03, -0.01)],
-            "Take c (random): no network within the limits has a lower validation error; on the "
-            "test split it is worse by 0.2 points than the winner, which may be chance.",
-        ),
-        (
-            [contestant("random", "c", 0.08, 0.02, 0.01, 0.03)],
-            "Take c (random): no network within the limits has a lower validation error; on the "
-            "test split it is worse by 2.0 points than the winner.",
-        ),
-        (
-            [contestant("random", "c", 0.12, 0.02, 0.01, 0.03)],
-            "No plain network within the limits is as small as the winner, so there is none to "
-            "compare it with.",
-        ),
-        (
-            [contestant("plain", "cnn-8", 0.12, 0.004, -0.002, 0.01)],
-            "No plain network has a lower validation error than the winner, but on the test split "
-            "its distance to cnn-8 (+0.4 points, -0.2 to +1.0) may be chance.",
-        ),
-        (
-            [contestant("plain", "cnn-8", 0.2, 0.014, 0.01, 0.02),
-             contestant("over the limits", "resnet18", 0.01, -0.09, -0.1, -0.08)],
-            "The winner is better than each plain network by 1.4 points, beyond chance.",
-        ),
-    ],
-)  # fmt: skip
-def test_verdict_is_a_plain_sentence(others, sentence):
-    assert verdict([WINNER, *others]) == sentence
-
-
-@pytest.mark.parametrize("limit", [{"max_memory": 8192}, {"max_flash": 20_000}])
-def test_plain_networks_are_those_within_the_limits_of_the_search(limit):
-    task = smash.Task(channels=3, size=(32, 32), classes=10)
-    run = SimpleNamespace(data=SimpleNamespace(task=task))
-    study = SimpleNamespace(settings=limit)
-    winner = make_candidate(params=30_000)
-    found = list(_plain_networks(run, study, winner, CompareSettings()))
-    assert len(found) == 4
-    (name,) = limit
-    for each in found:
-        assert each.role == "plain"
-        assert getattr(each.network, name.removeprefix("max_")) <= limit[name]
-
-
-@pytest.mark.parametrize(
-    ("interval", "sentence"),
-    [
-        ((0.02, 0.01, 0.03), "is 2.0 points ahead of the mean of 5 random candidates, beyond"),
-        ((-0.02, -0.03, -0.01), "is 2.0 points behind the mean of 5 random candidates, beyond"),
-        ((0.02, -0.01, 0.05), "(+2.0 points, -1.0 to +5.0) may be chance."),
-    ],
-)
-def test_against_random_says_whether_the_winner_is_ahead_beyond_chance(interval, sentence):
-    value, low, high = interval
-    (said,) = against_random(5, Interval(value=value, low=low, high=high))
-    assert sentence in said
-    assert not [*against_random(1, None)]
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +49,7 @@ def test_compare_of_one_seed_says_that_seeds_are_left_out(compared):
     once = smash.compare(run, **{**options, "seeds": 1})
     assert "each network was trained once" in once.verdict
     assert "each network was trained once" not in comparison.verdict
+    smash.compare(run, **options)
 
 
 def test_compare_takes_plain_networks_no_larger_than_the_winner(compared):
@@ -188,7 +91,7 @@ def test_compare_says_whether_the_winner_beats_random_candidates(compared):
 def test_compare_takes_the_spread_of_each_network_for_its_own_intervals(compared, monkeypatch):
     run, comparison, options = compared
     spreads = [SeedSpread(0.01 * number, 3) for number in range(len(comparison.contestants))]
-    monkeypatch.setattr("smash.training.compare.spreads_of", lambda wrongs: spreads)
+    monkeypatch.setattr("smash.comparing.compare.spreads_of", lambda wrongs: spreads)
     again = smash.compare(run, **options)
     for each, spread in zip(again.contestants, spreads, strict=True):
         half = stats.t.ppf(0.975, 3) * spread.deviation / np.sqrt(2)
@@ -252,3 +155,59 @@ def test_a_reference_network_without_a_size_is_fitted_to_the_winner(few_digits, 
     (winner, *_), fitted = found.contestants, found.contestants[-1]
     assert fitted.name.startswith("wrn-")
     assert 0.5 < fitted.params / winner.params < 2
+
+
+@pytest.fixture
+def timed(few_digits, tmp_path):
+    """Makes a run whose search was timed by a command: a second for a million bytes.
+
+    The command counts its runs in a file.
+    """
+    script, log = tmp_path / "time.py", tmp_path / "log"
+    log.touch()
+    script.write_text(
+        f"import pathlib, sys\nopen({str(log)!r}, 'a').write('.')\n"
+        "files = pathlib.Path(sys.argv[1]).parent.iterdir()\n"
+        "print(sum(each.stat().st_size for each in files) / 1e6)\n"
+    )
+    command = f"{shlex.join([sys.executable, str(script)])} {{model}}"
+    run = smash.train(few_digits, tmp_path / "run", epochs=1, **TINY)
+    counts = {"random": 2, "perturb": 0, "markov": 0, "device": "cpu", "latency_format": "py"}
+    smash.search(run, **counts, latency_command=command, max_latency="1s")
+    return run, command, log
+
+
+def test_compare_times_plain_networks_by_the_command_of_the_search(timed):
+    run, command, log = timed
+    settings = {"ranks": "0", "epochs": 1, "seeds": 1, "random": 0, "median": False}
+    settings |= {"families": ("cnn",), "device": "cpu"}
+    without = smash.compare(run, **settings)
+    winner, plain = without.contestants
+    assert winner.latency > 0
+    assert plain.latency is None
+    assert "Plain networks were not timed" in without.verdict
+
+    found = smash.compare(run, **settings, latency_command=command)
+    again, timed_plain = found.contestants
+    assert again.latency == winner.latency  # the file has as many bytes
+    assert 0 < timed_plain.latency <= winner.latency
+    assert "not timed" not in found.verdict
+    runs = log.read_text()
+    assert smash.compare(run, **settings, latency_command=command) == found
+    assert log.read_text() == runs  # each network is timed once
+
+
+def test_compare_refuses_a_command_that_the_search_did_not_have(timed, compared):
+    settings = {"ranks": "0", "epochs": 1, "seeds": 1}
+    for (run, *_), remedy in ((timed, "give the one that ran python"), (compared, "leave it out")):
+        before = set(run.path.glob("children/*"))
+        with pytest.raises(InvalidValueError, match=f"must be that of the search, .*{remedy}"):
+            smash.compare(run, **settings, latency_command="python other.py {model}")
+        assert set(run.path.glob("children/*")) == before
+    with pytest.raises(InvalidValueError, match="latency_timeout is for a latency_command"):
+        smash.CompareSettings(latency_timeout=5)
+
+
+def test_compare_times_each_network_on_this_machine(compared):
+    _, comparison, _ = compared
+    assert all(0 < each.latency < 1 for each in comparison.contestants)

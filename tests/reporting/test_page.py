@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import smash
+from smash.comparing.comparison import Comparison, Contestant
 from smash.config import SpaceSettings
 from smash.errors import NotFoundError, RunStateError
 from smash.io.records import Interval
@@ -20,7 +21,6 @@ from smash.reporting.page import page
 from smash.run.child_folder import read_record
 from smash.run.layout import CHILDREN, COMPARISON, FINALS, METRICS, RESULT, STUDY
 from smash.study.study import Study
-from smash.training.compare import Comparison, Contestant
 from smash.training.finals import Finalist, Finals, Rung
 from tests.reporting.html import Page, of_class, parsed, said
 from tests.reporting.made import HOSTILE, begin, candidates, child, contents_of, trust, write

@@ -16,12 +16,12 @@ from smash.cli.options import (
     settings_options,
 )
 from smash.cli.tables import looks_at_test
+from smash.comparing.settings import CompareSettings
 from smash.run.layout import STUDY, check_searched, find_run
-from smash.training.settings import CompareSettings
 
 if TYPE_CHECKING:
+    from smash.comparing.comparison import Comparison
     from smash.io.records import Interval
-    from smash.training.compare import Comparison
 
 
 @settings_options
@@ -31,8 +31,8 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
     check_searched(run / STUDY)
     check_ranks(run, settings.rank_numbers)
     from smash.cli.describe import announce_short
+    from smash.comparing.compare import compare as compare_networks
     from smash.runtime.progress import on_terminal
-    from smash.training.compare import compare as compare_networks
 
     opened = open_run(run)
     announce_short(opened, settings)
@@ -55,14 +55,14 @@ def print_comparison(comparison: Comparison) -> None:
     table = Table(
         title=f"{comparison.length}, {comparison.seeds} seed{'s' * several}; errors with "
         f"95% intervals over {'seeds and ' * several}examples\n"
-        "RAM of activations and flash: bytes in int8",
+        "RAM of activations and flash: bytes in int8; ms for one input, minutes of training",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
     table.add_column("network", overflow="fold")
     for name in (
-        *("parameters\nMACs", "RAM\nflash", "minutes"),
+        *("parameters\nMACs", "RAM\nflash", "ms\nminutes"),
         *("validation\nerror", "test error", "− winner"),
     ):
         table.add_column(name, justify="right", no_wrap=True)  # a cut number would be another one
@@ -72,7 +72,7 @@ def print_comparison(comparison: Comparison) -> None:
             label,
             f"{each.params:,}\n{each.macs:,}",
             f"{each.memory:,}\n{each.flash:,}",
-            f"{each.minutes:.1f}",
+            f"{'–' if each.latency is None else f'{1000 * each.latency:.3g}'}\n{each.minutes:.1f}",
             f"{each.val.value:.2%}",
             f"{each.test.value:.2%}\n{_range(each.test)}",
             f"{100 * each.behind.value:+.2f}\n{_range(each.behind, sign=True)}" if index else "",

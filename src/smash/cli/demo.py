@@ -10,9 +10,10 @@ import typer
 from smash.cli.compare import print_comparison
 from smash.cli.options import DeviceOption, announce, load, quoted, say
 from smash.cli.tables import print_candidates
+from smash.comparing.settings import CompareSettings
 from smash.run.layout import check_free
 from smash.searching.settings import SearchSettings
-from smash.training.settings import CompareSettings, TrainSettings
+from smash.training.settings import TrainSettings
 
 _DATA, _SIDE = "mnist-5k", 14
 _TESTED, _VALIDATED = 0.5, 0.3  # of the digits, so that 2,500 tell networks apart
@@ -34,10 +35,10 @@ def demo(
     import torch
 
     from smash.cli.describe import announce_run
+    from smash.comparing.compare import compare as compare_networks
     from smash.reporting import report as write_report
     from smash.runtime.progress import on_terminal
     from smash.searching.search import search as search_run
-    from smash.training.compare import compare as compare_networks
     from smash.training.train import train as train_network
 
     threads = torch.get_num_threads()

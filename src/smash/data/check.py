@@ -21,7 +21,7 @@ from smash.data.sources.images import examine, picture_file
 from smash.data.sources.sound import Recording, examine_sounds
 from smash.errors import DataError, Unusable, describe_unusable, listed, shortened
 from smash.io.text import as_size
-from smash.spaces.mobile.options import fitting_stride
+from smash.spaces.layers import fitting_stride
 
 FEW = 20
 """Number of training examples of a class below which a check warns."""

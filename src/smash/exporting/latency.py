@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
-from smash.exporting.export import write_network
+from smash.exporting.export import Description, write_network
 from smash.exporting.onnx import OnnxNetwork
 from smash.exporting.parity import example_images
 from smash.exporting.signature import Signature
@@ -26,6 +27,7 @@ from smash.run.run import Run
 from smash.runtime.executor import Executor, Future
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
+from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import initialise
 from smash.study.candidate import Candidate
 
@@ -49,7 +51,7 @@ def time_graphs(
     pairs = [(candidate.id, candidate.architecture) for candidate in candidates]
 
     def measure(architecture: Any) -> Numbers:
-        with _exported(run, architecture, "onnx") as path:
+        with _exported(run, *_child(run, architecture), "onnx") as path:
             network = OnnxNetwork(path, threads)
         image = example_images(network.signature, 1)
         seconds, spread = time_call(lambda: network(image))
@@ -90,16 +92,30 @@ class CommandTimer(Timer):
         Raises:
             CommandError: The command failed twice, or cannot be started.
         """
-        if self.is_parallel:
-            return self.start(architecture).result()
-        with _exported(self._run, architecture, self._format) as path:
-            return _measure(self._command, path, self._timeout)
+        return self._time(*_child(self._run, architecture))
+
+    def time_baseline(self, name: str) -> Numbers:
+        """Exports a reference network with initial weights, and runs the command.
+
+        Raises:
+            CommandError: The command failed twice, or cannot be started.
+        """
+        return self._time(make_baseline(name, self._run.data.task, "cpu"), {"baseline": name})
 
     def start(self, architecture: Any) -> Future[Numbers]:
         """Exports the child, and lets the command run as soon as a device is free."""
         if not self.is_parallel:
             return super().start(architecture)
-        with _exported(self._run, architecture, self._format) as path:
+        return self._start(*_child(self._run, architecture))
+
+    def _time(self, network: nn.Module, description: Description) -> Numbers:
+        if self.is_parallel:
+            return self._start(network, description).result()
+        with _exported(self._run, network, description, self._format) as path:
+            return _measure(self._command, path, self._timeout)
+
+    def _start(self, network: nn.Module, description: Description) -> Future[Numbers]:
+        with _exported(self._run, network, description, self._format) as path:
             files = {each.name: each.read_bytes() for each in path.parent.glob("model.*")}
         return self._executor.submit_to_device(
             _measure_elsewhere, self._command, path.name, files, self._timeout
@@ -120,10 +136,21 @@ def _measure(command: str, path: Path, timeout: float) -> Numbers:
     return {"spread": 0.0, **measure_by_command(command, path, timeout)}
 
 
+def _child(run: Run, architecture: Any) -> tuple[nn.Module, Description]:
+    """Builds the child of an architecture on the CPU, and describes it for its file."""
+    child = run.space.build(architecture, run.data.task, "cpu")
+    return child, {
+        "architecture": run.space.to_json(architecture),
+        "space": run.settings.space.model_dump(exclude_none=True),
+    }
+
+
 @contextmanager
-def _exported(run: Run, architecture: Any, file_format: str) -> Iterator[Path]:
-    """Gives the child of an architecture as a file, with initial weights."""
-    data, space = run.data, run.space
+def _exported(
+    run: Run, network: nn.Module, description: Description, file_format: str
+) -> Iterator[Path]:
+    """Gives a network without weights as a file, with initial ones."""
+    data = run.data
     inputs = describe_input(data)
     signature = Signature(
         classes=data.classes,
@@ -133,13 +160,8 @@ def _exported(run: Run, architecture: Any, file_format: str) -> Iterator[Path]:
         mean=data.mean,
         std=data.std,
     )
-    description = {
-        "architecture": space.to_json(architecture),
-        "space": run.settings.space.model_dump(exclude_none=True),
-    }
-    child = space.build(architecture, data.task, "cpu")
-    initialise(child, torch_generator(0, "latency"))
+    initialise(network, torch_generator(0, "latency"))
     with temporary_folder(run.path, "latency") as folder:
         path = folder / f"model.{file_format}"
-        write_network(child.eval(), signature, description, path)
+        write_network(network.eval(), signature, description, path)
         yield path

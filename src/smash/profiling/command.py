@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smash.errors import CommandError, InvalidValueError
 from smash.io.files import parse_json
-from smash.io.text import printable
+from smash.io.text import printable, text_digest
 
 MODEL = "{model}"
 """Stands for the file in a command."""
@@ -70,6 +70,13 @@ def split_command(command: str) -> list[str]:
             f"got {command!r:.100}: add it, as in 'python time_onnx.py {MODEL}'"
         )
     return arguments
+
+
+def command_name(command: str) -> str:
+    """Names a command by its program and a digest, the same whatever folders its files lie in."""
+    words = split_command(command)
+    names = " ".join(Path(word).name for word in words)
+    return f"{Path(words[0]).name} ({text_digest(names)})"
 
 
 def measure_by_command(command: str, path: Path, timeout: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from smash.runtime.device import machine_name
 from smash.runtime.executor import Future, SerialExecutor
 from smash.runtime.rng import torch_generator
 from smash.spaces.base import SearchSpace
+from smash.spaces.baselines import make_baseline
 from smash.spaces.parameters import initialise
 from smash.spaces.task import Task
 
@@ -30,10 +32,14 @@ def measure_latency(
     space: SearchSpace[Any], architecture: Any, task: Task, device: torch.device
 ) -> Latency:
     """Measures the latency of an architecture's child with freshly initialised weights."""
-    child = space.build(architecture, task, str(device))
+    return time_built(space.build(architecture, task, str(device)), task, device)
+
+
+def time_built(network: nn.Module, task: Task, device: torch.device) -> Latency:
+    """Measures the latency of a network without weights, which it initialises."""
     # Uninitialised memory may hold denormal numbers, which are slow.
-    initialise(child, torch_generator(0, "latency"))
-    return time_network(child.eval(), task, device)
+    initialise(network, torch_generator(0, "latency"))
+    return time_network(network.eval(), task, device)
 
 
 @torch.no_grad()
@@ -90,7 +96,7 @@ def kind_of_time(what: str, device: torch.device, /, **settings: Any) -> str:
 
 
 class Timer(ABC):
-    """Measures the latency of architectures.
+    """Measures the latency of architectures, and of plain networks to compare them with.
 
     Attributes:
         kind: Names the measurement and its conditions, from `kind_of_time`.
@@ -108,6 +114,10 @@ class Timer(ABC):
             ``seconds`` for one input, infinite where the child does not run, and their ``spread``;
             ``memory_bytes`` and ``flash_bytes`` if they are measured as well.
         """
+
+    @abstractmethod
+    def time_baseline(self, name: str) -> Numbers:
+        """Measures the reference network of a name; see `smash.spaces.baselines`."""
 
     def start(self, architecture: Any) -> Future[Numbers]:
         """Begins to measure an architecture; by default, it is measured when it is waited for."""
@@ -129,8 +139,16 @@ class ChildTimer(Timer):
 
     def __call__(self, architecture: Any) -> Numbers:
         """Times the child of an architecture."""
-        found = measure_latency(self._space, architecture, self._task, self._device)
-        return {"seconds": found.seconds, "spread": found.spread}
+        return _numbers(measure_latency(self._space, architecture, self._task, self._device))
+
+    def time_baseline(self, name: str) -> Numbers:
+        """Times a reference network."""
+        network = make_baseline(name, self._task, str(self._device))
+        return _numbers(time_built(network, self._task, self._device))
+
+
+def _numbers(found: Latency) -> Numbers:
+    return {"seconds": found.seconds, "spread": found.spread}
 
 
 class Stopwatch:
@@ -175,9 +193,16 @@ class Stopwatch:
                 because the load that caused it may be gone.
         """
         identity = self._space.identify(architecture)
+        return self._time(identity, partial(self._timer, architecture), within)
+
+    def time_baseline(self, name: str) -> float:
+        """Returns the seconds of a reference network, or infinite ones as for architectures."""
+        return self._time(name, partial(self._timer.time_baseline, name), math.inf)
+
+    def _time(self, identity: str, measure: Callable[[], Numbers], within: float) -> float:
         known = self._measurements.get(self._timer.kind, identity)
         if known is None or known["seconds"] > within:
-            known = self._timer(architecture)
+            known = measure()
             if known["seconds"] <= within:
                 self._measurements.add(self._timer.kind, identity, known)
                 # At once: the time of a refused architecture is kept nowhere else.

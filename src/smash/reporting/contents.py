@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from smash.comparing.comparison import Comparison, Contestant, read_comparison
 from smash.config import RunSettings
 from smash.errors import NotFoundError
 from smash.evaluation import Evaluation
@@ -36,7 +37,6 @@ from smash.run.trust import Trust
 from smash.searching.objectives import pareto_front
 from smash.study.candidate import Candidate
 from smash.study.study import Study
-from smash.training.compare import Comparison, Contestant, read_comparison
 from smash.training.finals import Finals
 
 

@@ -39,6 +39,7 @@ STUDY = "study.journal"
 STORAGE = "storage.json"
 ENSEMBLE = "ensemble.safetensors"
 LATENCIES = "latency.jsonl"
+COMPARED_LATENCIES = "compared-latency.jsonl"
 
 FINALS = "finals.json"
 COMPARISON = "comparison.json"

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from smash.config import Count, Device, Minutes, Option, RayAddress, Seed, Settings
 from smash.errors import faults_of
-from smash.io.text import text_digest
 from smash.io.units import Bytes, Seconds
-from smash.profiling.command import split_command
+from smash.profiling.command import command_name, split_command
 from smash.runtime.names import Precision
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
 
@@ -191,11 +190,9 @@ class SearchSettings(Settings):
         from smash.scoring.priors import NO_PRIOR, Prefilter
 
         table = self.latency_table
-        words = split_command(self.latency_command) if self.latency_command else []
-        # A study may leave this machine, where the same files lie in other folders.
-        command = " ".join(Path(word).name for word in words)
         return self.model_dump(mode="json", exclude=_FREE) | {
-            "latency_command": f"{Path(words[0]).name} ({text_digest(command)})" if words else None,
+            # A study may leave this machine.
+            "latency_command": self.latency_command and command_name(self.latency_command),
             "latency_table": table and Path(table).name,
             "prior": None if self.prior == NO_PRIOR else self.prior,
             "prefilter": self.prefilter and str(Prefilter.parse(self.prefilter)),

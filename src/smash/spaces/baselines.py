@@ -111,25 +111,26 @@ def fit_baseline(family: str, params: int, task: Task) -> str:
     return nearest
 
 
-def fit_plain_network(family: str, task: Task, fits: Callable[[nn.Module], bool]) -> str | None:
+def fit_plain_network(family: str, fits: Callable[[str], bool]) -> str | None:
     """Finds the widest member of a plain family that stays within limits.
 
     Args:
         family: One of `PLAIN_FAMILIES`, whose costs grow with the width.
-        task: The task.
-        fits: Tells whether a network on the meta device is within the limits.
+        fits: Tells whether the network of a name is within the limits. The widest that it is asked
+            for is at most twice as wide as one that is.
 
     Returns:
         Its name; None where even the narrowest exceeds them.
     """
-    fitting = 0
-    low, high = 1, _WIDEST
-    while low <= high:
-        width = (low + high) // 2
-        if fits(make_baseline(f"{family}-{width}", task)):
-            fitting, low = width, width + 1
+    fitting, over = 0, 1
+    while over <= _WIDEST and fits(f"{family}-{over}"):
+        fitting, over = over, 2 * over
+    while over - fitting > 1:
+        width = (fitting + over) // 2
+        if width <= _WIDEST and fits(f"{family}-{width}"):
+            fitting = width
         else:
-            high = width - 1
+            over = width
     return f"{family}-{fitting}" if fitting else None
 
 

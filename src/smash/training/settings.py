@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from smash.config import (
     SpaceSettings,
     TrainingSettings,
 )
-from smash.errors import InvalidValueError, faults_of, unknown
+from smash.errors import InvalidValueError, faults_of
 from smash.run.layout import child_path
 from smash.training.defaults import OF_MEMORY_BANKS, SUITABLE
 
@@ -229,65 +228,6 @@ class RetrainSettings(FinalsSettings):
             faults.append(
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "
                 f"{self.init!r}: weights are generated for candidates only"
-            )
-        return faults
-
-
-class CompareSettings(FinalsSettings):
-    """The settings of `smash.compare`.
-
-    Example:
-        >>> CompareSettings(ranks="0-1", seeds=2).rank_numbers
-        (0, 1)
-    """
-
-    ranks: Annotated[str | None, Option(default="the winner of the finals")] = None
-    """Ranks of the candidates to train, such as 0-2; the first counts as the winner."""
-
-    median: bool = True
-    """Train the candidate in the middle of the ranking too."""
-
-    random: Annotated[int, Field(ge=0, le=MOST)] = 2
-    """Number of randomly drawn candidates to train too."""
-
-    families: Annotated[tuple[str, ...], Option(default="all that suit the data")] = ()
-    """Families of plain networks: mlperf-resnet, mobilenet, ds-cnn, cnn or inception."""
-
-    baselines: Annotated[tuple[str, ...], Option(flags=("--with",), metavar="NAME")] = ()
-    """Further plain networks by name, such as wrn-16-2, resnet18 or timm:mobilenetv3_small_050;
-    resnet and wrn are of about the winner's size."""
-
-    seeds: Count = 3
-    """Trainings of each network, with successive seeds."""
-
-    @property
-    def rank_numbers(self) -> tuple[int, ...]:
-        """The ranks as numbers; none where the finals choose the winner."""
-        return () if self.ranks is None else tuple(parse_ranks(self.ranks))
-
-    def rules(self) -> list[str]:
-        """Requires ranks that can be read, and known families."""
-        faults = super().rules() + faults_of(lambda: self.rank_numbers)
-        if self.ranks is not None:
-            faults += self._faults_of_finals(f"with ranks {self.ranks!r}")
-        if self.families:
-            from smash.spaces.baseline_names import PLAIN_NAMES
-
-            faults += [
-                unknown("family", family, PLAIN_NAMES)
-                for family in self.families
-                if family not in PLAIN_NAMES
-            ]
-        if self.baselines:
-            from smash.spaces.baseline_names import FITTED, full_name
-
-            for name in self.baselines:
-                if name.lower() not in FITTED:  # the size of which follows from the winner's
-                    faults += faults_of(partial(full_name, name))
-        if self.init != "scratch":
-            faults.append(
-                f"init must be 'scratch' to compare, got {self.init!r}: plain networks have no "
-                "generated weights to begin from"
             )
         return faults
 

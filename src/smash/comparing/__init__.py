@@ -1,0 +1,1 @@
+"""The comparison of the winner with other candidates and with plain networks."""
