@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smash.cli.options import (
     RunArgument,
@@ -17,6 +18,10 @@ from smash.cli.tables import print_candidates, print_latencies, print_pareto_fro
 from smash.profiling.operator_table import read_table
 from smash.run.layout import check_trained, find_run
 from smash.searching.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from smash.run.run import Run
+    from smash.study.study import Study
 
 
 @settings_options
@@ -45,6 +50,19 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
     if (stops := study.timetable.stops) and settings.minutes is not None:
         counts = ", ".join(f"{name} {max(ends):,}" for name, ends in stops.items())
         say(f"proposals in {settings.minutes:g} minutes: {counts}; more minutes extend the search")
+    announce(_shortfall(opened, study, settings))
     if study.shared:
         say(f"the study is in {study.where}; others may search it, in copies of this folder")
     announce([trust_of(opened.path, study), f"Next: {program()} retrain {quoted(run)}"])
+
+
+def _shortfall(run: Run, study: Study, settings: SearchSettings) -> list[str]:
+    """Says that the space had fewer networks within the limits than the search asked for."""
+    if study.shared or settings.minutes is not None or settings.prefilter is not None:
+        return []
+    full = settings.resolved(run.settings.space.name)
+    asked = sum(n or 0 for n in (full.random, full.perturb, full.markov, full.evolve))
+    found = len(study.candidates())
+    if found >= asked:
+        return []
+    return [f"no more networks are within the limits: {found:,} candidates of {asked:,} asked for"]
