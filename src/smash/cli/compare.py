@@ -55,7 +55,7 @@ def print_comparison(comparison: Comparison) -> None:
     table = Table(
         title=f"{comparison.length}, {comparison.seeds} seed{'s' * several}; errors with "
         f"95% intervals over {'seeds and ' * several}examples\n"
-        "RAM of activations and flash: bytes in int8; ms for one input, minutes of training",
+        "RAM and flash: bytes in int8; ms: one input; minutes: one training",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -63,7 +63,7 @@ def print_comparison(comparison: Comparison) -> None:
     table.add_column("network", overflow="fold")
     for name in (
         *("parameters\nMACs", "RAM\nflash", "ms\nminutes"),
-        *("validation\nerror", "test error", "− winner"),
+        *("val\nerror", "test error", "− winner"),
     ):
         table.add_column(name, justify="right", no_wrap=True)  # a cut number would be another one
     for index, each in enumerate(comparison.contestants):

@@ -142,7 +142,7 @@ class Selection:
     def _takes_longer(self, name: str, seconds: float) -> bool:
         if self._stopwatch is None or seconds == math.inf:
             return False
-        return self._stopwatch.time_baseline(name) > seconds
+        return self._stopwatch.time_baseline(name, seconds) > seconds
 
     def _latency_of(self, candidate: Candidate) -> float | None:
         return self._time(candidate, self._stopwatch) if self._stopwatch else candidate.latency

@@ -6,8 +6,8 @@ import math
 import statistics
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -193,20 +193,35 @@ class Stopwatch:
                 because the load that caused it may be gone.
         """
         identity = self._space.identify(architecture)
-        return self._time(identity, partial(self._timer, architecture), within)
-
-    def time_baseline(self, name: str) -> float:
-        """Returns the seconds of a reference network, or infinite ones as for architectures."""
-        return self._time(name, partial(self._timer.time_baseline, name), math.inf)
-
-    def _time(self, identity: str, measure: Callable[[], Numbers], within: float) -> float:
         known = self._measurements.get(self._timer.kind, identity)
         if known is None or known["seconds"] > within:
-            known = measure()
+            known = self._timer(architecture)
             if known["seconds"] <= within:
-                self._measurements.add(self._timer.kind, identity, known)
-                # At once: the time of a refused architecture is kept nowhere else.
-                self._measurements.flush()
+                self._keep(identity, known)
+        return self._allowed_seconds(known)
+
+    def time_baseline(self, name: str, within: float = math.inf) -> float:
+        """Returns the seconds of a reference network, or infinite ones as for architectures.
+
+        Args:
+            name: Its name; see `smash.spaces.baselines`.
+            within: A longer time is measured once more, and the shorter kept: other work only adds.
+        """
+        known = self._measurements.get(self._timer.kind, name)
+        if known is None:
+            known = self._timer.time_baseline(name)
+            if known["seconds"] > within:
+                again = self._timer.time_baseline(name)
+                known = min(known, again, key=itemgetter("seconds"))
+            self._keep(name, known)
+        return self._allowed_seconds(known)
+
+    def _keep(self, identity: str, known: Numbers) -> None:
+        self._measurements.add(self._timer.kind, identity, known)
+        # At once: the time of a refused architecture is kept nowhere else.
+        self._measurements.flush()
+
+    def _allowed_seconds(self, known: Mapping[str, float]) -> float:
         fits = all(known.get(name, 0) <= limit for name, limit in self._limits.items())
         # A log holds NaN for what is not finite.
         return known["seconds"] if fits and math.isfinite(known["seconds"]) else math.inf
@@ -220,5 +235,4 @@ class Stopwatch:
             if self._measurements.get(self._timer.kind, identity) is None
         }
         for identity, measured in started.items():
-            self._measurements.add(self._timer.kind, identity, measured.result())
-            self._measurements.flush()
+            self._keep(identity, measured.result())
