@@ -34,8 +34,8 @@ from smash.io.measurements import MeasurementLog
 from smash.run.layout import MEASUREMENTS
 from smash.runtime.device import choose_device
 from smash.runtime.rng import generator
-from smash.scoring.priors import choose_prior, joint_score, proxy_score
-from smash.scoring.proxy_names import JOIN
+from smash.scoring.priors import adjusted_scores, choose_prior, joint_score, proxy_score
+from smash.scoring.proxy_names import JOIN, SMOOTHING
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import Floats
 
@@ -86,14 +86,19 @@ def measured(run: smash.Run, options: argparse.Namespace) -> list[dict[str, Any]
         values = measure_proxy(run, name, pairs, log, device)
         return lambda rows: proxy_score(name, [values[row] for row in rows])
 
-    def by_both(name: str) -> Ranking:
-        values = measure_proxy(run, name, pairs, log, device)
-        return lambda rows: -joint_score(name, scores[rows], [values[row] for row in rows])
+    def by_score(name: str) -> Ranking:
+        return lambda rows: -adjusted_scores(name, scores[rows], [pairs[row][1] for row in rows])
 
+    def by_both(name: str) -> Ranking:
+        values, adjusted = measure_proxy(run, name, pairs, log, device), by_score(name)
+        return lambda rows: -joint_score(name, -adjusted(rows), [values[row] for row in rows])
+
+    parts = dict.fromkeys([*prior.split(JOIN), "params"])
     rankings = {
         "score": lambda rows: -scores[rows],
+        **{f"score and {name}": by_score(name) for name in parts if name in SMOOTHING},
         f"score and {prior}": by_both(prior),
-        **{name: by(name) for name in dict.fromkeys([*prior.split(JOIN), "params"])},
+        **{name: by(name) for name in parts if name not in SMOOTHING},
     }
     params = by("params")(range(len(truth)))
     return [

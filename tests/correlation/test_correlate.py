@@ -157,7 +157,7 @@ def test_cells_have_a_default_prior(cells, scored, tmp_path):
     truths = {text: -loss for text, (_, loss) in scored.items()}
     path = write(tmp_path / "x.csv", truths)
     found = compare(cells, path, prior=None)
-    prior = "generated-synflow+az-nas"
+    prior = "paths+generated-synflow+az-nas"
     assert (found.prior, set(found.together)) == (prior, {prior})
     assert compare(cells, path, prior=prior).model_dump_json() == found.model_dump_json()
     assert compare(cells, path).prior is None
@@ -169,7 +169,7 @@ def test_proxies_are_ranked_alone_and_joined_with_score(cells, scored, tmp_path)
     truths = {text: float(rng.normal()) for text in scored}
     path = write(tmp_path / "x.csv", truths)
     found = compare(cells, path, prior=None, proxies=["naswot", "synflow", "az-nas"], limit=12)
-    asked, prior = {"naswot", "synflow", "az-nas"}, {"generated-synflow+az-nas"}
+    asked, prior = {"naswot", "synflow", "az-nas"}, {"paths+generated-synflow+az-nas"}
     assert set(found.baselines) == {"params", "macs", "random"} | asked | prior
     assert set(found.together) == asked | prior
     # By hand, from the numbers that were kept; the score counts twice.

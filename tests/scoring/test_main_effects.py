@@ -8,8 +8,9 @@ from sklearn.linear_model import RidgeCV
 
 from smash.correlation.statistics import kendall_tau
 from smash.errors import InvalidValueError
-from smash.scoring.main_effects import choices_of, main_effects, smoothed
+from smash.scoring.main_effects import choices_of, main_effects, paths_of, smoothed
 from smash.spaces.choices.choose import Choices
+from smash.spaces.nas_bench_201.architecture import read_cell
 
 OPTIONS = {"kernel": "357", "depth": "123", "width": "ab"}
 GRID = [dict(zip(OPTIONS, row, strict=True)) for row in itertools.product(*OPTIONS.values())]
@@ -71,3 +72,17 @@ def test_choices_are_the_same_from_json_and_from_an_architecture():
     )
     with pytest.raises(InvalidValueError, match="spaces of choices"):
         choices_of("|none~0|")
+
+
+def test_counts_of_paths_are_the_same_for_cells_that_compute_the_same():
+    skipped = read_cell(
+        "|skip_connect~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+    )
+    direct = read_cell("|none~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|avg_pool_3x3~2|")
+    expected = {"paths": "2", "empty": "1", "longest": "2", "none": "0", "skip_connect": "0"}
+    expected |= {"nor_conv_1x1": "0", "nor_conv_3x3": "1", "avg_pool_3x3": "1"}
+    assert skipped.canonical == direct.canonical
+    assert paths_of(skipped) == paths_of(direct) == paths_of({"cell": str(direct)}) == expected
+    for other in ({"width": 8}, Choices((("width", 8),)), "a"):
+        with pytest.raises(InvalidValueError, match="cell"):
+            paths_of(other)

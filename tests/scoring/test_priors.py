@@ -8,11 +8,11 @@ from smash.scoring.priors import Prefilter, check_proxy, choose_prior, joint_sco
 
 
 def test_joint_score_counts_the_score_twice_and_the_first_proxy_at_the_top():
-    # 0.5 · log(1 − r) − Σ weight · log r, with ranks r of 3/4, 2/4 and 1/4 of the score, and
+    # 0.3 · log(1 − r) − Σ weight · log r, with ranks r of 3/4, 2/4 and 1/4 of the score, and
     # 1/4, 2/4 and 3/4 of the first proxy; the second, which is constant, has 2/4.
     scores, values = np.array([0.1, 0.2, 0.3]), [(1.0, 7.0), (2.0, 7.0), (3.0, 7.0)]
     expected = [
-        0.5 * np.log(1 - first) - 2 * np.log(score) - np.log(first) - np.log(0.5)
+        0.3 * np.log(1 - first) - 2 * np.log(score) - np.log(first) - np.log(0.5)
         for score, first in ((0.75, 0.25), (0.5, 0.5), (0.25, 0.75))
     ]
     assert joint_score("naswot+macs", scores, values) == pytest.approx(expected)
@@ -59,7 +59,7 @@ def test_proxy_score_of_joined_proxies_joins_their_ranks():
 
 
 def test_choose_prior_is_the_setting_or_that_of_the_space():
-    assert choose_prior(None, "nas-bench-201") == "generated-synflow+az-nas"
+    assert choose_prior(None, "nas-bench-201") == "paths+generated-synflow+az-nas"
     assert choose_prior(None, "memory-bank") is None
     assert choose_prior(None, "mobile") == choose_prior(None, "mine.py:network") == "macs"
     assert choose_prior("params", "nas-bench-201") == "params"

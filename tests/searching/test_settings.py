@@ -59,7 +59,7 @@ def test_resolved_settings_of_perturbation_have_its_counts():
     settings = SearchSettings(markov=0).resolved("memory-bank")
     assert (settings.random, settings.perturb, settings.markov, settings.evolve) == (500, 100, 0, 0)
     assert settings.identity()["prior"] is None
-    assert SearchSettings().resolved("nas-bench-201").prior == "generated-synflow+az-nas"
+    assert SearchSettings().resolved("nas-bench-201").prior == "paths+generated-synflow+az-nas"
     assert SearchSettings(prior="none").resolved("nas-bench-201").identity()["prior"] is None
 
 

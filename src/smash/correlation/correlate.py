@@ -42,18 +42,18 @@ from smash.run.trust import RankCorrelation, ScoredAccuracy, Trust
 from smash.runtime.device import choose_device
 from smash.runtime.executor import Executor
 from smash.runtime.progress import Announce, Progress, automatic
-from smash.scoring.main_effects import choices_of
 from smash.scoring.priors import (
     NO_PRIOR,
     ProxyValues,
     adjusted_scores,
+    check_effects,
     choose_prior,
-    has_main_effects,
     joint_score,
     proxy_score,
+    smooths,
 )
 from smash.scoring.proxies import PROXIES
-from smash.scoring.proxy_names import SIZE_PROXIES
+from smash.scoring.proxy_names import JOIN, SIZE_PROXIES, SMOOTHING
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
@@ -94,8 +94,7 @@ def correlate(
         RunStateError: Training has not finished, or a file is damaged.
     """
     settings = CorrelateSettings.merged(settings, changes)
-    if has_main_effects(settings.prior):
-        choices_of(run.space.smallest())  # before anything is scored or trained
+    check_effects(settings.prior, run.space.smallest())  # before anything is scored or trained
     correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:
         return correlation.with_table(settings.table)
@@ -156,7 +155,7 @@ class _Correlation:
             )
         rank_by = settings.rank_by or search.get("rank_by", "loss")
         prior = choose_prior(settings.prior or search.get("prior") or NO_PRIOR, run.space.name)
-        if has_main_effects(prior):  # they are those of all candidates
+        if smooths(prior):  # effects are those of all candidates
             self._searched = {
                 each.id: (each.architecture, getattr(each, rank_by))
                 for each in ranked
@@ -326,7 +325,7 @@ class _Correlation:
         alone = {
             name: comparison.with_score(proxy_score(name, values[name]))
             for name in names
-            if not has_main_effects(name)  # they are none without the score
+            if not set(name.split(JOIN)) <= set(SMOOTHING)  # which rank nothing by themselves
         }
         together = {
             name: comparison.with_score(-self._joined(name, scores, known))
@@ -338,7 +337,7 @@ class _Correlation:
     def _joined(self, prior: str, scores: Floats, known: Sequence[GroundTruth]) -> Floats:
         """Joins scores and a prior; lower is better.
 
-        Main effects are those of all candidates of the search, as they are in its ranking.
+        Effects that smooth scores are those of all candidates of the search, as in its ranking.
         """
         own = {each.id for each in known}
         others = [pair for name, pair in self._searched.items() if name not in own]

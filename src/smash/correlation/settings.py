@@ -62,7 +62,7 @@ class CorrelateSettings(ChildrenSettings):
     ] = None
     """Join the score with params, macs, naswot, swap, synflow, generated-synflow or az-nas, or
     several joined by +, or none; with main-effects in front the score is drawn half way to the sum
-    of what each choice does."""
+    of what each choice does, with paths to that of what the paths of a cell hold."""
 
     rank_by: Annotated[
         Literal["loss", "error", "top5_error"] | None, Option(default="loss, or as the search")

@@ -4,21 +4,27 @@ Children that share weights have scores with a part of its own for each combinat
 since a shared tensor suits some of its neighbours better than others. Trained alone, networks of
 stages and layers differ mostly by the sum of what each option brings. So a score that is drawn half
 way to that sum ranks such networks better (benchmarks/notes/functions.md). Cells, whose operations
-act through each other, it ranks worse.
+act through each other, it ranks worse; for them the sum is of what their paths hold, which is the
+same for cells that compute the same (benchmarks/notes/cells.md).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from smash.errors import InvalidValueError
+from smash.scoring.proxy_names import PATHS
 from smash.scoring.rank_aggregation import Floats
+from smash.spaces.nas_bench_201.architecture import OPERATIONS, CellArchitecture, read_cell
 
 Choices = Mapping[str, str]
-"""The options of an architecture by the names of their choices, of those that it has."""
+"""The options of an architecture by the names of their choices, of those that it has; or, of a
+cell, the counts of what its paths hold."""
 
 _BLOCK = 10_000  # rows of ones and zeros at once: those of a million candidates take gigabytes
 _PENALTIES = np.logspace(-2, 4, 25)
@@ -61,6 +67,28 @@ def choices_of(architecture: Any) -> Choices:
             f"{architecture}: leave it out"
         )
     return {name: str(value) for name, value in values.items()}
+
+
+def paths_of(architecture: Any) -> Choices:
+    """Counts what the paths of a cell hold, given the cell or its JSON.
+
+    Raises:
+        InvalidValueError: It is no cell.
+    """
+    text = architecture.get("cell") if isinstance(architecture, Mapping) else architecture
+    cell = read_cell(text) if isinstance(text, str) else text
+    if not isinstance(cell, CellArchitecture):
+        raise InvalidValueError(
+            f"prior {PATHS!r} is for cells, as of nas-bench-201, got {architecture}: leave it out"
+        )
+    held = Counter(chain.from_iterable(cell.paths))
+    counts = {
+        "paths": len(cell.paths),
+        "empty": cell.paths.count(()),
+        "longest": max(map(len, cell.paths), default=0),
+        **{operation: held[operation] for operation in OPERATIONS},
+    }
+    return {name: str(count) for name, count in counts.items()}
 
 
 def main_effects(scores: Floats, choices: Sequence[Choices]) -> Floats:

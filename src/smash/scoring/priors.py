@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from smash.errors import InvalidValueError, unknown
-from smash.scoring.main_effects import choices_of, smoothed
-from smash.scoring.proxy_names import JOIN, MAIN_EFFECTS, PROXY_NAMES, SIZE_PROXIES, VALUES
+from smash.scoring.main_effects import Choices, choices_of, paths_of, smoothed
+from smash.scoring.proxy_names import (
+    JOIN,
+    MAIN_EFFECTS,
+    PATHS,
+    PROXY_NAMES,
+    SIZE_PROXIES,
+    SMOOTHING,
+    VALUES,
+)
 from smash.scoring.rank_aggregation import Floats, log_ranks, relative_ranks
 
-DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "generated-synflow+az-nas"}
+DEFAULT_PRIORS = {"memory-bank": None, "nas-bench-201": "paths+generated-synflow+az-nas"}
 """The prior of a search space unless the settings name another.
 
 Chosen on the first half of a table, with three networks (benchmarks/notes/cells.md).
@@ -37,13 +45,15 @@ Chosen on 200 cells of the first half of a table, where it is best or close to i
 and each proxy (benchmarks/notes/cells.md).
 """
 
-TOP_WEIGHT = 0.5
+TOP_WEIGHT = 0.3
 """Weight of the order that the first proxy of a prior gives to the best, unless it is a size.
 
 Chosen on the first halves of two tables (benchmarks/notes/cells.md, functions.md).
 """
 
 PREFILTER_SHARE = 0.25
+
+_EFFECTS: dict[str, Callable[[Any], Choices]] = {MAIN_EFFECTS: choices_of, PATHS: paths_of}
 
 ProxyValues = tuple[float, ...]
 """The values of a proxy for one architecture, higher is better; −∞ if not finite."""
@@ -75,9 +85,27 @@ def _scores_of_each(name: str, values: Sequence[Sequence[float]]) -> list[Floats
     return [each[0] if len(each) == 1 else log_ranks(list(each)) for each in own if len(each)]
 
 
-def has_main_effects(prior: str | None) -> bool:
-    """Tells whether a prior smooths the scores."""
-    return prior is not None and MAIN_EFFECTS in prior.split(JOIN)
+def smooths(prior: str | None) -> bool:
+    """Tells whether a prior smooths the scores, for which it needs the architectures."""
+    return bool(_effects(prior))
+
+
+def check_effects(prior: str | None, architecture: Any) -> None:
+    """Checks that a prior that smooths the scores suits a space.
+
+    Args:
+        prior: Name of a proxy, or of several joined; None without one.
+        architecture: Any architecture of the space.
+
+    Raises:
+        InvalidValueError: It does not.
+    """
+    for effects_of in _effects(prior):
+        effects_of(architecture)
+
+
+def _effects(prior: str | None) -> list[Callable[[Any], Choices]]:
+    return [_EFFECTS[part] for part in (prior or "").split(JOIN) if part in _EFFECTS]
 
 
 def adjusted_scores(prior: str | None, scores: Floats, architectures: Iterable[Any]) -> Floats:
@@ -89,11 +117,16 @@ def adjusted_scores(prior: str | None, scores: Floats, architectures: Iterable[A
         architectures: The n architectures, as they are or as JSON; only read if they are needed.
 
     Raises:
-        InvalidValueError: The architectures have no choices.
+        InvalidValueError: The architectures are not of such a space.
     """
-    if not has_main_effects(prior):
+    effects = _effects(prior)
+    if not effects:
         return scores
-    return smoothed(scores, [choices_of(each) for each in architectures])
+    of_each: list[Choices] = [
+        {name: value for effects_of in effects for name, value in effects_of(each).items()}
+        for each in architectures
+    ]
+    return smoothed(scores, of_each)
 
 
 def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -> Floats:
@@ -113,7 +146,7 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """
     proxies = _scores_of_each(prior, values)
     joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
-    first = next((part for part in prior.split(JOIN) if part != MAIN_EFFECTS), None)
+    first = next((part for part in prior.split(JOIN) if part not in SMOOTHING), None)
     if first is None or first in SIZE_PROXIES:
         return -joined
     return TOP_WEIGHT * np.log1p(-relative_ranks(proxies[0])) - joined
@@ -140,7 +173,7 @@ def check_proxy(setting: str, name: str | None) -> None:
     Raises:
         InvalidValueError: There is no such proxy.
     """
-    known = (*PROXY_NAMES, MAIN_EFFECTS)
+    known = (*PROXY_NAMES, *SMOOTHING)
     for part in [] if name is None else name.split(JOIN):
         if part not in known:
             raise InvalidValueError(unknown(setting, part, known))

@@ -11,7 +11,13 @@ PROXY_NAMES = (*SIZE_PROXIES, *COMPUTED_PROXIES)
 MAIN_EFFECTS = "main-effects"
 """In a prior, draws the score towards the sum of what each choice does; no proxy by itself."""
 
-VALUES = {"az-nas": 4, MAIN_EFFECTS: 0}
+PATHS = "paths"
+"""In a prior, draws the score of a cell towards the sum of what its paths hold; no proxy either."""
+
+SMOOTHING = (MAIN_EFFECTS, PATHS)
+"""Parts of a prior that change the score, and rank nothing by themselves."""
+
+VALUES = {"az-nas": 4, **dict.fromkeys(SMOOTHING, 0)}
 """Number of values of a proxy that does not measure one."""
 
 JOIN = "+"

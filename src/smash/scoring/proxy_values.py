@@ -22,7 +22,7 @@ from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.priors import ProxyValues
 from smash.scoring.proxies import PROXIES, Subject
-from smash.scoring.proxy_names import JOIN, MAIN_EFFECTS, SIZE_PROXIES
+from smash.scoring.proxy_names import JOIN, SIZE_PROXIES, SMOOTHING
 from smash.spaces.parameters import initialise
 
 _SEED = 0
@@ -42,7 +42,7 @@ def measure_proxy(
     Args:
         run: The run that the architectures are for.
         name: One of `PROXY_NAMES`, or several joined by ``+``, whose values follow each other;
-            `MAIN_EFFECTS` has none.
+            those of `SMOOTHING` have none.
         architectures: Ids and architectures.
         log: Holds the values.
         device: Device to compute on.
@@ -55,7 +55,7 @@ def measure_proxy(
             for part in name.split(JOIN)
         ]
         return [tuple(chain(*values)) for values in zip(*columns, strict=True)]
-    if name == MAIN_EFFECTS:
+    if name in SMOOTHING:
         return [()] * len(architectures)
     if name in SIZE_PROXIES:
         costs = (measure_cost(run.space, each, run.data.task) for _, each in architectures)

@@ -25,8 +25,7 @@ from smash.runtime.executor import Executor
 from smash.runtime.progress import Progress, automatic
 from smash.runtime.ray_executor import open_executor
 from smash.runtime.signals import hear_interruption
-from smash.scoring.main_effects import choices_of
-from smash.scoring.priors import has_main_effects
+from smash.scoring.priors import check_effects
 from smash.scoring.scorer import Scorer
 from smash.searching.clock import Clock
 from smash.searching.loop import SearchLoop
@@ -85,8 +84,7 @@ def search(
     device = choose_device(settings.device)
     network = run.network(device)
     space, task = run.space, run.data.task
-    if has_main_effects(settings.prior):
-        choices_of(space.smallest())  # before anything is written
+    check_effects(settings.prior, space.smallest())  # before anything is written
     if announce:
         announce(run)
     if settings.strategy == "gradient":

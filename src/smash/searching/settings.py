@@ -117,13 +117,14 @@ class SearchSettings(Settings):
     prior: Annotated[
         str | None,
         Option(
-            default="none for memory banks, generated-synflow+az-nas for nas-bench-201, else macs"
+            default="none for memory banks, paths+generated-synflow+az-nas for nas-bench-201, "
+            "else macs"
         ),
     ] = None
     """Rank by score and this proxy together: params, macs, naswot, swap, synflow, az-nas or
     generated-synflow, or several joined by +; none ranks by the score alone. With main-effects in
     front, as in main-effects+macs, the score is drawn half way to the sum of what each choice
-    does."""
+    does; with paths, for cells, of what their paths hold."""
 
     prefilter: Annotated[str | None, Option(metavar="PROXY[:SHARE]")] = None
     """Score only the best quarter, or another share, of the random architectures by a proxy."""

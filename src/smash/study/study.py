@@ -26,7 +26,7 @@ from smash.errors import RunStateError
 from smash.io.files import named_errors
 from smash.io.records import faults_in
 from smash.run.layout import check_searched
-from smash.scoring.priors import has_main_effects
+from smash.scoring.priors import smooths
 from smash.spaces.task import MOST_READABLE
 from smash.study.candidate import (
     Candidate,
@@ -65,7 +65,7 @@ class Study:
         server: The server that holds it; by default the one that the run folder names, if any.
         brief: Whether candidates on a server come without traces and architectures, which are half
             of their memory; `read_architectures` reads those that are used. Has no effect where
-            main effects rank, which need all.
+            effects smooth the scores, which need all.
 
     Raises:
         NotFoundError: It does not exist.
@@ -112,7 +112,7 @@ class Study:
         # It holds no connection, for candidates outlive their study.
         self._read_architecture = partial(_read_architecture, space, self.where)
         self._study = self._open()
-        self._brief = brief and self.shared and not has_main_effects(self.prior)
+        self._brief = brief and self.shared and not smooths(self.prior)
 
     def _open(self) -> optuna.Study:
         if self._server is not None:
@@ -322,12 +322,12 @@ class Study:
     def best(self, count: int) -> tuple[list[Ranked[Candidate]], int]:
         """Returns the first of the ranking, and how many candidates there are.
 
-        Of the others on a server, only what ranks them is read, unless main effects do.
+        Of the others on a server, only what ranks them is read, unless effects smooth it.
 
         Raises:
             RunStateError: A candidate is damaged.
         """
-        if self._server is None or has_main_effects(self.prior):
+        if self._server is None or smooths(self.prior):
             ranking = self.ranking()
             return ranking[:count], len(ranking)
         try:

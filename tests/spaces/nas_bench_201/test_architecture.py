@@ -170,3 +170,20 @@ def test_first_cells_maps_each_form_to_its_first_cell():
     assert len(first) == 5260
     assert all(each.canonical == form for form, each in first.items())
     assert str(first["x"]) == str(cell("0", "0", "0", "x", "0", "0"))
+
+
+def test_paths_are_those_through_the_graph_and_equal_for_equal_functions():
+    ways = [[(0, 3)], [(0, 1), (1, 3)], [(0, 2), (2, 3)], [(0, 1), (1, 2), (2, 3)]]
+    of_function = {}
+    for each in all_cells():
+        operations = {
+            edge: operation for *edge, operation in each.edges() for edge in [tuple(edge)]
+        }
+        along = [[operations[edge] for edge in way] for way in ways]
+        expected = [
+            tuple(operation for operation in way if operation != "skip_connect")
+            for way in along
+            if "none" not in way
+        ]
+        assert sorted(each.paths) == sorted(expected)
+        assert of_function.setdefault(each.canonical, sorted(each.paths)) == sorted(each.paths)

@@ -81,6 +81,19 @@ class CellArchitecture:
         return "+".join(sorted(terms[-1])) or _NOTHING
 
     @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The operations of each path from the input to the output that `none` does not interrupt.
+
+        ``skip_connect`` is left out, so a path of it alone is empty.
+        """
+        ways: list[list[tuple[str, ...]]] = [[()], *([] for _ in range(NODES - 1))]
+        for source, target, operation in self.edges():  # ordered by target
+            if operation != "none":
+                own = () if operation == "skip_connect" else (operation,)
+                ways[target] += [(*way, *own) for way in ways[source]]
+        return tuple(ways[-1])
+
+    @property
     def connected(self) -> bool:
         """Whether the output depends on the input."""
         return any(self.live)
