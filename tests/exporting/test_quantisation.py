@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+import smash
+from smash.cli.tables import print_quantisation
 from smash.errors import ParityError
 from smash.exporting.evaluation import as_exported
 from smash.exporting.onnx import OnnxNetwork, write_onnx
@@ -22,6 +24,7 @@ from smash.exporting.quantisation import (
     quantise,
     with_convolutions,
 )
+from smash.exporting.signature import Signature
 from smash.run.child import Child
 from smash.spaces.task import Task
 from tests.exporting.answers import assert_same, filled, images_for, signature_for
@@ -128,6 +131,12 @@ def test_loss_above_the_limit_is_refused():
         quantisation.check(0.02)
 
 
+@pytest.mark.parametrize(("epochs", "advised"), [(0, 5), (5, 10)])
+def test_a_large_loss_advises_more_fine_tuning_than_there_was(capsys, epochs, advised):
+    print_quantisation(Quantisation({"val": (0.03, 0.055)}, (2, 1), (2.0, 1.0), 256, epochs))
+    assert f"--quantise-epochs {advised}," in capsys.readouterr().err
+
+
 def test_calibration_reads_the_training_split_alone(digits):
     unreadable = replace(digits.val, stored=torch.full_like(digits.val.stored, 255))
     images = calibration_images(replace(digits, val=unreadable, test=unreadable))
@@ -138,8 +147,9 @@ def test_calibration_reads_the_training_split_alone(digits):
     assert images.max() <= 1
 
 
+@pytest.mark.parametrize("with_input", [True, False])
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_graph_with_convolutions_computes_the_same(tmp_path, dims):
+def test_graph_with_convolutions_computes_the_same(tmp_path, dims, with_input):
     kinds = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}
     convolution, norm = kinds.get(dims, (nn.Conv3d, nn.BatchNorm3d))
     layers = [norm(2, eps=1e-2), nn.ReLU(), convolution(2, 4, 3), norm(4), nn.ReLU(), nn.Flatten()]
@@ -148,13 +158,35 @@ def test_graph_with_convolutions_computes_the_same(tmp_path, dims):
     write_onnx(child, signature, {}, tmp_path / "float.onnx")
     model = onnx.load(tmp_path / "float.onnx")
     assert any(node.op_type == "BatchNormalization" for node in model.graph.node)
-    changed = with_convolutions(model)
+    changed = with_convolutions(model, with_input=with_input)
     kinds = {node.op_type for node in changed.graph.node}
-    assert not kinds & {"BatchNormalization", "Sub", "Div"}
+    assert kinds & {"BatchNormalization", "Sub", "Div"} == (set() if with_input else {"Sub", "Div"})
     onnx.save(changed, tmp_path / "changed.onnx")
     images = images_for(signature, 5)
     before, after = (OnnxNetwork(tmp_path / f"{name}.onnx") for name in ("float", "changed"))
     assert_same(after(images), before(images))
+
+
+def test_channels_in_units_of_their_own_keep_their_levels(tmp_path):
+    """A pressure in pascals, and a channel of ones and minus ones that alone tells the classes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    pressure = 101_325 + 300 * rng.normal(size=(400, 16))
+    signs = np.where(labels == 1, 1.0, -1.0)[:, None] * np.ones(16)
+    arrays = np.stack([pressure, signs], axis=1).astype(np.float32)
+    data = smash.load_data((arrays, labels), dims=1, channels="first")
+    child = nn.Sequential(nn.Conv1d(2, 2, 1, bias=False), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    child[0].weight.data = torch.tensor([[[0.0], [-1.0]], [[0.0], [1.0]]])
+    signature = Signature(
+        classes=data.classes, channels=2, size=(16,), scaled=False, mean=data.mean, std=data.std
+    )
+    write_onnx(child.eval(), signature, {}, tmp_path / "float.onnx")
+    quantise(tmp_path / "float.onnx", data, tmp_path / "int8.onnx")
+    found = compare(tmp_path / "float.onnx", tmp_path / "int8.onnx", data, ("val",))
+    assert found.errors["val"] == (0.0, 0.0)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node)
+    assert kinds["Sub"] == kinds["Div"] == 1
+    assert kinds["QuantizeLinear"] > 1
 
 
 def test_quantise_reports_what_a_network_loses(tmp_path, digits):

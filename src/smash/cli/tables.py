@@ -306,5 +306,6 @@ def print_quantisation(quantisation: Quantisation) -> None:
     if quantisation.loss > NOTABLE_LOSS:
         say(
             f"WARNING: int8 raises the validation error by {quantisation.loss:.2%}. Fine-tune with "
-            "--quantise-epochs 5, ship float32, or limit the loss with --max-loss"
+            f"--quantise-epochs {quantisation.more_epochs}, ship float32, or limit the loss with "
+            "--max-loss"
         )

@@ -3,9 +3,11 @@
 The graph is in QDQ form: it takes and gives float32, and each tensor between two operations passes
 a QuantizeLinear and a DequantizeLinear, which runtimes fuse into int8 kernels. Weights have a scale
 per output channel, activations one scale and zero point each, from the range that they have over
-some training examples. BatchNorms that the exporter could not fold into a convolution, and the
-normalisation of the input, become depthwise convolutions, so that no float operation is left
-between convolutions.
+some training examples. BatchNorms that the exporter could not fold into a convolution become
+depthwise convolutions, so that no float operation is left between convolutions. So does the
+normalisation of 8-bit inputs, which int8 holds exactly. Other inputs are normalised in float32
+before they are rounded: their channels may have units of their own, and one scale for a pressure in
+pascals and an acceleration leaves nothing of the acceleration.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from smash.exporting.evaluation import as_exported, evaluate_exported
 from smash.exporting.onnx import IMAGES, OnnxNetwork, strip_metadata
 from smash.exporting.packages import import_package, without_warnings
 from smash.profiling.latency import time_call
+from smash.run.child import describe_input
 from smash.runtime.rng import torch_generator
 
 CALIBRATION = 256
@@ -60,6 +63,11 @@ class Quantisation:
         before, after = self.errors["val"]
         return round(after - before, 12)
 
+    @property
+    def more_epochs(self) -> int:
+        """Epochs of fine-tuning that are worth a try."""
+        return 2 * self.epochs or 5
+
     def check(self, max_loss: float | None) -> None:
         """Checks that the validation error increases by no more than `max_loss`.
 
@@ -71,7 +79,7 @@ class Quantisation:
             raise ParityError(
                 f"int8 raises the validation error from {before:.2%} to {after:.2%}, by more than "
                 f"max-loss {max_loss:.2%}: nothing was written; fine-tune it with quantise-epochs "
-                f"{2 * self.epochs or 5}, allow more, or export as .onnx"
+                f"{self.more_epochs}, allow more, or export as .onnx"
             )
 
 
@@ -98,7 +106,7 @@ def quantise(float_path: Path, data: Data, path: Path) -> None:
         MissingExtraError: The packages for ONNX are not installed.
     """
     onnx, quantization = import_package("onnx"), import_package("onnxruntime.quantization")
-    model = with_convolutions(onnx.load(float_path))
+    model = with_convolutions(onnx.load(float_path), with_input=describe_input(data).scaled)
     examples = iter(calibration_images(data).split(1))
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
@@ -123,8 +131,11 @@ def quantise(float_path: Path, data: Data, path: Path) -> None:
     path.write_bytes(written.SerializeToString())
 
 
-def with_convolutions(model: Any) -> Any:
-    """Writes BatchNorms and the normalisation of the input as depthwise 1×1 convolutions."""
+def with_convolutions(model: Any, *, with_input: bool) -> Any:
+    """Writes BatchNorms, and on demand the normalisation of the input, as depthwise convolutions.
+
+    Their kernels are 1×1.
+    """
     import numpy as np
     from onnx import helper, numpy_helper, shape_inference
 
@@ -150,7 +161,7 @@ def with_convolutions(model: Any) -> Any:
             (epsilon,) = [each.f for each in node.attribute if each.name == "epsilon"] or [1e-5]
             scale = scale / np.sqrt(variance + epsilon)
             nodes[place] = convolution(node, node.input[0], scale, bias - mean * scale)
-    for scaled in [node for node in nodes if node.op_type == "Div"]:
+    for scaled in [node for node in nodes if with_input and node.op_type == "Div"]:
         before = [node for node in nodes if node.output[0] == scaled.input[0]]
         if [(node.op_type, node.input[0]) for node in before] == [("Sub", IMAGES)]:
             mean, std = values[before[0].input[1]], values[scaled.input[1]]
