@@ -182,5 +182,48 @@ def test_initialise_draws_all_that_building_left_out(make: Callable[[], nn.Modul
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
+class Positions(nn.Module):
+    """Parameters of no layer, drawn in the ways that people draw them."""
+
+    def __init__(self, draw: Callable[[], nn.Parameter]) -> None:
+        super().__init__()
+        self.positions = draw()
+        self.head = nn.Linear(4, 2)
+
+
+def of_empty() -> nn.Parameter:
+    parameter = nn.Parameter(torch.empty(50, 4))
+    nn.init.trunc_normal_(parameter, std=0.02)
+    return parameter
+
+
+def of_random() -> nn.Parameter:
+    return nn.Parameter(0.02 * torch.randn(50, 4))
+
+
+def of_data() -> nn.Parameter:
+    parameter = nn.Parameter(torch.empty(50, 4))
+    parameter.data.normal_(0, 0.02)
+    return parameter
+
+
+@pytest.mark.parametrize("draw", [of_empty, of_random, of_data])
+def test_parameters_of_no_layer_have_the_values_that_were_drawn(
+    draw: Callable[[], nn.Parameter],
+) -> None:
+    before = torch.get_rng_state()
+    built = []
+    for _ in range(2):
+        with without_values("cpu"):
+            network = Positions(draw)
+        initialise(network, torch.Generator().manual_seed(0))
+        built.append(network)
+    assert torch.equal(torch.get_rng_state(), before)
+    first, again = (network.positions.detach() for network in built)
+    assert torch.equal(first, again)
+    assert 0.017 < first.std() < 0.023
+    assert first.abs().max() < 0.1
+
+
 def test_count_parameters_counts_values() -> None:
     assert count_parameters(make_network()) == 8 * 3 * 9 + 8 + 8 + 8 + 2 * 8 + 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache, wraps
+from types import FrameType
 from typing import Any
 
 import torch
@@ -34,10 +36,11 @@ _DRAWING = {
 
 @contextmanager
 def without_values(device: str | torch.device) -> Iterator[None]:
-    """Makes modules that are built in this context skip drawing their initial weights.
+    """Makes layers that are built in this context skip drawing their initial weights.
 
-    Weights hold arbitrary values until they are initialised or loaded; constants, such as those of
-    a BatchNorm, are set. On the meta device there are no values to skip.
+    They hold arbitrary values until they are initialised or loaded; constants, such as those of a
+    BatchNorm, are set. Values that no layer draws, such as those of a parameter of a user's own,
+    are drawn, the same ones in each build. On the meta device there are no values to skip.
 
     Args:
         device: Device of the parameters and buffers.
@@ -46,12 +49,20 @@ def without_values(device: str | torch.device) -> Iterator[None]:
     on_meta = torch.device(device).type == "meta"
     token = _ON_META.set(on_meta)
     try:
-        with torch.device(device), nullcontext() if on_meta else _SkipInitialisation():
+        with ExitStack() as stack:
+            stack.enter_context(torch.device(device))
+            if not on_meta:
+                stack.enter_context(seeded(0, "values", 0, torch.device(device)))
+                stack.enter_context(_SkipInitialisation())
             yield
     finally:
         _ON_META.reset(token)
 
 
+_RESETS = ("reset_parameters", "_reset_parameters")
+"""Methods by which layers draw their weights."""
+
+_BUILDING = "__init__"  # of a module: whatever called it draws no weights of a layer
 _ON_META = ContextVar("whether modules are built on the meta device", default=False)
 _OF_EACH = frozenset(vars(nn.Module()))  # attributes of any module
 
@@ -113,9 +124,19 @@ class _SkipInitialisation(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func in _DRAWING:
+        if func in _DRAWING and _is_of_layer():
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+def _is_of_layer() -> bool:
+    """Tells whether a layer draws its own weights, which `initialise` lets it do again."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name != _BUILDING:
+        if frame.f_code.co_name in _RESETS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
@@ -134,7 +155,7 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                     module.bias.zero_()
             continue
         own = next(module.parameters(recurse=False), None)
-        reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+        reset = next((getattr(module, name) for name in _RESETS if hasattr(module, name)), None)
         if own is not None and reset is not None and not isinstance(module, _BatchNorm):
             seed = int(torch.randint(2**31, (), generator=generator))
             with seeded(seed, "initial weights", 0, own.device):
