@@ -106,6 +106,104 @@ def test_flash_counts_a_bias_and_a_scale_for_each_output_channel(layer, weights,
         assert cost_of(network, TASK).flash == weights + 8 * channels + 128
 
 
+class Repeated(nn.Module):
+    """A convolution that is called ten times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(10):
+            x = self.conv(x)
+        return x.mean((2, 3))[:, :2]
+
+
+def test_flash_counts_the_weights_of_a_layer_that_is_called_often_once():
+    with torch.device("meta"):
+        found = cost_of(Repeated(), TASK).flash
+    operations = 11  # and the mean; the cut is a view
+    assert found == 3 * 3 * 9 + 8 * 3 + 128 * operations
+
+
+def test_flash_counts_the_weights_of_a_recurrent_layer_once():
+    class Recurrent(nn.Module):
+        def __init__(self, cells: int) -> None:
+            super().__init__()
+            self.rnn = nn.GRU(3, 16, batch_first=True)
+            self.head = nn.Linear(16, 2)
+            self.cells = cells
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            steps = x.flatten(2).transpose(1, 2)[:, : self.cells]
+            out: torch.Tensor = self.head(self.rnn(steps)[0][:, -1])
+            return out
+
+    with torch.device("meta"):
+        traces = [record_operations(Recurrent(steps), TASK) for steps in (4, 8)]
+    weights = [
+        sum(shape.numel() for each in trace.operations for shape in each.weights if len(shape) > 1)
+        for trace in traces
+    ]
+    assert weights == [3 * 16 * 3 + 3 * 16 * 16 + 16 * 2] * 2
+
+
+class Tokens(nn.Module):
+    """Whole numbers, which are added, joined and looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(64, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        level = (x.flatten(1) > 0).long()
+        tokens = torch.cat([level + level, level], dim=1)
+        out: torch.Tensor = self.head(self.embed(tokens).mean(1))
+        return out
+
+
+class Named(nn.Module):
+    """Operands by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        x = torch.relu(input=x.add(other=torch.add(x, other=x)))
+        return x.mean((2, 3))
+
+
+class Plain(nn.Module):
+    """The same as `Named`, by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return torch.relu(x + (x + x)).mean((2, 3))
+
+
+def test_cost_of_whole_numbers_and_of_operands_by_keyword_is_counted():
+    with torch.device("meta"):
+        assert cost_of(Tokens(), TASK).macs == 4 * 2
+        assert cost_of(Named(), TASK) == cost_of(Plain(), TASK)
+
+
+def test_cost_of_a_norm_without_parameters_or_statistics_is_counted():
+    norm = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+    layers = [nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+    with torch.device("meta"):
+        bare, normed = (
+            cost_of(nn.Sequential(*first, *layers).to("meta"), TASK) for first in ([], [norm])
+        )
+    assert normed.flash - bare.flash == 8 * 3 + 128
+
+
 def test_flash_folds_the_norm_behind_a_convolution():
     with torch.device("meta"):
         found = cost_of(Chain(), TASK).flash

@@ -7,8 +7,9 @@ their definition (as TensorFlow Lite Micro does):
 - Views, such as flattening, take nothing.
 - An elementwise operation (a norm, an activation, a sum) writes over an operand of its size that
   nothing reads later. So a norm and an activation behind a convolution take nothing, as if fused.
-- Flash holds int8 weights, for each output channel an int32 bias and a float32 scale, and a record
-  of each operation. A norm right behind a convolution is folded into it.
+- Flash holds int8 weights, once however often they are read; for each output channel an int32 bias
+  and a float32 scale; and a record of each operation. A norm right behind a convolution is folded
+  into it.
 
 Scratch memory of kernels is not counted, because it depends on the library.
 """
@@ -54,7 +55,7 @@ def flash_size(trace: Trace) -> int:
     total = 0
     for operation in trace.folded():
         if operation.kind is NORM:
-            total += _PER_CHANNEL * operation.weights[0][0]
+            total += _PER_CHANNEL * operation.inputs[0][1]
         for shape in operation.weights:
             if len(shape) > 1:
                 channels = operation.output[1 if operation.kind is CONVOLUTION else -1]

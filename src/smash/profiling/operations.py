@@ -36,7 +36,7 @@ class Operation:
         kind: The operator, or the function of torch.
         reads: Numbers of the buffers that it reads; 0 is the input of the network.
         writes: Numbers of the buffers that it writes.
-        weights: Shapes of the parameters that it reads.
+        weights: Shapes of the parameters, or parts of them, that it is the first to read.
         inputs: Shapes of the other tensors that it reads.
         output: Shape of the first tensor that it returns.
         arguments: Positional and keyword arguments, with tensors on the meta device.
@@ -121,6 +121,7 @@ class _Recorder(TorchDispatchMode):
         self.operations: list[Operation] = []
         self.sizes: list[int] = []
         self._weights = {_storage(weight) for weight in weights}
+        self._weights_read: set[tuple[int, int]] = set()
         self._numbers: dict[int, int] = {}
         self._kept: list[Tensor] = []  # so that no later buffer takes the address of one
         self.buffers([images])
@@ -144,24 +145,30 @@ class _Recorder(TorchDispatchMode):
     ) -> None:
         """Records an operation with its arguments and what it returned."""
         read: list[Tensor] = []
-        weights: list[Tensor] = []
+        weights: dict[
+            tuple[int, int], torch.Size
+        ] = {}  # a part of one begins at a place of its own
         for tensor in _tensors(inputs):
-            (weights if _storage(tensor) in self._weights else read).append(tensor)
+            if (storage := _storage(tensor)) in self._weights:
+                weights.setdefault((storage, int(tensor.storage_offset())), tensor.shape)
+            else:
+                read.append(tensor)
         # A max-pool returns the places of the maxima too, which a device does not keep.
         written = list(_tensors(output[0] if kind in _POOLS else output))
-        self.operations.append(
-            Operation(
-                kind=kind,
-                reads=self.buffers(read),
-                writes=self.buffers(written),
-                weights=tuple(each.shape for each in weights),
-                inputs=tuple(each.shape for each in read),
-                output=written[0].shape if written else torch.Size(),
-                arguments=inputs,
-                macs=macs,
-                is_elementwise=is_elementwise,
-            )
+        operation = Operation(
+            kind=kind,
+            reads=self.buffers(read),
+            writes=self.buffers(written),
+            weights=tuple(weights[key] for key in weights if key not in self._weights_read),
+            inputs=tuple(each.shape for each in read),
+            output=written[0].shape if written else torch.Size(),
+            arguments=inputs,
+            macs=macs,
+            is_elementwise=is_elementwise,
         )
+        self.operations.append(operation)
+        if not operation.is_view:  # what only transposes a weight leaves it to the next to read
+            self._weights_read.update(weights)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -193,23 +200,40 @@ class _Shortcuts(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        is_add = func in _ADD and getattr(args[1], "shape", None) == args[0].shape
-        if is_add or func in _UNARY:
-            shape, is_elementwise = args[0].shape, True
-        elif func is torch.cat and kwargs.keys() <= {"tensors", "dim"}:
-            shape, is_elementwise = _shape_of_cat(*args, **kwargs), False
-        else:
-            return func(*args, **kwargs)
+        evident = _evident_output(func, args, kwargs)
+        if evident is None:
+            return func(*args, **kwargs)  # the recorder sees what it calls
+        shape, dtype = evident
         with torch._C._DisableTorchDispatch():
-            output = torch.empty(shape, device="meta")
-        self._recorder.record(func, (args, kwargs), output, 0, is_elementwise)
+            output = torch.empty(shape, dtype=dtype, device="meta")
+        self._recorder.record(func, (args, kwargs), output, 0, func is not torch.cat)
         return output
 
 
-def _shape_of_cat(tensors: Sequence[Tensor], dim: int = 0) -> list[int]:
+def _evident_output(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Sequence[int], torch.dtype] | None:
+    """Gives shape and type of what a function returns; None where that takes more than a look."""
+    if func is torch.cat and kwargs.keys() <= {"tensors", "dim"}:
+        return _output_of_cat(*args, **kwargs)
+    if func in _UNARY and args:
+        return args[0].shape, args[0].dtype
+    if func in _ADD and len(args) == 2:
+        found, other = (
+            (getattr(each, "shape", None), getattr(each, "dtype", None)) for each in args
+        )
+        return found if found == other else None  # type: ignore[return-value]
+    return None
+
+
+def _output_of_cat(
+    tensors: Sequence[Tensor], dim: int = 0
+) -> tuple[Sequence[int], torch.dtype] | None:
+    if len({tensor.dtype for tensor in tensors}) != 1:
+        return None
     shape = list(tensors[0].shape)
     shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
-    return shape
+    return shape, tensors[0].dtype
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
