@@ -18,8 +18,10 @@ from torch import nn
 
 import smash
 from benchmarks import nas_bench_macro
+from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
 from smash.profiling.cost import measure_cost
+from smash.spaces import SPACES, make_space
 from smash.spaces.choices import Choices, FunctionSpace
 from smash.testing import SPACE_CHECKS
 
@@ -266,9 +268,14 @@ def _repeated(choose, task):
     return nn.Sequential(block, block, _linear())
 
 
+def _numbered(choose, task):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, choose(0, (4, 8))), nn.Linear(4, 4))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
+        (_numbered, "choice 0: its name must be a string, as in choose"),
         (_no_options, "choice 'x' has no options"),
         (_twice, "choice 'x' has an option twice: 1, 2, 1"),
         (_renamed, "first asked with the options 1, 2, then with 1, 3"),
@@ -314,6 +321,27 @@ def test_a_function_of_one_network_is_refused():
 def test_a_function_of_another_signature_is_refused():
     with pytest.raises(InvalidValueError, match=r"must take \(choose, task\)"):
         FunctionSpace(lambda choose: _linear(), "mine")
+
+
+@pytest.mark.parametrize("what", [5, "mob"])
+def test_a_space_of_no_function_is_refused(what):
+    with pytest.raises(InvalidValueError, match="must be made of a function network"):
+        smash.space(what)
+
+
+def test_a_function_has_neither_options_nor_presets():
+    made = smash.space(staged, name="of-stages")
+    try:
+        assert make_space(SpaceSettings(name=made.name), dims=2) is made
+        settings = SpaceSettings(name=made.name, preset="tiny", options={"depth": 9})
+        with pytest.raises(InvalidValueError) as caught:
+            make_space(settings, dims=2)
+    finally:
+        SPACES.pop(made.name)
+    assert caught.value.faults == (
+        "space 'of-stages' has no options, got depth: leave it out",
+        "space 'of-stages' has no presets, got 'tiny': leave it out",
+    )
 
 
 def test_building_draws_nothing_from_the_global_generator():

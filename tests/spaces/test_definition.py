@@ -26,7 +26,7 @@ SPACES: dict[str, tuple[SearchSpace[Any], Task]] = {
     "nas-bench-201": (NasBench201Space(NasBench201Options(channels=4, cells=1)), TASK),
     "mobile": (MobileSpace(choose_options("tiny", {"squeeze": True})).bind(TASK), TASK),
 }
-BASELINES = ("wrn-10-0.5", "resnet-8-4")
+BASELINES = ("wrn-10-0.5", "resnet-8-4", "mlperf-resnet-2", "ds-cnn-4")
 
 
 def definition_of(name: str) -> tuple[Definition, torch.nn.Module, Task]:

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from smash.spaces import layers
-from smash.spaces.layers import batch_norm, convolution
-from smash.spaces.mobile import options
+from smash.spaces.layers import batch_norm, convolution, fitting_stride
+from smash.spaces.mobile import choose_options
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -23,5 +22,6 @@ def test_batch_norm_normalises_inputs_of_any_dims(dims) -> None:
 
 
 def test_stems_of_all_spaces_bring_inputs_down_to_the_same_extent():
-    for size in ((1000,), (300, 40), (40, 40, 40)):
-        assert layers.fitting_stride(size) == options.fitting_stride(size)
+    extent = dict(choose_options("tiny", {}).extent)
+    for size, stride in (((1000,), (4,)), ((300, 40), (10, 2)), ((40, 40, 40), (3, 3, 3))):
+        assert fitting_stride(size) == fitting_stride(size, extent) == stride

@@ -38,6 +38,8 @@ def _memory_banks(settings: SpaceSettings, dims: int) -> MemoryBankSpace:
     preset = settings.preset or "small"
     if preset not in PRESETS:
         raise InvalidValueError(unknown("preset", preset, PRESETS))
+    if "dims" in settings.options:
+        raise InvalidValueError("the option 'dims' follows from the data: leave it out")
     options = PRESETS[preset].replaced(**settings.options, dims=dims)
     from smash.spaces.memory_bank.space import MemoryBankSpace
 
@@ -112,7 +114,7 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
 
         space = find_user_space(settings.name)
         check_source(settings.name, space, settings.source)
-        return space
+        return made_as_it_is(space)(settings, dims)
     maker = maker or _installed(settings.name)
     if maker is None:
         raise InvalidValueError(
@@ -125,6 +127,25 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
 
         check_source(settings.name, made, settings.source)
     return made
+
+
+def made_as_it_is(space: SearchSpace[Any]) -> Maker:
+    """Gives the maker of a space that is made already, and has neither options nor presets."""
+
+    def make(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
+        faults = [
+            f"space {space.name!r} has no options, got {name}: leave it out"
+            for name in settings.options
+        ]
+        if settings.preset is not None:
+            faults.append(
+                f"space {space.name!r} has no presets, got {settings.preset!r}: leave it out"
+            )
+        if faults:
+            raise InvalidValueError(*faults)
+        return space
+
+    return make
 
 
 def register_space(space: SearchSpace[Any] | str) -> str:
@@ -141,8 +162,13 @@ def register_space(space: SearchSpace[Any] | str) -> str:
 
         name, made = short_name(space), load_space(space)
     else:
+        if not hasattr(space, "sample"):
+            remedy = "make one of it by smash.space(function)" if callable(space) else "name one"
+            raise InvalidValueError(
+                f"space must be a SearchSpace or FILE.py:FUNCTION, got {space!r:.100}: {remedy}"
+            )
         name, made = space.name, space
-    SPACES[name] = lambda settings, dims: made
+    SPACES[name] = made_as_it_is(made)
     return name
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
+from smash.config import SpaceSettings
 from smash.errors import InvalidValueError
-from smash.spaces import MemoryBankSpace
+from smash.spaces import MemoryBankSpace, make_space
 from smash.spaces.memory_bank import Gate, MemoryBankOptions
 from smash.spaces.parameters import count_parameters
 from tests.spaces.cases import OPTIONS, rng_of, task_of
@@ -109,3 +110,9 @@ def test_smallest_is_cheapest_of_all_single_ops(changes):
     assert min(seen) == found
     # Here a gate that halves the second convolutions saves more than a smaller G.
     assert smallest.blocks[0].ops[0].gate == (Gate("first", "split") if gates else None)
+
+
+def test_dims_follow_from_the_data():
+    settings = SpaceSettings(name="memory-bank", preset="tiny", options={"dims": 2})
+    with pytest.raises(InvalidValueError, match="'dims' follows from the data: leave it out"):
+        make_space(settings, dims=2)

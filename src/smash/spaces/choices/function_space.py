@@ -256,10 +256,11 @@ def space(network: NetworkFunction | None = None, *, name: str | None = None) ->
     """
     if network is None:
         return lambda function: space(function, name=name)
+    _check_signature(network, name or str(getattr(network, "__name__", network)))
     found = FunctionSpace(network, name or network.__name__.replace("_", "-"))
-    from smash.spaces import SPACES
+    from smash.spaces import SPACES, made_as_it_is
 
-    SPACES[found.name] = lambda settings, dims: found
+    SPACES[found.name] = made_as_it_is(found)
     return found
 
 

@@ -16,11 +16,15 @@ Option = Any
 def checked_options(
     name: str, options: Sequence[Option], weights: Sequence[float] | None
 ) -> tuple[Option, ...]:
-    """Makes sure that the options of a choice are plain, distinct and weighted one by one.
+    """Makes sure that a choice has a name, and options that are plain, distinct and weighted.
 
     Raises:
         InvalidValueError: They are not.
     """
+    if not isinstance(name, str):
+        raise InvalidValueError(
+            f"choice {name!r}: its name must be a string, as in choose('width {name}', …)"
+        )
     if isinstance(options, str) or not isinstance(options, Iterable):
         raise InvalidValueError(
             f"choice {name!r}: options must be a tuple or a list, got {options!r:.80}"

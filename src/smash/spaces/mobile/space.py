@@ -11,6 +11,8 @@ from smash.spaces.mobile.network import MobileNetwork, build_mobile
 from smash.spaces.mobile.options import MobileOptions
 from smash.spaces.task import Task
 
+_SOURCES = ("smash.spaces.layers", MobileOptions.__module__, build_mobile.__module__)
+
 
 class MobileSpace(FunctionSpace):
     """Stages of residual, fused, inverted and separable blocks at falling resolution.
@@ -40,7 +42,7 @@ class MobileSpace(FunctionSpace):
     def definition(self, architecture: Choices, task: Task) -> Definition:
         """Gives the source files of the child, and the call that builds it."""
         return Definition(
-            modules=(*CHOSEN_MODULES, MobileOptions.__module__, build_mobile.__module__),
+            modules=(*CHOSEN_MODULES, *_SOURCES),
             network=build_mobile,
             arguments={
                 "options": self.function,
