@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 import smash
-from smash.errors import AlreadyExistsError, DataError, InvalidValueError
+from smash.errors import AlreadyExistsError, InvalidValueError
 from smash.estimator import SmashClassifier
 from smash.run.layout import FINALS
 from smash.training.finals import Finals
@@ -129,9 +129,13 @@ def test_whole_numbers_and_floats_are_one(digits):
         ({"candidates": 0}, [0, 1] * 10, InvalidValueError, "candidates must .* at least 1, got 0"),
         ({"candidates": "9"}, [0, 1] * 10, InvalidValueError, "candidates must be a whole number"),
         ({"channels": "middle"}, [0, 1] * 10, InvalidValueError, "channels .* got 'middle'"),
-        ({"val_fraction": 2}, [0, 1] * 10, InvalidValueError, "val_fraction"),
+        ({"val_fraction": 2}, [0, 1] * 10, InvalidValueError, "val_fraction must be a share"),
+        ({"val_fraction": 0.8}, [0, 1] * 10, InvalidValueError, "between 0 and 0.75, got 0.8"),
+        ({"retrain_epochs": 0}, [0, 1] * 10, InvalidValueError, "retrain_epochs must .* got 0"),
+        ({"finalists": -3}, [0, 1] * 10, InvalidValueError, "finalists must .* got -3"),
         ({"max_params": 3}, [0, 1] * 10, InvalidValueError, "max_params 3 cannot be met"),
-        ({}, [0] * 19 + [1], InvalidValueError, "at least 2 examples, got 1 of class"),
+        ({}, [0] * 19 + [1], InvalidValueError, "at least 2 examples, got 1 of class 1"),
+        ({}, [7] * 20, InvalidValueError, "got one class, 7"),
     ],
 )
 def test_what_cannot_be_is_a_value_error_of_one_line(settings, labels, error, match):
@@ -150,5 +154,5 @@ def test_a_run_folder_is_never_overwritten(tmp_path):
 
 
 def test_small_images_are_refused():
-    with pytest.raises(DataError, match="at least 4"):
+    with pytest.raises(InvalidValueError, match=r"X must have at least 4 values .* got \(3, 3\)"):
         SmashClassifier(**QUICK).fit(np.zeros((20, 3, 3)), [0, 1] * 10)

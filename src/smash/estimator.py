@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +25,7 @@ from smash.training.train import train
 
 _BATCH_SIZE = 250
 _AXES = range(2, 6)
+_MOST_VALIDATED = 0.75
 
 
 class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -110,10 +112,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: The examples or a setting are unusable.
         """
-        if not isinstance(self.candidates, int | np.integer) or self.candidates < 1:
-            raise InvalidValueError(
-                f"candidates must be a whole number of at least 1, got {self.candidates!r}"
-            )
+        self._check_settings()
         if self.run_dir is not None and Path(self.run_dir).exists():
             raise AlreadyExistsError(
                 f"run_dir {str(self.run_dir)!r} already exists and is kept: name another for each "
@@ -124,14 +123,19 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:
             raise InvalidValueError(
-                f"y must have at least 2 classes, got one class, {self.classes_[0]!r}"
+                f"y must have at least 2 classes, got one class, {self.classes_.tolist()[0]!r}"
             )
         if counts.min() < 2:
             raise InvalidValueError(
                 f"each class must have at least 2 examples, got {counts.min()} of class "
-                f"{self.classes_[counts.argmin()]!r}"
+                f"{self.classes_.tolist()[counts.argmin()]!r}"
             )
         images = self._images(X)
+        if min(images.shape[2:]) < MIN_SIDE:
+            raise InvalidValueError(
+                f"X must have at least {MIN_SIDE} values along each axis of an example, got "
+                f"{images.shape[2:]}"
+            )
         self._shape = images.shape[1:]
         if self.run_dir is not None:
             self._fit(images, labels, Path(self.run_dir))
@@ -139,6 +143,26 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with tempfile.TemporaryDirectory() as folder:
             self._fit(images, labels, Path(folder) / "run")
         return self
+
+    def _check_settings(self) -> None:
+        """Checks, before the training, what would only be checked after it, or by another name.
+
+        Raises:
+            InvalidValueError: A setting is wrong.
+        """
+        counts = ("candidates", "retrain_epochs", "finalists")
+        faults = [
+            f"{name} must be a whole number of at least 1, got {count!r}"
+            for name, count in ((name, getattr(self, name)) for name in counts)
+            if not isinstance(count, int | np.integer) or count < 1
+        ]
+        if not isinstance(self.val_fraction, Real) or not 0 < self.val_fraction < _MOST_VALIDATED:
+            faults.append(
+                f"val_fraction must be a share between 0 and {_MOST_VALIDATED}, got "
+                f"{self.val_fraction!r}"
+            )
+        if faults:
+            raise InvalidValueError(*faults)
 
     def _fit(self, images: NDArray[Any], labels: NDArray[Any], out: Path) -> None:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

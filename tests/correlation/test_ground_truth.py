@@ -65,6 +65,7 @@ def test_read_table_with_faults_reports_all_with_their_lines(tmp_path):
         f"{FIRST},92",
         f"{SECOND.replace('none', 'skip_conect')},nan",
         f"{SECOND.replace('none', 'avg_pool_3x3')}",
+        f"{SECOND.replace('none', 'nor_conv_1x1')},9_1",
     )
     with pytest.raises(DataError) as error:
         read_table(path, "accuracy", CELLS)
@@ -75,6 +76,7 @@ def test_read_table_with_faults_reports_all_with_their_lines(tmp_path):
     assert "line 6: accuracy must be a finite number, got 'nan'" in faults
     assert "line 6: operation 'skip_conect' is not known: did you mean 'skip_connect'?" in faults
     assert "line 7: accuracy must be a finite number, got no value" in faults
+    assert "line 8: accuracy must be a finite number, got '9_1'" in faults
     assert "line 2:" not in faults
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import smash
-from smash.errors import AlreadyExistsError, NotFoundError, RunStateError
+from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
 from smash.io.tensors import load_tensors
-from smash.run.layout import check_free
+from smash.run.layout import STUDY, check_free
 from smash.run.run import Run
 from tests.conftest import TINY
 
@@ -62,3 +62,17 @@ def test_a_run_whose_data_is_gone_says_where_it_was(tmp_path, few_digits):
         NotFoundError, match=r"data '.*data\.npz' of run .* does not exist: restore"
     ):
         _ = Run.open(run.path).data
+
+
+def test_verbs_take_the_folder_of_a_run_and_refuse_what_is_none(finished):
+    assert (
+        Run.of(str(finished)).settings == Run.of(finished).settings == Run.open(finished).settings
+    )
+    opened = Run.open(finished)
+    assert Run.of(opened) is opened
+    for verb in (smash.search, smash.retrain, smash.compare, smash.correlate):
+        with pytest.raises(InvalidValueError, match="run must be a Run or its folder, got 5"):
+            verb(5)
+        with pytest.raises(NotFoundError, match="nowhere"):
+            verb("nowhere")
+    assert smash.Study(str(finished / STUDY)).ranked()

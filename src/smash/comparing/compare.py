@@ -7,6 +7,7 @@ the recommendation by validation error; the test split only reports.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ from smash.training.workers import open_trainer
 
 
 def compare(
-    run: Run,
+    run: Run | str | Path,
     settings: CompareSettings | None = None,
     *,
     progress: Progress = automatic,
@@ -68,7 +69,7 @@ def compare(
     interrupted goes on.
 
     Args:
-        run: A run with ranked candidates.
+        run: A run, or its folder, with ranked candidates.
         settings: Settings of the comparison.
         progress: Shows how far the trainings are.
         announce: Called before training, with lines on what is compared.
@@ -84,7 +85,7 @@ def compare(
         >>> comparison = compare(run, epochs=2, seeds=1, random=1)  # doctest: +SKIP
         >>> print(comparison.verdict)  # doctest: +SKIP
     """
-    settings = CompareSettings.merged(settings, changes)
+    run, settings = Run.of(run), CompareSettings.merged(settings, changes)
     study = Study(run.study_path)
     ranked = study.ranked()
     with open_trainer(run, settings, pick(ranked, 0).macs) as executor:

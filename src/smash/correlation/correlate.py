@@ -64,7 +64,7 @@ from smash.training.workers import open_trainer
 
 
 def correlate(
-    run: Run,
+    run: Run | str | Path,
     settings: CorrelateSettings | None = None,
     *,
     progress: Progress = automatic,
@@ -78,7 +78,8 @@ def correlate(
     measured or trained is not computed again.
 
     Args:
-        run: A run whose training has finished; to train a sample, one with ranked candidates.
+        run: A run, or its folder, whose training has finished; to train a sample, one with ranked
+            candidates.
         settings: The settings.
         progress: Shows progress.
         announce: Called with lines on what `minutes` allow, and on why trainings ended.
@@ -93,7 +94,7 @@ def correlate(
         DataError: The table is wrong.
         RunStateError: Training has not finished, or a file is damaged.
     """
-    settings = CorrelateSettings.merged(settings, changes)
+    run, settings = Run.of(run), CorrelateSettings.merged(settings, changes)
     check_effects(settings.prior, run.space.smallest())  # before anything is scored or trained
     correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:

@@ -75,7 +75,7 @@ def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[G
     faults: list[str] = []
     for line, text, value in read_columns(path, column):
         try:
-            accuracy = float(value)
+            accuracy = math.nan if "_" in value else float(value)  # Python takes 9_1 for 91
         except (TypeError, ValueError):
             accuracy = math.nan
         if not math.isfinite(accuracy):

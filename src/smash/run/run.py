@@ -18,7 +18,7 @@ from torch import nn
 
 from smash.config import Length, RunSettings
 from smash.data import IN_MEMORY, Data, load_data, shrink
-from smash.errors import NotFoundError, RunStateError
+from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.hypernet import SmashNetwork
 from smash.io.files import check_exists, make_folder, write_atomically, write_json
 from smash.io.tensors import load_tensors, save_tensors
@@ -113,6 +113,21 @@ class Run:
             RunStateError: Its configuration is damaged.
         """
         return cls(Path(path), find_run(path))
+
+    @classmethod
+    def of(cls, run: Run | str | Path) -> Run:
+        """Gives a run, which its folder may stand for.
+
+        Raises:
+            InvalidValueError: It is neither.
+            NotFoundError: There is no run at this path.
+            RunStateError: Its configuration is damaged.
+        """
+        if isinstance(run, Run):
+            return run
+        if not isinstance(run, str | Path):
+            raise InvalidValueError(f"run must be a Run or its folder, got {run!r:.100}")
+        return cls.open(run)
 
     @property
     def data(self) -> Data:

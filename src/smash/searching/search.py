@@ -45,7 +45,7 @@ from smash.study.study import Study
 
 
 def search(
-    run: Run,
+    run: Run | str | Path,
     settings: SearchSettings | None = None,
     *,
     progress: Progress = automatic,
@@ -59,7 +59,7 @@ def search(
     is done it changes nothing.
 
     Args:
-        run: A run whose training has finished.
+        run: A run, or its folder, whose training has finished.
         settings: The settings; the defaults if None.
         progress: Shows progress.
         announce: Called with the run before the search.
@@ -76,7 +76,7 @@ def search(
         CommandError: The command that measures latency failed twice.
         DataError: The table of latencies is malformed.
     """
-    begun = time.monotonic()
+    begun, run = time.monotonic(), Run.of(run)
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)
     settings = inherit_limits(settings, run)
     check_trained(run.path)

@@ -93,7 +93,7 @@ class Study:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         space: SearchSpace[Any] | None = None,
         *,
         create: bool = False,
@@ -101,6 +101,7 @@ class Study:
         brief: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path = Path(path)
         self._path, self._space, self._create = path, space, create
         self._server = server or Server.of(path.parent)
         self.where = path if self._server is None else self._server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
@@ -29,7 +30,7 @@ _EQUAL = 1.3  # times as many parameters that a reference network may have, and 
 
 
 def retrain(
-    run: Run,
+    run: Run | str | Path,
     settings: RetrainSettings | None = None,
     *,
     progress: Progress = automatic,
@@ -39,7 +40,8 @@ def retrain(
     """Trains a candidate. An unfinished training of the same child is continued.
 
     Args:
-        run: A run with ranked candidates; for a reference network any run, trained or not.
+        run: A run, or its folder, with ranked candidates; for a reference network any run, trained
+            or not.
         settings: What is asked for.
         progress: Shows how far training is.
         announce: Called before training, with lines on what was chosen.
@@ -52,7 +54,7 @@ def retrain(
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
     """
-    settings = RetrainSettings.merged(settings, changes)
+    run, settings = Run.of(run), RetrainSettings.merged(settings, changes)
     check_start(run, settings.child)
     if settings.ray is not None:
         raise InvalidValueError(
