@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import smash
 from smash.cli.tables import print_child
 from smash.data import Augmentation, epoch_order
-from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.io.files import write_atomically
 from smash.profiling.cost import cost_of
 from smash.profiling.names import COUNTED
@@ -83,11 +83,14 @@ def test_generated_weights_begin_where_scoring_ended(ranked):
     assert child.result["val"].loss == pytest.approx(expected.loss, abs=0.3)
 
 
-def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked):
+def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked, monkeypatch):
     child = smash.retrain(ranked, rank=0, epochs=2, device="cpu")
-    with pytest.raises(AlreadyExistsError):
-        smash.retrain(ranked, rank=0, epochs=2, device="cpu")
     whole = child.result
+    with monkeypatch.context() as patch:
+        patch.setattr(ChildTraining, "step", None)
+        assert smash.retrain(ranked, rank=0, epochs=2, device="cpu").result == whole
+        tested = smash.retrain(ranked, rank=0, epochs=2, device="cpu", test=True).result
+    assert tested.keys() - whole.keys() == {"test"}
     (child.path / "result.json").unlink()
     assert smash.retrain(ranked, rank=0, epochs=2, device="cpu").result == whole
 
@@ -134,8 +137,7 @@ def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, mon
     assert named.result == winner.result
     print_child(named)
     assert "seeds" not in capsys.readouterr().out  # a copy is no second training
-    with pytest.raises(AlreadyExistsError):
-        smash.retrain(ranked, epochs=2, name="mine", device="cpu")
+    assert smash.retrain(ranked, epochs=2, name="mine", device="cpu").result == winner.result
     written = []
 
     def write_two(path, content):
@@ -150,6 +152,8 @@ def test_retrain_with_a_name_keeps_the_winner_of_the_finals_under_it(ranked, mon
             smash.retrain(ranked, epochs=2, name="cut", device="cpu")
     again = smash.retrain(ranked, epochs=2, name="cut", device="cpu")
     assert again.result == winner.result
+    for file in winner.path.glob("[!.]*"):  # none was left out
+        assert (again.path / file.name).read_bytes() == file.read_bytes()
 
 
 def test_several_that_were_trained_without_the_test_split_are_tested_when_asked(ranked):

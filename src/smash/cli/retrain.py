@@ -128,7 +128,7 @@ def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> 
             )
         return []
     faults = [
-        f"{name} is for one child, got {value!r} with ranks {ranks!r}: leave one of them out"
+        f"{name} is for one child, got {value} with ranks {ranks!r}: leave one of them out"
         for name, value in others.items()
         if value is not None
     ]

@@ -21,7 +21,7 @@ from smash.data import Data, Split
 from smash.io.files import make_folder, write_atomically
 from smash.io.locks import hold
 from smash.run.child import Child
-from smash.run.layout import CHECKPOINT, METRICS, NETWORK, RESULT
+from smash.run.layout import ARCHITECTURE, METRICS, NETWORK, RESULT
 from smash.run.metrics_log import MetricsLog
 from smash.run.run import Run
 from smash.runtime.device import choose_device
@@ -350,8 +350,8 @@ def _read_files(path: Path) -> dict[str, bytes]:
 def _write_files(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes the files of a child's folder.
 
-    What a training goes on from comes first, and last the result, which marks it as finished.
+    What marks the training as begun comes last but one, and last what marks it as finished.
     """
-    for name in sorted(files, key=lambda name: (name == RESULT, name != CHECKPOINT)):
+    for name in sorted(files, key=lambda name: (name == RESULT, name == ARCHITECTURE)):
         make_folder((path / name).parent)
         write_atomically(path / name, files[name])

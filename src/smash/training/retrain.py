@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError, RunStateError
+from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.profiling.cost import cost_of
 from smash.run.child import Child
 from smash.run.child_folder import ChildNetwork, read_record
@@ -50,7 +50,6 @@ def retrain(
     Raises:
         InvalidValueError: A setting is wrong.
         NotFoundError: There is no candidate of this rank.
-        AlreadyExistsError: This child was trained already.
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
     """
@@ -76,7 +75,7 @@ def retrain(
         announce([*describe_finals(finals), f"{winner.id} is the winner"])
     if finals and settings.name is not None:  # the same training would give the same files
         copy_child(ChildJob.of(run, network_of(winner), settings.child), settings.name)
-    return _retrain(run, network_of(winner), settings, progress, kept_is_fine=finals is not None)
+    return _retrain(run, network_of(winner), settings, progress)
 
 
 def _named_before(run: Run, ranked: Sequence[Candidate], name: str | None) -> Candidate | None:
@@ -135,26 +134,16 @@ def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
 
 
 def _retrain(
-    run: Run,
-    network: ChildNetwork,
-    settings: RetrainSettings,
-    progress: Progress,
-    *,
-    kept_is_fine: bool = False,
+    run: Run, network: ChildNetwork, settings: RetrainSettings, progress: Progress
 ) -> Child:
     job = ChildJob.of(run, network, settings.child, settings.name)
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
-    if finished and kept_is_fine:
+    if finished:
         child = Child.read(job.path, run)
         if settings.test and "test" not in child.result:  # the finals looked at validation alone
             child.evaluate("test", choose_device(settings.device))
         return child
-    if finished:
-        raise AlreadyExistsError(
-            f"child {job.path.name!r} was trained already and is kept: see it with "
-            f"'smash evaluate {job.path}', or choose other --epochs or another --seed"
-        )
     device = choose_device(settings.device)
     data, splits = (with_test if settings.test else with_val)(run.data, device)
     return train_child(run, job, data, splits, device, progress)
