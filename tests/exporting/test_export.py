@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import shutil
 import sysconfig
@@ -152,6 +153,42 @@ def test_export_to_an_unknown_suffix_is_refused(tmp_path):
     child = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     with pytest.raises(InvalidValueError, match=r"\.onnx, \.int8\.onnx, \.pte, \.pt2, \.py"):
         export_network(child, signature_for(TASK), {}, tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("to", "fault"),
+    [
+        (".", "must end in a format"),
+        ("", "must end in a format"),
+        ("/", "must end in a format"),
+        ("{tmp}/folder.onnx", "is a folder: name a file in it"),
+        ("{tmp}/file/m.onnx", "file' is a file: name a file in a folder"),
+    ],
+)
+def test_places_that_take_no_file_are_refused_in_a_line(finished, tmp_path, command, to, fault):
+    (child,) = (finished / "children").iterdir()
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").touch()
+    refused = command("export", str(child), "--to", to.format(tmp=tmp_path), "--force")
+    assert refused.code == 2
+    assert fault in refused.faults[0]
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_training(run, command, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.W_OK)
+    to = run.path / "m.onnx"
+    refused = command("retrain", str(run.path), "--baseline", "cnn-2", "--export", str(to))
+    assert refused.code == 2
+    assert "cannot be written to: name another folder" in refused.faults[0]
+    assert not (run.path / "children").exists()
+
+
+def test_a_training_that_ended_before_its_export_is_exported_when_repeated(run, command):
+    argv = ("retrain", str(run.path), "--baseline", "cnn-2", "--epochs", "1", "--device", "cpu")
+    assert command(*argv).code == 0
+    to = run.path / "m.safetensors"
+    assert command(*argv, "--export", str(to)).code == 0
+    assert to.is_file()
 
 
 def test_command_reports_files_and_difference(finished, tmp_path, command):

@@ -154,11 +154,12 @@ def check_place(
 
     Raises:
         AlreadyExistsError: A file exists.
-        InvalidValueError: The suffix is no format.
+        InvalidValueError: The suffix is no format, or the folder takes no files.
         MissingExtraError: The packages for the format are not installed.
     """
     files = files_of(path)
     check_packages(path.suffix)
+    _check_folder(path)
     existing = [str(file) for file in files if file.exists() and file not in kept]
     if existing and not force:
         raise AlreadyExistsError(
@@ -166,6 +167,21 @@ def check_place(
             "overwrite"
         )
     return files
+
+
+def _check_folder(path: Path) -> None:
+    """Checks, before a network is trained for it, that a file can be written.
+
+    Raises:
+        InvalidValueError: It cannot.
+    """
+    if path.is_dir():
+        raise InvalidValueError(f"{str(path)!r} is a folder: name a file in it, or another one")
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise InvalidValueError(f"{str(parent)!r} is a file: name a file in a folder")
+    if not os.access(parent, os.W_OK):
+        raise InvalidValueError(f"{str(parent)!r} cannot be written to: name another folder")
 
 
 def export_network(

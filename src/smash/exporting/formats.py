@@ -19,22 +19,17 @@ def files_of(path: Path) -> tuple[Path, ...]:
     Raises:
         InvalidValueError: The suffix is no format.
     """
-    others = {
-        ".onnx": (),
-        ".pt2": (),
-        ".pte": (),
-        ".py": (path.with_suffix(".safetensors"),),
-        ".safetensors": (path.with_name(ARCHITECTURE),),
-    }
-    if path.name.endswith(f".int8{path.suffix}") and path.suffix in others.keys() - {".onnx"}:
-        raise InvalidValueError(
-            f"int8 is for {INT8} alone, got {str(path)!r}: export {INT8}, or leave .int8 out"
-        )
-    if path.suffix not in others:
+    if path.suffix not in FORMATS:
         raise InvalidValueError(
             f"to must end in a format, {', '.join(FORMATS)}, got {str(path)!r}: add one of these"
         )
-    return path, *others[path.suffix]
+    if path.name.endswith(f".int8{path.suffix}") and path.suffix != ".onnx":
+        raise InvalidValueError(
+            f"int8 is for {INT8} alone, got {str(path)!r}: export {INT8}, or leave .int8 out"
+        )
+    if path.suffix == ".py":
+        return path, path.with_suffix(".safetensors")
+    return (path, path.with_name(ARCHITECTURE)) if path.suffix == ".safetensors" else (path,)
 
 
 def check_model(path: Path) -> None:
