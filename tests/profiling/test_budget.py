@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from smash.errors import InvalidValueError
@@ -62,3 +64,11 @@ def test_check_feasible_of_latency_measures_smallest_architecture():
     Budget().check_feasible(SPACE, TASK, lambda *_: pytest.fail("there is no limit to check"))
     with pytest.raises(InvalidValueError, match=r"3 ms cannot be met: .* takes 4 ms"):
         Budget(max_latency=0.003).check_feasible(SPACE, TASK, latency)
+
+
+def test_a_network_that_does_not_fit_as_measured_is_not_blamed_on_time_alone():
+    for limits, said in (({"max_flash": "1MB"}, True), ({}, False)):
+        budget = Budget(max_latency="5ms", **limits)
+        with pytest.raises(InvalidValueError, match="does not run") as caught:
+            budget.check_feasible(SPACE, TASK, lambda *_: math.inf)
+        assert ("needs more RAM or flash than the limits" in str(caught.value)) is said

@@ -210,12 +210,6 @@ def key_values(pairs: list[str]) -> dict[str, Any]:
     faults = [
         f"option {pair!r} must be KEY=VALUE, such as depth=6" for pair in pairs if "=" not in pair
     ]
-    keys = [pair.partition("=")[0] for pair in pairs]
-    faults += [
-        f"option {key!r} is given {keys.count(key)} times: leave all but one of them out"
-        for key in dict.fromkeys(keys)
-        if keys.count(key) > 1
-    ]
     if faults:
         raise InvalidValueError(*faults)
     return {key: _plain(value) for key, _, value in (pair.partition("=") for pair in pairs)}

@@ -21,10 +21,11 @@ def verdict(contestants: Sequence[Contestant]) -> str:
         role = "" if best.role == "plain" else f" ({best.role})"
         chance = ", which may be chance" if best.behind.low <= 0 <= best.behind.high else ""
         points = -100 * best.behind.value
-        compared = f"better by {points:.1f}" if points >= 0 else f"worse by {-points:.1f}"
+        compared = f"better by {points:.1f}" if points > 0 else f"worse by {-points:.1f}"
+        than = f"{compared} points than" if points else "as good as"
         return (
             f"Take {best.name}{role}: no network within the limits has a lower validation error; "
-            f"on the test split it is {compared} points than the winner{chance}."
+            f"on the test split it is {than} the winner{chance}."
         )
     if not plain:
         return (

@@ -95,7 +95,8 @@ def correlate(
         RunStateError: Training has not finished, or a file is damaged.
     """
     run, settings = Run.of(run), CorrelateSettings.merged(settings, changes)
-    check_effects(settings.prior, run.space.smallest())  # before anything is scored or trained
+    if smooths(settings.prior):
+        check_effects(settings.prior, run.space.smallest())  # before anything is scored or trained
     correlation = _Correlation(run, settings, progress, announce or (lambda lines: None))
     if settings.table is not None:
         return correlation.with_table(settings.table)

@@ -181,6 +181,10 @@ def test_read_of_values_that_are_not_finite_is_refused(tones):
     write(tones / "low" / "bad.wav", np.full(4000, np.nan, dtype=np.float32))
     with pytest.raises(DataError, match=r"bad\.wav cannot be used .*not finite"):
         load_data(tones)
+    (tones / "low" / "worse.wav").write_bytes(b"no sound")
+    faults = " ".join(check_data(tones).faults)  # of both files at once
+    assert "bad.wav" in faults
+    assert "worse.wav" in faults
 
 
 def test_read_of_many_damaged_files_is_one_line_with_their_number(tones):

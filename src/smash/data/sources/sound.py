@@ -129,6 +129,8 @@ def _attempt(read: Callable[..., T], path: Path, *args: object) -> T | Unusable:
 
 def _inspect(path: Path) -> Recording:
     rate, values = _open(path)
+    if values.dtype.kind == "f":
+        _check_finite(values)
     plural = "s" * (values.shape[1] > 1)
     kind = f"{rate} Hz, {values.dtype}, {values.shape[1]} channel{plural}"
     return Recording(rate, len(values), kind)
@@ -143,8 +145,7 @@ def _waveform(path: Path, form: SoundFormat) -> Tensor:
     waveform = values.mean(1, dtype=np.float64)
     if values.dtype.kind != "f":
         waveform = waveform / 2.0 ** (8 * values.dtype.itemsize - 1) - (values.dtype.kind == "u")
-    if not np.isfinite(waveform).all():
-        raise ValueError("it has values that are not finite")
+    _check_finite(waveform)
     if rate != form.sample_rate:
         common = math.gcd(rate, form.sample_rate)
         waveform = resample_poly(waveform, form.sample_rate // common, rate // common)
@@ -152,6 +153,11 @@ def _waveform(path: Path, form: SoundFormat) -> Tensor:
     missing = form.samples - len(waveform)
     waveform = np.pad(waveform, (missing // 2, missing - missing // 2))
     return torch.from_numpy(waveform.astype(np.float32))
+
+
+def _check_finite(values: NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError("it has values that are not finite")
 
 
 def _middle(values: NDArray[Any], length: int) -> NDArray[Any]:
