@@ -16,6 +16,7 @@ from smash.profiling.operations import Trace, record_operations
 from smash.runtime.rng import generator
 from smash.spaces import make_space
 from smash.spaces.baselines import make_baseline
+from smash.spaces.parameters import without_values
 
 TASK = Task(channels=3, size=(8, 8), classes=2)
 
@@ -124,6 +125,13 @@ def test_flash_counts_the_weights_of_a_layer_that_is_called_often_once():
         found = cost_of(Repeated(), TASK).flash
     operations = 11  # and the mean; the cut is a view
     assert found == 3 * 3 * 9 + 8 * 3 + 128 * operations
+
+
+def test_flash_counts_the_weights_of_equal_layers_each():
+    with torch.device("meta"), without_values("meta"):  # where equal layers are copies
+        layers = [nn.Conv2d(3, 3, 3) for _ in range(3)]
+        found = cost_of(nn.Sequential(*layers, nn.Flatten(), nn.Linear(12, 2)), TASK).flash
+    assert found == 3 * (3 * 3 * 9 + 8 * 3) + 12 * 2 + 8 * 2 + 128 * 4
 
 
 def test_flash_counts_the_weights_of_a_recurrent_layer_once():

@@ -122,6 +122,7 @@ class _Recorder(TorchDispatchMode):
         self.sizes: list[int] = []
         self._weights = {_storage(weight) for weight in weights}
         self._weights_read: set[tuple[int, int]] = set()
+        self._viewed: dict[int, int] = {}  # the weights that views are of
         self._numbers: dict[int, int] = {}
         self._kept: list[Tensor] = []  # so that no later buffer takes the address of one
         self.buffers([images])
@@ -145,12 +146,12 @@ class _Recorder(TorchDispatchMode):
     ) -> None:
         """Records an operation with its arguments and what it returned."""
         read: list[Tensor] = []
-        weights: dict[
-            tuple[int, int], torch.Size
-        ] = {}  # a part of one begins at a place of its own
+        # Equal layers may share a storage on the meta device; a part of a weight has its own place.
+        weights: dict[tuple[int, int], torch.Size] = {}
         for tensor in _tensors(inputs):
-            if (storage := _storage(tensor)) in self._weights:
-                weights.setdefault((storage, int(tensor.storage_offset())), tensor.shape)
+            if _storage(tensor) in self._weights:
+                weight = self._viewed.get(id(tensor), id(tensor))
+                weights.setdefault((weight, int(tensor.storage_offset())), tensor.shape)
             else:
                 read.append(tensor)
         # A max-pool returns the places of the maxima too, which a device does not keep.
@@ -167,8 +168,12 @@ class _Recorder(TorchDispatchMode):
             is_elementwise=is_elementwise,
         )
         self.operations.append(operation)
-        if not operation.is_view:  # what only transposes a weight leaves it to the next to read
+        if not operation.is_view:
             self._weights_read.update(weights)
+        elif weights:  # what only transposes or cuts a weight leaves it to the next to read
+            ((weight, _),) = weights
+            self._viewed.update((id(tensor), weight) for tensor in written)
+            self._kept += written
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

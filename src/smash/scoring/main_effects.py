@@ -64,7 +64,7 @@ def choices_of(architecture: Any) -> Choices:
     if not isinstance(values, Mapping):
         raise InvalidValueError(
             f"prior 'main-effects' is for spaces of choices, such as mobile or a function, got "
-            f"{str(architecture):.60}: leave it out"
+            f"{architecture!s:.60}: leave it out"
         )
     return {name: str(value) for name, value in values.items()}
 
@@ -79,7 +79,8 @@ def paths_of(architecture: Any) -> Choices:
     cell = read_cell(text) if isinstance(text, str) else text
     if not isinstance(cell, CellArchitecture):
         raise InvalidValueError(
-            f"prior {PATHS!r} is for cells, as of nas-bench-201, got {str(architecture):.60}: leave it out"
+            f"prior {PATHS!r} is for cells, as of nas-bench-201, got {architecture!s:.60}: leave "
+            "it out"
         )
     held = Counter(chain.from_iterable(cell.paths))
     counts = {
