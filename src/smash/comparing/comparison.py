@@ -22,7 +22,7 @@ class Contestant(Record):
         memory: Bytes of RAM for the activations of one input in int8.
         flash: Bytes of the weights and the graph in int8.
         latency: Seconds for one input, measured as the search measured candidates; None where that
-            could not be repeated.
+            could not be repeated, or the network does not run there.
         minutes: Mean duration of one training.
         val: Validation error.
         test: Test error.

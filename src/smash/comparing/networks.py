@@ -32,7 +32,7 @@ class Entrant:
     Attributes:
         role: Its role, as in `Contestant`.
         network: The network.
-        latency: Seconds for one input; None where it is not known.
+        latency: Seconds for one input; None where they are not known, or it does not run.
     """
 
     role: str
@@ -154,9 +154,9 @@ class Selection:
         return cost_of(make_baseline(name, self._task), self._task)
 
     def _entrant(self, name: str, role: str, cost: Cost) -> Entrant:
-        latency = self._stopwatch.time_baseline(name) if self._stopwatch else None
+        seconds = self._stopwatch.time_baseline(name) if self._stopwatch else math.inf
         network = ChildNetwork(id=name.replace(":", "-"), baseline=name, **asdict(cost))
-        return Entrant(role, network, latency)
+        return Entrant(role, network, seconds if seconds < math.inf else None)
 
 
 def distinct(*entrants: Entrant) -> list[Entrant]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from smash.comparing.comparison import OVER, Contestant
+from smash.comparing.comparison import OVER, PLAIN, Contestant
 from smash.io.records import Interval
 
 
@@ -16,9 +16,9 @@ def verdict(contestants: Sequence[Contestant]) -> str:
     """
     within = [each for each in contestants if each.role != OVER]
     winner, best = within[0], min(within, key=lambda each: each.val.value)
-    plain = [each for each in within if each.role == "plain"]
+    plain = [each for each in within if each.role == PLAIN]
     if best.val.value < winner.val.value:
-        role = "" if best.role == "plain" else f" ({best.role})"
+        role = "" if best.role == PLAIN else f" ({best.role})"
         chance = ", which may be chance" if best.behind.low <= 0 <= best.behind.high else ""
         points = -100 * best.behind.value
         compared = f"better by {points:.1f}" if points > 0 else f"worse by {-points:.1f}"
@@ -73,8 +73,8 @@ def of_one_seed(seeds: int) -> Iterable[str]:
 
 def of_untimed(contestants: Sequence[Contestant]) -> Iterable[str]:
     """Says that a limit on time was not applied to plain networks, where they were not timed."""
-    winner, *others = contestants
-    if winner.latency is not None and any(each.latency is None for each in others):
+    plain = [each for each in contestants if each.role == PLAIN]
+    if contestants[0].latency is not None and any(each.latency is None for each in plain):
         yield (
             "Plain networks were not timed, so they may take longer than the limit: give "
             "--latency-command again if the search had one."
