@@ -328,12 +328,12 @@ def interval_plot(
     labels = list(dict.fromkeys(row[0] for row in rows))
     low = min(0.0, *(row[2] for row in rows))
     height = 58 + 34 * len(labels) + 30
-    axis = _Scale(low - 0.02, 0.9, 320, 680)
+    axis = _Scale(low - 0.02, 0.9, 350, 680)
     parts = _ticks(axis, 50, height - 30, [value / 10 for value in range(-2, 10, 2)])
     for number, label in enumerate(labels):
         own = [row for row in rows if row[0] == label]
         middle = 66 + 34 * number
-        parts.append(f'<text x="306" y="{middle + 5}" class="e">{escape(label)}</text>')
+        parts.append(f'<text x="336" y="{middle + 5}" class="e">{escape(label)}</text>')
         for place, (_, tau, begin, end) in enumerate(own):
             y = middle + 7 * (place - (len(own) - 1) / 2)
             parts.append(f'<path d="M{axis(begin)} {y}H{axis(end)}" class="bar"/>')

@@ -7,15 +7,16 @@ from smash.errors import InvalidValueError
 from smash.scoring.priors import Prefilter, check_proxy, choose_prior, joint_score, proxy_score
 
 
-def test_joint_score_counts_the_score_twice_and_the_first_proxy_at_the_top():
-    # 0.3 · log(1 − r) − Σ weight · log r, with ranks r of 3/4, 2/4 and 1/4 of the score, and
+@pytest.mark.parametrize(("smoothing", "top"), [("", 0.5), ("main-effects+", 0.5), ("paths+", 0.3)])
+def test_joint_score_counts_the_score_twice_and_the_first_proxy_at_the_top(smoothing, top):
+    # top · log(1 − r) − Σ weight · log r, with ranks r of 3/4, 2/4 and 1/4 of the score, and
     # 1/4, 2/4 and 3/4 of the first proxy; the second, which is constant, has 2/4.
     scores, values = np.array([0.1, 0.2, 0.3]), [(1.0, 7.0), (2.0, 7.0), (3.0, 7.0)]
     expected = [
-        0.3 * np.log(1 - first) - 2 * np.log(score) - np.log(first) - np.log(0.5)
+        top * np.log(1 - first) - 2 * np.log(score) - np.log(first) - np.log(0.5)
         for score, first in ((0.75, 0.25), (0.5, 0.5), (0.25, 0.75))
     ]
-    assert joint_score("naswot+macs", scores, values) == pytest.approx(expected)
+    assert joint_score(f"{smoothing}naswot+macs", scores, values) == pytest.approx(expected)
 
 
 def test_joint_score_of_good_candidates_is_decided_by_the_first_proxy():

@@ -45,11 +45,14 @@ Chosen on 200 cells of the first half of a table, where it is best or close to i
 and each proxy (benchmarks/notes/cells.md).
 """
 
-TOP_WEIGHT = 0.3
+TOP_WEIGHT = 0.5
 """Weight of the order that the first proxy of a prior gives to the best, unless it is a size.
 
 Chosen on the first halves of two tables (benchmarks/notes/cells.md, functions.md).
 """
+
+TOP_WEIGHT_WITH_PATHS = 0.3
+"""The same where `PATHS` smooths the score, which then orders the best better by itself."""
 
 PREFILTER_SHARE = 0.25
 
@@ -146,10 +149,12 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """
     proxies = _scores_of_each(prior, values)
     joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
-    first = next((part for part in prior.split(JOIN) if part not in SMOOTHING), None)
+    parts = prior.split(JOIN)
+    first = next((part for part in parts if part not in SMOOTHING), None)
     if first is None or first in SIZE_PROXIES:
         return -joined
-    return TOP_WEIGHT * np.log1p(-relative_ranks(proxies[0])) - joined
+    top = TOP_WEIGHT_WITH_PATHS if PATHS in parts else TOP_WEIGHT
+    return top * np.log1p(-relative_ranks(proxies[0])) - joined
 
 
 def choose_prior(setting: str | None, space: str) -> str | None:
