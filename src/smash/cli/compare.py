@@ -72,13 +72,17 @@ def print_comparison(comparison: Comparison) -> None:
             label,
             f"{each.params:,}\n{each.macs:,}",
             f"{each.memory:,}\n{each.flash:,}",
-            f"{'–' if each.latency is None else f'{1000 * each.latency:.3g}'}\n{each.minutes:.1f}",
+            f"{_milliseconds(each.latency)}\n{each.minutes:.1f}",
             f"{each.val.value:.2%}",
             f"{each.test.value:.2%}\n{_range(each.test)}",
             f"{100 * each.behind.value:+.2f}\n{_range(each.behind, sign=True)}" if index else "",
         )
     Console().print(table)
     print(comparison.verdict)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1000 * seconds:.3g}"
 
 
 def _range(interval: Interval, *, sign: bool = False) -> str:
