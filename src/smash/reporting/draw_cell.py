@@ -13,7 +13,7 @@ from smash.reporting.drawing import Drawing, block_figure, block_picture
 from smash.reporting.formatting import several
 from smash.reporting.svg import element, text
 from smash.spaces.nas_bench_201.architecture import CellArchitecture, read_cell
-from smash.spaces.nas_bench_201.network import NODES
+from smash.spaces.nas_bench_201.operations import NODES
 from smash.spaces.nas_bench_201.options import NasBench201Options
 
 _WIDTH, _HEIGHT = 470, 240

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from smash.errors import InvalidValueError, unknown
-from smash.spaces.nas_bench_201.network import KERNELS, NODES
+from smash.spaces.nas_bench_201.operations import KERNELS, NODES
 
 EDGES = tuple((source, target) for target in range(NODES) for source in range(target))
 CONVOLUTIONS = tuple(KERNELS)

@@ -8,7 +8,7 @@ Legend: tensors are N×C×spatial, with 1, 2 or 3 spatial axes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,15 +22,12 @@ from smash.spaces.layers import (
     convolution,
     fitting_stride,
 )
+from smash.spaces.nas_bench_201.operations import KERNELS, NODES
 from smash.spaces.task import Task
 
 Edge = tuple[int, int, str]
 """An edge of a cell: source node, target node, operation."""
 
-KERNELS: Mapping[str, int] = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
-"""Kernel extents of the operations that are convolutions."""
-
-NODES = 4
 _STAGES = 3
 _POOL_EXTENT = 3
 

@@ -19,14 +19,20 @@ from smash.spaces.nas_bench_201.architecture import (
     first_cells,
     read_cell,
 )
-from smash.spaces.nas_bench_201.network import NODES, Cell, CellNetwork, Reduction
+from smash.spaces.nas_bench_201.network import Cell, CellNetwork, Reduction
+from smash.spaces.nas_bench_201.operations import NODES
 from smash.spaces.nas_bench_201.options import NasBench201Options
 from smash.spaces.task import Task
 
 # Options that change what an architecture computes, in its id unless at their default.
 _STRUCTURAL = ("cells", "channels", "stem_stride")
 _PUBLISHED = NasBench201Options()
-_SOURCES = ("smash.spaces.task", "smash.spaces.layers", "smash.spaces.nas_bench_201.network")
+_SOURCES = (
+    "smash.spaces.task",
+    "smash.spaces.layers",
+    "smash.spaces.nas_bench_201.operations",
+    "smash.spaces.nas_bench_201.network",
+)
 # Probability of each of `OPERATIONS` in training, chosen by benchmarks.ranking on the first half of
 # a table of 1,000 cells.
 _IN_TRAINING = (0.1, 0.15, 0.25, 0.35, 0.15)
