@@ -10,7 +10,7 @@ from smash.comparing.networks import Selection
 from smash.io.measurements import MeasurementLog
 from smash.profiling.budget import Budget
 from smash.profiling.cost import cost_of, measure_cost
-from smash.profiling.latency import Stopwatch, Timer
+from smash.profiling.latency import NetworkStopwatch, NetworkTimer
 from smash.spaces.baselines import make_baseline
 from smash.spaces.nas_bench_201.options import NasBench201Options
 from tests.study.candidates import make_candidate
@@ -19,7 +19,7 @@ SPACE = smash.NasBench201Space(NasBench201Options(channels=4, cells=1))
 TASK = smash.Task(channels=3, size=(8, 8), classes=10)
 
 
-class MacsTimer(Timer):
+class MacsTimer(NetworkTimer):
     """Takes a second for a million multiply-accumulates, and logs what it was asked for."""
 
     kind = "latency device=macs"
@@ -47,7 +47,7 @@ def timer():
 @pytest.fixture
 def selection(timer, tmp_path):
     def make(**limits):
-        stopwatch = Stopwatch(SPACE, timer, MeasurementLog(make.log))
+        stopwatch = NetworkStopwatch(SPACE, timer, MeasurementLog(make.log))
         return Selection(SPACE, TASK, Budget(**limits), stopwatch)
 
     make.log = tmp_path / "times.jsonl"

@@ -25,7 +25,7 @@ from smash.comparing.networks import (
 from smash.comparing.settings import CompareSettings
 from smash.comparing.verdict import against_random, of_one_seed, of_untimed, verdict
 from smash.data import Data, Split
-from smash.errors import InvalidValueError, NotFoundError
+from smash.errors import InvalidValueError
 from smash.evaluation import predict
 from smash.evaluation.trainings import (
     Wrong,
@@ -38,7 +38,7 @@ from smash.exporting.latency import CommandTimer
 from smash.io.measurements import MeasurementLog
 from smash.profiling.budget import Budget
 from smash.profiling.command import command_name
-from smash.profiling.latency import ChildTimer, Stopwatch
+from smash.profiling.latency import ChildTimer, NetworkStopwatch
 from smash.profiling.names import COUNTED
 from smash.run.child import Child
 from smash.run.layout import COMPARED_LATENCIES, COMPARISON
@@ -147,7 +147,7 @@ def _compare(
 
 def _stopwatch(
     run: Run, study: Study, settings: CompareSettings, device: torch.device, executor: Executor
-) -> Stopwatch | None:
+) -> NetworkStopwatch | None:
     """Makes a stopwatch that times networks as the search did; None where that is not possible.
 
     The times are kept apart from those of the search, when other work may have run beside it.
@@ -167,10 +167,10 @@ def _stopwatch(
         form, timeout = searched["latency_format"], settings.latency_timeout
         timer = CommandTimer(run, given, form, timeout, executor)
         limits = {name: searched.get(name) for name in ("max_memory", "max_flash")}
-        return Stopwatch(run.space, timer, log, **limits)
+        return NetworkStopwatch(run.space, timer, log, **limits)
     if expected or searched.get("latency_table"):
         return None
-    return Stopwatch(run.space, ChildTimer(run.space, run.data.task, device), log)
+    return NetworkStopwatch(run.space, ChildTimer(run.space, run.data.task, device), log)
 
 
 def _limits(study: Study) -> Budget:
@@ -186,8 +186,6 @@ def _judge(
     settings: CompareSettings,
     device: torch.device,
 ) -> Comparison:
-    if not entrants:
-        raise NotFoundError("the run has no candidates yet: rank some with 'smash search'")
     wrongs: dict[str, list[Wrong]] = {"val": [], "test": []}
     for trained in children:
         models = [child.model(device) for child in trained]

@@ -14,7 +14,7 @@ from smash.comparing.settings import CompareSettings
 from smash.errors import InvalidValueError
 from smash.profiling.budget import Budget
 from smash.profiling.cost import Cost, cost_of
-from smash.profiling.latency import Stopwatch
+from smash.profiling.latency import NetworkStopwatch
 from smash.run.child_folder import ChildNetwork
 from smash.spaces.base import SearchSpace
 from smash.spaces.baseline_names import FITTED, full_name
@@ -52,7 +52,11 @@ class Selection:
     """
 
     def __init__(
-        self, space: SearchSpace[Any], task: Task, limits: Budget, stopwatch: Stopwatch | None
+        self,
+        space: SearchSpace[Any],
+        task: Task,
+        limits: Budget,
+        stopwatch: NetworkStopwatch | None,
     ) -> None:
         self._space, self._task, self._limits = space, task, limits
         self._stopwatch = stopwatch
@@ -60,7 +64,7 @@ class Selection:
     def candidates(
         self, ranked: Sequence[Candidate], first: Sequence[Candidate], settings: CompareSettings
     ) -> Iterable[Entrant]:
-        """Gives the winner first, then other ranks, the middle of the ranking, and random ones.
+        """Selects the winner, other ranks, the middle of the ranking, and random candidates.
 
         Args:
             ranked: All candidates, the best first.
@@ -86,11 +90,11 @@ class Selection:
         return chosen.values()
 
     def plain(self, winner: Candidate, families: Sequence[str]) -> Iterable[Entrant]:
-        """Gives of each family the widest member within the limits that costs no more.
+        """Yields the widest member of each family that is within the limits and costs no more.
 
         Args:
-            winner: The winner, whose costs of the kinds that were limited none exceeds; its
-                parameters, where neither its operations nor its time were.
+            winner: The winner. No member has more parameters, operations or latency, as far as
+                these were limited; if none was, no member has more parameters.
             families: Families of plain networks; all that suit the data if empty.
         """
         most = self._most(winner)
@@ -109,10 +113,10 @@ class Selection:
                 yield self._entrant(name, PLAIN, self._cost(name))
 
     def named(self, name: str, winner: Candidate) -> Entrant:
-        """Gives a plain network by name, whatever the limits are, or a family's member.
+        """Returns a plain network by name, whether or not it is within the limits.
 
         Args:
-            name: Name of the network; of a fitted family, whose member is as large as the winner.
+            name: Name of a network, or of a family, whose member of about the winner's size it is.
             winner: The winner.
         """
         if name.lower() in FITTED:
@@ -123,7 +127,7 @@ class Selection:
         return self._entrant(name, PLAIN if within else OVER, cost)
 
     def _most(self, winner: Candidate) -> dict[str, float]:
-        """Gives the costs of the winner that no plain network exceeds."""
+        """Returns the costs of the winner that no plain network may exceed."""
         most: dict[str, float] = {
             name: getattr(winner, name)
             for name in ("params", "macs")
@@ -134,7 +138,7 @@ class Selection:
         return most or {"params": winner.params}
 
     def _seconds_allowed(self, winner: Candidate) -> float:
-        """Gives the limit on time, or the winner's time where other work makes that longer."""
+        """Returns the limit on latency, or the winner's latency where load raises it above."""
         if self._limits.max_latency is None or self._stopwatch is None:
             return math.inf
         return max(self._limits.max_latency, self._time(winner, self._stopwatch))
@@ -147,7 +151,7 @@ class Selection:
     def _latency_of(self, candidate: Candidate) -> float | None:
         return self._time(candidate, self._stopwatch) if self._stopwatch else candidate.latency
 
-    def _time(self, candidate: Candidate, stopwatch: Stopwatch) -> float:
+    def _time(self, candidate: Candidate, stopwatch: NetworkStopwatch) -> float:
         return stopwatch(self._space.from_json(candidate.architecture))
 
     def _cost(self, name: str) -> Cost:
@@ -160,7 +164,7 @@ class Selection:
 
 
 def distinct(*entrants: Entrant) -> list[Entrant]:
-    """Takes each network once: a second time it would count as another that seeds deviate like."""
+    """Drops repeated networks, which would count as further ones in the spread over seeds."""
     first: dict[str, Entrant] = {}
     for each in entrants:
         first.setdefault(each.network.id, each)

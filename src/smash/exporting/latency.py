@@ -19,7 +19,7 @@ from smash.io.locks import temporary_folder
 from smash.io.measurements import MeasurementLog, Numbers
 from smash.io.text import text_digest
 from smash.profiling.command import measure_by_command
-from smash.profiling.latency import Timer, kind_of_time, time_call
+from smash.profiling.latency import NetworkTimer, kind_of_time, time_call
 from smash.profiling.stored_times import CHILD, GRAPH, Latency
 from smash.run.child import describe_input
 from smash.run.layout import LATENCIES
@@ -63,8 +63,8 @@ def time_graphs(
     return [Latency(row["seconds"], row["spread"], 1, threads, "onnxruntime") for row in found]
 
 
-class CommandTimer(Timer):
-    """Times exported children by a command of the user.
+class CommandTimer(NetworkTimer):
+    """Times exported networks by a command of the user.
 
     Args:
         run: The run.

@@ -96,7 +96,7 @@ def kind_of_time(what: str, device: torch.device, /, **settings: Any) -> str:
 
 
 class Timer(ABC):
-    """Measures the latency of architectures, and of plain networks to compare them with.
+    """Measures the latency of architectures.
 
     Attributes:
         kind: Names the measurement and its conditions, from `kind_of_time`.
@@ -115,17 +115,28 @@ class Timer(ABC):
             ``memory_bytes`` and ``flash_bytes`` if they are measured as well.
         """
 
-    @abstractmethod
-    def time_baseline(self, name: str) -> Numbers:
-        """Measures the reference network of a name; see `smash.spaces.baselines`."""
-
     def start(self, architecture: Any) -> Future[Numbers]:
         """Begins to measure an architecture; by default, it is measured when it is waited for."""
         return SerialExecutor().submit(self, architecture)
 
 
-class ChildTimer(Timer):
-    """Times children on a device of this machine.
+class NetworkTimer(Timer):
+    """Measures the latency of reference networks too, to compare candidates with."""
+
+    @abstractmethod
+    def time_baseline(self, name: str) -> Numbers:
+        """Measures a reference network.
+
+        Args:
+            name: Its name; see `smash.spaces.baselines`.
+
+        Returns:
+            The same as for an architecture.
+        """
+
+
+class ChildTimer(NetworkTimer):
+    """Times networks on a device of this machine.
 
     Args:
         space: The search space.
@@ -200,22 +211,6 @@ class Stopwatch:
                 self._keep(identity, known)
         return self._allowed_seconds(known)
 
-    def time_baseline(self, name: str, within: float = math.inf) -> float:
-        """Returns the seconds of a reference network, or infinite ones as for architectures.
-
-        Args:
-            name: Its name; see `smash.spaces.baselines`.
-            within: A longer time is measured once more, and the shorter kept: other work only adds.
-        """
-        known = self._measurements.get(self._timer.kind, name)
-        if known is None:
-            known = self._timer.time_baseline(name)
-            if known["seconds"] > within:
-                again = self._timer.time_baseline(name)
-                known = min(known, again, key=itemgetter("seconds"))
-            self._keep(name, known)
-        return self._allowed_seconds(known)
-
     def _keep(self, identity: str, known: Numbers) -> None:
         self._measurements.add(self._timer.kind, identity, known)
         # At once: the time of a refused architecture is kept nowhere else.
@@ -236,3 +231,39 @@ class Stopwatch:
         }
         for identity, measured in started.items():
             self._keep(identity, measured.result())
+
+
+class NetworkStopwatch(Stopwatch):
+    """Measures the latency of reference networks too, each once, and keeps the times.
+
+    Its parameters are those of `Stopwatch`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace[Any],
+        timer: NetworkTimer,
+        measurements: MeasurementLog,
+        *,
+        max_memory: int | None = None,
+        max_flash: int | None = None,
+    ) -> None:
+        super().__init__(space, timer, measurements, max_memory=max_memory, max_flash=max_flash)
+        self._network_timer = timer
+
+    def time_baseline(self, name: str, within: float = math.inf) -> float:
+        """Returns the seconds of a reference network, or infinity as for architectures.
+
+        Args:
+            name: Its name; see `smash.spaces.baselines`.
+            within: A longer time is measured once more, and the shorter one kept, because other
+                work on the machine only adds time.
+        """
+        known = self._measurements.get(self._timer.kind, name)
+        if known is None:
+            known = self._network_timer.time_baseline(name)
+            if known["seconds"] > within:
+                again = self._network_timer.time_baseline(name)
+                known = min(known, again, key=itemgetter("seconds"))
+            self._keep(name, known)
+        return self._allowed_seconds(known)

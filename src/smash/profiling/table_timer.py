@@ -18,7 +18,6 @@ from smash.profiling.operator_table import REMEDY, Operator, read_table
 from smash.profiling.stored_times import CHILD
 from smash.runtime.rng import generator
 from smash.spaces.base import SearchSpace
-from smash.spaces.baselines import make_baseline
 from smash.spaces.task import Task
 
 
@@ -75,18 +74,7 @@ class TableTimer(Timer):
         Raises:
             InvalidValueError: The table lacks an operator.
         """
-        return self._time(self._space.build(architecture, self._task))
-
-    def time_baseline(self, name: str) -> Numbers:
-        """Adds up the operators of a reference network.
-
-        Raises:
-            InvalidValueError: The table lacks an operator.
-        """
-        return self._time(make_baseline(name, self._task))
-
-    def _time(self, network: nn.Module) -> Numbers:
-        operators = list_operators(network, self._task)
+        operators = list_operators(self._space.build(architecture, self._task), self._task)
         missing = [each for each in dict.fromkeys(operators) if each not in self._table]
         if missing:
             raise InvalidValueError(
