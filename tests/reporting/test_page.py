@@ -264,12 +264,13 @@ def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_th
     winner = ranked(write(folder))[0]
     mean = Interval(value=0.15, low=0.11, high=0.2)
     contestant = Contestant(
-        role="winner", name=winner.id, params=1, macs=1, memory=1, flash=1, minutes=1.0, val=mean,
-        test=mean, behind=mean,
+        role="winner", name=winner.id, params=1, macs=1, memory=1, flash=1, latency=0.00123,
+        minutes=1.0, val=mean, test=mean, behind=mean,
     )  # fmt: skip
+    untimed = contestant.model_copy(update={"role": "plain", "name": "cnn-3", "latency": None})
     comparison = Comparison(
-        length="3 epochs", seeds=3, val_examples=50, test_examples=100, contestants=[contestant],
-        verdict="Nothing is better.",
+        length="3 epochs", seeds=3, val_examples=50, test_examples=100,
+        contestants=[contestant, untimed], verdict="Nothing is better.",
     )  # fmt: skip
     comparison.write(folder / COMPARISON)
     words = Page(smash.report(folder).read_text()).words
@@ -278,6 +279,8 @@ def test_headline_after_a_comparison_is_the_mean_of_all_seeds_not_the_best_of_th
     )
     assert "it errs on 12.00%" not in words
     assert "for the winner. Nothing" not in words
+    assert f"{winner.id} winner 1 1 1 B 1 B 1.23 15.00%" in words
+    assert "cnn-3 1 1 1 B 1 B – 15.00%" in words
     other = contestant.model_copy(update={"name": "0123456789ab"})
     comparison.model_copy(update={"contestants": [other]}).write(folder / COMPARISON)
     words = Page(smash.report(folder).read_text()).words
