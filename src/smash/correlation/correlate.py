@@ -49,11 +49,12 @@ from smash.scoring.priors import (
     check_effects,
     choose_prior,
     joint_score,
+    proxies_of,
     proxy_score,
     smooths,
 )
 from smash.scoring.proxies import PROXIES
-from smash.scoring.proxy_names import JOIN, SIZE_PROXIES, SMOOTHING
+from smash.scoring.proxy_names import SIZE_PROXIES
 from smash.scoring.proxy_values import measure_proxy
 from smash.scoring.rank_aggregation import Floats
 from smash.scoring.score import SCORED_EXAMPLES, RankBy
@@ -325,9 +326,9 @@ class _Correlation:
         params = proxy_score("params", values["params"])
         comparison = RankComparison(truth, -scores, params)
         alone = {
-            name: comparison.with_score(proxy_score(name, values[name]))
+            proxies: comparison.with_score(proxy_score(name, values[name]))
             for name in names
-            if not set(name.split(JOIN)) <= set(SMOOTHING)  # which rank nothing by themselves
+            if (proxies := proxies_of(name))  # the rest of a prior ranks nothing by itself
         }
         together = {
             name: comparison.with_score(-self._joined(name, scores, known))

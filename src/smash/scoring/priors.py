@@ -93,6 +93,11 @@ def smooths(prior: str | None) -> bool:
     return bool(_effects(prior))
 
 
+def proxies_of(prior: str) -> str:
+    """Returns a prior without its parts that only smooth the score; empty if no proxy is left."""
+    return JOIN.join(part for part in prior.split(JOIN) if part not in SMOOTHING)
+
+
 def check_effects(prior: str | None, architecture: Any) -> None:
     """Checks that a prior that smooths the scores suits a space.
 
@@ -149,11 +154,10 @@ def joint_score(prior: str, scores: Floats, values: Sequence[Sequence[float]]) -
     """
     proxies = _scores_of_each(prior, values)
     joined = log_ranks([-scores, *proxies], [SCORE_WEIGHT, *[1.0] * len(proxies)])
-    parts = prior.split(JOIN)
-    first = next((part for part in parts if part not in SMOOTHING), None)
-    if first is None or first in SIZE_PROXIES:
+    first = proxies_of(prior).split(JOIN)[0]
+    if not first or first in SIZE_PROXIES:
         return -joined
-    top = TOP_WEIGHT_WITH_PATHS if PATHS in parts else TOP_WEIGHT
+    top = TOP_WEIGHT_WITH_PATHS if PATHS in prior.split(JOIN) else TOP_WEIGHT
     return top * np.log1p(-relative_ranks(proxies[0])) - joined
 
 

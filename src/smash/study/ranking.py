@@ -9,8 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from smash.errors import NotFoundError
-from smash.scoring.priors import adjusted_scores, joint_score, proxy_score
-from smash.scoring.proxy_names import JOIN, SMOOTHING
+from smash.scoring.priors import adjusted_scores, joint_score, proxies_of, proxy_score
 from smash.scoring.rank_aggregation import Floats
 from smash.study.candidate import Candidate, Outline
 
@@ -53,7 +52,7 @@ def rank(candidates: Sequence[R], prior: str | None = None) -> list[Ranked[R]]:
     if prior is not None and len(candidates):
         values = [each.proxy for each in candidates]
         joint = joint_score(prior, scores, values)
-        if not set(prior.split(JOIN)) <= set(SMOOTHING):
+        if proxies_of(prior):
             by_proxy = _ranks(-proxy_score(prior, values))
     by_score = _ranks(scores)
     order = sorted(
