@@ -88,7 +88,10 @@ def test_a_finished_child_is_kept_and_an_unfinished_one_goes_on(ranked, monkeypa
     whole = child.result
     with monkeypatch.context() as patch:
         patch.setattr(ChildTraining, "step", None)
-        assert smash.retrain(ranked, rank=0, epochs=2, device="cpu").result == whole
+        said = []
+        again = smash.retrain(ranked, rank=0, epochs=2, device="cpu", announce=said.extend)
+        assert again.result == whole
+        assert said == [f"child {child.path.name!r} was trained already, and is kept"]
         tested = smash.retrain(ranked, rank=0, epochs=2, device="cpu", test=True).result
     assert tested.keys() - whole.keys() == {"test"}
     (child.path / "result.json").unlink()

@@ -61,21 +61,21 @@ def retrain(
         )
     if settings.baseline is not None:
         network = _baseline_network(run, settings.baseline, settings.rank or 0, announce)
-        return _retrain(run, network, settings, progress)
+        return _retrain(run, network, settings, progress, announce)
     ranked = Study(run.study_path).ranked()
     if settings.rank is None:
         chosen = _named_before(run, ranked, settings.name)
     else:
         chosen = pick(ranked, settings.rank)
     if chosen is not None:
-        return _retrain(run, network_of(chosen), settings, progress)
+        return _retrain(run, network_of(chosen), settings, progress, announce)
     with open_trainer(run, settings, pick(ranked, 0).macs) as executor:
         winner, finals = choose_winner(run, ranked, settings, progress, executor)
     if finals and announce:
         announce([*describe_finals(finals), f"{winner.id} is the winner"])
     if finals and settings.name is not None:  # the same training would give the same files
         copy_child(ChildJob.of(run, network_of(winner), settings.child), settings.name)
-    return _retrain(run, network_of(winner), settings, progress)
+    return _retrain(run, network_of(winner), settings, progress, None if finals else announce)
 
 
 def _named_before(run: Run, ranked: Sequence[Candidate], name: str | None) -> Candidate | None:
@@ -134,12 +134,18 @@ def _candidate_beside(run: Run, family: str, rank: int) -> Candidate:
 
 
 def _retrain(
-    run: Run, network: ChildNetwork, settings: RetrainSettings, progress: Progress
+    run: Run,
+    network: ChildNetwork,
+    settings: RetrainSettings,
+    progress: Progress,
+    announce: Announce | None,
 ) -> Child:
     job = ChildJob.of(run, network, settings.child, settings.name)
     finished = (job.path / RESULT).is_file()
     check_begun(job, of_that_name=settings.name is not None and not finished)
     if finished:
+        if announce:
+            announce([f"child {job.path.name!r} was trained already, and is kept"])
         child = Child.read(job.path, run)
         if settings.test and "test" not in child.result:  # the finals looked at validation alone
             child.evaluate("test", choose_device(settings.device))
