@@ -1,4 +1,4 @@
-"""What ``smash search`` says at its end."""
+"""The last lines of ``smash search``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison says."""
+"""The sentences of a verdict."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WINNER = contestant("winner", "w", 0.1, 0, 0, 0)
         ),
         (
             [contestant("random", "c", 0.12, 0.02, 0.01, 0.03)],
-            "No plain network within the limits is as small as the winner, so there is none to "
+            "No plain network within the limits costs as little as the winner, so there is none to "
             "compare it with.",
         ),
         (
@@ -94,6 +94,6 @@ def test_plain_networks_that_were_not_timed_are_said_to_be_so():
     timed = [WINNER.model_copy(update={"latency": 0.002})]
     plain = contestant("plain", "a", 0.2, 0.014, 0.01, 0.02)
     (said,) = of_untimed([*timed, plain])
-    assert "may take longer than the limit" in said
+    assert "may be slower than the winner" in said
     assert not [*of_untimed([*timed, plain.model_copy(update={"latency": 0.002})])]
-    assert not [*of_untimed([WINNER, plain])]  # no search had a limit on time
+    assert not [*of_untimed([WINNER, plain])]  # the search timed nothing

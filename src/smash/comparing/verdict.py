@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences."""
+"""The verdict of a comparison in sentences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def verdict(contestants: Sequence[Contestant]) -> str:
         )
     if not plain:
         return (
-            "No plain network within the limits is as small as the winner, so there is none to "
+            "No plain network within the limits costs as little as the winner, so there is none to "
             "compare it with."
         )
     gaps = [100 * each.behind.value for each in plain]
@@ -72,10 +72,10 @@ def of_one_seed(seeds: int) -> Iterable[str]:
 
 
 def of_untimed(contestants: Sequence[Contestant]) -> Iterable[str]:
-    """Says that a limit on time was not applied to plain networks, where they were not timed."""
+    """Says that plain networks may be slower, where candidates alone were timed."""
     plain = [each for each in contestants if each.role == PLAIN]
     if contestants[0].latency is not None and any(each.latency is None for each in plain):
         yield (
-            "Plain networks were not timed, so they may take longer than the limit: give "
+            "Plain networks were not timed, so they may be slower than the winner: give "
             "--latency-command again if the search had one."
         )
