@@ -171,35 +171,25 @@ class Tokens(nn.Module):
         return out
 
 
-class Named(nn.Module):
-    """Operands by keyword."""
+class Sums(nn.Module):
+    """Sums and an activation, with their operands by keyword or by position."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, named: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 2, 3)
+        self.named = named
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv(x)
-        x = torch.relu(input=x.add(other=torch.add(x, other=x)))
-        return x.mean((2, 3))
-
-
-class Plain(nn.Module):
-    """The same as `Named`, by position."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv(x)
+        if self.named:
+            return torch.relu(input=x.add(other=torch.add(x, other=x))).mean((2, 3))
         return torch.relu(x + (x + x)).mean((2, 3))
 
 
 def test_cost_of_whole_numbers_and_of_operands_by_keyword_is_counted():
     with torch.device("meta"):
         assert cost_of(Tokens(), TASK).macs == 4 * 2
-        assert cost_of(Named(), TASK) == cost_of(Plain(), TASK)
+        assert cost_of(Sums(named=True), TASK) == cost_of(Sums(named=False), TASK)
 
 
 def test_cost_of_a_norm_without_parameters_or_statistics_is_counted():

@@ -114,7 +114,7 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
 
         space = find_user_space(settings.name)
         check_source(settings.name, space, settings.source)
-        return made_as_it_is(space)(settings, dims)
+        return maker_of(space)(settings, dims)
     maker = maker or _installed(settings.name)
     if maker is None:
         raise InvalidValueError(
@@ -129,8 +129,8 @@ def make_space(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
     return made
 
 
-def made_as_it_is(space: SearchSpace[Any]) -> Maker:
-    """Gives the maker of a space that is made already, and has neither options nor presets."""
+def maker_of(space: SearchSpace[Any]) -> Maker:
+    """Returns a maker that gives an existing space, which has neither options nor presets."""
 
     def make(settings: SpaceSettings, dims: int) -> SearchSpace[Any]:
         faults = [
@@ -162,13 +162,15 @@ def register_space(space: SearchSpace[Any] | str) -> str:
 
         name, made = short_name(space), load_space(space)
     else:
-        if not hasattr(space, "sample"):
+        from smash.spaces.base import SearchSpace
+
+        if not isinstance(space, SearchSpace):
             remedy = "make one of it by smash.space(function)" if callable(space) else "name one"
             raise InvalidValueError(
                 f"space must be a SearchSpace or FILE.py:FUNCTION, got {space!r:.100}: {remedy}"
             )
         name, made = space.name, space
-    SPACES[name] = made_as_it_is(made)
+    SPACES[name] = maker_of(made)
     return name
 
 

@@ -155,7 +155,7 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                     module.bias.zero_()
             continue
         own = next(module.parameters(recurse=False), None)
-        reset = next((getattr(module, name) for name in _RESETS if hasattr(module, name)), None)
+        reset = next(filter(None, (getattr(module, name, None) for name in _RESETS)), None)
         if own is not None and reset is not None and not isinstance(module, _BatchNorm):
             seed = int(torch.randint(2**31, (), generator=generator))
             with seeded(seed, "initial weights", 0, own.device):

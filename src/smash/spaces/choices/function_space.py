@@ -258,9 +258,9 @@ def space(network: NetworkFunction | None = None, *, name: str | None = None) ->
         return lambda function: space(function, name=name)
     _check_signature(network, name or str(getattr(network, "__name__", network)))
     found = FunctionSpace(network, name or network.__name__.replace("_", "-"))
-    from smash.spaces import SPACES, made_as_it_is
+    from smash.spaces import SPACES, maker_of
 
-    SPACES[found.name] = made_as_it_is(found)
+    SPACES[found.name] = maker_of(found)
     return found
 
 
