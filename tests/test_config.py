@@ -60,10 +60,9 @@ class Hike(Walk):
 
 def test_settings_with_several_faults_report_all():
     with pytest.raises(InvalidValueError) as caught:
-        Hike(pace="fats", steps=0, height=-1, weight=3, stops=["inn"])
+        Hike(pace="fats", height=-1, weight=3, stops=["inn"])
     assert caught.value.faults == (
         "pace 'fats' is not known: did you mean 'fast'?",
-        "steps must be at least 1, got 0",
         "height must be greater than 0, got -1",
         "setting 'weight' is not known: did you mean 'height'?",
         "steps must be given with stops",
@@ -88,6 +87,26 @@ def test_settings_with_a_wrong_value_do_not_call_it_missing(value):
     assert fault.startswith("adults must be")
     with pytest.raises(InvalidValueError, match="got neither"):
         Walkers()
+
+
+def test_settings_with_a_wrong_value_report_no_rule_on_it():
+    with pytest.raises(InvalidValueError) as caught:
+        Hike(steps=0, stops=["inn"])
+    assert caught.value.faults == ("steps must be at least 1, got 0",)
+    with pytest.raises(InvalidValueError) as caught:
+        SearchSettings(max_latency="soon", latency_table="board.csv")
+    (fault,) = caught.value.faults
+    assert fault.startswith("max_latency must be")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_settings_with_a_truth_value_for_a_number_are_refused(verb):
+    numbers = [field.name for field in describe(verb) if field.kind in (int, float)]
+    assert numbers
+    for name in numbers:
+        with pytest.raises(InvalidValueError) as caught:
+            verb(**{name: True})
+        assert f"{name} must not be true or false, got True" in caught.value.faults
 
 
 @pytest.mark.parametrize("verb", VERBS)

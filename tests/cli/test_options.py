@@ -76,10 +76,13 @@ def test_command_help_is_taken_from_the_fields(run):
 
 
 def test_command_reports_all_faults_of_its_settings(run):
-    error = run("hill", "--steps", "none", "--gear", "rope").exception
+    gear = ("rope", "map=old", "map=new", "tent=2", "tent=2")
+    flags = [word for each in gear for word in ("--gear", each)]
+    error = run("hill", "--steps", "none", *flags).exception
     assert isinstance(error, InvalidValueError)
     assert error.faults == (
         "option 'rope' must be KEY=VALUE, such as depth=6",
+        "option 'map' is given as old and new: leave one out",
         "steps must be a whole number, got 'none'",
     )
 

@@ -64,7 +64,7 @@ def test_read_table_with_faults_reports_all_with_their_lines(tmp_path):
         f"{SECOND},high",
         f"{FIRST},92",
         f"{SECOND.replace('none', 'skip_conect')},nan",
-        f"{SECOND.replace('none', 'avg_pool_3x3')}",
+        f"{SECOND.replace('none', 'avg_pool_3x3')},",
         f"{SECOND.replace('none', 'nor_conv_1x1')},9_1",
     )
     with pytest.raises(DataError) as error:
@@ -75,7 +75,7 @@ def test_read_table_with_faults_reports_all_with_their_lines(tmp_path):
     assert "line 5: line 2 has the same architecture" in faults
     assert "line 6: accuracy must be a finite number, got 'nan'" in faults
     assert "line 6: operation 'skip_conect' is not known: did you mean 'skip_connect'?" in faults
-    assert "line 7: accuracy must be a finite number, got no value" in faults
+    assert "line 7: accuracy must be a finite number, got ''" in faults
     assert "line 8: accuracy must be a finite number, got '9_1'" in faults
     assert "line 2:" not in faults
 
@@ -98,7 +98,7 @@ def test_read_table_of_other_files_is_refused(tmp_path):
     with pytest.raises(DataError, match="has no rows"):
         read_table(table(tmp_path), "accuracy", CELLS)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not a CSV file in UTF-8"):
+    with pytest.raises(DataError, match="must be CSV in UTF-8"):
         read_table(path, "accuracy", CELLS)
     path.write_bytes(b"")
     with pytest.raises(DataError, match="is not known"):

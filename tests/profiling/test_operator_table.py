@@ -14,15 +14,15 @@ ROW = "relu,1x8,1x8,,,,,"
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        (f"{ROW}\n", r"seconds must be a number from 0 in line 2, got ''"),
-        (f"{ROW}-0.1\n", r"line 2, got '-0\.1'"),
+        (f"{ROW}\n", r"line 2: seconds must be a number from 0, got ''"),
+        (f"{ROW}-0.1\n", r"line 2: .* got '-0\.1'"),
         (f"{ROW}quick\n", r"got 'quick'"),
         (f"{ROW}nan\n", r"got 'nan'"),
         (f"{ROW}inf\n", r"got 'inf'"),
-        ("relu\n", r"line 2, got ''"),
-        (f"{ROW}1\n\n{ROW}2\n", r"line 4 gives 2 seconds to an operator that has 1 above"),
+        ("relu\n", r"line 2: 1 cells for 8 columns: mend or remove it"),
+        (f"{ROW}1\n\n{ROW}2\n", r"line 4: the operator has 2 seconds here and 1 above"),
         (f'{ROW}"1\n', r"must be CSV in UTF-8 \(.*\): save it again"),
-        (f"{ROW}1,2\n", r"line 2 has more cells than columns"),
+        (f"{ROW}1,2\n", r"line 2: 9 cells for 8 columns"),
     ],
 )
 def test_read_table_refuses_malformed_rows_in_one_line_each(table, rows, fault):
@@ -33,13 +33,12 @@ def test_read_table_refuses_malformed_rows_in_one_line_each(table, rows, fault):
 
 
 def test_read_table_refuses_files_without_its_columns(table, tmp_path):
-    with pytest.raises(DataError, match="lacks the columns kernel, seconds: add them"):
+    with pytest.raises(DataError) as error:
         read_table(table("", "operator,input,output,stride,dilation,groups\n"))
-    with pytest.raises(DataError, match="lacks the columns operator, "):
-        read_table(table("", ""))
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="must be CSV in UTF-8"):
-        read_table(tmp_path / "binary.csv")
+    assert len(error.value.faults) == 2
+    for name, fault in zip(("kernel", "seconds"), error.value.faults, strict=True):
+        assert f"column {name!r} is not known" in fault
+        assert fault.endswith("'smash show RUN --operators' lists those of the space")
     with pytest.raises(NotFoundError, match="is not a file: name a CSV"):
         read_table(tmp_path / "none.csv")
 

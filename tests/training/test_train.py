@@ -97,6 +97,9 @@ def test_train_into_an_existing_run_refuses(run, digits):
 def test_train_resumed_with_other_settings_or_data_refuses(run, digits):
     with pytest.raises(RunStateError, match="seed was 0"):
         smash.train(digits, run.path, resume=True, seed=1)
+    with pytest.raises(RunStateError, match=r"epochs was 1 when .* got 7: leave it out"):
+        smash.train(digits, run.path, resume=True, epochs=7)
+    smash.train(digits, run.path, resume=True, epochs=1)
     with pytest.raises(RunStateError, match="other data"):
         smash.train(smash.load_data("digits", val_fraction=0.2), run.path, resume=True)
 

@@ -207,12 +207,17 @@ def check_ranks(path: Path, ranks: Sequence[int]) -> None:
 
 def key_values(pairs: list[str]) -> dict[str, Any]:
     """Reads options of a space, KEY=VALUE each; the space checks the values."""
-    faults = [
-        f"option {pair!r} must be KEY=VALUE, such as depth=6" for pair in pairs if "=" not in pair
-    ]
+    faults: list[str] = []
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            faults.append(f"option {pair!r} must be KEY=VALUE, such as depth=6")
+        elif values.setdefault(key, value) != value:
+            faults.append(f"option {key!r} is given as {values[key]} and {value}: leave one out")
     if faults:
         raise InvalidValueError(*faults)
-    return {key: _plain(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    return {key: _plain(value) for key, value in values.items()}
 
 
 def _plain(value: str) -> Any:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from smash.errors import InvalidValueError, RunStateError, faults_of
 from smash.io.files import read_text
@@ -55,11 +64,11 @@ class Settings(BaseModel):
             faults = faults_in(error, type(self))
             rest = {name: value for name, value in values.items() if name not in wrong}
             if wrong and not any(each.is_required() for each in self._fields(wrong)):
-                # The rules among valid fields, but not those that ask for a missing field, which
-                # may be the wrong one.
-                missing = faults_of(type(self))
+                # The rules among valid fields, but not those on a field that is wrong already.
                 faults += [
-                    each for each in faults_of(lambda: type(self)(**rest)) if each not in missing
+                    each
+                    for each in faults_of(lambda: type(self)(**rest))
+                    if wrong.isdisjoint(re.findall(r"\w+", each))
                 ]
             raise InvalidValueError(*faults) from None
 
@@ -70,6 +79,15 @@ class Settings(BaseModel):
     def rules(self) -> list[str]:
         """Returns the faults that only the values together, or a registry, can tell."""
         return []
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses true and false where a number is meant, which pydantic takes for 1 and 0."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if _holds_truth_values(value) and not _takes_truth_values(annotation):
+            raise PydanticCustomError("truth_value", "must not be true or false")
+        return value
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
@@ -122,6 +140,16 @@ class Settings(BaseModel):
         except (ValueError, RecursionError, InvalidValueError) as error:
             lines = str(error).splitlines()
             raise RunStateError(*(f"{path} is damaged: {line}" for line in lines)) from None
+
+
+def _holds_truth_values(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_truth_values, value))
+    return isinstance(value, bool)
+
+
+def _takes_truth_values(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_truth_values, get_args(annotation)))
 
 
 def refuse_changes(

@@ -8,7 +8,6 @@ touched. (The SMASH network itself did learn from the audit examples; but a scor
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -24,7 +23,8 @@ from smash.config import ChildSettings
 from smash.correlation.settings import Half
 from smash.data import Data, Split
 from smash.data.splits import cut
-from smash.errors import DataError, InvalidValueError, NotFoundError, shortened, unknown
+from smash.errors import DataError, InvalidValueError, shortened
+from smash.io.csv_tables import read_csv
 from smash.run.child_folder import child_name
 from smash.run.layout import AUDIT
 from smash.run.run import Run
@@ -76,13 +76,12 @@ def read_table(path: str | Path, column: str, space: SearchSpace[Any]) -> list[G
     for line, text, value in read_columns(path, column):
         try:
             accuracy = math.nan if "_" in value else float(value)  # Python takes 9_1 for 91
-        except (TypeError, ValueError):
+        except ValueError:
             accuracy = math.nan
         if not math.isfinite(accuracy):
-            found = "no value" if value is None else repr(value)
-            faults.append(f"{path}, line {line}: {column} must be a finite number, got {found}")
+            faults.append(f"{path}, line {line}: {column} must be a finite number, got {value!r}")
         try:
-            architecture = space.parse(text or "")
+            architecture = space.parse(text)
         except InvalidValueError as error:
             faults += [f"{path}, line {line}: {fault}" for fault in error.faults]
             continue
@@ -107,26 +106,12 @@ def read_columns(path: str | Path, column: str) -> list[tuple[int, str, str]]:
 
     Raises:
         NotFoundError: The file does not exist.
-        DataError: The column does not exist, or there are no rows.
+        DataError: As `read_csv`, or there are no rows.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise NotFoundError(f"table {str(path)!r} is not a file: name a CSV file")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            missing = [each for each in (_COLUMN, column) if each not in columns]
-            if missing:
-                raise DataError(
-                    *(f"{path}: {unknown('column', each, columns or ['none'])}" for each in missing)
-                )
-            rows = [(reader.line_num, row[_COLUMN], row[column]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    rows = read_csv(path, [_COLUMN, column], name="table")
     if not rows:
         raise DataError(f"{path} has no rows under its first line: add architectures")
-    return rows
+    return [(line, row[_COLUMN], row[column]) for line, row in rows]
 
 
 def part_of(

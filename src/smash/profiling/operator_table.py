@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from smash.errors import DataError, NotFoundError, shortened
+from smash.errors import DataError, shortened
+from smash.io.csv_tables import read_csv
 
 _SECONDS = "seconds"
 
@@ -57,36 +58,22 @@ def read_table(path: Path) -> dict[Operator, float]:
 
     Raises:
         NotFoundError: The file does not exist.
-        DataError: A column is missing, seconds are no number from 0, or two rows contradict.
+        DataError: As `read_csv`, seconds are no number from 0, or two rows contradict.
     """
-    if not path.is_file():
-        raise NotFoundError(f"latency_table {str(path)!r} is not a file: name a CSV file; {REMEDY}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="", strict=True)
-            columns = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} must be CSV in UTF-8 ({error}): save it again") from None
-    missing = [each for each in (*Operator._fields, _SECONDS) if each not in columns]
-    if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}: add them; {REMEDY}")
+    rows = read_csv(path, (*Operator._fields, _SECONDS), name="latency_table", remedy=REMEDY)
     table: dict[Operator, float] = {}
     faults = []
-    for number, row in rows:
-        if None in row:
-            faults.append(f"{path}: line {number} has more cells than columns: mend or remove it")
-            continue
+    for line, row in rows:
         operator = Operator(*(row[name].strip() for name in Operator._fields))
         seconds = _parse_seconds(row[_SECONDS])
         if math.isnan(seconds):
             faults.append(
-                f"{path}: seconds must be a number from 0 in line {number}, got "
+                f"{path}, line {line}: seconds must be a number from 0, got "
                 f"{row[_SECONDS]!r:.40}: mend or remove the line"
             )
         elif table.setdefault(operator, seconds) != seconds:
             faults.append(
-                f"{path}: line {number} gives {seconds:g} seconds to an operator that has "
+                f"{path}, line {line}: the operator has {seconds:g} seconds here and "
                 f"{table[operator]:g} above: keep one of them"
             )
     if faults:

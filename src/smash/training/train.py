@@ -202,15 +202,13 @@ def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, process
             f"resume it with 'torchrun --nproc-per-node {before.processes} -m smash train …'"
         )
     given = settings.given()
-    if (epochs := given.pop("epochs", None)) is not None:
-        size = given.get("batch_size", before.batch_size) * processes
-        given["steps"] = epochs * steps_per_epoch(len(run.data.train), size)
     if "space" in given:
         given["space"] = settings.space_name
+    per_epoch = steps_per_epoch(len(run.data.train), before.batch_size * processes)
     refuse_changes(
         {
             **before.model_dump(),
-            "steps": before.length.steps,
+            "epochs": _epochs(before.length.steps / per_epoch),
             **run.settings.space.model_dump(),
             "space": run.settings.space.name,
             **run.settings.model_dump(include={"seed", "hypernet", "device"}),
@@ -219,6 +217,11 @@ def _check_resumed(run: Run, data: Data | None, settings: TrainSettings, process
         since=f"run {str(run.path)!r} was made",
         mend="leave it out to resume, or choose another --out",
     )
+
+
+def _epochs(length: float) -> int | str:
+    """Gives the epochs of a training; those that minutes have cut are no whole number."""
+    return int(length) if length.is_integer() else f"{length:.2f}"
 
 
 def resolve(settings: TrainSettings, data: Data, processes: int = 1) -> RunSettings:
