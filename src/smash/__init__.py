@@ -1,4 +1,4 @@
-"""smash: one-shot neural architecture search through hypernetworks (Brock et al. 2018).
+"""smash: one-shot neural architecture search through hypernetworks (Brock et al. 2017).
 
 Example:
     >>> import smash
@@ -105,7 +105,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "smash.run.child": ("Child", "Evaluation"),
+    "smash.evaluation": ("Evaluation",),
+    "smash.run.child": ("Child",),
     "smash.data.check": ("check_data",),
     "smash.data.dataset": ("Data",),
     "smash.data.load": ("load_data",),

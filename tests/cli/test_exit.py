@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import typer
 from typer.main import get_command
 
 from smash.cli import main as cli
@@ -87,6 +88,18 @@ def test_exit_for_an_interruption_says_what_the_command_leaves(capsys, command, 
     with pytest.raises(SystemExit):
         exit_for("smash", KeyboardInterrupt(), command)
     assert capsys.readouterr().err.startswith(f"smash: interrupted; {words}")
+
+
+@pytest.mark.parametrize("before", [[], ["--space", "net.py:net"], ["--space=net.py:net"]])
+def test_interruption_behind_a_space_says_what_the_command_leaves(capsys, monkeypatch, before):
+    def interrupted(app, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(typer.Typer, "__call__", interrupted)
+    monkeypatch.setattr(sys, "argv", ["smash", *before, "train", "digits", "--out", "search"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "with --resume if the run folder exists" in capsys.readouterr().err
 
 
 def test_every_command_has_a_message_for_interruptions():

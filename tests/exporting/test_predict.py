@@ -121,7 +121,7 @@ def test_predict_takes_folders_and_archives(write, tmp_path):
         ("a.npz[0]", "light"), ("a.npz[1]", "dark"), ("b.npy", "light"),
     ]  # fmt: skip
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="has no images and no arrays: name another"):
+    with pytest.raises(DataError, match="has no images, arrays or recordings: name another"):
         predict(model_for(2, 2), [tmp_path / "empty"])
 
 

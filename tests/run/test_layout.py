@@ -89,6 +89,10 @@ def test_check_free_accepts_only_remains_of_a_killed_start(tmp_path):
     check_free(tmp_path)
     with pytest.raises(NotFoundError, match="was stopped before it began"):
         find_run(tmp_path)
+    (tmp_path / ".train.lock").unlink()
+    with pytest.raises(AlreadyExistsError, match="is kept"):  # they may be the user's
+        check_free(tmp_path)
+    (tmp_path / ".train.lock").touch()
     (tmp_path / "notes.txt").touch()
     with pytest.raises(AlreadyExistsError, match="is kept"):
         check_free(tmp_path)

@@ -100,7 +100,7 @@ def test_command_without_ray_names_the_extra(command, copied, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--ray auto", "ray trains several children at once, got 'auto' for one: add --ranks"),
+        ("--ray auto --rank 1", "ray is for several children at once, got 'auto' with rank 1"),
         ("--ranks 3-1", "ranks must be numbers and ranges such as 0-4 or 0,2,5, got '3-1'"),
         ("--ranks=-1", "ranks must be numbers and ranges"),
         ("--ranks 0-9", "does not exist: ranks go from 0, the best, to"),

@@ -111,6 +111,15 @@ def test_children_trained_on_a_cluster_are_those_trained_here(cluster, searched)
     assert [child.record.id for child in again] == [there[1].record.id, there[0].record.id]
 
 
+def test_finals_on_a_cluster_choose_the_winner_that_is_chosen_here(cluster, searched):
+    winners = []
+    for name, address in (("finals-here", None), ("finals-there", "auto")):
+        run = smash.Run.open(shutil.copytree(searched / "here", searched / name))
+        winners.append(smash.retrain(run, finalists=3, ray=address, **TRAIN))
+    one, other = winners
+    assert (one.record, one.result) == (other.record, other.result)
+
+
 SPACE = """
 from torch import nn
 

@@ -22,7 +22,7 @@ from smash.runtime.worker_executor import WorkerExecutor
 from smash.training.children import retrain_several
 from tests.conftest import TINY
 from tests.processes import is_running
-from tests.runtime.executors import check_executor
+from tests.runtime.executors import Weights, check_executor
 
 TRAIN = {"epochs": 2, "device": "cpu"}
 
@@ -57,6 +57,8 @@ def test_workers_keep_the_contract_of_executors_and_leave_nothing_behind(tmp_pat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with WorkerExecutor(workers=2) as executor:
         check_executor(executor)
+        executor.scatter(Weights(torch.arange(3)))
+        assert len([*tmp_path.glob("smash-workers-*/*")]) == 1  # a value takes the place of another
         pids = {executor.submit(os.getpid).result() for _ in range(3)}
         assert os.getpid() not in pids
         assert executor.submit(torch.get_num_threads).result() == 1
@@ -167,7 +169,7 @@ def _group(leader):
         ),
         (
             "retrain {run} --rank 1 --workers 2",
-            "workers train several children at once, got 2 for one",
+            "workers is for several children at once, got 2 with rank 1",
         ),
         ("compare {run} --workers 0", "workers must be at least 1"),
         (

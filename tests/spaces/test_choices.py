@@ -329,6 +329,14 @@ def test_a_space_of_no_function_is_refused(what):
         smash.space(what)
 
 
+@pytest.mark.parametrize("name", ["mobile", "memory-bank", "nas-bench-201"])
+def test_a_function_does_not_take_the_place_of_a_built_in_space(name):
+    before = SPACES[name]
+    with pytest.raises(InvalidValueError, match=f"space '{name}' is built in"):
+        smash.space(staged, name=name)
+    assert SPACES[name] is before
+
+
 def test_a_function_has_neither_options_nor_presets():
     made = smash.space(staged, name="of-stages")
     try:

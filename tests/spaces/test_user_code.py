@@ -8,6 +8,7 @@ import smash
 from smash.errors import InvalidValueError, NotFoundError
 from smash.spaces import SPACES
 from smash.spaces.user_code import load_space, short_name, source_digest
+from smash.training.settings import TrainSettings
 
 SOURCE = """
 from pathlib import Path
@@ -108,6 +109,23 @@ def test_a_file_without_a_network_function_is_one_line(tmp_path, source, functio
     with pytest.raises((InvalidValueError, NotFoundError), match=message) as raised:
         load_space(f"{path}:{function}")
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_file_runs_once_until_it_changes(tmp_path):
+    path = tmp_path / "counting.py"
+    source = (
+        "from pathlib import Path\n"
+        f"with Path({str(tmp_path / 'log')!r}).open('a') as log: log.write('run ')\n"
+        "def network(choose, task): ...\n"
+    )
+    path.write_text(source)
+    settings = TrainSettings(space=f"{path}:network").replaced(seed=1)
+    settings.replaced(seed=2)
+    assert (tmp_path / "log").read_text() == "run "
+    path.write_text(source + "# changed\n")
+    settings.replaced(seed=3)
+    assert (tmp_path / "log").read_text() == "run run "
+    SPACES.pop("counting.py:network")
 
 
 def test_a_missing_file_or_module_is_named(tmp_path):

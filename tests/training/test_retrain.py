@@ -466,3 +466,12 @@ def test_retrain_from_generated_weights_names_a_comparison_that_is_allowed(ranke
     found = command("retrain", str(ranked.path), *asked.split())
     (line,) = (line for line in found.err.splitlines() if line.startswith("Next: smash compare"))
     assert line.split(",")[0].split()[4:] == ["--ranks", "0", "--epochs", "1", "--seed", "5"]
+
+
+def test_retrain_of_a_baseline_without_a_search_names_the_search_as_the_next_step(
+    untrained, command
+):
+    asked = "--baseline wrn-10-1 --epochs 1 --device cpu"
+    found = command("retrain", str(untrained.path), *asked.split())
+    assert found.code == 0, found.err
+    assert found.err.splitlines()[-1] == f"Next: smash search {untrained.path}"

@@ -39,10 +39,11 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
     comparison = compare_networks(opened, settings, progress=on_terminal, announce=announce)
     if as_json:
         print(comparison.model_dump_json(indent=2))
-        return
-    print_comparison(comparison)
+    else:
+        print_comparison(comparison)
     say(looks_at_test(run))
-    say(f"Next: {program()} report {quoted(run)}")
+    if not as_json:
+        say(f"Next: {program()} report {quoted(run)}")
 
 
 def print_comparison(comparison: Comparison) -> None:

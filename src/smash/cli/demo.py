@@ -48,7 +48,7 @@ def demo(
         space="mobile", preset="tiny", max_params=_MOST_PARAMETERS, epochs=_SMASH_EPOCHS,
         seed=seed, device=device,
     )  # fmt: skip
-    run = train_network(data, out, training, progress=on_terminal, announce=announce_run)
+    run = train_network(data, out, training, progress=on_terminal, on_begin=announce_run)
     searching = SearchSettings(random=_RANDOM, perturb=_PERTURB, markov=0, seed=seed, device=device)
     print_candidates(search_run(run, searching, progress=on_terminal), 5)
     torch.set_num_threads(threads)  # among which several children are trained at once

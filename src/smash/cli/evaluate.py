@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from smash.cli.options import DeviceOption, JsonOption, say
 from smash.cli.tables import looks_at_test, with_interval
+from smash.evaluation import Evaluation
 from smash.exporting.formats import check_model
 from smash.io.text import printable
 from smash.run.layout import check_child, check_split
@@ -51,13 +53,17 @@ def evaluate(
             trained.evaluate(split, choose_device(device))
     if as_json:
         print(json.dumps({**result.model_dump(), "error_interval": result.interval}))
-        return
+    else:
+        _print_result(result, trained.run.data.classes)
+    if split == "test":
+        say(looks_at_test(trained.run.path))
+
+
+def _print_result(result: Evaluation, classes: Sequence[str]) -> None:
     print(
         f"{result.split}: error {with_interval(result)}, top-5 error {result.top5_error:.2%}, "
         f"macro-F1 {result.macro_f1:.4f}, loss {result.loss:.4f} on {result.examples:,} examples"
     )
-    worst = sorted(zip(result.recall, trained.run.data.classes, strict=True))[:5]
+    worst = sorted(zip(result.recall, classes, strict=True))[:5]
     shares = ", ".join(f"{printable(name)} {share:.1%}" for share, name in worst)
     print(f"  lowest recall: {shares}")
-    if split == "test":
-        say(looks_at_test(trained.run.path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -103,7 +104,7 @@ def program() -> None:
 def main() -> None:
     """Runs the command, and turns errors into lines on standard error and an exit code."""
     prepare_streams()
-    command = next(iter(sys.argv[1:]), "")
+    command = _command_of(sys.argv[1:])
     try:
         with hear_termination():
             code = app(standalone_mode=False)
@@ -115,6 +116,12 @@ def main() -> None:
     if code == INTERRUPTED:  # the parser's result of Ctrl-C
         exit_for("smash", KeyboardInterrupt(), command)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _command_of(words: Sequence[str]) -> str:
+    """Finds the command among the words of a command line, behind options such as ``--space``."""
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    return next((word for word in words if word in names), "")
 
 
 def _value_of(error: Exception) -> str:

@@ -22,11 +22,10 @@ from smash.cli.options import (
 from smash.cli.tables import print_child, print_export
 from smash.errors import InvalidValueError, faults_of
 from smash.exporting.formats import files_of
-from smash.run.layout import STUDY, check_searched, find_run
-from smash.training.settings import RetrainSettings, parse_ranks
+from smash.run.layout import STUDY, check_searched, find_run, is_searched
+from smash.training.settings import OF_FINALS, RetrainSettings, parse_ranks
 
-_CHOOSING = ("finalists", "finals_share", "folds")  # settings that choose the winner
-_FOR_ONE = {*_CHOOSING, "rank", "baseline", "name"}  # settings that ranks excludes
+_FOR_ONE = {*OF_FINALS, "rank", "baseline", "name"}  # settings that ranks excludes
 
 
 @settings_options
@@ -58,7 +57,6 @@ def retrain(
     for_one = settings.model_dump(include=_FOR_ONE & settings.given().keys())
     several = _ranks(
         ranks,
-        settings.ray,
         {**for_one, "export": export, "tensorboard": tensorboard or None, "force": force or None},
     )
     if settings.baseline is None:
@@ -86,6 +84,9 @@ def retrain(
         from smash.exporting.export import export as export_child
 
         print_export(export_child(child, export, force=force))
+    if not is_searched(run / STUDY):  # a reference network needs no search
+        say(f"Next: {program()} search {quoted(run)}")
+        return
     command = f"{program()} compare {quoted(run)}{_alike(settings)}"
     say(f"Next: {command}, which tells whether the search pays off")
 
@@ -97,7 +98,7 @@ def _alike(settings: RetrainSettings) -> str:
     """
     from smash.run.child_folder import settings_of_weights
 
-    names = (*_CHOOSING, *settings_of_weights(settings.child))
+    names = (*OF_FINALS, *settings_of_weights(settings.child))
     given = {name: value for name, value in settings.given().items() if name != "init"}
     words = [] if settings.rank is None else [f"--ranks {settings.rank}"]
     for name, value in ((name, given[name]) for name in names if name in given):
@@ -109,23 +110,17 @@ def _alike(settings: RetrainSettings) -> str:
     return "".join(f" {word}" for word in words)
 
 
-def _ranks(ranks: str | None, ray: str | None, others: Mapping[str, object]) -> list[int]:
+def _ranks(ranks: str | None, others: Mapping[str, object]) -> list[int]:
     """Parses the ranks of several candidates, such as ``0-4`` or ``0,2,5``.
 
     Args:
         ranks: The value of ``--ranks``; for one child, None.
-        ray: The value of ``--ray``.
         others: Options for one child, by name; None where they were not given.
 
     Returns:
         The ranks; none if there is one child to train.
     """
     if ranks is None:
-        if ray is not None:
-            raise InvalidValueError(
-                f"ray trains several children at once, got {ray!r} for one: add --ranks, as in "
-                "--ranks 0-4, or leave --ray out"
-            )
         return []
     faults = [
         f"{name} is for one child, got {value} with ranks {ranks!r}: leave one of them out"

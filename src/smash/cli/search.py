@@ -40,7 +40,7 @@ def search(run: RunArgument, settings: SearchSettings) -> None:
         opened,
         settings,
         progress=on_terminal,
-        announce=lambda run: announce_sizes(run, settings),
+        on_begin=lambda run: announce_sizes(run, settings),
     )
     print_candidates(study, 5)
     if settings.objectives:

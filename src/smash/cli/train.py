@@ -62,7 +62,7 @@ def train(
         resume=resume,
         tensorboard=tensorboard,
         progress=on_terminal,
-        announce=announce_resumed if resume else announce_run,
+        on_begin=announce_resumed if resume else announce_run,
     )
     words = f"trained {run.settings.training.length.total:,} steps"
     if rows := run.metrics.rows():

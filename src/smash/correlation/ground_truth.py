@@ -210,7 +210,7 @@ def train_sample(
         settings: The settings of their training.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         progress: Shows progress.
-        executor: Trains them on several machines; None trains them here.
+        executor: Trains them; by default this process.
     """
     jobs = [
         ChildJob.of(

@@ -48,7 +48,7 @@ class CorrelateSettings(ChildrenSettings):
 
     minutes: Minutes | None = None
     """Train candidates briefly and alike until the ranking agrees with them beyond chance, for so
-    long at most, and as many as train says."""
+    long at most, and as many as train says. An interrupted check has that time anew."""
 
     epochs: Annotated[Epochs, Option(default="30, or as minutes allow")] = 30
     """Epochs of each training."""

@@ -178,7 +178,7 @@ def _run_module(path: Path) -> Model:
 
 
 def _within(files: Sequence[str | Path], faults: list[str]) -> list[Path]:
-    """Replaces folders by the images and arrays below them, sorted; adds empty ones to `faults`."""
+    """Replaces folders by the readable files below them, sorted; adds empty ones to `faults`."""
     found: list[Path] = []
     for path in map(Path, files):
         if path.is_file():
@@ -189,7 +189,7 @@ def _within(files: Sequence[str | Path], faults: list[str]) -> list[Path]:
         inside = [file for file in inside if file.is_file() and not file.name.startswith(".")]
         found += inside
         if not inside:
-            faults.append(f"folder {path} has no images and no arrays: name another")
+            faults.append(f"folder {path} has no images, arrays or recordings: name another")
     return found
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from smash.config import RunSettings
@@ -82,16 +83,22 @@ def check_free(path: Path, advice: str = "choose another --out, or add --resume"
     """
     if not is_utf8(path):
         raise InvalidValueError(f"path {printable(path)} must be UTF-8: choose another --out")
-    if path.is_dir() and all(_is_remains(entry) for entry in path.iterdir()):
+    if path.is_dir() and _are_remains([*path.iterdir()]):
         return
     if path.exists() or path.is_symlink():
         raise AlreadyExistsError(f"{str(path)!r} already exists and is kept: {advice}")
 
 
-def _is_remains(path: Path) -> bool:
-    return path.name in (ENVIRONMENT, DATA) or (
-        path.name.startswith(".") and path.suffix in (".tmp", ".lock", ".owner")
-    )
+def _are_remains(entries: Sequence[Path]) -> bool:
+    """Tells whether files are what a killed process leaves of a run that has not begun."""
+    hidden = {
+        entry.name
+        for entry in entries
+        if entry.name.startswith(".") and entry.suffix in (".tmp", ".lock", ".owner")
+    }
+    # A file of these names without a lock beside it is the user's.
+    own = {ENVIRONMENT, DATA} if any(name.endswith(".lock") for name in hidden) else set()
+    return all(entry.name in hidden | own for entry in entries)
 
 
 def find_run(path: str | Path) -> RunSettings:
@@ -105,7 +112,7 @@ def find_run(path: str | Path) -> RunSettings:
     if not path.is_dir():
         raise NotFoundError(f"run {str(path)!r} does not exist; create it with 'smash train'")
     if not os.path.lexists(path / CONFIG):
-        if any(path.iterdir()) and all(_is_remains(entry) for entry in path.iterdir()):
+        if (entries := [*path.iterdir()]) and _are_remains(entries):
             raise NotFoundError(
                 f"run {str(path)!r} was stopped before it began: start it again, without --resume"
             )
@@ -136,6 +143,12 @@ def network_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
+def is_searched(path: Path) -> bool:
+    """Tells whether a run has a study, given its journal."""
+    on_server = (path.parent / STORAGE).is_file()  # which knows whether it has candidates
+    return on_server or (path.is_file() and _has_line(path))
+
+
 def check_searched(path: Path) -> None:
     """Checks that a run has a study.
 
@@ -145,9 +158,7 @@ def check_searched(path: Path) -> None:
     Raises:
         NotFoundError: It does not exist.
     """
-    if (path.parent / STORAGE).is_file():
-        return  # the server knows whether it has candidates
-    if not path.is_file() or not _has_line(path):
+    if not is_searched(path):
         raise NotFoundError(
             f"run {str(path.parent)!r} has no candidates: rank some with "
             f"'smash search {shlex.quote(str(path.parent))}'"

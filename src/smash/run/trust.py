@@ -69,7 +69,7 @@ class Trust(RankCorrelation):
         truth: Source of the real accuracies, in words.
         score: What the score was computed on, in words.
         rank_by: The part of the score that ranks.
-        baselines: Rankings that need no SMASH network, by name.
+        baselines: Other rankings, by the proxies that make them, or ``random``.
         together: The score joined with each proxy, by the proxy's name.
         prior: The proxy that serves as a prior; None without.
         points: The architectures.

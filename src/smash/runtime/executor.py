@@ -51,7 +51,10 @@ class Executor(ABC):
 
     @abstractmethod
     def scatter(self, value: Movable) -> Any:
-        """Sends a value to all machines; returns an argument that stands for it."""
+        """Sends a value to all machines; returns an argument that stands for it.
+
+        It takes the place of the value before, for which no work may be waiting any more.
+        """
 
     @abstractmethod
     def submit(self, function: Callable[..., R], /, *arguments: Any) -> Future[R]:

@@ -77,9 +77,11 @@ class WorkerExecutor(Executor):
         self._pool.shutdown()
 
     def scatter(self, value: Movable) -> Any:
-        """Writes the value to a file, which each worker reads once."""
+        """Writes the value to a file, which each worker reads once; the last one is removed."""
         # A worker that has begun removes the file even if this process is killed.
         self._pool.submit(os.getpid).result()
+        for last in self._folder.iterdir():
+            last.unlink()
         path = self._folder / str(next(self._numbers))
         path.write_bytes(cloudpickle.dumps(value))
         return _Scattered(path)

@@ -15,8 +15,8 @@ from smash.runtime.signals import Interruption
 from smash.scoring.scorer import GeneratedChild, Scorer
 from smash.study.candidate import Candidate
 
-# Limits on the predictions kept for children that wait for the next rung: in bytes, and as a share
-# of the memory that the process may use.
+# Limits on the weights of the children that wait for the next rung: in bytes, and as a share of the
+# memory that the process may use.
 _MOST_BYTES = 2**30
 _MOST_SHARE = 1 / 16
 _BYTES = 4  # of a parameter

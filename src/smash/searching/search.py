@@ -49,7 +49,7 @@ def search(
     settings: SearchSettings | None = None,
     *,
     progress: Progress = automatic,
-    announce: Callable[[Run], None] | None = None,
+    on_begin: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Study:
     """Ranks architectures: random ones, mutations of the best, and a Markov chain from there.
@@ -62,7 +62,7 @@ def search(
         run: A run, or its folder, whose training has finished.
         settings: The settings; the defaults if None.
         progress: Shows progress.
-        announce: Called with the run before the search.
+        on_begin: Called with the run before the search.
         **changes: Fields of `SearchSettings` that replace those of `settings`.
 
     Returns:
@@ -85,8 +85,8 @@ def search(
     network = run.network(device)
     space, task = run.space, run.data.task
     check_effects(settings.prior, space.smallest())  # before anything is written
-    if announce:
-        announce(run)
+    if on_begin:
+        on_begin(run)
     if settings.strategy == "gradient":
         network.check_slope()  # now, and not after all random architectures were scored
     lock = nullcontext() if server else hold(run.path, "search")

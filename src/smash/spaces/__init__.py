@@ -78,6 +78,8 @@ SPACES: dict[str, Maker] = {
 Commands also find spaces that installed packages declare as entry points of `GROUP`.
 """
 
+_BUILT_IN = frozenset(SPACES)
+
 GROUP = "smash.spaces"
 """Group of entry points; each is a `Maker` under the name of its space."""
 
@@ -153,6 +155,9 @@ def register_space(space: SearchSpace[Any] | str) -> str:
 
     Args:
         space: The space, or ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``, whose code is executed.
+
+    Raises:
+        InvalidValueError: It is no space, or has the name of a built-in one.
     """
     if isinstance(space, str):
         place = space.rpartition(":")[0]
@@ -170,6 +175,11 @@ def register_space(space: SearchSpace[Any] | str) -> str:
                 f"space must be a SearchSpace or FILE.py:FUNCTION, got {space!r:.100}: {remedy}"
             )
         name, made = space.name, space
+        if name in _BUILT_IN:
+            raise InvalidValueError(
+                f"space {name!r} is built in, and a run of another one could not be opened again: "
+                "give yours another name; options of a built-in one are settings"
+            )
     SPACES[name] = maker_of(made)
     return name
 

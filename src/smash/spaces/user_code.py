@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,8 +101,17 @@ def check_source(name: str, space: SearchSpace[Any], digest: str) -> None:
 
 
 def _import_file(path: Path) -> ModuleType:
+    """Runs a file, unless it was run before and has not changed."""
     if not path.is_file():
         raise NotFoundError(f"space file {str(path)!r} does not exist: check the path")
+    version = path.stat()
+    module = _run_file(path.absolute(), version.st_mtime_ns, version.st_size)
+    sys.modules[module.__name__] = module  # another file may have taken the name since
+    return module
+
+
+@lru_cache(maxsize=16)
+def _run_file(path: Path, mtime_ns: int, size: int) -> ModuleType:
     name = f"smash_space_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

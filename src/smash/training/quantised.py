@@ -149,6 +149,6 @@ def fine_tune_for_int8(
         precision="fp32",
     )
     model = child.model(torch.device("cpu"))
-    training = QuantisedTraining("fine-tune for int8", model, child.run.data.to("cpu"), settings)
+    training = QuantisedTraining("fine-tune for int8", model, child.data.to("cpu"), settings)
     TrainingLoop(training, folder, MetricsLog(folder / METRICS)).run(progress)
     return model.eval()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smash.errors import InvalidValueError, NotFoundError, RunStateError
+from smash.errors import NotFoundError, RunStateError
 from smash.profiling.cost import cost_of
 from smash.run.child import Child
 from smash.run.child_folder import ChildNetwork, read_record
@@ -55,10 +55,6 @@ def retrain(
     """
     run, settings = Run.of(run), RetrainSettings.merged(settings, changes)
     check_start(run, settings.child)
-    if settings.ray is not None:
-        raise InvalidValueError(
-            f"ray trains several children at once, got {settings.ray!r} for one: leave it out"
-        )
     if settings.baseline is not None:
         network = _baseline_network(run, settings.baseline, settings.rank or 0, announce)
         return _retrain(run, network, settings, progress, announce)

@@ -143,7 +143,8 @@ class ChildrenSettings(ChildSettings):
         return faults
 
 
-_OF_FINALS = ("finalists", "finals_share", "folds")
+OF_FINALS = ("finalists", "finals_share", "folds")
+"""Settings that choose the winner."""
 
 
 class FinalsSettings(ChildrenSettings):
@@ -165,7 +166,7 @@ class FinalsSettings(ChildrenSettings):
         faults = super().rules()
         if self.finalists == 1:
             faults += self._faults_of_finals("with finalists 1")
-        for name in ("epochs", *_OF_FINALS):
+        for name in ("epochs", *OF_FINALS):
             if self.minutes is not None and name in self.given():
                 faults.append(
                     f"{name} ({getattr(self, name)}) and minutes ({self.minutes:g}) exclude each "
@@ -179,7 +180,7 @@ class FinalsSettings(ChildrenSettings):
         return [
             f"{name} is of the finals, which choose the winner, got {given[name]} {why}: leave one "
             "of them out"
-            for name in _OF_FINALS
+            for name in OF_FINALS
             if name in given and not (name == "finalists" and given[name] == 1)
         ]
 
@@ -220,10 +221,13 @@ class RetrainSettings(FinalsSettings):
         chosen = "rank" if self.rank is not None else "baseline" if self.baseline else None
         if chosen is not None:
             faults += self._faults_of_finals(f"with {chosen} {getattr(self, chosen)!r}")
-        if self.workers is not None and not (self.rank is None and self.baseline is None):
-            faults.append(
-                f"workers train several children at once, got {self.workers} for one: leave it out"
-            )
+        if chosen is not None:
+            faults += [
+                f"{name} is for several children at once, got {getattr(self, name)!r} with "
+                f"{chosen} {getattr(self, chosen)!r}: leave one of them out"
+                for name in ("workers", "ray")
+                if getattr(self, name) is not None
+            ]
         if self.baseline is not None and self.init != "scratch":
             faults.append(
                 f"init must be 'scratch' for the reference network {self.baseline!r}, got "

@@ -53,7 +53,7 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
     progress: Progress = automatic,
-    announce: Callable[[Run], None] | None = None,
+    on_begin: Callable[[Run], None] | None = None,
     **changes: Any,
 ) -> Run:
     """Trains a SMASH network.
@@ -66,7 +66,7 @@ def train(
         resume: Continue an unfinished run; a finished one is returned as it is.
         tensorboard: Write training curves for TensorBoard too, in ``RUN/tensorboard``.
         progress: Shows how far training is.
-        announce: Called once before training, with the run and its resolved settings.
+        on_begin: Called once before training, with the run and its resolved settings.
         **changes: Fields of `TrainSettings`, which replace those of `settings`.
 
     Returns:
@@ -102,8 +102,8 @@ def train(
                     held.enter_context(hold(out, "train"))
             else:
                 begun, network, pace = _create(data, out, settings, processes.count, held)
-            if announce and not begun.trained:
-                announce(begun)
+            if on_begin and not begun.trained:
+                on_begin(begun)
             return begun.settings
 
         resolved = processes.first(prepare)

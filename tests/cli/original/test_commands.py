@@ -518,7 +518,8 @@ def test_a_run_of_another_space_contradicts_no_flag_that_was_not_given():
 
 def test_a_start_that_was_killed_may_be_repeated(call):
     Path("weights/net").mkdir(parents=True)
-    Path("weights/net/environment.json").touch()
+    for name in (".train.lock", "environment.json"):
+        Path("weights/net", name).touch()
     answer = call("train.py", *TINY, "--epochs", "1", "--save-weights", "net.pth")
     assert answer.code == 0, answer.err
 

@@ -25,7 +25,7 @@ from smash.cli.original.translate import (
     train_settings,
 )
 from smash.cli.tables import print_candidates, print_child
-from smash.errors import AlreadyExistsError, InvalidValueError, NotFoundError
+from smash.errors import InvalidValueError, NotFoundError
 from smash.run.layout import check_free
 from smash.runtime.signals import hear_termination
 
@@ -126,7 +126,7 @@ def _train_smash_network(flags: Flags, arguments: Sequence[str]) -> None:
         device=flags["device"],
         resume=flags["resume"],
         progress=on_terminal,
-        announce=announce_resumed if flags["resume"] else announce_run,
+        on_begin=announce_resumed if flags["resume"] else announce_run,
         **train_settings(flags, processes),
     )
     last = run.metrics.rows()[-1]
@@ -181,12 +181,9 @@ def _make_reference_run(flags: Flags) -> Run:
 
 
 def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
-    """Trains a candidate or a reference network; with ``--resume`` a finished one is reported."""
-    from smash.run.child import Child
-    from smash.run.child_folder import child_name
+    """Trains a candidate or a reference network; a finished one is reported."""
     from smash.runtime.progress import on_terminal
     from smash.spaces.baseline_names import full_name
-    from smash.study.study import Study
     from smash.training.retrain import retrain
     from smash.training.settings import RetrainSettings
 
@@ -200,14 +197,7 @@ def _train_child(run: Run, flags: Flags, baseline: str | None) -> None:
         **retrain_settings(flags),
         test=True,
     )
-    try:
-        child = retrain(run, settings, progress=on_terminal)
-    except AlreadyExistsError:
-        if not flags["resume"]:
-            raise
-        identity = baseline or Study(run.study_path).ranked()[flags["rank"] or 0].id
-        name = settings.name or child_name(identity, settings.child)
-        child = Child.open(run.child_path(name))
+    child = retrain(run, settings, progress=on_terminal, announce=announce)
     print_child(child)
     if flags["rank_by"] == "top5_error":
         for split, result in child.result.items():

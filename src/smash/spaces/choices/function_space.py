@@ -252,15 +252,16 @@ def space(network: NetworkFunction | None = None, *, name: str | None = None) ->
         The `FunctionSpace`.
 
     Raises:
-        InvalidValueError: The function does not take ``choose`` and ``task``.
+        InvalidValueError: The function does not take ``choose`` and ``task``, or the name is that
+            of a built-in space.
     """
     if network is None:
         return lambda function: space(function, name=name)
     _check_signature(network, name or str(getattr(network, "__name__", network)))
     found = FunctionSpace(network, name or network.__name__.replace("_", "-"))
-    from smash.spaces import SPACES, maker_of
+    from smash.spaces import register_space
 
-    SPACES[found.name] = maker_of(found)
+    register_space(found)
     return found
 
 
