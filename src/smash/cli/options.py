@@ -42,8 +42,10 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     of a field takes its place.
 
     Example:
-        @settings_options
-        def train(out: Path, settings: TrainSettings) -> None: ...
+        >>> @settings_options
+        ... def load(settings: LoadSettings) -> None: ...
+        >>> list(inspect.signature(load).parameters)[:2]
+        ['image_size', 'features']
     """
     parameters = inspect.signature(command, eval_str=True).parameters.values()
     models: dict[str, type[Settings]] = {

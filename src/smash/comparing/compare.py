@@ -82,8 +82,9 @@ def compare(
         CommandError: The command that measures latency failed twice.
 
     Example:
-        >>> comparison = compare(run, epochs=2, seeds=1, random=1)  # doctest: +SKIP
-        >>> print(comparison.verdict)  # doctest: +SKIP
+        >>> comparison = compare("runs/digits", ranks="0", epochs=1, random=0, families=["cnn"])
+        >>> [each.role for each in comparison.contestants]
+        ['winner', 'median-ranked', 'plain']
     """
     run, settings = Run.of(run), CompareSettings.merged(settings, changes)
     study = Study(run.study_path)

@@ -94,6 +94,11 @@ def correlate(
         NotFoundError: The table, or a candidate, does not exist.
         DataError: The table is wrong.
         RunStateError: Training has not finished, or a file is damaged.
+
+    Example:
+        >>> trust = correlate("runs/digits", train=3, epochs=1)
+        >>> trust.n, -1 <= trust.kendall_tau.value <= 1
+        (3, True)
     """
     run, settings = Run.of(run), CorrelateSettings.merged(settings, changes)
     if smooths(settings.prior):

@@ -95,6 +95,12 @@ def export(
         MissingExtraError: The packages for the format are not installed.
         ParityError: The export differs from the child, or int8 loses more than `max_loss`; no file
             is left.
+
+    Example:
+        >>> from smash import retrain
+        >>> made = export(retrain("runs/digits", rank=0, epochs=1), "digits.onnx")
+        >>> made.parity.difference <= made.parity.allowed
+        True
     """
     if not isinstance(child, Child):
         child = Child.open(child)

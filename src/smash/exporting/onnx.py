@@ -132,8 +132,11 @@ class OnnxNetwork:
         signature: Its input and its classes.
 
     Example:
-        network = OnnxNetwork(Path("model.onnx"))
-        logits = network(torch.rand(5, network.signature.channels, *network.signature.size))
+        >>> from smash import export, retrain
+        >>> made = export(retrain("runs/digits", rank=0, epochs=1), "digits.onnx")
+        >>> network = OnnxNetwork(made.files[0])
+        >>> network(torch.rand(5, network.signature.channels, *network.signature.size)).shape
+        torch.Size([5, 10])
 
     Raises:
         DataError: `write_onnx` has not written the file, or it is damaged.

@@ -128,6 +128,13 @@ def predict(
     Raises:
         DataError: Files that cannot be used, each named.
         InvalidValueError: `top` is less than 1, or `files` is empty.
+
+    Example:
+        >>> from smash import retrain
+        >>> np.save("digit.npy", np.zeros((8, 8), np.float32))
+        >>> (prediction,) = predict(retrain("runs/digits", rank=0, epochs=1).path, ["digit.npy"])
+        >>> prediction.file
+        'digit.npy'
     """
     if top < 1:
         raise InvalidValueError(f"top must be at least 1, got {top}")

@@ -63,6 +63,10 @@ def report(run: Run | str | Path) -> Path:
     Raises:
         NotFoundError: There is no run at this path.
         RunStateError: A file of the run is damaged.
+
+    Example:
+        >>> report("runs/digits").name
+        'report.html'
     """
     folder = run.path if isinstance(run, Run) else Path(run)
     path = folder / REPORT

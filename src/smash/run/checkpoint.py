@@ -19,9 +19,12 @@ class Checkpoint:
     Random draws depend on the seed and the step alone, so there is no random state to save.
 
     Example:
-        checkpoint = Checkpoint(folder / "state.safetensors")
-        checkpoint.save(network, optimizer, {"step": 40})
-        metadata = checkpoint.load(network, optimizer)
+        >>> network = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        >>> checkpoint = Checkpoint(Path("state.safetensors"))
+        >>> checkpoint.save(network, optimizer, {"step": 40})
+        >>> checkpoint.load(network, optimizer)
+        {'step': 40}
     """
 
     def __init__(self, path: Path) -> None:

@@ -99,9 +99,10 @@ class MetricsLog:
     """Training curves as JSON lines, one an epoch, and in TensorBoard where curves are given.
 
     Example:
-        log = MetricsLog(folder / "metrics.jsonl")
-        log.append({"step": 10, "epoch": 1, "train_loss": 0.5, "seconds": 2.0})
-        print(log.rows()[-1]["train_loss"])
+        >>> log = MetricsLog(Path("metrics.jsonl"))
+        >>> log.append({"step": 10, "epoch": 1, "train_loss": 0.5, "seconds": 2.0})
+        >>> log.rows()[-1]["train_loss"]
+        0.5
     """
 
     def __init__(self, path: Path, curves: Curves | None = None) -> None:

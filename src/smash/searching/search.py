@@ -75,6 +75,11 @@ def search(
         ServerError: The server of the study fails.
         CommandError: The command that measures latency failed twice.
         DataError: The table of latencies is malformed.
+
+    Example:
+        >>> study = search("runs/digits", random=3, perturb=1, markov=1)
+        >>> len(study.ranked())
+        5
     """
     begun, run = time.monotonic(), Run.of(run)
     settings = SearchSettings.merged(settings, changes).resolved(run.settings.space.name)

@@ -52,6 +52,11 @@ def retrain(
         NotFoundError: There is no candidate of this rank.
         RunStateError: Another child was begun under this name.
         DivergedError: The loss is no longer finite.
+
+    Example:
+        >>> child = retrain("runs/digits", rank=0, epochs=1, test=True)
+        >>> sorted(child.result)
+        ['test', 'train', 'val']
     """
     run, settings = Run.of(run), RetrainSettings.merged(settings, changes)
     check_start(run, settings.child)

@@ -79,6 +79,12 @@ def train(
             use by another process.
         MissingExtraError: TensorBoard was asked for and is not installed.
         DivergedError: The loss is no longer finite.
+
+    Example:
+        >>> import smash
+        >>> run = smash.train(smash.load_data("digits"), "runs/new", preset="tiny", epochs=1)
+        >>> run.trained
+        True
     """
     begun_at = time.monotonic()
     settings, out = TrainSettings.merged(settings, changes), Path(out)

@@ -254,6 +254,16 @@ def space(network: NetworkFunction | None = None, *, name: str | None = None) ->
     Raises:
         InvalidValueError: The function does not take ``choose`` and ``task``, or the name is that
             of a built-in space.
+
+    Example:
+        >>> @space
+        ... def pooled(choose, task):
+        ...     side = choose("side", (1, 2, 4))
+        ...     features = task.channels * side**2
+        ...     return nn.Sequential(nn.AdaptiveMaxPool2d(side), nn.Flatten(),
+        ...                          nn.Linear(features, task.classes))
+        >>> pooled.name
+        'pooled'
     """
     if network is None:
         return lambda function: space(function, name=name)
