@@ -93,29 +93,52 @@ def compared() -> str:
     repeated = Counter(row["data"] for row in measured)
     for row in measured:
         name = row["data"] + f", seed {row['seed']}" * (repeated[row["data"]] > 1)
-        winner, *others = row["comparison"]["contestants"]
-        plain = others[0]  # out of fold, the best of each fold
-        if "folds" not in row:
-            plain = min(
-                (each for each in others if each["role"] == "plain"),
-                key=lambda each: each["val"]["value"],
-            )
+        winner, plain, distance = row["comparison"]["contestants"][0], _plain(row), _to_random(row)
         minutes = row["minutes_to_winner"]
-        drawn = [each["behind"]["value"] for each in others if each["role"] == "random"]
-        distance = row["comparison"].get("random")
-        if distance is None and len(drawn) > 1:
-            distance = mean_with_interval(drawn)
         rows.append(
             (name, _range(winner["params"]), _range(winner["macs"]), _percent(winner["test"]),
              f"{plain.get('name', 'of each fold')} {_percent(plain['test'])}",
              _points(plain["behind"]),
-             _points(distance) if distance else f"{100 * drawn[0]:+.1f} (one)",
+             _points(distance) if "low" in distance else f"{100 * distance['value']:+.1f} (one)",
              f"{minutes:.0f}")
         )  # fmt: skip
     header = ("data", "parameters", "MACs", "winner", "best plain network by validation",
               "its distance", "mean distance of random candidates",
               "minutes to the winner")  # fmt: skip
     return markdown_table(header, rows)
+
+
+def searches() -> str:
+    """Distances from the winner over repeated searches of a data set, means with intervals."""
+    rows, measured = [], read_result("compare")
+    for data, count in Counter(row["data"] for row in measured).items():
+        if count > 1:
+            repeated = [row for row in measured if row["data"] == data]
+            found = ([distance(row)["value"] for row in repeated]
+                     for distance in (lambda row: _plain(row)["behind"], _to_random))  # fmt: skip
+            rows.append((data, str(count), *(_points(mean_with_interval(each)) for each in found)))
+    header = ("data", "searches", "best plain network by validation", "random candidates")
+    return markdown_table(header, rows)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the plain network that validation would choose; out of fold, that of each fold."""
+    plain = [each for each in row["comparison"]["contestants"] if each["role"] == "plain"]
+    found: dict[str, Any] = (
+        plain[0] if "folds" in row else min(plain, key=lambda each: float(each["val"]["value"]))
+    )
+    return found
+
+
+def _to_random(row: Mapping[str, Any]) -> dict[str, float]:
+    """Gives the mean distance of the random candidates, with its interval if there are several."""
+    comparison = row["comparison"]
+    if "random" in comparison:
+        return dict(comparison["random"])
+    drawn = [
+        each["behind"]["value"] for each in comparison["contestants"] if each["role"] == "random"
+    ]
+    return mean_with_interval(drawn) if len(drawn) > 1 else {"value": drawn[0]}
 
 
 def _range(costs: int | list[int]) -> str:
@@ -257,6 +280,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "macro": macro,
     "memory banks": memory_banks,
     "compared": compared,
+    "searches": searches,
     "devices": devices,
     "tflite": tflite,
     "speed": partial(speed, "speed"),

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from smash.errors import NotFoundError, RunStateError
+from smash.errors import RunStateError
 from smash.io.files import (
     append,
     check_entries,
-    check_exists,
     make_folder,
     parse_json,
     read_json,
     read_lines,
     read_text,
     remove_abandoned,
+    replacing,
     write_atomically,
     write_json,
 )
@@ -280,9 +280,23 @@ def test_remove_abandoned_keeps_new_and_other_files(tmp_path):
     assert other.exists()
 
 
-def test_check_exists_refuses_missing_paths_and_accepts_names(tmp_path):
-    check_exists("digits")
-    check_exists(tmp_path)
-    for source in (tmp_path / "a", str(tmp_path / "a"), "a.npz", "a/b"):
-        with pytest.raises(NotFoundError, match="does not exist"):
-            check_exists(source)
+def test_replacing_keeps_the_previous_file_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "table.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyError), replacing(path) as file:
+        file.write(b"half")
+        raise KeyError
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"old"
+    with replacing(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"new"
+
+
+def test_replacing_in_a_folder_that_is_missing_names_the_file(tmp_path):
+    path = tmp_path / "none" / "table.bin"
+    with pytest.raises(OSError, match="table") as caught, replacing(path):
+        pass
+    assert caught.value.filename == str(path)

@@ -15,7 +15,7 @@ from smash.cli.options import (
     say,
     settings_options,
 )
-from smash.cli.tables import looks_at_test
+from smash.cli.tables import looks_in_words
 from smash.comparing.settings import CompareSettings
 from smash.run.layout import STUDY, check_searched, find_run
 
@@ -41,7 +41,7 @@ def compare(run: RunArgument, settings: CompareSettings, as_json: JsonOption = F
         print(comparison.model_dump_json(indent=2))
     else:
         print_comparison(comparison)
-    say(looks_at_test(run))
+    say(looks_in_words(run))
     if not as_json:
         say(f"Next: {program()} report {quoted(run)}")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from smash.cli.options import DeviceOption, JsonOption, say
-from smash.cli.tables import looks_at_test, with_interval
+from smash.cli.tables import looks_in_words, with_interval
 from smash.evaluation import Evaluation
 from smash.exporting.formats import check_model
 from smash.io.text import printable
@@ -56,7 +56,7 @@ def evaluate(
     else:
         _print_result(result, trained.run.data.classes)
     if split == "test":
-        say(looks_at_test(trained.run.path))
+        say(looks_in_words(trained.run.path))
 
 
 def _print_result(result: Evaluation, classes: Sequence[str]) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from smash.study.candidate import Candidate
     from smash.study.study import Study
 
-_NOTABLE_GAP = 0.05  # between the training and the validation error
 _SHOWN = ("val", "test")
 _FRONT_COLUMNS: Mapping[str, tuple[str, Callable[[Candidate], str]]] = {
     "top5_error": ("top-5", lambda each: f"{each.top5_error:.2%}"),
@@ -170,7 +169,7 @@ def _print_table(
 def print_child(child: ChildFolder) -> None:
     """Prints how good a trained child is, and the mean over seeds where there are several."""
     from smash.evaluation import mean_error
-    from smash.run.child_folder import finished_children, one_of_each_seed, same_but_seed
+    from smash.run.child_folder import finished_children, one_of_each_seed, overfits, same_but_seed
 
     run = child.path.absolute().parent.parent
     result = child.result
@@ -197,27 +196,14 @@ def print_child(child: ChildFolder) -> None:
             "validation: more data, more augmentation or a smaller network may do better"
         )
     if "test" in result:
-        say(looks_at_test(run))
+        say(looks_in_words(run))
 
 
-def overfits(result: Mapping[str, Evaluation]) -> bool:
-    """Tells whether the training error is far below the validation error, beyond chance."""
-    if "train" not in result or "val" not in result:
-        return False
-    train, val = result["train"], result["val"]
-    return val.interval[0] > train.interval[1] and val.error - train.error > _NOTABLE_GAP
-
-
-def looks_at_test(run: Path) -> str:
+def looks_in_words(run: Path) -> str:
     """Says how often the test split of a run has been looked at."""
-    from smash.run.child_folder import finished_children, settings_of_weights
+    from smash.run.child_folder import looks_at_test
 
-    looked_at = {
-        (child.record.id, str(settings_of_weights(child.record.settings)))  # a copy is no other
-        for child in finished_children(run)
-        if "test" in child.result or child.record.settings.validate_on == "test"
-    }
-    looks = len(looked_at)
+    looks = looks_at_test(run)
     return (
         f"the test split has been looked at for {looks} trained network{'s' * (looks != 1)} of "
         "this run; choose by validation, or the error of the chosen one is too low"

@@ -7,8 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from smash.errors import InvalidValueError, unknown
-from smash.io.files import check_exists
+from smash.errors import InvalidValueError, NotFoundError, unknown
 
 if TYPE_CHECKING:
     from smash.data.dataset import Source
@@ -50,3 +49,18 @@ def check_source(source: str | Path) -> None:
     check_exists(source)
     fault = unknown("data set", str(source), DATASETS)
     raise InvalidValueError(f"{fault} (or give the path of a folder or an .npz file)")
+
+
+def check_exists(source: str | Path) -> None:
+    """Checks that a data source that is given as a path exists.
+
+    Args:
+        source: A path, or the name of a data set, which is not checked.
+
+    Raises:
+        NotFoundError: The path does not exist.
+    """
+    path = Path(source)
+    is_name = isinstance(source, str) and not path.suffix and source == path.name
+    if not is_name and not path.exists():
+        raise NotFoundError(f"{source} does not exist; name a folder or an .npz file")

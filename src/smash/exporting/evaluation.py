@@ -12,8 +12,7 @@ from smash.data import Data
 from smash.errors import InvalidValueError, listed
 from smash.evaluation import Evaluation, evaluate
 from smash.exporting.signature import Signature
-
-_SPLITS = ("train", "val", "test")
+from smash.run.layout import check_split
 
 
 def as_exported(data: Data) -> Data:
@@ -51,6 +50,5 @@ def evaluate_exported(
     Raises:
         InvalidValueError: The split is unknown.
     """
-    if split not in _SPLITS:
-        raise InvalidValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+    check_split(split)
     return evaluate(cast(nn.Module, network), getattr(data, split), as_exported(data), split)

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import IO, Any, get_args, get_origin
 
-from smash.errors import NotFoundError, RunStateError, SmashError
+from smash.errors import RunStateError, SmashError
 
 _MAX_BYTES = 2**26  # of a JSON or TOML file, or a JSON line
 _ABANDONED = 3600  # seconds after which the writer of a temporary file is gone
@@ -38,13 +38,32 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: The file cannot be written; the error names `path`.
     """
+    with replacing(path) as file, named_errors(path):
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a new file that takes the place of `path` once it is complete and on the disk.
+
+    On an error or a power cut, the previous file is left.
+
+    Raises:
+        OSError: The file cannot be made or renamed; the error names `path`.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with named_errors(path):
-            with temporary.open("xb") as file:  # fails if the name exists, even as a link
-                file.write(content)
+            file = temporary.open("x+b")  # fails if the name exists, even as a link
+        try:
+            yield file
+            with named_errors(path):
                 file.flush()
                 os.fsync(file.fileno())
+        finally:
+            with named_errors(path):  # closing writes what is left
+                file.close()
+        with named_errors(path):
             temporary.replace(path)
             sync_folder(path.parent)
     finally:
@@ -310,18 +329,3 @@ def named_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         message = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, message, str(path)) from None
-
-
-def check_exists(source: str | Path) -> None:
-    """Checks that a data source that is given as a path exists.
-
-    Args:
-        source: A path, or the name of a data set, which is not checked.
-
-    Raises:
-        NotFoundError: The path does not exist.
-    """
-    path = Path(source)
-    is_name = isinstance(source, str) and not path.suffix and source == path.name
-    if not is_name and not path.exists():
-        raise NotFoundError(f"{source} does not exist; name a folder or an .npz file")

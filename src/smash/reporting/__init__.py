@@ -1,5 +1,5 @@
 """The report of a run: figures and drawings of architectures on one page."""
 
-from smash.reporting.page import REPORT, report
+from smash.reporting.page import report
 
-__all__ = ["REPORT", "report"]
+__all__ = ["report"]

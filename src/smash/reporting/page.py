@@ -29,13 +29,13 @@ from smash.reporting.selection import (
     on_the_page,
     places_of,
 )
+from smash.run.layout import REPORT
 from smash.run.run import Run
 from smash.spaces import make_space
 from smash.spaces.memory_bank import MemoryBankSpace
 from smash.spaces.nas_bench_201 import NasBench201Space
 from smash.study.candidate import Candidate
 
-REPORT = "report.html"
 _MOST_FRAMES = 80  # of the animation
 
 _FILTERS = (

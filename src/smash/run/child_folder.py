@@ -22,6 +22,7 @@ from smash.io.files import read_json, write_json
 from smash.io.records import Amount, Record
 from smash.run.layout import ARCHITECTURE, AUDIT, CHILDREN, RESULT
 
+_NOTABLE_GAP = 0.05  # between the training and the validation error
 _NO_EFFECT_ON_WEIGHTS = {"validate_every", "validate_on", "keep_every"}
 
 Extent = Annotated[int, Field(ge=1, lt=2**31)]
@@ -250,3 +251,21 @@ def settings_of_weights(settings: ChildSettings) -> dict[str, Any]:
     if settings.patience:  # the validations decide when training stops
         without.remove("validate_every")
     return settings.model_dump(exclude=without)
+
+
+def overfits(result: Mapping[str, Evaluation]) -> bool:
+    """Tells whether the training error is far below the validation error, beyond chance."""
+    if "train" not in result or "val" not in result:
+        return False
+    train, val = result["train"], result["val"]
+    return val.interval[0] > train.interval[1] and val.error - train.error > _NOTABLE_GAP
+
+
+def looks_at_test(run: Path) -> int:
+    """Counts the trained networks of a run whose error on the test split has been seen."""
+    looked_at = {
+        (child.record.id, str(settings_of_weights(child.record.settings)))  # a copy is no other
+        for child in finished_children(run)
+        if "test" in child.result or child.record.settings.validate_on == "test"
+    }
+    return len(looked_at)

@@ -3,10 +3,17 @@
 runs/NAME/
   config.toml  environment.json       resolved settings; versions and machine
   network.safetensors  state.*        weights; the state for an exact resume
-  metrics.jsonl                       training curves
+  snapshots/  copies/                 networks that rank beside the last; kept weights
+  metrics.jsonl  tensorboard/         training curves
+  data.json                           facts of the data
   study.journal                       candidates and scores
   storage.json                        the server that holds them instead
-  children/NAME/                      trained candidates
+  latency.jsonl  ensemble.*           times of candidates; mean predictions of all
+  finals.json                         the trainings that chose the winner
+  comparison.json  compared-*         the winner beside other networks; their times
+  trust.json  .svg  .jsonl            the ranking beside real accuracies; values of proxies
+  report.html                         all of it
+  children/NAME/                      trained networks
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ ENVIRONMENT = "environment.json"
 NETWORK = "network.safetensors"
 CHECKPOINT = "state.safetensors"
 METRICS = "metrics.jsonl"
-COPIES = "copies"
+COPIES = "copies"  # their files are named by `copy_path`
 SNAPSHOTS = "snapshots"
 TENSORBOARD = "tensorboard"
 
@@ -44,6 +51,7 @@ COMPARED_LATENCIES = "compared-latency.jsonl"
 
 FINALS = "finals.json"
 COMPARISON = "comparison.json"
+REPORT = "report.html"
 DATA = "data.json"
 FOUND = "trust.json"
 MEASUREMENTS = "trust.jsonl"
@@ -192,6 +200,21 @@ def check_child(path: str | Path) -> None:
             f"child {path.name!r} has not finished training: repeat the 'smash retrain' "
             "command that began it"
         )
+
+
+def copy_path(folder: Path, kind: str, number: int) -> Path:
+    """Returns the file of a copy of the weights.
+
+    Args:
+        folder: `SNAPSHOTS` or `COPIES` of a run or a child.
+        kind: What the copies are numbered by.
+        number: Number of the copy.
+
+    Example:
+        >>> copy_path(Path("run", SNAPSHOTS), "step", 40).name
+        'step-40.safetensors'
+    """
+    return folder / f"{kind}-{number}.safetensors"
 
 
 def check_split(split: str) -> None:

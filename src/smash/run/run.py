@@ -18,9 +18,10 @@ from torch import nn
 
 from smash.config import Length, RunSettings
 from smash.data import IN_MEMORY, Data, load_data, shrink
+from smash.data.names import check_exists
 from smash.errors import InvalidValueError, NotFoundError, RunStateError
 from smash.hypernet import SmashNetwork
-from smash.io.files import check_exists, make_folder, write_atomically, write_json
+from smash.io.files import make_folder, write_atomically, write_json
 from smash.io.tensors import load_tensors, save_tensors
 from smash.run.data_facts import DataFacts
 from smash.run.layout import (
@@ -35,6 +36,7 @@ from smash.run.layout import (
     check_free,
     check_trained,
     child_path,
+    copy_path,
     find_run,
 )
 from smash.run.metrics_log import Curves, MetricsLog
@@ -226,10 +228,8 @@ class Run:
             RunStateError: A file is damaged or missing.
         """
         steps = sorted(self.settings.training.snapshot_steps)
-        return [self._network(self._snapshot_path(step), device) for step in steps]
-
-    def _snapshot_path(self, step: int) -> Path:
-        return self.path / SNAPSHOTS / f"step-{step}.safetensors"
+        folder = self.path / SNAPSHOTS
+        return [self._network(copy_path(folder, "step", step), device) for step in steps]
 
     def _network(self, path: Path, device: torch.device) -> SmashNetwork:
         tensors, _ = load_tensors(path)

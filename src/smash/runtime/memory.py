@@ -11,9 +11,6 @@ from pathlib import Path
 
 _MOST_KEPT = 1 / 8  # of the memory, that the C library may keep after it was freed
 
-CANDIDATES_KEPT = 100
-"""Candidates after which a search returns what it freed, whatever it is."""
-
 
 @cache
 def main_memory() -> int | None:
@@ -75,8 +72,8 @@ def release_memory(*, whatever: bool = False) -> bool:
     glibc keeps freed activations in fragments: 915 MB after 30 candidates at 32×32, and more with
     each new shape. To return them after each candidate takes 30% more time, and to allocate them by
     mmap twice the time; to return them when 256 MB are kept, as on a machine with 2 GiB, takes 18%.
-    A search therefore returns them every `CANDIDATES_KEPT` candidates, which takes no time that can
-    be measured, and before that only where they would fill the memory.
+    A search therefore returns them every hundred candidates, which takes no time that can be
+    measured, and before that only where they would fill the memory.
 
     Args:
         whatever: Whether to return it however little it is.

@@ -22,7 +22,7 @@ from smash.evaluation import error_of, misses, predict
 from smash.hypernet import SmashNetwork
 from smash.hypernet.smash_network import State
 from smash.runtime.device import autocast
-from smash.runtime.memory import CANDIDATES_KEPT, release_memory
+from smash.runtime.memory import release_memory
 from smash.runtime.names import Precision
 from smash.runtime.rng import torch_generator
 from smash.scoring.score import BATCH_SIZE, SCORED_EXAMPLES, RankBy, Score
@@ -31,6 +31,7 @@ from smash.spaces.layers import channels_last
 CALIBRATION_EXAMPLES = 250
 _FIRST_RUNG = 100
 _FEWEST_TO_RACE = 500  # examples; of fewer, rungs would be too small to tell candidates apart
+_KEPT = 100  # children after which what they freed is returned, whatever it is
 _WORST_LOSS = 1e30  # nats, for predictions that are not finite; JSON has no infinity
 
 
@@ -156,7 +157,7 @@ class Scorer:
     def generate(self, architecture: Any) -> GeneratedChild:
         """Generates the child of an architecture, with the weights of each network."""
         self._generated += 1
-        if self._generated % CANDIDATES_KEPT == 0:
+        if self._generated % _KEPT == 0:
             release_memory(whatever=True)
         images = self._calibration_images
         generated = [

@@ -24,7 +24,7 @@ from smash.io.files import make_folder
 from smash.io.records import Record
 from smash.io.tensors import load_tensors, save_tensors
 from smash.run.checkpoint import Checkpoint
-from smash.run.layout import BEST, CHECKPOINT, COPIES, SNAPSHOTS
+from smash.run.layout import BEST, CHECKPOINT, COPIES, SNAPSHOTS, copy_path
 from smash.run.metrics_log import MetricsLog
 from smash.runtime.device import gradient_scaler
 from smash.runtime.distributed import ALONE, Processes
@@ -371,7 +371,7 @@ class TrainingLoop:
 
     def _keep(self, folder: str, kind: str, number: int) -> None:
         if self._writes:
-            path = self._path / folder / f"{kind}-{number}.safetensors"
+            path = copy_path(self._path / folder, kind, number)
             make_folder(path.parent)
             save_tensors(path, self._trainable.kept.state_dict(), {kind: number})
 

@@ -12,11 +12,9 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +25,7 @@ from torch import Tensor
 
 from smash.data.sources.images import Decoder
 from smash.errors import DataError
-from smash.io.files import remove_abandoned
+from smash.io.files import remove_abandoned, replacing
 
 VARIABLE = "SMASH_CACHE"
 _VERSION = 2
@@ -147,7 +145,7 @@ class ImageCache:
         needed = int(np.prod(decoder.shape, dtype=np.int64))
         if (free := shutil.disk_usage(folder).free) < needed:
             raise OSError(f"{folder} needs {needed:,} bytes, but has {free:,} free")
-        with _replacing(self._path(".u8")) as file:
+        with replacing(self._path(".u8")) as file:
             crc = 0
             for chunk in decoder.chunks():
                 file.write(chunk.data)
@@ -169,7 +167,7 @@ class ImageCache:
         )
 
     def _write_entry(self, entry: Mapping[str, Any]) -> None:
-        with _replacing(self._path(".json")) as file:
+        with replacing(self._path(".json")) as file:
             file.write(json.dumps({"entry": entry, "sha256": _digest(entry)}).encode())
 
 
@@ -198,18 +196,3 @@ def _keep_first_channel(file: IO[bytes], n: int, channels: int, pixels: int) -> 
         crc = zlib.crc32(first, crc)
     file.truncate(n * pixels)
     return crc
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a new file that replaces `path` once it is complete and on the disk."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

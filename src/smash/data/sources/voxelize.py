@@ -12,18 +12,19 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smash.data.sources.modelnet import MODELNET10, MODELNET40, ROTATIONS, file_name
 from smash.errors import AlreadyExistsError, DataError, MissingExtraError, NotFoundError, shortened
+from smash.io.files import replacing
 from smash.runtime.progress import Advance, Progress, silent
 
 SIZE = 32
@@ -73,24 +74,19 @@ def prepare_modelnet(
             *(f"{path} already exists: move it, or choose another --out" for path in present)
         )
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = {split: path.with_name(f".{path.name}.tmp") for split, path in paths.items()}
     total, done = sum(map(len, meshes.values())), 0
     faults: list[str] = []
-    try:
+    with ExitStack() as opened:
+        written = {split: opened.enter_context(replacing(path)) for split, path in paths.items()}
         with _mapping(processes) as mapped, progress("voxelise", total) as advance:
             for split, files in meshes.items():
                 labels = np.array([label for _, label in files], dtype=np.uint8)
                 results = mapped(_packed, [path for path, _ in files])
                 rows = _unpacked(results, faults, partial(_advance, advance, done))
-                _write(unfinished[split], rows, np.repeat(labels, ROTATIONS))
+                _write(written[split], rows, np.repeat(labels, ROTATIONS))
                 done += len(files)
         if faults:
             raise DataError(*shortened(faults))
-        for split, path in unfinished.items():
-            path.replace(paths[split])
-    finally:
-        for path in unfinished.values():
-            path.unlink(missing_ok=True)
     return list(paths.values())
 
 
@@ -243,14 +239,14 @@ def _mapping(processes: int | None) -> Iterator[Mapping]:
         pool.shutdown(cancel_futures=True)
 
 
-def _write(path: Path, rows: Iterable[NDArray[np.uint8]], labels: NDArray[np.uint8]) -> None:
+def _write(file: IO[bytes], rows: Iterable[NDArray[np.uint8]], labels: NDArray[np.uint8]) -> None:
     """Writes an ``.npz`` object by object, because all voxels of ModelNet40 fill 8 GB."""
     shape = (len(labels), 1, SIZE, SIZE, SIZE)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("features.npy", "w", force_zip64=True) as file:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("features.npy", "w", force_zip64=True) as features:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            np.lib.format.write_array_header_1_0(features, header)
             for voxels in rows:
-                file.write(voxels.data)
-        with archive.open("targets.npy", "w") as file:
-            np.lib.format.write_array(file, labels)
+                features.write(voxels.data)
+        with archive.open("targets.npy", "w") as targets:
+            np.lib.format.write_array(targets, labels)
