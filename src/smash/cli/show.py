@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from smash.cli.tables import (
 )
 from smash.errors import InvalidValueError
 from smash.run.layout import CHILDREN
+
+if TYPE_CHECKING:
+    from smash.study.study import Study
 
 _TOP = 10  # candidates that are shown by default
 _FIELDS = (
@@ -73,17 +76,22 @@ def show(
         _print_operators(run, operators)
         return
     study = open_study(run)
-    if not as_json:
-        if not front:
-            print_candidates(study, top or _TOP)
-        if front or (study.settings or {}).get("objectives"):
-            print_pareto_front(study)
-        if not front:
-            print_stored_latencies(run, study)
-            if (run / CHILDREN).is_dir():
-                print_children(run)
-            say(trust_of(run, study))
+    if as_json:
+        print(json.dumps(_rows(run, study, None if front else top or _TOP), indent=2))
         return
+    if not front:
+        print_candidates(study, top or _TOP)
+    if front or (study.settings or {}).get("objectives"):
+        print_pareto_front(study)
+    if not front:
+        print_stored_latencies(run, study)
+        if (run / CHILDREN).is_dir():
+            print_children(run)
+        say(trust_of(run, study))
+
+
+def _rows(run: Path, study: Study, top: int | None) -> list[dict[str, Any]]:
+    """Gathers what is known of the best candidates, or with None of those on the front."""
     from dataclasses import asdict
 
     from smash.profiling.stored_times import CHILD, GRAPH, read_latencies
@@ -95,7 +103,7 @@ def show(
     }
     objectives = study_objectives(study.settings)
     pareto = {each.id for each in pareto_front(study.candidates(), objectives)}
-    rows = [
+    return [
         {
             "rank": rank,
             **{field: getattr(each.candidate, field) for field in _FIELDS},
@@ -108,9 +116,8 @@ def show(
             },
         }
         for rank, each in enumerate(study.ranking())
-        if (each.candidate.id in pareto if front else rank < (top or _TOP))
+        if (each.candidate.id in pareto if top is None else rank < top)
     ]
-    print(json.dumps(rows, indent=2))
 
 
 def _print_operators(run: Path, samples: int) -> None:

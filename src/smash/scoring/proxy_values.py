@@ -21,7 +21,7 @@ from smash.run.run import Run
 from smash.runtime.progress import Progress, silent
 from smash.runtime.rng import torch_generator
 from smash.scoring.priors import ProxyValues
-from smash.scoring.proxies import PROXIES, Subject
+from smash.scoring.proxies import PROXIES, Proxy, Subject
 from smash.scoring.proxy_names import JOIN, SIZE_PROXIES, SMOOTHING
 from smash.spaces.parameters import initialise
 
@@ -60,7 +60,19 @@ def measure_proxy(
     if name in SIZE_PROXIES:
         costs = (measure_cost(run.space, each, run.data.task) for _, each in architectures)
         return [(float(getattr(cost, name)),) for cost in costs]
-    proxy = PROXIES[name]
+    return _measure(run, PROXIES[name], architectures, log, device, progress, network)
+
+
+def _measure(
+    run: Run,
+    proxy: Proxy,
+    architectures: Sequence[tuple[str, Any]],
+    log: MeasurementLog,
+    device: torch.device,
+    progress: Progress,
+    network: SmashNetwork | None,
+) -> list[ProxyValues]:
+    """Measures a proxy that is computed on examples."""
     data, space = run.data, run.space
     if proxy.trained:
         data, space = run.search_data, run.search_space

@@ -22,7 +22,7 @@ from smash.run.layout import check_free
 from smash.run.metrics_log import check_tensorboard
 from smash.run.run import Run
 from smash.runtime.device import choose_device
-from smash.runtime.distributed import process_group
+from smash.runtime.distributed import Processes, process_group
 from smash.runtime.progress import Progress, automatic, silent
 from smash.spaces import is_user_code, make_space
 from smash.spaces.task import Task
@@ -119,28 +119,37 @@ def train(
         if tensorboard:
             run.show_in_tensorboard()
         if not run.trained:
-            if network is None:
-                network = run.new_network()
-            network, plan = network.to(processes.device), resolved.training
-            on_device = run.search_data.to(processes.device)
-            training = SmashTraining(
-                network, on_device, plan, resolved.seed, processes, sampler_of(run)
-            )
+            network = network or run.new_network()
             deadline = None
-            if plan.minutes is not None:
+            if (minutes := resolved.training.minutes) is not None:
                 deadline = Deadline(
-                    60 * plan.minutes,
+                    60 * minutes,
                     run.keep_length if processes.rank == 0 else run.take_length,
                     spent=time.monotonic() - begun_at,
                     validation=pace.validation if pace else 0.0,
                 )
-            loop = TrainingLoop(
-                training, out, run.metrics, snapshots=plan.snapshots, deadline=deadline
-            )
-            loop.run(progress if processes.rank == 0 else silent)
-            if processes.rank == 0:
-                run.save_network(network)
+            _train(run, network, processes, deadline, progress)
     return run
+
+
+def _train(
+    run: Run,
+    network: SmashNetwork,
+    processes: Processes,
+    deadline: Deadline | None,
+    progress: Progress,
+) -> None:
+    """Trains the network of a run from where it was; the first process writes."""
+    plan, first = run.settings.training, processes.rank == 0
+    network = network.to(processes.device)
+    data = run.search_data.to(processes.device)
+    training = SmashTraining(network, data, plan, run.settings.seed, processes, sampler_of(run))
+    loop = TrainingLoop(
+        training, run.path, run.metrics, snapshots=plan.snapshots, deadline=deadline
+    )
+    loop.run(progress if first else silent)
+    if first:
+        run.save_network(network)
 
 
 def begin(
