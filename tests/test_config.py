@@ -99,6 +99,14 @@ def test_settings_with_a_wrong_value_report_no_rule_on_it():
     assert fault.startswith("max_latency must be")
 
 
+@pytest.mark.parametrize("value", [math.nan, "nan", "NaN"])
+def test_settings_of_no_number_are_told_so_and_not_that_they_are_large(value):
+    for verb, name in ((TrainSettings, "minutes"), (LoadSettings, "val_fraction")):
+        with pytest.raises(InvalidValueError) as caught:
+            verb(**{name: value})
+        assert caught.value.faults == (f"{name} must be a finite number, got {value!r}",)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_settings_with_a_truth_value_for_a_number_are_refused(verb):
     numbers = [field.name for field in describe(verb) if field.kind in (int, float)]

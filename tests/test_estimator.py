@@ -131,6 +131,7 @@ def test_whole_numbers_and_floats_are_one(digits):
         ({"channels": "middle"}, [0, 1] * 10, InvalidValueError, "channels .* got 'middle'"),
         ({"val_fraction": 2}, [0, 1] * 10, InvalidValueError, "val_fraction must be a share"),
         ({"val_fraction": 0.8}, [0, 1] * 10, InvalidValueError, "between 0 and 0.75, got 0.8"),
+        ({"candidates": True}, [0, 1] * 10, InvalidValueError, "candidates must .* got True"),
         ({"retrain_epochs": 0}, [0, 1] * 10, InvalidValueError, "retrain_epochs must .* got 0"),
         ({"finalists": -3}, [0, 1] * 10, InvalidValueError, "finalists must .* got -3"),
         ({"max_params": 3}, [0, 1] * 10, InvalidValueError, "max_params 3 cannot be met"),

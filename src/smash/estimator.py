@@ -154,7 +154,7 @@ class SmashClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         faults = [
             f"{name} must be a whole number of at least 1, got {count!r}"
             for name, count in ((name, getattr(self, name)) for name in counts)
-            if not isinstance(count, int | np.integer) or count < 1
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1
         ]
         if not isinstance(self.val_fraction, Real) or not 0 < self.val_fraction < _MOST_VALIDATED:
             faults.append(

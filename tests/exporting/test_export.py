@@ -41,7 +41,7 @@ def test_export_in_each_format_gives_the_logits_of_the_child(exported, finished,
     images = digits.test.images[:7]
     wanted = child.model(torch.device("cpu"))(digits.normalise(images))
     names = {file.name for file in exported.iterdir()}
-    assert names == {"m.onnx", "m.py", "m.safetensors", "architecture.json", "n.safetensors"}
+    assert names == {"m.onnx", "m.py", "m.safetensors", "n.safetensors"}
     network, signature = read_safetensors(exported / "n.safetensors")
     assert signature.classes == tuple("0123456789")
     assert signature.scaled
@@ -59,7 +59,7 @@ def test_exported_files_name_nothing_of_this_machine(exported, finished):
     private = {str(Path.home()), str(Path.cwd()), str(package), str(source), str(finished)}
     private |= {'File "', "stack_trace", "site-packages", tempfile.gettempdir()}
     files = [*exported.iterdir(), *(child / name for name in ("architecture.json",))]
-    assert len(files) == 6
+    assert len(files) == 5
     for file in files:
         content = file.read_bytes()
         for text in private:
@@ -102,16 +102,16 @@ def test_export_that_differs_is_an_error_and_leaves_no_file(tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     export_network(child, signature_for(TASK), description, tmp_path / "model.safetensors")
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_export_over_existing_files_needs_force(child, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "architecture.json").write_text("mine")
-    with pytest.raises(AlreadyExistsError, match=r"architecture\.json already exists"):
+    (folder / "model.safetensors").write_text("mine")
+    with pytest.raises(AlreadyExistsError, match=r"model\.safetensors already exists"):
         export(child, folder / "model.safetensors")
-    assert [entry.name for entry in folder.iterdir()] == ["architecture.json"]
+    assert (folder / "model.safetensors").read_text() == "mine"
     export(child, folder / "model.safetensors", force=True)
     network, _ = read_safetensors(folder / "model.safetensors")
     images = images_for(signature_of(child))
@@ -139,7 +139,7 @@ def test_export_removes_what_a_killed_one_left_but_nothing_of_one_that_runs(tmp_
     while not (written := list(tmp_path.glob(".export-*/model.safetensors"))):
         assert process.is_alive()
         time.sleep(0.01)
-    names = ["architecture.json", "model.safetensors"]
+    names = ["model.safetensors"]
     _export_a_baseline(tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == [written[0].parent.name, *names]
     assert written[0].exists()
@@ -195,7 +195,7 @@ def test_command_reports_files_and_difference(finished, tmp_path, command):
     (child,) = (finished / "children").iterdir()
     to = tmp_path / "x.safetensors"
     found = json.loads(command("export", str(child), "--to", str(to), "--json").out)
-    assert found["files"] == [str(to), str(tmp_path / "architecture.json")]
+    assert found["files"] == [str(to)]
     assert 0 <= found["difference"] <= found["allowed"]
     assert found["batches"] == [1, 5]
     again = command("export", str(child), "--to", str(to))

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from smash.config import SpaceSettings
-from smash.errors import DataError, InvalidValueError, NotFoundError, RunStateError
+from smash.errors import DataError, InvalidValueError, RunStateError
 from smash.exporting.safetensors import read_safetensors, write_safetensors
+from smash.io.tensors import load_tensors, save_tensors
 from smash.spaces import MemoryBankSpace
 from tests.exporting.answers import assert_same, expected, filled, images_for, signature_for
 from tests.spaces.cases import OPTIONS, SMALL, rng_of, task_of
@@ -28,7 +27,6 @@ def write(folder, name):
 @pytest.mark.parametrize("name", SMALL)
 @torch.no_grad()
 def test_child_of_any_option_is_read_back(tmp_path, name):
-    """The architecture beside the weights is the only description of their network."""
     child, signature = write(tmp_path, name)
     network, found = read_safetensors(tmp_path / "model.safetensors")
     assert found == signature
@@ -36,25 +34,35 @@ def test_child_of_any_option_is_read_back(tmp_path, name):
     assert_same(network(images), expected(child, signature, images))
 
 
+def test_two_exports_in_one_folder_are_both_read_back(tmp_path):
+    for name in SMALL[:2]:
+        write(tmp_path, name)
+        (tmp_path / "model.safetensors").rename(tmp_path / f"{name}.safetensors")
+    for name in SMALL[:2]:
+        read_safetensors(tmp_path / f"{name}.safetensors")
+    assert len([*tmp_path.iterdir()]) == 2
+
+
 def test_weights_without_their_description_are_refused(tmp_path):
-    write(tmp_path, SMALL[0])
-    (tmp_path / "architecture.json").unlink()
-    with pytest.raises(NotFoundError, match=r"needs architecture\.json beside it"):
-        read_safetensors(tmp_path / "model.safetensors")
+    path = tmp_path / "model.safetensors"
+    save_tensors(path, {"weight": torch.zeros(2)}, {})
+    with pytest.raises(DataError, match="holds weights alone"):
+        read_safetensors(path)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
         ({"space": {"name": "nas-bench-201"}}, InvalidValueError, "cell"),
-        ({"classes": ["a"]}, RunStateError, "does not fit"),
+        ({"classes": ["a"]}, RunStateError, "do not fit"),
         ({"size": "8x8"}, DataError, "size"),
         ({"architecture": 3}, RunStateError, "architecture"),
     ],
 )
 def test_weights_with_another_description_are_refused(tmp_path, change, error, words):
     write(tmp_path, SMALL[0])
-    described = tmp_path / "architecture.json"
-    described.write_text(json.dumps({**json.loads(described.read_text()), **change}))
+    path = tmp_path / "model.safetensors"
+    tensors, about = load_tensors(path)
+    save_tensors(path, tensors, {"network": {**about["network"], **change}})
     with pytest.raises(error, match=words):
-        read_safetensors(tmp_path / "model.safetensors")
+        read_safetensors(path)

@@ -17,6 +17,13 @@ def test_read_csv_takes_a_byte_order_mark_quotes_and_empty_lines(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_read_csv_takes_what_spreadsheets_separate_columns_by(tmp_path, delimiter):
+    path = tmp_path / "table.csv"
+    path.write_text(f"a{delimiter}b\n1{delimiter}2\n")
+    assert read_csv(path, ["b"], name="table") == [(2, {"a": "1", "b": "2"})]
+
+
 @pytest.mark.parametrize(
     ("content", "faults"),
     [

@@ -146,7 +146,9 @@ def test_search_command_refuses_a_table_that_was_not_filled_in(run, table, comma
     path = table("addmm,1x64,1x10,,,,,\n")
     found = command("search", str(run.path), "--max-latency", "1s", "--latency-table", str(path))
     assert found.code == 2
-    assert found.err.endswith("line 2, got '': mend or remove the line\n")
+    assert found.err.endswith(
+        "line 2: seconds must be a number from 0, got '': mend or remove the line\n"
+    )
     assert not run.study_path.exists()
 
 

@@ -234,6 +234,7 @@ def test_make_baseline_of_timm_has_the_same_values_each_time():
     ("name", "task", "message"),
     [
         ("timm:test_resnt", CIFAR, "network of timm 'test_resnt' is not known: did you mean"),
+        ("timm:nope", CIFAR, "'nope' is not known: choose one of mobilenetv3_small_050, resnet10t"),
         ("timm:vit_tiny_patch16_224", CIFAR, "does not take 3 channels of 32x32"),
         ("timm:test_resnet", Task(channels=1, size=(64,), classes=2), "takes images, got data"),
     ],

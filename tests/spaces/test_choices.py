@@ -318,6 +318,30 @@ def test_a_function_of_one_network_is_refused():
             FunctionSpace(function, "one").smallest()
 
 
+def of_other_names(pick, about):
+    width = pick("width", (4, 8))
+    layers = nn.Linear(3072, width), nn.Linear(width, about.classes)
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+def test_a_function_may_name_its_parameters_otherwise():
+    space = FunctionSpace(of_other_names, "named")
+    definition = space.definition(space.smallest(), space.task)
+    assert {*definition.arguments} == {"pick", "about"}
+    assert [each.shape for each in definition.build().parameters()] == [
+        (4, 3072),
+        (4,),
+        (10, 4),
+        (10,),
+    ]
+
+
+@pytest.mark.parametrize("function", [lambda *both: None, lambda choose, task, /: None])
+def test_a_function_without_names_for_both_is_refused(function):
+    with pytest.raises(InvalidValueError, match=r"must take \(choose, task\)"):
+        FunctionSpace(function, "mine")
+
+
 def test_a_function_of_another_signature_is_refused():
     with pytest.raises(InvalidValueError, match=r"must take \(choose, task\)"):
         FunctionSpace(lambda choose: _linear(), "mine")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smash.errors import InvalidValueError, NotFoundError
-from smash.run.layout import ARCHITECTURE, check_child
+from smash.run.layout import check_child
 
 INT8 = ".int8.onnx"
 FORMATS = (".onnx", INT8, ".pte", ".pt2", ".py", ".safetensors")
@@ -29,7 +29,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
         )
     if path.suffix == ".py":
         return path, path.with_suffix(".safetensors")
-    return (path, path.with_name(ARCHITECTURE)) if path.suffix == ".safetensors" else (path,)
+    return (path,)
 
 
 def check_model(path: Path) -> None:

@@ -8,6 +8,18 @@ from pathlib import Path
 
 from smash.errors import DataError, NotFoundError, shortened, unknown
 
+_DELIMITERS = ",;\t"
+
+
+def delimiter_of(names: str) -> str:
+    """Finds what separates the columns of a table, given the line of their names.
+
+    Example:
+        >>> delimiter_of("time;x;y")
+        ';'
+    """
+    return max(_DELIMITERS, key=names.count)
+
 
 def read_csv(
     path: str | Path, columns: Sequence[str], *, name: str, remedy: str = ""
@@ -34,7 +46,9 @@ def read_csv(
         raise NotFoundError(f"{name} {str(path)!r} is not a file: name a CSV file{advice}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            delimiter = delimiter_of(file.readline())
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             known = next(reader, [])
             rows = [(reader.line_num, cells) for cells in reader if cells]
     except (UnicodeDecodeError, csv.Error) as error:

@@ -143,7 +143,12 @@ def faults_in(error: ValidationError, settings: type[BaseModel]) -> list[str]:
 
 
 def _rule(detail: ErrorDetails) -> str:
-    rule = _RULES.get(detail["type"])
+    rule = _RULES.get("finite_number" if _is_nan(detail["input"]) else detail["type"])
     if rule is None:
         return detail["msg"].replace("Input should be", "must be")
     return rule.format(**detail.get("ctx", {}))
+
+
+def _is_nan(value: object) -> bool:
+    """Tells NaN, which no other rule on a number should be said to break."""
+    return str(value).strip().lower() == "nan"

@@ -104,11 +104,14 @@ class Budget(Settings):
             return
         seconds = latency(smallest, self.max_latency)
         if not self.allows_latency(seconds):
-            takes = f"takes {1000 * seconds:.3g} ms" if seconds < math.inf else "does not run"
-            if seconds == math.inf and (self.max_memory or self.max_flash):
-                takes += ", or needs more RAM or flash than the limits as measured,"
+            smaller = "choose a smaller space or another device"
+            takes = f"takes {1000 * seconds:.3g} ms there"
+            remedy = f"raise the limit, search while nothing else runs, or {smaller}"
+            if seconds == math.inf:
+                takes, remedy = "does not run there", smaller
+                if self.max_memory or self.max_flash:
+                    takes += ", or needs more RAM or flash than the limits as measured"
             raise InvalidValueError(
                 f"max_latency {1000 * self.max_latency:g} ms cannot be met: the smallest "
-                f"architecture of this space {takes} there; raise the limit, search while nothing "
-                "else runs, or choose a smaller space or another device"
+                f"architecture of this space {takes}; {remedy}"
             )

@@ -149,7 +149,8 @@ def _measure(words: list[str], timeout: float) -> _Measured:
         return _Measured.parse(text)
     except ValueError:
         raise ValueError(
-            f"it must print positive seconds, or JSON with seconds, got {text.strip()!r:.60}"
+            "it must print positive seconds, or JSON with seconds and, if known, memory_bytes and "
+            f"flash_bytes, whole numbers from 0, got {text.strip()!r:.60}"
         ) from None
 
 

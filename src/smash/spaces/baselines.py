@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -172,6 +173,7 @@ def _of_timm(name: str, task: Task, device: str) -> nn.Module:
         ) from None
     own = name.removeprefix(TIMM)
     if own not in (known := timm.list_models()):
+        known = [*get_close_matches(own, known, n=1), "mobilenetv3_small_050", "resnet10t"]
         raise InvalidValueError(unknown("network of timm", own, known))
     build = partial(timm.create_model, own, in_chans=task.channels, num_classes=task.classes)
     network: nn.Module

@@ -62,6 +62,7 @@ _ALIASES = {
     "classes": "classes class_names",
 }
 _KEYS = {alias: key for key, aliases in _ALIASES.items() for alias in aliases.split()}
+_NUMBER = "number the classes from 0, as np.unique(labels, return_inverse=True) does"
 _OF_SPLIT = {"train": ("data", "labels", "groups")} | {
     split: tuple(f"{split}_{key}" for key in ("data", "labels", "groups"))
     for split in ("val", "test")
@@ -349,11 +350,11 @@ def _whole_numbers(labels: NDArray[Any], key: str) -> Tensor:
     if labels.dtype.kind == "f" and (labels == np.floor(labels)).all():
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{key} must be integers, got dtype {labels.dtype}")
+        raise DataError(f"{key} must be integers, got dtype {labels.dtype}: {_NUMBER}")
     if labels.ndim != 1:
         raise DataError(f"{key} must have one axis, got shape {as_size(labels.shape)}")
     if labels.size and labels.min() < 0:
-        raise DataError(f"{key} must be at least 0, got {labels.min()}")
+        raise DataError(f"{key} must be at least 0, got {labels.min()}: {_NUMBER}")
     return torch.from_numpy(labels.astype(np.int64))
 
 

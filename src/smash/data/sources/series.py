@@ -24,6 +24,7 @@ from smash.config import LoadSettings
 from smash.data.dataset import MIN_SIDE, Source, Split
 from smash.data.splits import check_classes, number_groups
 from smash.errors import DataError, InvalidValueError, listed, shortened, unknown
+from smash.io.csv_tables import delimiter_of
 from smash.runtime.memory import main_memory
 
 SERIES_SUFFIXES = (".csv", ".tsv")
@@ -39,7 +40,6 @@ GROUPS = (
 _NO_CHANNELS = frozenset(
     {"", "time", "timestamp", "time_s", "time_ms", "date", "datetime", "index", "row", "id", "t"}
 )
-_DELIMITERS = ",;\t"
 _ROWS = 128
 _MOST_WRONG = 10  # words among numbers that are told
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -110,7 +110,8 @@ def windows_of(path: Path, table: Columns, settings: LoadSettings) -> Source:
     ]
     if left_out := len(starts) - len(finite):
         notes.append(
-            f"{left_out:,} windows left out, in which numbers, the label or the group are missing"
+            f"{left_out:,} windows left out, in which numbers, the label or the group are missing, "
+            "or a number is beyond float32"
         )
     return Source(
         classes=classes,
@@ -252,7 +253,7 @@ def _read_csv(path: Path, settings: LoadSettings) -> dict[str, Sequence[Any]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            delimiter = max(_DELIMITERS, key=first.count)
+            delimiter = delimiter_of(first)
             names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise DataError(

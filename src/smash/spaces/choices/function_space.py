@@ -157,10 +157,12 @@ class FunctionSpace(SearchSpace[Choices]):
                 f"space {self.name!r}: its function has no module that could be written to a "
                 "file: move it to a module of its own, or export as .onnx or .safetensors"
             )
+        # Whatever they are called; `_check_signature` has made sure that there are two.
+        names = [*inspect.signature(self.function).parameters][:2]
         return Definition(
             modules=(*CHOSEN_MODULES, self.function.__module__),
             network=self.function,
-            arguments={"choose": Chosen(architecture.values), "task": task},
+            arguments=dict(zip(names, (Chosen(architecture.values), task), strict=True)),
         )
 
     @cached_property
@@ -282,7 +284,9 @@ def _check_signature(network: NetworkFunction, name: str) -> None:
             f"{type(network).__name__}"
         )
     try:
-        inspect.signature(network).bind(None, None)
+        signature = inspect.signature(network)
+        signature.bind(**dict.fromkeys([*signature.parameters][:2]))
+        signature.bind(None, None)
     except (TypeError, ValueError):
         raise InvalidValueError(
             f"space {name!r}: the function must take (choose, task), got "
