@@ -302,9 +302,9 @@ def _of_shipped(folder: Path) -> dict[str, Reader]:
 
     return {
         "shipped": Reader(
-            _into(shipped / ARCHITECTURE, weights),
-            [(shipped / ARCHITECTURE).read_bytes()],
-            alter_json,
+            _into(shipped / "m.safetensors", weights),
+            [(shipped / "m.safetensors").read_bytes()],
+            alter_safetensors,
         ),
         "onnx": Reader(graph, [(shipped / "m.onnx").read_bytes()]),
         "npy": Reader(_into(shipped / "x.npy", arrays), _arrays()),
