@@ -143,12 +143,15 @@ def faults_in(error: ValidationError, settings: type[BaseModel]) -> list[str]:
 
 
 def _rule(detail: ErrorDetails) -> str:
-    rule = _RULES.get("finite_number" if _is_nan(detail["input"]) else detail["type"])
+    kind = detail["type"]
+    if kind.startswith(("greater_than", "less_than")) and _is_nan(detail["input"]):
+        kind = "finite_number"
+    rule = _RULES.get(kind)
     if rule is None:
         return detail["msg"].replace("Input should be", "must be")
     return rule.format(**detail.get("ctx", {}))
 
 
 def _is_nan(value: object) -> bool:
-    """Tells NaN, which no other rule on a number should be said to break."""
+    """Tells NaN, which is neither too large nor too small."""
     return str(value).strip().lower() == "nan"
