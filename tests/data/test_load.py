@@ -150,7 +150,7 @@ def test_load_data_of_an_unknown_source_is_refused(tmp_path, monkeypatch, source
     [
         ({"val_fraction": 0.0}, ["val_fraction must be greater than 0, got 0.0"]),
         ({"test_fraction": 1}, ["test_fraction must be less than 1, got 1"]),
-        ({"test_fraction": float("nan")}, ["test_fraction must be less than 1, got nan"]),
+        ({"test_fraction": float("nan")}, ["test_fraction must be a finite number, got nan"]),
         ({"val_fraction": 0.5, "test_fraction": 0.4}, ["must add up to less than 0.9, got 0.5"]),
         (
             {"test_fold": "0/5"},
