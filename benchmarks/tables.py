@@ -114,9 +114,9 @@ def searches() -> str:
     for data, count in Counter(row["data"] for row in measured).items():
         if count > 1:
             repeated = [row for row in measured if row["data"] == data]
-            found = ([distance(row)["value"] for row in repeated]
-                     for distance in (lambda row: _plain(row)["behind"], _to_random))  # fmt: skip
-            rows.append((data, str(count), *(_points(mean_with_interval(each)) for each in found)))
+            plain = mean_with_interval([_plain(row)["behind"]["value"] for row in repeated])
+            drawn = mean_with_interval([_to_random(row)["value"] for row in repeated])
+            rows.append((data, str(count), _points(plain), _points(drawn)))
     header = ("data", "searches", "best plain network by validation", "random candidates")
     return markdown_table(header, rows)
 

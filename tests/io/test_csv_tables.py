@@ -27,8 +27,11 @@ def test_read_csv_takes_what_spreadsheets_separate_columns_by(tmp_path, delimite
 @pytest.mark.parametrize(
     ("content", "faults"),
     [
-        (b"a\n1,2\n3\n4,5,6\n", ["line 2: 2 cells for 1 columns", "line 4: 3 cells for 1"]),
-        (b"a,b\n1\n", ["line 2: 1 cells for 2 columns: mend or remove it"]),
+        (
+            b"a\n1,2\n3\n4,5,6\n",
+            ["line 2: the number of cells must be 1, as of columns, got 2", "line 4: "],
+        ),
+        (b"a,b\n1\n", ["line 2: the number of cells must be 2, as of columns, got 1: mend"]),
         (b"aa\n", ["column 'a' is not known: did you mean 'aa'"]),
         (b"", ["column 'a' is not known"]),
         (b"\xff\xfe\x00", ["must be CSV in UTF-8"]),

@@ -64,7 +64,8 @@ def read_csv(
         if known.count(each) > 1
     ]
     faults = faults or [
-        f"{path}, line {line}: {len(cells)} cells for {len(known)} columns: mend or remove it"
+        f"{path}, line {line}: the number of cells must be {len(known)}, as of columns, got "
+        f"{len(cells)}: mend or remove it"
         for line, cells in rows
         if len(cells) != len(known)
     ]

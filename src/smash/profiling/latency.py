@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -135,6 +135,9 @@ class NetworkTimer(Timer):
         """
 
 
+T = TypeVar("T", bound=Timer)
+
+
 class ChildTimer(NetworkTimer):
     """Times networks on a device of this machine.
 
@@ -162,7 +165,7 @@ def _numbers(found: Latency) -> Numbers:
     return {"seconds": found.seconds, "spread": found.spread}
 
 
-class Stopwatch:
+class Stopwatch(Generic[T]):
     """Measures the latency of architectures, each once, and keeps the times.
 
     A measurement is not repeatable, so a resumed search must see the times that it saw before. On
@@ -182,7 +185,7 @@ class Stopwatch:
     def __init__(
         self,
         space: SearchSpace[Any],
-        timer: Timer,
+        timer: T,
         measurements: MeasurementLog,
         *,
         max_memory: int | None = None,
@@ -233,23 +236,11 @@ class Stopwatch:
             self._keep(identity, measured.result())
 
 
-class NetworkStopwatch(Stopwatch):
+class NetworkStopwatch(Stopwatch[NetworkTimer]):
     """Measures the latency of reference networks too, each once, and keeps the times.
 
     Its parameters are those of `Stopwatch`.
     """
-
-    def __init__(
-        self,
-        space: SearchSpace[Any],
-        timer: NetworkTimer,
-        measurements: MeasurementLog,
-        *,
-        max_memory: int | None = None,
-        max_flash: int | None = None,
-    ) -> None:
-        super().__init__(space, timer, measurements, max_memory=max_memory, max_flash=max_flash)
-        self._network_timer = timer
 
     def time_baseline(self, name: str, within: float = math.inf) -> float:
         """Returns the seconds of a reference network, or infinity as for architectures.
@@ -261,9 +252,9 @@ class NetworkStopwatch(Stopwatch):
         """
         known = self._measurements.get(self._timer.kind, name)
         if known is None:
-            known = self._network_timer.time_baseline(name)
+            known = self._timer.time_baseline(name)
             if known["seconds"] > within:
-                again = self._network_timer.time_baseline(name)
+                again = self._timer.time_baseline(name)
                 known = min(known, again, key=itemgetter("seconds"))
             self._keep(name, known)
         return self._allowed_seconds(known)

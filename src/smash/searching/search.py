@@ -127,7 +127,7 @@ def search(
 
 def _stopwatch(
     run: Run, settings: SearchSettings, device: torch.device, executor: Executor
-) -> Stopwatch:
+) -> Stopwatch[Any]:
     """Makes the stopwatch of a search: of this machine, or by a table or command of the user."""
     space, task, log = run.space, run.data.task, MeasurementLog(run.path / LATENCIES)
     if settings.latency_table is not None:

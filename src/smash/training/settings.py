@@ -220,11 +220,11 @@ class RetrainSettings(FinalsSettings):
             faults += faults_of(lambda: child_path(Path(), str(self.name)))
         chosen = "rank" if self.rank is not None else "baseline" if self.baseline else None
         if chosen is not None:
-            faults += self._faults_of_finals(f"with {chosen} {getattr(self, chosen)!r}")
-        if chosen is not None:
+            why = f"with {chosen} {getattr(self, chosen)!r}"
+            faults += self._faults_of_finals(why)
             faults += [
-                f"{name} is for several children at once, got {getattr(self, name)!r} with "
-                f"{chosen} {getattr(self, chosen)!r}: leave one of them out"
+                f"{name} is for several children at once, got {getattr(self, name)!r} {why}: leave "
+                "one of them out"
                 for name in ("workers", "ray")
                 if getattr(self, name) is not None
             ]
