@@ -57,6 +57,17 @@ def test_check_space_own_space_passes(name, check):
     check(*SPACES[name])
 
 
+def test_check_definition_passes_over_a_function_of_a_script(monkeypatch):
+    def network(choose, task):
+        width = choose("width", (4, 8))
+        layers = nn.Linear(task.channels, width), nn.Linear(width, task.classes)
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *layers)
+
+    monkeypatch.setattr(network, "__module__", "__main__")
+    task = Task(channels=1, size=(8, 8), classes=10)
+    testing.check_definition(FunctionSpace(network, "of-a-script"), task)
+
+
 class _Unstable(ChainSpace):
     """Its ids differ from process to process."""
 

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import smash
 from smash.config import ChildSettings
+from smash.runtime.progress import silent
 from smash.training.quantised import (
     CLIP_NORM,
     FakeQuantisation,
     QuantisedTraining,
+    fine_tune_for_int8,
     round_activations,
     round_weights,
 )
@@ -68,3 +74,22 @@ def test_a_step_of_fine_tuning_is_short_however_steep_the_loss_is(few_digits):
     moved = (after - before).norm()
     # The first step with Nesterov's momentum of 0.9 is 1.9 gradients long.
     assert 0 < moved <= 1.9 * 0.01 * CLIP_NORM + 1e-6
+
+
+def test_fine_tuning_takes_examples_as_large_as_those_the_network_learned_from(
+    finished, tmp_path, monkeypatch
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (path,) = (run / "children").iterdir()
+    about = json.loads((path / "architecture.json").read_text())
+    (path / "architecture.json").write_text(json.dumps({**about, "size": [4, 4]}))
+    seen = []
+
+    def stop(label, model, data, settings):
+        seen.append(data.task.size)
+        raise KeyError
+
+    monkeypatch.setattr("smash.training.quantised.QuantisedTraining", stop)
+    with pytest.raises(KeyError):
+        fine_tune_for_int8(smash.Child.open(path), 1, tmp_path / "fine-tuning", silent)
+    assert seen == [(4, 4)]
