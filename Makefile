@@ -29,9 +29,9 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# The site, in build/site. No link may be broken, and no page may load anything from elsewhere.
+# The site, in build/site, without --quiet, which silences what --strict counts. No link may be broken, and no page may load anything from elsewhere.
 docs: .venv/docs-installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	! grep -rE '<(script|link|img)[^>]*="?(https?:)?//' build/site --include='*.html'
 
 install: .venv/installed
